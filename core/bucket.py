@@ -1,5 +1,6 @@
 """A token bucket, stored as the time at which it is full."""
 
+import math
 from collections.abc import Callable
 
 from .units import Rate
@@ -26,6 +27,12 @@ class Bucket:
     def wait(self) -> float:
         """Return the seconds until one more is allowed."""
         return max(0.0, self._full_at - self._ahead - self._now())
+
+    def left(self) -> int:
+        """Return the number that is allowed at once now."""
+        now = self._now()
+        behind = self._ahead - max(0.0, self._full_at - now)
+        return math.floor(behind / self._every) + 1 if behind >= 0 else 0
 
     def take(self) -> float:
         """Take one and return 0.0, or return the seconds until one more is allowed."""

@@ -11,3 +11,7 @@ class Broken(Unavailable):
 
 class InvalidRow(Exception):
     """A row of the batch cannot be stored. The other rows can."""
+
+
+class AlreadyMade(Exception):
+    """An earlier write with the same `Idempotency-Key` is stored. Nothing was changed."""

@@ -29,14 +29,17 @@ from .rows import Changes, EventRow, LookedUp, Needs, NewDelivery, NewEvent, cha
 from .writes import (
     CancelOrder,
     CountRejections,
+    CreateKey,
     DismissQuarantined,
     ExpireOrder,
     LapseOrder,
     MoveOrders,
+    NoteKeyUses,
     QuarantineCallback,
     Record,
     RegisterOrder,
     ReplayEvent,
+    RevokeKey,
     SetBalance,
     SetMoment,
 )
@@ -54,8 +57,11 @@ Decided = (
     | MoveOrders
     | SetBalance
     | ReplayEvent
+    | CreateKey
+    | RevokeKey
+    | NoteKeyUses
 )
-Decision = Recorded | Quarantined | Registered | Replayed | Order | bool | None
+Decision = Recorded | Quarantined | Registered | Replayed | Order | str | bool | None
 
 CALLBACK, POLL = "callback", "poll"
 #: The stored channel of an event without a callback.
@@ -125,6 +131,10 @@ def _need_others(needs: Needs, write: Decided) -> None:
             needs.fingerprints.add((write.arrival.source, write.fingerprint))
         case DismissQuarantined():
             needs.quarantined.add(write.id)
+        case CreateKey():
+            needs.api_keys.add(write.key.name)
+        case RevokeKey():
+            needs.api_keys.add(write.id)
         case CountRejections():
             for one in write.rejections:
                 needs.rejections.add((one.reason, one.source, one.peer))
@@ -448,6 +458,22 @@ class _Batch:
     def set_moment(self, write: SetMoment) -> None:
         self.changes.moments[write.name] = write.at
 
+    def create_key(self, write: CreateKey) -> str | None:
+        if write.key.name in self._rows.api_keys.values():
+            return None
+        self._rows.api_keys[write.key.id] = write.key.name
+        self.changes.api_keys.append(write)
+        return write.key.id
+
+    def revoke_key(self, write: RevokeKey) -> bool:
+        if self._rows.api_keys.pop(write.id, None) is None:
+            return False
+        self.changes.api_keys.append(write)
+        return True
+
+    def note_key_uses(self, write: NoteKeyUses) -> None:
+        self.changes.key_uses.update(write.uses)
+
 
 #: The decision on each kind of write.
 _DECISIONS: Mapping[type, Callable[[_Batch, Any], Decision]] = {
@@ -463,6 +489,9 @@ _DECISIONS: Mapping[type, Callable[[_Batch, Any], Decision]] = {
     DismissQuarantined: lambda batch, write: batch.dismiss(write.id),
     CountRejections: _Batch.count_rejections,
     SetMoment: _Batch.set_moment,
+    CreateKey: _Batch.create_key,
+    RevokeKey: _Batch.revoke_key,
+    NoteKeyUses: _Batch.note_key_uses,
 }
 #: The kinds of writes that are decided here.
 DECIDED = frozenset(_DECISIONS)

@@ -11,6 +11,7 @@ from core.order import Order, OrderState
 from .records import (
     AccountBalance,
     Arrival,
+    MadeCall,
     QuarantinedCallback,
     Rejection,
     SinkRecord,
@@ -18,6 +19,7 @@ from .records import (
     StoredConsumer,
     StoredDelivery,
     StoredEvent,
+    StoredKey,
     StoredOrder,
     StoredSubscription,
     TokenUse,
@@ -271,3 +273,23 @@ class Rejections(PageRead[Sequence[tuple[int, Rejection]]], frozen=True):
 
 class TokenUses(Read[Sequence[TokenUse]], frozen=True):
     """The uses of each token of each source."""
+
+
+# --- the API ------------------------------------------------------------------------------------
+
+
+class StoredKeys(Read[Sequence[StoredKey]], frozen=True):
+    """The API keys that were made while the service ran, oldest first."""
+
+
+class KeyUses(Read[Mapping[str, float]], frozen=True):
+    """The stored last use of each API key, by its name."""
+
+
+class CallByKey(Read[MadeCall | None], frozen=True):
+    """The stored call with an `Idempotency-Key`; None: there is no such call."""
+
+    #: The digest of the key.
+    key: bytes
+    #: Older calls are left out.
+    since: float

@@ -224,6 +224,40 @@ class AccountBalance(msgspec.Struct, frozen=True, kw_only=True):
     low: bool
 
 
+class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key that was made while the service ran."""
+
+    id: str
+    name: str
+    #: The SHA-256 of the key, which is stored nowhere.
+    digest: bytes
+    scopes: tuple[str, ...]
+    #: Its `when`, as JSON; None: it sees all events.
+    filter: str | None
+    #: Seconds since the epoch; None: it does not expire.
+    expires_at: float | None
+    #: As written: `600/m`; None: no limit.
+    rate: str | None
+    created_at: float
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a call's answer that is stored: the ids of what it made, never content."""
+
+    #: The HTTP status.
+    status: int
+    #: In JSON.
+    answer: bytes
+
+
+class MadeCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored call with an `Idempotency-Key`."""
+
+    #: The digest of its request.
+    request: bytes
+    made: Made
+
+
 class StoredConsumer(msgspec.Struct, frozen=True, kw_only=True):
     """A named reader of the API. Times are seconds since the epoch."""
 

@@ -10,7 +10,7 @@ from core.delivery import Delivery, State
 from core.order import Mention, Order
 
 from .records import AccountBalance, Arrival, Planned, Rejection
-from .writes import QuarantineCallback, RegisterOrder
+from .writes import CreateKey, QuarantineCallback, RegisterOrder, RevokeKey
 
 
 class EventRow(msgspec.Struct, kw_only=True):
@@ -107,6 +107,8 @@ class Needs(msgspec.Struct, frozen=True):
     rejections: set[tuple[str, str, str]] = set()
     #: Sources.
     balances: set[str] = set()
+    #: Ids and names of API keys.
+    api_keys: set[str] = set()
 
 
 class LookedUp(msgspec.Struct, kw_only=True):
@@ -135,6 +137,8 @@ class LookedUp(msgspec.Struct, kw_only=True):
     rejections_kept: int = 0
     #: Sources with a low last balance.
     low: set[str] = set()
+    #: The name of each API key, by its id.
+    api_keys: dict[str, str] = {}
 
 
 class Changes(msgspec.Struct):
@@ -172,6 +176,10 @@ class Changes(msgspec.Struct):
     #: By source, and by name: may exist.
     balances: dict[str, AccountBalance] = {}
     moments: dict[str, float] = {}
+    #: New and removed API keys, in the order of their writes.
+    api_keys: list[CreateKey | RevokeKey] = []
+    #: By name: may exist.
+    key_uses: dict[str, float] = {}
     #: The changes of counters, by name.
     counts: dict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
 

@@ -1,7 +1,7 @@
 """Writes of the journal: each is a Struct that names its result."""
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -11,6 +11,7 @@ from core.order import TIME_UP, Order
 from .records import (
     AccountBalance,
     Arrival,
+    Made,
     Owed,
     Planned,
     Quarantined,
@@ -20,6 +21,7 @@ from .records import (
     Replayed,
     StoredConsumer,
     StoredDelivery,
+    StoredKey,
     StoredSubscription,
 )
 
@@ -336,6 +338,75 @@ class CountRejections(Write[None], frozen=True):
     """Add to the counts of rejected requests."""
 
     rejections: tuple[Rejection, ...]
+
+
+# --- the API ------------------------------------------------------------------------------------
+
+
+class Once(Write[Result], frozen=True):
+    """Do a write unless a call with the same `Idempotency-Key` is stored; store the call with it.
+
+    Both are in one transaction. If the call is stored already, the result is the error AlreadyMade.
+    """
+
+    write: Write[Result]
+    #: The digest of the key, and of the request.
+    key: bytes
+    request: bytes
+    at: float
+    #: Stored calls before this time do not count.
+    since: float
+    #: Takes the result of the write; returns what the call made, or None to store nothing. It is
+    #: called in the thread that writes.
+    made: Callable[[Any], Made | None]
+
+
+class Guard(Protocol):
+    """Takes the write of a call; returns the write to submit, such as a `Once`."""
+
+    def __call__(self, write: Write[Result], /) -> Write[Result]: ...
+
+
+def unguarded(write: Write[Result]) -> Write[Result]:
+    """Return the write as it is, for calls without an `Idempotency-Key`."""
+    return write
+
+
+class KeepCall(Write[None], frozen=True):
+    """Change nothing. In a `Once`, it stores a call that changed nothing in the journal."""
+
+
+class ForgetCalls(Write[bool], frozen=True):
+    """Remove stored calls from before a time; return whether some are left."""
+
+    before: float
+    #: Calls of one step.
+    limit: int = 500
+    patient: ClassVar[bool] = True
+
+
+class CreateKey(Write[str | None], frozen=True):
+    """Keep an API key and return its id; None: its name is taken."""
+
+    key: StoredKey
+    #: The digest of its filter and the filter, which is indexed from now on: see `Filters`.
+    filter: tuple[str, Callable[[Mapping[str, Any]], bool]] | None = None
+
+
+class RevokeKey(Write[bool], frozen=True):
+    """Remove an API key and its last use; False: there is no such key."""
+
+    id: str
+    #: The digest of a filter that no other key has.
+    unused_filter: str | None = None
+
+
+class NoteKeyUses(Write[None], frozen=True):
+    """Keep the last use of API keys."""
+
+    #: (name, at).
+    uses: tuple[tuple[str, float], ...]
+    patient: ClassVar[bool] = True
 
 
 # --- the journal itself -------------------------------------------------------------------------

@@ -198,6 +198,7 @@ async def _stop(
 
     async def close() -> None:
         await parts.rejections.write()
+        await parts.keys.write_uses()
         await parts.journal.close()
 
     loop = asyncio.get_running_loop()

@@ -34,18 +34,19 @@ from sinks.worker import Worker
 
 from . import __version__
 from .api.app import create_api, create_health
-from .api.auth import Keys, key_filters
 from .config.options import Config, host_and_port
 from .log.frequent import frequent_lines
 from .runtime.accept import Planner, Recorder
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
+from .runtime.calls import forget_calls
 from .runtime.clock_jumps import ClockJumps, watch_clock
 from .runtime.credentials import HeaderCredentials
 from .runtime.hub import Hub
 from .runtime.identity import Identity
 from .runtime.intake import CallbackIntake
 from .runtime.journal_monitor import JournalMonitor
+from .runtime.keys import Keys, key_filters
 from .runtime.orders import Orders
 from .runtime.outages import Backfills
 from .runtime.parts import Parts
@@ -81,7 +82,7 @@ async def open_journal(
         version=__version__,
         broken=broken,
         beside=beside,
-        filters=key_filters(config.api.keys),
+        filters=lambda stored: key_filters(config.api.keys, stored),
     )
 
 
@@ -93,7 +94,7 @@ async def restore(
     clock: WallClock,
     chance: Callable[[], float] = random.random,
 ) -> Parts:
-    """Put a service together with the sinks, orders and balances of its journal.
+    """Put a service together with the keys, sinks, orders and balances of its journal.
 
     The stored deliveries are adapted to the configured sinks. Raises Unavailable.
     """
@@ -112,6 +113,7 @@ async def restore(
             await journal.submit(ResumeSink(name))
             records[name] = msgspec.structs.replace(record, paused=None)
     parts = assemble(config, journal, identity, clock=clock, chance=chance, records=records)
+    await parts.keys.load()
     await parts.subscriptions.load(records)
     await parts.orders.load()
     await parts.balances.load()
@@ -152,11 +154,12 @@ def assemble(
         name: make_worker(name, sink, records.get(name)) for name, sink in config.sinks.items()
     }
     clock.listen(ClockJumps(journal, workers).follow_clock)
+    keys = Keys(config.api.keys, journal, identity, now=now, ticks=ticks)
     subscriptions = LiveSubscriptions(
         journal=journal,
         identity=identity,
         guard=Guard(config.subscriptions.allow_networks),
-        rights=Keys(config.api.keys).rights,
+        rights=keys.rights,
         workers=workers,
         make_worker=make_worker,
         clock=sink_clock,
@@ -212,6 +215,10 @@ def assemble(
     clock.listen(orders.follow_clock)
     balances = Balances(journal=journal, recorder=recorder, identity=identity, now=now)
 
+    hub = Hub(journal, most={"stream": config.api.streams, "wait": config.api.waits})
+    keys.listen(hub.end_readers)
+    keys.listen(lambda access: subscriptions.end_key(access.name))
+
     def ready() -> bool:
         return journal.health is JournalHealth.WORKING and not intake.draining()
 
@@ -242,7 +249,8 @@ def assemble(
         quarantine=quarantine,
         rejections=rejections,
         credentials=credentials,
-        hub=Hub(journal, most={"stream": config.api.streams, "wait": config.api.waits}),
+        keys=keys,
+        hub=hub,
         orders=orders,
         balances=balances,
         backfills=Backfills(backfillers, journal=journal, ready=ready, now=now, ticks=ticks),
@@ -259,6 +267,12 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
         await parts.backfills.first_runs(within=FIRST_RUNS)
         await parts.orders.run()
 
+    async def index_visible() -> None:
+        while True:
+            parts.keys.changed.clear()
+            await finish(lambda: parts.journal.submit(IndexVisible()))
+            await parts.keys.changed.wait()
+
     for name, sink in parts.config.sinks.items():
         part = f"sink {name}"
         give_up = partial(supervisor.give_up, part, "unusable")
@@ -266,7 +280,9 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
         supervisor.run(part, runner.run())
     give_up = partial(supervisor.give_up, "subscriptions", "unusable")
     supervisor.run("subscriptions", parts.subscriptions.run(give_up))
-    supervisor.run("visible events", finish(lambda: parts.journal.submit(IndexVisible())))
+    supervisor.run("visible events", index_visible())
+    supervisor.run("keys", parts.keys.run())
+    supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))
     supervisor.run("clock", watch_clock(parts.clock))
     supervisor.run("journal", parts.journal_monitor.run())
     supervisor.run("rejections", parts.rejections.run())

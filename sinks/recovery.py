@@ -13,7 +13,16 @@ import structlog
 from core.delivery import Attempt
 from core.errors import Broken, Unavailable
 from journal import Journal
-from journal.writes import BringForward, Hold, PauseSink, Probe, ResumeSink, Take
+from journal.writes import (
+    BringForward,
+    Guard,
+    Hold,
+    PauseSink,
+    Probe,
+    ResumeSink,
+    Take,
+    unguarded,
+)
 
 from .attempt import Clock
 from .feed import PAUSE, Feed
@@ -50,20 +59,21 @@ class Recovery:
 
     # --- pause and resume -----------------------------------------------------------------
 
-    async def pause(self, by: Pause) -> bool:
+    async def pause(self, by: Pause, guard: Guard = unguarded) -> bool:
         """Begin no attempt until `resume`; False: the sink is paused already.
 
         Raises Unavailable.
         """
-        if not await self._journal.submit(PauseSink(self._name, by=by, at=self._clock.now())):
+        write = PauseSink(self._name, by=by, at=self._clock.now())
+        if not await self._journal.submit(guard(write)):
             return False
         self._health.paused = by
         log.warning("sink.paused", sink=self._name, reason=by.value)
         return True
 
-    async def resume(self, by: Pause | None = None) -> None:
+    async def resume(self, by: Pause | None = None, guard: Guard = unguarded) -> None:
         """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
-        changed = await self._journal.submit(ResumeSink(self._name, by=by))
+        changed = await self._journal.submit(guard(ResumeSink(self._name, by=by)))
         if by is not None and not changed:
             return
         self._health.reset()

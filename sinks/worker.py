@@ -19,7 +19,7 @@ from core.errors import Broken, InvalidRow
 from core.paths import order_at, parse
 from journal import Journal
 from journal.records import Owed, SinkRecord, StoredDelivery
-from journal.writes import Settle
+from journal.writes import Guard, Settle, unguarded
 
 from .attempt import Attempts, Clock, Tried
 from .feed import PAUSE, Feed
@@ -176,14 +176,14 @@ class Worker:
 
     # --- steering -------------------------------------------------------------------------
 
-    async def pause(self, by: Pause) -> None:
+    async def pause(self, by: Pause, guard: Guard = unguarded) -> None:
         """Begin no attempt until `resume`; pending deliveries are kept. Raises Unavailable."""
-        if await self._recovery.pause(by):
+        if await self._recovery.pause(by, guard):
             self._put_back_queued()
 
-    async def resume(self, by: Pause | None = None) -> None:
+    async def resume(self, by: Pause | None = None, guard: Guard = unguarded) -> None:
         """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
-        await self._recovery.resume(by)
+        await self._recovery.resume(by, guard)
 
     async def test(self, event_id: str, body: bytes, send: Send | None = None) -> Tested:
         """Send a test event once, paused or not. Nothing is stored.

@@ -154,11 +154,11 @@ class Live:
             self.callback_url(source), content=body, headers=headers, trust_env=False, **named
         )
 
-    def api(self, path, *, method="GET", key=KEY, **named):
+    def api(self, path, *, method="GET", key=KEY, headers=None, **named):
         return httpx.request(
             method,
             f"{self.admin_url}/v1{path}",
-            headers={"Authorization": f"Bearer {key}"},
+            headers={"Authorization": f"Bearer {key}", **(headers or {})},
             trust_env=False,
             timeout=10,
             **named,

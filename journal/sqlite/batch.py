@@ -8,9 +8,10 @@ from core.errors import Broken, InvalidRow, Unavailable
 
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..feed import Committed
-from ..writes import HideCredentials, IndexVisible, Shift, Touch, Write
+from ..writes import ForgetCalls, HideCredentials, IndexVisible, Shift, Touch, Write
 from . import consumers, event_search, subscriptions, visible
 from .bulk import add
+from .calls import CallsOfBatch, forget
 from .changes import write
 from .credentials import hide, log_is_in_clear, mark_log_clean
 from .errors import error_name, judged
@@ -36,9 +37,15 @@ class BatchWriter:
     """
 
     def __init__(
-        self, conn: sqlite3.Connection, start: int, files: JournalFiles | None = None
+        self,
+        conn: sqlite3.Connection,
+        start: int,
+        files: JournalFiles | None = None,
+        filters: visible.ById | None = None,
     ) -> None:
+        """`filters` are those that `visible.configure` returned; they are changed."""
         self._conn, self._start, self._files = conn, start, files
+        self._filters: visible.ById = {} if filters is None else filters
         self._checkpoint_at = CHECKPOINT_AT
         #: Whether the last batch with changes succeeded.
         self.working = True
@@ -53,6 +60,8 @@ class BatchWriter:
         outbox = Outbox(self._conn, self._start, self._shifts)
         try:
             self._conn.execute("begin immediate")
+            calls = CallsOfBatch(self._conn, ops)
+            ops = calls.writes
             outbox.deliver(ops)
             results: list[Any] = []
             for end, op in enumerate(ops, 1):
@@ -60,6 +69,7 @@ class BatchWriter:
                 if isinstance(op, Shift) or end == len(ops):
                     results += self._apply(ops[len(results) : end], outbox)
             outbox.flush()
+            calls.store(results)
             # Leave out counters that stay the same: a `Take` without a result costs no fsync.
             add(self._conn, {name: n for name, n in outbox.counts.items() if n})
             self._conn.execute("commit")
@@ -90,6 +100,7 @@ class BatchWriter:
             looked_up = look_up(self._conn, find_needs(decided))
             changes, made = decide(decided, looked_up, owner=self._start)
             write(self._conn, changes)
+            visible.follow(self._conn, self._filters, changes.api_keys)
             outbox.announce(changes)
             for name, count in changes.counts.items():
                 outbox.counts[name] += count
@@ -193,6 +204,7 @@ def _touch(conn: sqlite3.Connection, _op: Touch) -> None:
 #: The function for each write that concerns the journal itself, consumers or subscriptions.
 _UPKEEP: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     Touch: _touch,
+    ForgetCalls: forget,
     IndexVisible: lambda conn, op: visible.fill(conn, op.limit) or event_search.fill(conn),
     **consumers.VERBS,
     **subscriptions.VERBS,

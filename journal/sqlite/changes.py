@@ -8,6 +8,8 @@ import msgspec
 from msgspec.structs import astuple
 
 from ..rows import Changes
+from ..writes import CreateKey
+from . import keys
 from .bulk import insert
 from .event_search import FIELDS, fields
 from .orders import COLUMNS, order_values
@@ -53,6 +55,10 @@ _BALANCE = """
     on conflict do update set amount = excluded.amount, currency = excluded.currency,
       at = excluded.at, low = excluded.low
 """
+_KEY_USE = (
+    "insert into key_uses (name, last_at) values (?, ?)"
+    " on conflict do update set last_at = max(last_at, excluded.last_at)"
+)
 _MOMENT = "insert into moments (name, at) values (?, ?) on conflict do update set at = excluded.at"
 
 #: Many events have the same routes.
@@ -100,6 +106,13 @@ def write(conn: sqlite3.Connection, changes: Changes) -> None:
         conn.executemany(_BALANCE, [astuple(balance) for balance in changes.balances.values()])
     if changes.moments:
         conn.executemany(_MOMENT, changes.moments.items())
+    if changes.key_uses:
+        conn.executemany(_KEY_USE, changes.key_uses.items())
+    for key in changes.api_keys:
+        if isinstance(key, CreateKey):
+            keys.insert(conn, key.key)
+        else:
+            keys.remove(conn, key.id)
 
 
 def _write_events(conn: sqlite3.Connection, changes: Changes) -> None:

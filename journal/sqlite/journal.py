@@ -11,12 +11,13 @@ from typing import Any, cast
 
 from core.errors import Unavailable
 
-from .. import Filters, JournalHealth
+from .. import JournalHealth
 from ..commit import GroupCommit, settle
 from ..feed import CommitFeed, Committed
 from ..reads import (
     Answer,
     CallbackOfEvent,
+    CallByKey,
     ConsumerByName,
     Consumers,
     Deliveries,
@@ -25,6 +26,7 @@ from ..reads import (
     Events,
     IsVisible,
     JournalStats,
+    KeyUses,
     KnownOrders,
     LastBalances,
     MarksAt,
@@ -38,18 +40,19 @@ from ..reads import (
     Read,
     Rejections,
     SinkRecords,
+    StoredKeys,
     Subscriptions,
     TokenUses,
     VisibleEvents,
 )
 from ..thread import WorkThread
 from ..writes import Result, Write
-from . import consumers, deliveries, orders, paging, queries, subscriptions, visible
+from . import calls, consumers, deliveries, keys, orders, paging, queries, subscriptions, visible
 from .batch import BatchWriter
 from .files import JournalFiles
 from .reader import Reader
 from .schema import OpenedFile, begin, errors_named
-from .visible import NO_FILTERS
+from .visible import FiltersOf, no_filters
 
 #: Bytes of the write-ahead log at which readers wait for a checkpoint. Another process may read
 #: meanwhile; then the log grows by the second number before they wait again.
@@ -73,7 +76,9 @@ class SQLiteJournal:
         beside: Sequence[Path],
     ) -> None:
         self._conn, self._thread = begun.conn, thread
-        self._writer = BatchWriter(begun.conn, begun.start, JournalFiles(path, beside))
+        self._writer = BatchWriter(
+            begun.conn, begun.start, JournalFiles(path, beside), begun.filters
+        )
         self._commits: GroupCommit[Write[Any], Any] = GroupCommit(
             self._writer.write, thread=self._thread, broken=broken, tend=self._tend
         )
@@ -94,7 +99,7 @@ class SQLiteJournal:
         version: str,
         broken: Callable[[], None] = lambda: None,
         beside: Sequence[Path] = (),
-        filters: Filters = NO_FILTERS,
+        filters: FiltersOf = no_filters,
     ) -> "SQLiteJournal":
         """Open or create the journal, upgrade its schema, and count this start.
 
@@ -103,8 +108,8 @@ class SQLiteJournal:
         full disk). A file that must not be touched again raises Broken.
 
         `broken` is called once, when nothing more may be written. `beside`: more files that must
-        not move while the journal is open. `filters`: those of all API keys; submit `IndexVisible`
-        until it returns False.
+        not move while the journal is open. `filters` takes the stored API keys and returns the
+        filters of all keys; submit `IndexVisible` until it returns False.
         """
 
         def opened() -> OpenedFile | Exception:
@@ -225,6 +230,7 @@ def _ignore(done: "asyncio.Future[Any]") -> None:
 
 #: The function that answers each read.
 _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
+    CallByKey: calls.call,
     CallbackOfEvent: queries.callback,
     ConsumerByName: consumers.consumer,
     Consumers: consumers.consumers,
@@ -234,6 +240,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     Events: queries.events,
     IsVisible: visible.is_visible,
     JournalStats: queries.stats,
+    KeyUses: keys.key_uses,
     KnownOrders: orders.orders,
     LastBalances: queries.balances,
     MarksAt: paging.marks,
@@ -246,6 +253,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     QuarantinedCallbacks: queries.quarantined,
     Rejections: queries.rejections,
     SinkRecords: deliveries.sinks,
+    StoredKeys: keys.stored_keys,
     Subscriptions: subscriptions.subscriptions,
     TokenUses: queries.token_uses,
     VisibleEvents: queries.visible_events,

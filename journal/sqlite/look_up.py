@@ -75,6 +75,7 @@ _UNFINISHED = """
       where sink = its_sink and ordering = its_ordering and state in ('pending', 'sending'))
 """
 _QUARANTINED = "select source, fingerprint, id from wanted cross join quarantine on "
+_API_KEYS = "select id, name from wanted cross join api_keys on id = its_name or name = its_name"
 _REJECTIONS = """
     select reason, source, peer from wanted cross join rejections
     on reason = its_reason and source = its_source and peer = its_peer
@@ -118,6 +119,9 @@ def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
         found.unfinished.update(search(conn, columns, _UNFINISHED, needs.orderings))
     if needs.fingerprints or needs.quarantined or needs.rejections or needs.balances:
         _look_up_others(conn, needs, found)
+    if needs.api_keys:
+        wanted = [(one,) for one in needs.api_keys]
+        found.api_keys.update(search(conn, "wanted(its_name)", _API_KEYS, wanted))
     return found
 
 

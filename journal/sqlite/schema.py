@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from core.errors import Broken, Unavailable
 
-from .. import Filters
 from .batch import BUSY_MS, checkpoint
 from .bulk import CACHED_STATEMENTS
 from .errors import error_name, judged
 from .hidden_modules import hide_modules
-from .visible import NO_FILTERS, configure
+from .keys import stored_keys
+from .visible import ById, FiltersOf, configure, no_filters
 
 # sqlite_utils imports both if it can. They need memory, and system calls that a hardened systemd
 # unit refuses.
@@ -166,10 +166,11 @@ class OpenedFile(NamedTuple):
     conn: sqlite3.Connection
     start: int
     identity: str
+    filters: ById
 
 
 def begin(
-    path: Path, *, seal: str, now: float, version: str, filters: Filters = NO_FILTERS
+    path: Path, *, seal: str, now: float, version: str, filters: FiltersOf = no_filters
 ) -> OpenedFile:
     """Open the file in the writing thread. Raises WrongJournal for another secret."""
     conn = _connect(path)
@@ -192,11 +193,11 @@ def begin(
         start = conn.execute(
             "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
         ).lastrowid
-        configure(conn, filters)
+        by_id = configure(conn, filters(stored_keys(conn)))
         conn.execute("commit")
         # The log of an earlier start may not have reached the disk. Now it has.
         _write_back(conn)
-    return OpenedFile(conn, int(start or 0), identity)
+    return OpenedFile(conn, int(start or 0), identity, by_id)
 
 
 def _write_back(conn: sqlite3.Connection) -> None:

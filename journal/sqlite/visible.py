@@ -1,7 +1,7 @@
 """The index of the events that each filter of an API key shows. The writer keeps it."""
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -10,11 +10,26 @@ import msgspec
 
 from .. import Filters
 from ..reads import IsVisible, Page, VisibleEvents
+from ..records import StoredKey
+from ..writes import CreateKey, RevokeKey
 from .event_search import Search
 from .paging import WINDOW, window
 from .times import Span
 
-NO_FILTERS: Filters = MappingProxyType({})
+#: A filter takes an event as plain JSON values.
+_Filter = Callable[[Mapping[str, Any]], bool]
+#: The filters by their id in the table.
+ById = dict[int, _Filter]
+
+
+#: Takes the stored API keys; returns the filters of all keys.
+FiltersOf = Callable[[Sequence[StoredKey]], Filters]
+
+
+def no_filters(_keys: Sequence[StoredKey]) -> Filters:
+    """Return no filters, for a journal without API keys."""
+    return MappingProxyType({})
+
 
 #: Adds the event to all filters that show it.
 _SHOWN = (
@@ -27,9 +42,11 @@ _FORGET = (
 )
 #: Temporary triggers of the writing connection: each change of an event changes its rows in the
 #: same transaction.
-_STORED = f"create temp trigger event_stored after insert on main.events begin {_SHOWN} end"
+_STORED = (
+    f"create temp trigger if not exists event_stored after insert on main.events begin {_SHOWN} end"
+)
 _CHANGED = (
-    f"create temp trigger event_changed after update of body on main.events"
+    f"create temp trigger if not exists event_changed after update of body on main.events"
     f" begin {_FORGET} {_SHOWN} end"
 )
 
@@ -37,45 +54,59 @@ _CHANGED = (
 # --- writing ---------------------------------------------------------------------------------
 
 
-def configure(conn: sqlite3.Connection, filters: Filters) -> None:
+def configure(conn: sqlite3.Connection, filters: Filters) -> ById:
     """Keep an index for each of these filters from now on, and for no other.
 
-    Call it in a transaction, before an event is written through that connection.
+    Call it in a transaction, before an event is written through that connection. Return the
+    filters by their id, for `add`.
     """
-    known = {
-        digest
-        for (digest,) in conn.execute("select digest from visible_filters where digest is not null")
-    }
+    known = [digest for (digest,) in conn.execute("select digest from visible_filters")]
     # The filter misses events while it is not configured, so it starts over afterwards.
-    conn.executemany(
-        "update visible_filters set digest = null where digest = ?",
-        [(digest,) for digest in known - filters.keys()],
-    )
-    conn.executemany(
-        "insert into visible_filters (digest, unseen) select ?, coalesce(max(seq), 0) from events",
-        [(digest,) for digest in filters if digest not in known],
-    )
-    if not filters:
-        return
-    rows = conn.execute("select id, digest from visible_filters where digest is not null")
-    conn.create_function("shows", 2, _shows({id_: filters[digest] for id_, digest in rows}))
-    conn.execute(_STORED)
-    conn.execute(_CHANGED)
-
-
-def _shows(
-    filters: Mapping[int, Callable[[Mapping[str, Any]], bool]],
-) -> Callable[[int, str], bool]:
+    for digest in known:
+        if digest is not None and digest not in filters:
+            remove(conn, digest)
+    by_id: ById = {}
     # All filters check an event before the next event comes.
     decode = lru_cache(maxsize=1)(msgspec.json.decode)
 
     def shows(filter_: int, body: str) -> bool:
         try:
-            return bool(filters[filter_](decode(body)))
+            return bool(by_id[filter_](decode(body)))
         except Exception:  # noqa: BLE001 - a filter that fails must not keep events from being stored
             return False
 
-    return shows
+    conn.create_function("shows", 2, shows)
+    for digest, holds in filters.items():
+        add(conn, by_id, digest, holds)
+    return by_id
+
+
+def follow(conn: sqlite3.Connection, by_id: ById, changes: Sequence[CreateKey | RevokeKey]) -> None:
+    """Keep the indexes that the keys need after these changes."""
+    for change in changes:
+        if isinstance(change, RevokeKey):
+            if change.unused_filter is not None:
+                remove(conn, change.unused_filter)
+        elif change.filter is not None:
+            add(conn, by_id, *change.filter)
+
+
+def add(conn: sqlite3.Connection, by_id: ById, digest: str, holds: _Filter) -> None:
+    """Keep an index for this filter, too, from now on. Stored events are indexed by `fill`."""
+    conn.execute(
+        "insert into visible_filters (digest, unseen) select ?, coalesce(max(seq), 0) from events"
+        " where true on conflict do nothing",
+        (digest,),
+    )
+    (id_,) = conn.execute("select id from visible_filters where digest = ?", (digest,)).fetchone()
+    by_id[id_] = holds
+    conn.execute(_STORED)
+    conn.execute(_CHANGED)
+
+
+def remove(conn: sqlite3.Connection, digest: str) -> None:
+    """Keep no index for this filter. Its rows are removed by `fill`."""
+    conn.execute("update visible_filters set digest = null where digest = ?", (digest,))
 
 
 def fill(conn: sqlite3.Connection, limit: int) -> bool:

@@ -5,14 +5,18 @@ from collections.abc import Callable, Sequence
 from litestar import Litestar, Router
 
 from ..runtime.delivery_states import DeliveryStates
+from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
-from .auth import Keys, authenticated
+from .auth import authenticated
 from .consumers import consumers
 from .deliveries import deliveries
 from .events import events
 from .handlers import handlers, stamp
+from .idempotency import Calls
 from .index import index
+from .keys import keys as api_keys
+from .keys import me
 from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
@@ -33,9 +37,10 @@ def create_api(parts: Parts) -> Litestar:
     config, journal, identity = parts.config, parts.journal, parts.identity
     now = parts.clock.now
     source_states = tuple(parts.sources.values())
-    keys = Keys(config.api.keys)
+    keys = parts.keys
     redelivery = Redelivery(journal, parts.workers, parts.subscriptions, now)
     states = DeliveryStates(parts.workers)
+    calls = Calls(journal, identity, now)
 
     def cursors(kind: str) -> Cursors:
         return Cursors(identity, journal, kind)
@@ -47,6 +52,7 @@ def create_api(parts: Parts) -> Litestar:
             events(
                 journal=journal,
                 cursors=cursors("events"),
+                calls=calls,
                 routes=tuple(config.routes),
                 redelivery=redelivery,
                 headers=parts.credentials.stored,
@@ -61,11 +67,13 @@ def create_api(parts: Parts) -> Litestar:
                 hub=parts.hub,
                 cursors=cursors("events"),
                 list_cursors=cursors("consumers"),
+                calls=calls,
                 now=now,
             ),
             deliveries(
                 journal=journal,
                 cursors=cursors("deliveries"),
+                calls=calls,
                 redelivery=redelivery,
                 identity=identity,
                 states=states,
@@ -76,12 +84,14 @@ def create_api(parts: Parts) -> Litestar:
                 subscriptions=parts.subscriptions,
                 journal=journal,
                 cursors=cursors("sinks"),
+                calls=calls,
                 samples=parts.samples,
             ),
             orders(
                 orders=parts.orders,
                 journal=journal,
                 cursors=cursors("orders"),
+                calls=calls,
                 identity=identity,
                 states=source_states,
                 now=now,
@@ -90,11 +100,13 @@ def create_api(parts: Parts) -> Litestar:
                 subscriptions=parts.subscriptions,
                 journal=journal,
                 cursors=cursors("subscriptions"),
+                calls=calls,
             ),
             stats(journal=journal, states=states),
             quarantine(
                 journal=journal,
                 cursors=cursors("quarantine"),
+                calls=calls,
                 keeper=parts.quarantine,
                 credentials=parts.credentials,
             ),
@@ -102,6 +114,7 @@ def create_api(parts: Parts) -> Litestar:
             sources(
                 journal=journal,
                 cursors=cursors("sources"),
+                calls=calls,
                 states=source_states,
                 backfills=parts.backfills,
                 balances=parts.balances,
@@ -109,6 +122,8 @@ def create_api(parts: Parts) -> Litestar:
                 now=now,
             ),
             routes(table=config.routes, cursors=cursors("routes")),
+            api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
+            me(keys),
         ],
     )
     return _app([v1, health(parts.ready), index()], keys)

@@ -17,10 +17,12 @@ from journal.writes import DropConsumer, MoveConsumer
 
 from ..config.shapes import NAME
 from ..runtime.hub import Hub, PlacedEvent
-from .auth import Access, ApiRequest, needs
+from ..runtime.keys import Access
+from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, bad_body, bad_parameter, not_found
 from .events import EventFilters, ListedEvent
+from .idempotency import Calls, MadeId
 from .paging import Cursors, PageAnswer, Paging
 from .parameters import Limit, NoParameters, Text, Wait, read, read_body
 from .reading import Selection, end_with_client
@@ -67,9 +69,15 @@ class _Places:
     """Shows consumers and moves them."""
 
     def __init__(
-        self, journal: Journal, hub: Hub, cursors: Cursors, now: Callable[[], float]
+        self,
+        journal: Journal,
+        hub: Hub,
+        cursors: Cursors,
+        calls: Calls,
+        now: Callable[[], float],
     ) -> None:
         self._journal, self._hub, self._cursors, self._now = journal, hub, cursors, now
+        self._calls = calls
 
     def selection(self, access: Access, wanted: EventFilter) -> Selection:
         return Selection(journal=self._journal, hub=self._hub, access=access, wanted=wanted)
@@ -96,11 +104,20 @@ class _Places:
         return await _place_before(every, body.time.at(self._now()))
 
     async def move(
-        self, access: Access, name: str, place: int, *, back: bool = False
+        self, request: ApiRequest, name: str, place: int, *, back: bool = False
     ) -> ShownConsumer:
-        moved = await self._journal.submit(
-            MoveConsumer(access.name, _checked(name), place, self._now(), back=back, most=MOST)
-        )
+        access = request.auth
+        async with self._calls.begin(request, reread=True) as call:
+            if call.made is not None:
+                moved = await self._journal.ask(ConsumerByName(access.name, _checked(name)))
+                if moved is None:
+                    raise not_found("consumer")
+                return await self.shown(access, moved)
+            write = MoveConsumer(
+                access.name, _checked(name), place, self._now(), back=back, most=MOST
+            )
+            guard = call.guard(lambda moved: moved and MadeId(moved.name))
+            moved = await self._journal.submit(guard(write))
         if moved is None:
             text = f"the key has {MOST} consumers, the most that it may have; delete one"
             raise Problem(409, "too_many_consumers", text)
@@ -113,10 +130,11 @@ def consumers(
     hub: Hub,
     cursors: Cursors,
     list_cursors: Cursors,
+    calls: Calls,
     now: Callable[[], float],
 ) -> Router:
     """Return the calls. `cursors` are those of events, `list_cursors` those of the list."""
-    places = _Places(journal, hub, cursors, now)
+    places = _Places(journal, hub, cursors, calls, now)
 
     @get("/")
     async def listed(request: ApiRequest) -> PageAnswer[ShownConsumer]:
@@ -159,14 +177,14 @@ def consumers(
         if body.cursor is None:
             raise bad_body("cursor", "missing; write the cursor of the last event that is done")
         place = await cursors.place(body.cursor, "cursor")
-        return await places.move(request.auth, name, place)
+        return await places.move(request, name, place)
 
     @post("/{name:str}/seek", status_code=200)
     async def seek(request: ApiRequest, name: FromPath[str]) -> ShownConsumer:
         read(request.scope, NoParameters)
         body = read_body(await request.body(), Seek, 'write {"cursor": "CURSOR"}, or a time')
         place = await places.sought(request.auth, body)
-        return await places.move(request.auth, name, place, back=True)
+        return await places.move(request, name, place, back=True)
 
     @delete("/{name:str}")
     async def drop(request: ApiRequest, name: FromPath[str]) -> None:

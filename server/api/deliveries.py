@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, overload
 
 import msgspec
@@ -15,9 +16,11 @@ from journal.records import StoredDelivery
 
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
+from ..runtime.keys import Access
 from ..runtime.redelivery import BeingSent, Redelivery, Unsubscribed
-from .auth import Access, ApiRequest, needs
+from .auth import ApiRequest, needs
 from .errors import Problem, not_found
+from .idempotency import Calls, MadeId
 from .paging import Cursors, PageRequest, Paging, journal_list
 from .parameters import NoParameters, Text, read
 
@@ -96,6 +99,7 @@ def deliveries(
     *,
     journal: Journal,
     cursors: Cursors,
+    calls: Calls,
     redelivery: Redelivery,
     identity: Identity,
     states: DeliveryStates,
@@ -116,12 +120,7 @@ def deliveries(
             accepted_at=utc(kept.accepted_at),
         )
 
-    async def find(delivery_id: str) -> StoredDelivery:
-        number = identity.delivery_number(delivery_id)
-        kept = None if number is None else await journal.ask(DeliveryById(number))
-        if kept is None:
-            raise not_found("delivery")
-        return kept
+    find = partial(_find, journal, identity)
 
     async def fetch(given: DeliveryParameters, asked: PageRequest) -> Page[StoredDelivery]:
         wanted = DeliveryFilter(
@@ -145,12 +144,16 @@ def deliveries(
     )
     async def retry(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
         read(request.scope, NoParameters)
-        kept = await find(delivery_id)
-        try:
-            then = await redelivery.retry(kept.id, kept.sink)
-        except (BeingSent, Unsubscribed) as error:
-            code, text = _NO_RETRY[type(error)]
-            raise Problem(409, code, text) from None
+        async with calls.begin(request, reread=True) as call:
+            kept = await find(delivery_id)
+            if call.made is not None:
+                return whole(kept, request.auth)
+            guard = call.guard(_retried)
+            try:
+                then = await redelivery.retry(kept.id, kept.sink, guard)
+            except (BeingSent, Unsubscribed) as error:
+                code, text = _NO_RETRY[type(error)]
+                raise Problem(409, code, text) from None
         if then is None:
             raise not_found("delivery")
         if then.state is State.DELIVERED:
@@ -159,6 +162,18 @@ def deliveries(
         return whole(then, request.auth)
 
     return Router("/deliveries", route_handlers=[listed, one, retry])
+
+
+async def _find(journal: Journal, identity: Identity, delivery_id: str) -> StoredDelivery:
+    number = identity.delivery_number(delivery_id)
+    kept = None if number is None else await journal.ask(DeliveryById(number))
+    if kept is None:
+        raise not_found("delivery")
+    return kept
+
+
+def _retried(then: StoredDelivery | None) -> MadeId | None:
+    return None if then is None or then.state is State.DELIVERED else MadeId()
 
 
 def shown_delivery(

@@ -17,10 +17,18 @@ class Problem(Exception):
     """An error to answer with. `detail` names a field and its right form, never the sent value."""
 
     def __init__(
-        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        id: str | msgspec.UnsetType = msgspec.UNSET,  # noqa: A002 - the field of the document
     ) -> None:
+        """`id` is of the thing that the error is about, for programs."""
         super().__init__(code)
         self.status, self.code, self.detail, self.headers = status, code, detail, headers
+        self.id = id
 
     def response(self, request_id: str) -> Response[bytes]:
         document = Document(
@@ -29,6 +37,7 @@ class Problem(Exception):
             code=self.code,
             detail=self.detail,
             request_id=request_id,
+            id=self.id,
         )
         return _response(document, self.headers)
 
@@ -42,6 +51,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     detail: str | msgspec.UnsetType = msgspec.UNSET
     request_id: str | msgspec.UnsetType = msgspec.UNSET
+    id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def not_found(noun: str) -> Problem:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -21,16 +22,18 @@ from journal.reads import (
     Page,
     VisibleEvents,
 )
-from journal.records import StoredEvent
+from journal.records import Replayed, StoredEvent
 from receiver.credentials import Headers
 from sinks.redact import mask, masked_paths
 
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
+from ..runtime.keys import Access
 from ..runtime.redelivery import Redelivery, UnknownSinks
-from .auth import Access, ApiRequest, missing, needs
+from .auth import ApiRequest, missing, needs
 from .deliveries import ShownDelivery, shown_delivery, utc
 from .errors import Problem, bad_parameter, not_found
+from .idempotency import Calls
 from .paging import Cursors, PageAnswer, PageRequest
 from .parameters import (
     NAMED,
@@ -160,10 +163,11 @@ class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: Sequence[str]
 
 
-def events(
+def events(  # noqa: PLR0913 - one for each part that its calls use
     *,
     journal: Journal,
     cursors: Cursors,
+    calls: Calls,
     routes: Sequence[str],
     redelivery: Redelivery,
     headers: Callable[[str, Headers], Headers],
@@ -236,15 +240,21 @@ def events(
         if wanted.sinks == []:
             text = "sinks: empty; leave it out for the sinks of the first deliveries"
             raise Problem(400, "bad_body", text)
-        kept = await visible_event(journal, request.auth, event_id)
-        try:
-            ids = await redelivery.replay(kept, wanted.sinks)
-        except UnknownSinks as exc:
-            quoted = ", ".join(repr(name[:NAMED]) for name in exc.names[:NAMED])
-            raise Problem(422, "unknown_sink", f"sinks: no sink is named {quoted}") from None
-        return ReplayAnswer(deliveries=[identity.delivery_id(number) for number in ids])
+        async with calls.begin(request) as call:
+            kept = await visible_event(journal, request.auth, event_id)
+            guard = call.guard(partial(_new_deliveries, identity))
+            try:
+                replayed = await redelivery.replay(kept, wanted.sinks, guard)
+            except UnknownSinks as exc:
+                quoted = ", ".join(repr(name[:NAMED]) for name in exc.names[:NAMED])
+                raise Problem(422, "unknown_sink", f"sinks: no sink is named {quoted}") from None
+        return _new_deliveries(identity, replayed)
 
     return Router("/events", route_handlers=[listed, one, replay])
+
+
+def _new_deliveries(identity: Identity, replayed: Replayed) -> ReplayAnswer:
+    return ReplayAnswer(deliveries=[identity.delivery_id(number) for number in replayed.ids])
 
 
 async def visible(

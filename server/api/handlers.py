@@ -13,8 +13,10 @@ from core.errors import Unavailable
 from receiver.door import callers_request_id
 
 from ..runtime.hub import Ended, TooMany
-from .auth import Keys
+from ..runtime.keys import Keys
+from .auth import authenticate
 from .errors import AGAIN, Problem, not_found, reader_ended, unknown_path
+from .idempotency import AnsweredBefore
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -58,8 +60,12 @@ def handlers(keys: Keys | None) -> ExceptionHandlersMap:
         text = f"{exc.most} {exc.kind}s {whose} are open, and there may be no more"
         return _answer(request, Problem(status, f"too_many_{exc.kind}s", text, headers=AGAIN))
 
+    def answered_before(_request: AnyRequest, exc: AnsweredBefore) -> Response[bytes]:
+        return exc.response
+
     return {
         Problem: _answer,
+        AnsweredBefore: answered_before,
         NotFoundException: no_such_path,
         MethodNotAllowedException: wrong_method,
         HTTPException: refused_by_litestar,
@@ -76,7 +82,7 @@ def _is_api(request: AnyRequest) -> bool:
 
 def _denied(keys: Keys, request: AnyRequest) -> Problem | None:
     try:
-        keys.access(request.scope["headers"])
+        authenticate(keys, request.scope["headers"])
     except Problem as problem:
         return problem
     return None

@@ -8,17 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from core.event import Price
-from core.instants import parse_rfc3339
 from core.order import BY_NUMBER, KINDS, Order, default_lifetime
-from core.units import duration
 from receiver.fields.numbers import e164
 from receiver.source import Source
 
 from .errors import Problem, bad_body
-from .parameters import NAMED, read_body
+from .parameters import AN_END, NAMED, read_body, read_end
 
-#: The end of year 9999: the last time that people and programs can write.
-_LAST = 253_402_300_799.0
 #: An id becomes part of the URL by which the provider is asked.
 _ID = re.compile(r"[^\s/?#&%]{1,64}")
 _NO_ID = re.compile(r"[+-]?0*(\.0*)?|-.*")
@@ -30,7 +26,6 @@ _AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
 _A_LINE = f"write a text of 1 to {_TEXT} characters, on one line"
 _AN_ID = "write the provider's id: a positive number, or a text without blanks"
 _A_NUMBER = "write a phone number with its country's code, such as +18503814729"
-_AN_END = "write a time to come, such as 2026-09-14T18:42:36Z, or how long from now: 30m, 7d"
 
 Line = Annotated[
     str, Meta(min_length=1, max_length=_TEXT, title="write a text", description=_A_LINE)
@@ -56,7 +51,7 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     reference: Line | None = None
     labels: Mapping[str, str] = {}
     #: RFC 3339, or how long from now: `30m`.
-    expires: Annotated[str, Meta(description=_AN_END)] | None = None
+    expires: Annotated[str, Meta(description=AN_END)] | None = None
 
 
 def read_order(
@@ -90,7 +85,7 @@ def read_order(
         raise bad_body("labels", f"write names and values of at most {_TEXT} characters")
     at = round(now, 6)
     end, lasts = (
-        _end(given.expires, at) if given.expires is not None else (None, default_lifetime(kind))
+        read_end(given.expires, at) if given.expires is not None else (None, default_lifetime(kind))
     )
     order = Order(
         id=new_id(at),
@@ -151,15 +146,3 @@ def _amount(sent: bytes) -> str:
     if not _AMOUNT.fullmatch(text):
         raise bad_body("price", "write an amount in digits, such as 1.20")
     return text
-
-
-def _end(text: str, now: float) -> tuple[float, float | None]:
-    """Return the end, and the duration that was written, if it was one."""
-    try:
-        instant = parse_rfc3339(text)
-        end = now + duration(text) if instant is None else instant
-    except ValueError:
-        raise bad_body("expires", _AN_END) from None
-    if not now < end <= _LAST:
-        raise bad_body("expires", _AN_END)
-    return end, None if instant is not None else end - now

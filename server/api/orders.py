@@ -13,6 +13,7 @@ from core.event import Price
 from core.order import KINDS, Order, OrderState
 from journal import Journal
 from journal.reads import KnownOrders, OrderById, OrderFilter, Page
+from journal.records import Registered, StoredOrder
 from receiver.source import Source
 from receiver.source_state import SourceState
 
@@ -22,6 +23,7 @@ from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, not_found
 from .events import shown
+from .idempotency import Calls, MadeId
 from .order_body import read_order
 from .paging import Cursors, PageRequest, Paging, journal_list
 from .parameters import NoParameters, PhoneNumber, Text, e164, read
@@ -84,6 +86,7 @@ def orders(
     orders: Orders,
     journal: Journal,
     cursors: Cursors,
+    calls: Calls,
     identity: Identity,
     states: Sequence[SourceState],
     now: Callable[[], float],
@@ -114,21 +117,31 @@ def orders(
     @post("/", guards=[needs("subscriptions:write", whole=True)])
     async def register(request: ApiRequest) -> Response[ShownOrder]:
         read(request.scope, NoParameters)
-        order, end = read_order(await request.body(), sources, new_id=identity.event_id, now=now())
-        placed = await orders.place(order, end)
+        async with calls.begin(request, reread=True) as call:
+            if call.made is not None:
+                stored = await find(MadeId.of(call.made).id)
+                again = ShownOrder(**_fields(stored.order, sources))
+                return Response(again, status_code=call.made.status)
+            body = await request.body()
+            order, end = read_order(body, sources, new_id=identity.event_id, now=now())
+            placed = await orders.place(order, end, call.guard(_made, _status))
         if placed.conflicts:
             names = ", ".join(placed.conflicts)
             text = "conflicts with the stored order; existing fields cannot be changed"
             raise Problem(409, "order_differs", f"{names}: {text}")
         shown_order = ShownOrder(**_fields(placed.order, sources))
-        return Response(shown_order, status_code=201 if placed.new else 200)
+        return Response(shown_order, status_code=_status(placed))
+
+    async def find(order_id: str) -> StoredOrder:
+        kept = await journal.ask(OrderById(order_id)) if _ID.fullmatch(order_id) else None
+        if kept is None:
+            raise not_found("order")
+        return kept
 
     @get("/{order_id:str}", guards=[needs("events:read", whole=True)])
     async def one(request: ApiRequest, order_id: FromPath[str]) -> WholeOrder:
         read(request.scope, NoParameters)
-        kept = await journal.ask(OrderById(order_id)) if _ID.fullmatch(order_id) else None
-        if kept is None:
-            raise not_found("order")
+        kept = await find(order_id)
         events = [shown(request.auth, body) for body in kept.events]
         return WholeOrder(**_fields(kept.order, sources), events=events)
 
@@ -139,6 +152,14 @@ def orders(
             raise not_found("order")
 
     return Router("/orders", route_handlers=[listed, register, one, cancel])
+
+
+def _status(placed: Registered) -> int:
+    return 201 if placed.new else 200
+
+
+def _made(placed: Registered) -> MadeId | None:
+    return None if placed.conflicts else MadeId(placed.order.id)
 
 
 def _fields(order: Order, sources: Mapping[str, Source]) -> dict[str, Any]:

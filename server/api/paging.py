@@ -12,7 +12,8 @@ from journal import Journal
 from journal.reads import MarksAt, Page
 
 from ..runtime.identity import BadCursor, Identity, StaleCursor
-from .auth import Access, ApiRequest, needs
+from ..runtime.keys import Access
+from .auth import ApiRequest, needs
 from .errors import Problem, bad_parameter
 from .parameters import Limit, Text, read
 
@@ -88,11 +89,14 @@ def journal_list(
 
 
 def named_list(
-    cursors: "Cursors", items: Callable[[], Awaitable[Mapping[str, Any]]]
+    cursors: "Cursors",
+    items: Callable[[], Awaitable[Mapping[str, Any]]],
+    *,
+    scope: str = "events:read",
 ) -> HTTPRouteHandler:
     """Declare `GET /` for a short list, such as routes: `items` returns all items by name."""
 
-    @get("/", guards=[needs("events:read", whole=True)])
+    @get("/", guards=[needs(scope, whole=True)])
     async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, Paging)
         named = await items()

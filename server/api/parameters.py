@@ -17,7 +17,8 @@ import msgspec
 from litestar.types import HTTPScope
 from msgspec import Meta
 
-from core.instants import Instant
+from core.instants import Instant, parse_rfc3339
+from core.units import duration
 
 from .errors import Problem, bad_body, bad_parameter
 
@@ -28,6 +29,10 @@ _MOST = 1000
 #: Characters of an unknown name that an error repeats.
 NAMED = 40
 _PAIR = 2
+#: The end of year 9999: the last time that people and programs can write.
+_LAST = 253_402_300_799.0
+#: How to write an end in a body: see `read_end`.
+AN_END = "write a time to come, such as 2026-09-14T18:42:36Z, or how long from now: 30m, 7d"
 _OTHER_TYPE = "of another type than is expected"
 
 Text = Annotated[str, Meta(min_length=1, description="empty; write a value, or leave it out")]
@@ -133,6 +138,21 @@ def read_body(body: bytes, type_: type[T], expected: str) -> T:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
                 raise bad_body(name, _complaint(exc, hint)) from None
     return type_(**values)
+
+
+def read_end(text: str, now: float) -> tuple[float, float | None]:
+    """Return the end of a field `expires`, and the duration that was written, if it was one.
+
+    Raise Problem.
+    """
+    try:
+        instant = parse_rfc3339(text)
+        end = now + duration(text) if instant is None else instant
+    except ValueError:
+        raise bad_body("expires", AN_END) from None
+    if not now < end <= _LAST:
+        raise bad_body("expires", AN_END)
+    return end, None if instant is not None else end - now
 
 
 def e164(written: str) -> str:

@@ -16,12 +16,14 @@ from receiver.callback import Malformed
 from receiver.intake import Accepted
 
 from ..runtime.credentials import HeaderCredentials
+from ..runtime.keys import Access
 from ..runtime.quarantine import QuarantineKeeper, SourceGone
 from ..runtime.rejections import RejectionCounter
-from .auth import Access, ApiRequest, needs
+from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, not_found
 from .handlers import request_id
+from .idempotency import Calls
 from .paging import Cursors, PageRequest, Paging, first_page, journal_list
 from .parameters import NoParameters, read
 
@@ -59,6 +61,7 @@ def quarantine(
     *,
     journal: Journal,
     cursors: Cursors,
+    calls: Calls,
     keeper: QuarantineKeeper,
     credentials: HeaderCredentials,
 ) -> Router:
@@ -85,16 +88,20 @@ def quarantine(
         request: ApiRequest, quarantine_id: FromPath[str]
     ) -> Accepted | StillMalformed:
         read(request.scope, NoParameters)
-        kept = await _find(journal, quarantine_id)
-        try:
-            return await keeper.replay(kept, request_id(request.scope))
-        except Malformed as exc:
-            return StillMalformed(id=kept.id, reason=exc.reason)
-        except InvalidRow:
-            return StillMalformed(id=kept.id, reason="error")
-        except SourceGone:
-            text = "its source is no longer configured; configure it again, or delete the callback"
-            raise Problem(409, "source_gone", text) from None
+        async with calls.begin(request) as call:
+            kept = await _find(journal, quarantine_id)
+            guard = call.guard(Accepted.of)
+            try:
+                return await keeper.replay(kept, request_id(request.scope), guard)
+            except Malformed as exc:
+                return StillMalformed(id=kept.id, reason=exc.reason)
+            except InvalidRow:
+                return StillMalformed(id=kept.id, reason="error")
+            except SourceGone:
+                text = (
+                    "its source is no longer configured; configure it again, or delete the callback"
+                )
+                raise Problem(409, "source_gone", text) from None
 
     @delete("/{quarantine_id:str}")
     async def drop(request: ApiRequest, quarantine_id: FromPath[str]) -> None:

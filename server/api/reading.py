@@ -16,8 +16,8 @@ from journal import Journal
 from journal.reads import EventFilter, Page
 
 from ..runtime.hub import Hub, Kind, PlacedEvent, Subscription
+from ..runtime.keys import Access
 from ..runtime.live_filter import SYSTEM, live_filter
-from .auth import Access
 from .events import visible
 from .paging import PageRequest
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from litestar import Router, post
@@ -19,6 +20,7 @@ from ..runtime.subscriptions import PREFIX, LiveSubscriptions
 from .auth import ApiRequest, needs
 from .deliveries import shown_answer, utc
 from .errors import Problem, not_found
+from .idempotency import Calls, MadeId
 from .paging import Cursors, named_list
 from .parameters import NoParameters, read
 
@@ -56,8 +58,9 @@ class ShownTest(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None
     error: str | None
     took_ms: float
-    #: The request; the sink's own secrets are masked.
-    request: str
+    #: The request; the sink's own secrets are masked. Null in the repeated answer to a call with
+    #: the same `Idempotency-Key`.
+    request: str | None
     #: The beginning of the answer, for keys with codes:read.
     answer: str | None
 
@@ -69,6 +72,7 @@ def sinks(
     subscriptions: LiveSubscriptions,
     journal: Journal,
     cursors: Cursors,
+    calls: Calls,
     samples: SampleEvents,
 ) -> Router:
     async def shown(*names: str) -> dict[str, ShownSink]:
@@ -85,46 +89,61 @@ def sinks(
     @post("/{name:str}/test", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def test(request: ApiRequest, name: FromPath[str]) -> ShownTest:
         read(request.scope, NoParameters)
-        worker = _known(name)
-        try:
-            event_id, body = samples.make()
-        except NoSampleSource:
-            text = "no configured source has samples; configure one"
-            raise Problem(409, "no_source", text) from None
-        live = subscriptions.get(name.removeprefix(PREFIX))
-        if live is None:
-            tested = await worker.test(event_id, body)
-        else:
-            tested = await subscriptions.test(live, event_id, body)
-        attempt = tested.attempt
-        return ShownTest(
-            outcome=attempt.outcome,
-            status=attempt.status,
-            error=attempt.error,
-            took_ms=attempt.took_ms,
-            request=tested.request,
-            answer=shown_answer(attempt.answer, request.auth),
-        )
+        worker = _known(workers, name)
+        async with calls.begin(request) as call:
+            try:
+                event_id, body = samples.make()
+            except NoSampleSource:
+                text = "no configured source has samples; configure one"
+                raise Problem(409, "no_source", text) from None
+            live = subscriptions.get(name.removeprefix(PREFIX))
+            if live is None:
+                tested = await worker.test(event_id, body)
+            else:
+                tested = await subscriptions.test(live, event_id, body)
+            attempt = tested.attempt
+            result = ShownTest(
+                outcome=attempt.outcome,
+                status=attempt.status,
+                error=attempt.error,
+                took_ms=attempt.took_ms,
+                request=tested.request,
+                answer=shown_answer(attempt.answer, request.auth),
+            )
+            # The request is a message. The answer of the sink may repeat it.
+            await call.keep(msgspec.structs.replace(result, request=None, answer=None), 200)
+        return result
 
     @post("/{name:str}/pause", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def pause(request: ApiRequest, name: FromPath[str]) -> ShownSink:
         read(request.scope, NoParameters)
-        await _known(name).pause(Pause.OPERATOR)
+        worker = _known(workers, name)
+        async with calls.begin(request, reread=True) as call:
+            if call.made is None:
+                await worker.pause(Pause.OPERATOR, call.guard(partial(_changed, name)))
         return (await shown(name))[name]
 
     @post("/{name:str}/resume", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def resume(request: ApiRequest, name: FromPath[str]) -> ShownSink:
         read(request.scope, NoParameters)
-        await _known(name).resume()
-        subscriptions.wake(name)
+        worker = _known(workers, name)
+        async with calls.begin(request, reread=True) as call:
+            if call.made is None:
+                await worker.resume(guard=call.guard(partial(_changed, name)))
+                subscriptions.wake(name)
         return (await shown(name))[name]
 
-    def _known(name: str) -> Worker:
-        if name not in workers:
-            raise not_found("sink")
-        return workers[name]
-
     return Router("/sinks", route_handlers=[named_list(cursors, shown), test, pause, resume])
+
+
+def _known(workers: Mapping[str, Worker], name: str) -> Worker:
+    if name not in workers:
+        raise not_found("sink")
+    return workers[name]
+
+
+def _changed(name: str, _: object) -> MadeId:
+    return MadeId(name)
 
 
 def state_of(worker: Worker | None) -> str:

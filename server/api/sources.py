@@ -19,6 +19,7 @@ from ..runtime.silence import SourceMonitor
 from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, bad_body, not_found
+from .idempotency import Calls
 from .paging import Cursors, named_list
 from .parameters import NoParameters, read, read_body
 
@@ -124,6 +125,7 @@ def sources(
     *,
     journal: Journal,
     cursors: Cursors,
+    calls: Calls,
     states: Sequence[SourceState],
     backfills: Backfills,
     balances: Balances,
@@ -187,14 +189,17 @@ def sources(
         if since is not None and since < 0:
             raise bad_body("since", "before 1970; write a later time")
         backfiller = backfills.of(name)
-        if backfiller is not None and backfiller.left_until is not None:
-            until = utc(backfiller.left_until)
-            raise Problem(409, "left_alone", f"the provider accepts no requests until {until}")
-        if backfiller is not None:
-            return StartedBackfill(run=backfiller.start(Why.ASKED, since))
-        if name in names:
-            raise Problem(409, "not_configured", f"sources.{name} has no `backfill`")
-        raise not_found("source")
+        async with calls.begin(request) as call:
+            if backfiller is None and name in names:
+                raise Problem(409, "not_configured", f"sources.{name} has no `backfill`")
+            if backfiller is None:
+                raise not_found("source")
+            if backfiller.left_until is not None:
+                until = utc(backfiller.left_until)
+                raise Problem(409, "left_alone", f"the provider accepts no requests until {until}")
+            started = StartedBackfill(run=backfiller.start(Why.ASKED, since))
+            await call.keep(started, 202)
+        return started
 
     return Router("/sources", route_handlers=[named_list(cursors, items), backfill])
 

@@ -16,7 +16,8 @@ from core.errors import Unavailable
 from journal import Journal
 
 from ..runtime.hub import AT_ONCE, Ended, Follower, Hub, PlacedEvent
-from .auth import Access, needs
+from ..runtime.keys import Access
+from .auth import needs
 from .events import EventFilters
 from .paging import Cursors
 from .parameters import Text, read

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -20,6 +21,7 @@ from sinks.health import Pause
 from sinks.http.subscription import ChallengeFailed, check_subscribed_url
 from sinks.sink import Failed
 
+from ..runtime.keys import Access
 from ..runtime.subscriptions import (
     CodesHidden,
     KeyEnded,
@@ -27,9 +29,10 @@ from ..runtime.subscriptions import (
     LiveSubscriptions,
     TooMany,
 )
-from .auth import Access, ApiRequest, needs
+from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, bad_body, not_found
+from .idempotency import Calls, MadeId
 from .paging import Cursors, PageAnswer, Paging, first_page
 from .parameters import NoParameters, Text, read, read_body
 from .sinks import ShownError, last_error_of, state_of
@@ -90,10 +93,10 @@ class ShownSecret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def subscriptions(
-    *, subscriptions: LiveSubscriptions, journal: Journal, cursors: Cursors
+    *, subscriptions: LiveSubscriptions, journal: Journal, cursors: Cursors, calls: Calls
 ) -> Router:
     views = _Views(subscriptions, journal)
-    handlers = [*_reading(views, cursors), *_making(views), *_steering(views)]
+    handlers = [*_reading(views, cursors), *_making(views, calls), *_steering(views, calls)]
     return Router("/subscriptions", route_handlers=handlers)
 
 
@@ -152,17 +155,24 @@ def _reading(views: _Views, cursors: Cursors) -> list[HTTPRouteHandler]:
     return [listed, one]
 
 
-def _making(views: _Views) -> list[HTTPRouteHandler]:
+def _making(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
     @post("/", guards=[needs(_SCOPE)])
     async def create(request: ApiRequest) -> ShownSecret:
         read(request.scope, NoParameters)
-        given = _read(await request.body())
-        if given.url is None:
-            raise bad_body("url", "missing; write the URL that events are sent to")
-        with _problems():
-            id_, secret = await views.all.create(
-                request.auth.name, given.url, given.when, given.format or "json"
-            )
+        async with calls.begin(request, reread=True) as call:
+            if call.made is not None:
+                raise _already_made("made the subscription", MadeId.of(call.made))
+            given = _read(await request.body())
+            if given.url is None:
+                raise bad_body("url", "missing; write the URL that events are sent to")
+            with _problems():
+                id_, secret = await views.all.create(
+                    request.auth.name,
+                    given.url,
+                    given.when,
+                    given.format or "json",
+                    guard=lambda id_: call.guard(lambda _: MadeId(id_), lambda _: 201),
+                )
         return ShownSecret(id=id_, secret=secret.reveal())
 
     @patch("/{subscription_id:str}", guards=[needs(_SCOPE)])
@@ -185,31 +195,46 @@ def _making(views: _Views) -> list[HTTPRouteHandler]:
     return [create, change, remove]
 
 
-def _steering(views: _Views) -> list[HTTPRouteHandler]:
+def _steering(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
     @post("/{subscription_id:str}/rotate", status_code=200, guards=[needs(_SCOPE)])
     async def rotate(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSecret:
         read(request.scope, NoParameters)
         live = views.find(request.auth, subscription_id)
-        try:
-            secret = await views.all.rotate(live)
-        except TooMany:
-            text = "four secrets sign already; wait until the oldest ends, a day after its rotation"
-            raise Problem(409, "too_many_secrets", text) from None
+        async with calls.begin(request, reread=True) as call:
+            if call.made is not None:
+                raise _already_made("rotated the secret", MadeId.of(call.made))
+            guard = call.guard(partial(_rotated, live.stored.id))
+            try:
+                secret = await views.all.rotate(live, guard)
+            except TooMany:
+                text = "four secrets sign already; the oldest ends a day after its rotation"
+                raise Problem(409, "too_many_secrets", text) from None
         return ShownSecret(id=live.stored.id, secret=secret.reveal())
 
     @post("/{subscription_id:str}/resume", status_code=200, guards=[needs(_SCOPE)])
     async def resume(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSubscription:
         read(request.scope, NoParameters)
         live = views.find(request.auth, subscription_id)
-        by_operator = live.worker.paused is Pause.OPERATOR
-        if by_operator and not request.auth.may("deliveries:write"):
-            text = "the operator paused it; a key with deliveries:write resumes it"
-            raise Problem(409, "paused_by_operator", text)
-        with _problems():
-            await views.all.resume(live)
+        async with calls.begin(request, reread=True) as call:
+            if call.made is None:
+                by_operator = live.worker.paused is Pause.OPERATOR
+                if by_operator and not request.auth.may("deliveries:write"):
+                    text = "the operator paused it; a key with deliveries:write resumes it"
+                    raise Problem(409, "paused_by_operator", text)
+                with _problems():
+                    await views.all.resume(live, call.guard(lambda _: MadeId(live.stored.id)))
         return await views.one(live)
 
     return [rotate, resume]
+
+
+def _rotated(id_: str, changed: bool) -> MadeId | None:  # noqa: FBT001 - the result of the write
+    return MadeId(id_) if changed else None
+
+
+def _already_made(what: str, made: MadeId) -> Problem:
+    text = f"this call {what} before; a secret is shown only once"
+    return Problem(409, "already_made", text, id=made.id)
 
 
 @contextmanager

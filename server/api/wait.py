@@ -13,7 +13,8 @@ from journal import Journal
 from journal.reads import EventFilter
 
 from ..runtime.hub import Ended, Hub, PlacedEvent, Subscription
-from .auth import Access, needs
+from ..runtime.keys import Access
+from .auth import needs
 from .errors import AGAIN, bad_parameter, reader_ended
 from .events import EventFilters, ListedEvent
 from .paging import Cursors
@@ -69,10 +70,11 @@ def wait(
                 request.clear()  # type: ignore[attr-defined]  # Litestar's copy, which takes memory
                 event = await _find(selection, subscription, after, ends)
             except Ended:
-                cursor = seen or _reached(hub, cursors, given.after, after)
-                raise reader_ended({**AGAIN, CURSOR: cursor}) from None
+                event = None
+            cursor = seen or _reached(hub, cursors, given.after, after)
+            if event is None and subscription.ended:
+                raise reader_ended({**AGAIN, CURSOR: cursor})
             if event is None:
-                cursor = seen or _reached(hub, cursors, given.after, after)
                 await begin(send, 204, [(_CURSOR, cursor.encode())])
                 await write(send, b"")
                 return

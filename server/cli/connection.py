@@ -1,6 +1,7 @@
 """Find the service and the API key for a command."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,12 +78,17 @@ class NamedSettings(Settings):
         return found
 
     def key(self, scope: str, *, whole: bool) -> str:
-        """Return a key in clear with the scope. `whole` skips keys with a `when`."""
+        """Return a key in clear with the scope, not an expired one.
+
+        `whole` skips keys with a `when`.
+        """
         enough = {scope, "admin", *(has for has in _INCLUDED if scope in _INCLUDED[has])}
         found = first_clear(
             key.key.reveal()
             for key in self.keys.values()
-            if not (whole and key.when) and enough.intersection(key.scopes)
+            if not (whole and key.when)
+            and enough.intersection(key.scopes)
+            and not (key.expires_at is not None and key.expires_at <= time.time())
         )
         if found is None:
             raise Wrong(

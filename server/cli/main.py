@@ -33,6 +33,7 @@ _MODULES = {
     "consumers": "consumers",
     "orders": "orders",
     "subscriptions": "subscriptions",
+    "keys": "keys",
     "report": "report",
     "config": "config",
     "healthcheck": "serve",

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from core.instants import parse_rfc3339
 from core.secret import Secret, digest_of
-from core.units import Duration, Size
+from core.units import Duration, Rate, Size
 from receiver.source import Source
 from routes.table import Route
 from sinks.http.guard import PRIVATE
@@ -120,6 +121,16 @@ def _api_key(secret: Secret) -> Secret:
     return hard_to_guess(secret)
 
 
+def _instant(text: str) -> str:
+    try:
+        instant = parse_rfc3339(text)
+    except ValueError:
+        instant = None
+    if instant is None:
+        raise ValueError("write a time such as 2027-01-01T00:00:00Z")
+    return text
+
+
 def hard_to_guess(secret: Secret) -> Secret:
     """Return a token or API key. Raises ValueError if it is short enough to guess."""
     text = secret.reveal()
@@ -214,6 +225,17 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ]
     #: Conditions as in routes. All other events are hidden from this key. Unset: it sees all.
     when: Mapping[str, Any] | None = None
+    #: When the key stops to work, such as `2027-01-01T00:00:00Z`. Set it for access that ends, for
+    #: example of a contractor. Unset: never.
+    expires: Annotated[str, Check(_instant)] | None = None
+    #: Limit of its requests, such as `600/m`: further ones get 429 until the rate allows them. Set
+    #: it if a faulty client could keep the service busy. Unset: no limit.
+    rate: Rate | None = None
+
+    @property
+    def expires_at(self) -> float | None:
+        """Return `expires` in seconds since the epoch."""
+        return None if self.expires is None else parse_rfc3339(self.expires)
 
 
 class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

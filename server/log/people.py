@@ -18,6 +18,9 @@ _WORDS: Mapping[str, str] = {
     "service.gap": "not running since {since}: backfill looks for missed messages",
     "service.started": "",  # the welcome says more
     "service.stopping": "",  # `stopped` follows within seconds
+    "key.created": "key {key} created by {by}",
+    "key.revoked": "key {key} revoked by {by}",
+    "key.shadowed": "key {key} does not work: a key of the configuration has its name",
     "sink.mended": (
         "{path}: removed an unfinished last line ({bytes} bytes); its deliveries are sent again"
     ),

@@ -23,7 +23,7 @@ from journal import Journal
 from journal.commit import settle
 from journal.order_book import OrderBook
 from journal.records import Arrival, Planned, Recorded
-from journal.writes import Record, Write
+from journal.writes import Guard, Record, Write, unguarded
 from receiver.callback import Callback, Happening
 from receiver.intake import Caller
 from receiver.source_state import SourceState
@@ -141,6 +141,7 @@ class Recorder:
         done: Callable[[Recorded | Exception], None],
         *,
         replaces: str | None = None,
+        guard: Guard = unguarded,
     ) -> None:
         """Record the happenings of a callback; call `done` when they are durable.
 
@@ -175,7 +176,7 @@ class Recorder:
                 self._log_recorded(self._lines, caller, callback, plans, outcome)
 
         record = Record(arrival_of(caller, callback), plans, replaces=replaces)
-        self._journal.put(record, done, then)
+        self._journal.put(guard(record), done, then)
 
     async def record(
         self,
@@ -184,10 +185,15 @@ class Recorder:
         happenings: Sequence[Happening],
         *,
         replaces: str | None = None,
+        guard: Guard = unguarded,
     ) -> Recorded:
         """Wait for `accept`. Raises Unavailable or InvalidRow."""
         future: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
-        self.accept(caller, callback, happenings, partial(settle, future), replaces=replaces)
+        self.accept(
+            *(caller, callback, happenings, partial(settle, future)),
+            replaces=replaces,
+            guard=guard,
+        )
         return await future
 
     async def record_own(

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, Self
+from weakref import WeakSet
 
 import msgspec
 
@@ -235,6 +236,8 @@ class Hub:
         self.most_readers = sum(most.values())
         self._counts: Counter[tuple[Kind, str | None]] = Counter()
         self._subscriptions: set[Subscription] = set()
+        #: Keys that were revoked or have expired.
+        self._over: WeakSet[object] = WeakSet()
         self.filters: FilterIndex[Subscription] = FilterIndex()
         #: New events that subscriptions took, by place, the oldest first.
         self.recent: dict[int, PlacedEvent] = {}
@@ -276,7 +279,8 @@ class Hub:
         """Count a reader. Raises TooMany, and Ended once the service stops."""
         kind, name = subscription.kind, subscription.name
         most = self._most[kind]
-        if self._closed:
+        # The key may have been revoked since the request was let in.
+        if self._closed or subscription.owner in self._over:
             raise Ended
         if self._counts[kind, name] >= max(1, most // 2):
             raise TooMany(kind, max(1, most // 2), own=True)
@@ -299,7 +303,8 @@ class Hub:
             self._bytes = 0
 
     def end_readers(self, owner: object) -> None:
-        """End all readers of a key, because it was revoked or has expired."""
+        """End all readers of a key, because it was revoked or has expired; take no more."""
+        self._over.add(owner)
         for subscription in tuple(self._subscriptions):
             if subscription.owner is owner:
                 subscription.end()

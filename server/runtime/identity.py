@@ -70,6 +70,7 @@ class Identity:
         self._subscription = AESSIV(derived("subscription secret"))
         self._delivery = _Block(derived("delivery id"))
         self._credential = make_hmac(derived("credential"))
+        self._call = make_hmac(derived("idempotency"))
         self._chance = chance
         #: Stored in the journal, to notice a changed secret.
         self.seal = derived("journal seal").hex()
@@ -87,6 +88,14 @@ class Identity:
 
     def request_id(self) -> str:
         return self._chance(8).hex()
+
+    def api_key(self) -> str:
+        """Return a new API key: 256 random bits after a prefix that secret scanners find."""
+        return f"smsk_{self._chance(32).hex()}"
+
+    def call_digest(self, *parts: bytes) -> bytes:
+        """Return a keyed hash of a request with an `Idempotency-Key`, or of that header."""
+        return self._call(b"".join([len(part).to_bytes(8) + part for part in parts]))
 
     def dedupe_key(self, key: Key) -> bytes:
         """Return 20 bytes: the provider's second, big-endian, then a keyed hash of the parts.

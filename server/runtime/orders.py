@@ -28,7 +28,15 @@ from journal import Journal
 from journal.order_book import OrderBook
 from journal.reads import OpenOrders, OrderById
 from journal.records import Registered
-from journal.writes import CancelOrder, ExpireOrder, LapseOrder, MoveOrders, RegisterOrder
+from journal.writes import (
+    CancelOrder,
+    ExpireOrder,
+    Guard,
+    LapseOrder,
+    MoveOrders,
+    RegisterOrder,
+    unguarded,
+)
 from receiver.callback import Happening, Key
 from receiver.fields.services import service
 from receiver.polling.questions import Ended, ListedOrder
@@ -130,7 +138,7 @@ class Orders:
                 )
         return False
 
-    async def place(self, order: Order, end: float | None) -> Registered:
+    async def place(self, order: Order, end: float | None, guard: Guard = unguarded) -> Registered:
         """Store an order, or add its details to the stored one.
 
         `end` is the end that the user asked for. Events are assigned to the order from now on,
@@ -144,7 +152,7 @@ class Orders:
             if isinstance(outcome, Registered):
                 self._order_book.put(outcome.order)
 
-        return await self._journal.submit(RegisterOrder(order, end), then=then)
+        return await self._journal.submit(guard(RegisterOrder(order, end)), then=then)
 
     async def cancel(self, order_id: str) -> Order | None:
         """Cancel an order and return it; None: there is no such order."""

@@ -16,6 +16,7 @@ from .hub import Hub
 from .identity import Identity
 from .intake import CallbackIntake
 from .journal_monitor import JournalMonitor
+from .keys import Keys
 from .orders import Orders
 from .outages import Backfills
 from .quarantine import QuarantineKeeper
@@ -43,6 +44,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     quarantine: QuarantineKeeper
     rejections: RejectionCounter
     credentials: HeaderCredentials
+    keys: Keys
     hub: Hub
     orders: Orders
     balances: Balances

@@ -9,7 +9,7 @@ import structlog
 from core.errors import Unavailable
 from journal import Journal
 from journal.records import Quarantined, QuarantinedCallback
-from journal.writes import QuarantineCallback
+from journal.writes import Guard, QuarantineCallback, unguarded
 from receiver.callback import Callback, Malformed
 from receiver.door import SAMPLE_HEADER, read_happenings
 from receiver.intake import Accepted, Caller
@@ -83,7 +83,9 @@ class QuarantineKeeper:
         )
         self._journal.put(write, answer, then)
 
-    async def replay(self, kept: QuarantinedCallback, request_id: str) -> Accepted:
+    async def replay(
+        self, kept: QuarantinedCallback, request_id: str, guard: Guard = unguarded
+    ) -> Accepted:
         """Read a callback again. If it is understood now, its events replace it.
 
         Raises Malformed if it is still not understood, and SourceGone if its source is not
@@ -103,5 +105,7 @@ class QuarantineKeeper:
             callback = msgspec.structs.replace(callback, sample=True)
         caller = Caller(source=kept.source, token=kept.token, request_id=request_id)
         happenings = read_happenings(state, callback)
-        recorded = await self._recorder.record(caller, callback, happenings, replaces=kept.id)
+        recorded = await self._recorder.record(
+            caller, callback, happenings, replaces=kept.id, guard=guard
+        )
         return Accepted.of(recorded)

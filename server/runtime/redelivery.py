@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from journal import Journal
-from journal.records import StoredDelivery, StoredEvent
-from journal.writes import ReplayEvent, RetryDelivery
+from journal.records import Replayed, StoredDelivery, StoredEvent
+from journal.writes import Guard, ReplayEvent, RetryDelivery, unguarded
 from sinks.worker import Worker
 
 from .subscriptions import PREFIX, LiveSubscriptions
@@ -41,7 +41,9 @@ class Redelivery:
         self._journal, self._workers, self._now = journal, workers, now
         self._subscriptions = subscriptions
 
-    async def replay(self, kept: StoredEvent, sinks: Sequence[str] | None) -> tuple[int, ...]:
+    async def replay(
+        self, kept: StoredEvent, sinks: Sequence[str] | None, guard: Guard = unguarded
+    ) -> Replayed:
         """Create a new delivery of the event to each sink; return the ids of the deliveries.
 
         None: the sinks of the first deliveries, as far as they are still configured. Raises
@@ -59,10 +61,13 @@ class Redelivery:
         if unknown := [name for name in names if not may_get(name)]:
             raise UnknownSinks(unknown)
         owed = tuple(self._workers[name].plan_delivery(event) for name in names)
-        replayed = await self._journal.submit(ReplayEvent(event["id"], owed, at=self._now()))
-        return replayed.ids if replayed else ()
+        write = ReplayEvent(event["id"], owed, at=self._now())
+        replayed = await self._journal.submit(guard(write))
+        return Replayed(ids=()) if replayed is None else replayed
 
-    async def retry(self, delivery_id: int, sink: str) -> StoredDelivery | None:
+    async def retry(
+        self, delivery_id: int, sink: str, guard: Guard = unguarded
+    ) -> StoredDelivery | None:
         """Make a delivery due now and return it; a delivered one does not change.
 
         Raises BeingSent and Unsubscribed. Returns None if there is no such delivery.
@@ -75,4 +80,4 @@ class Redelivery:
                 raise BeingSent
             # The worker reads it again, with its schedule from the start.
             worker.put_back(delivery_id)
-        return await self._journal.submit(RetryDelivery(delivery_id, now=self._now()))
+        return await self._journal.submit(guard(RetryDelivery(delivery_id, now=self._now())))

@@ -27,6 +27,10 @@ from journal.writes import (
     CreateSubscription,
     DeleteSubscription,
     EndDeliveries,
+    unguarded,
+)
+from journal.writes import (
+    Guard as CallGuard,
 )
 from routes.index import Entry, FilterIndex
 from routes.match import Part, Predicate, compile_filter
@@ -95,6 +99,8 @@ class Live:
         #: A commit or a person asked for the worker since it was last stopped.
         self.is_woken = False
         self.idle_since: float | None = None
+        #: Its key ended. A new key of that name gets it only by `resume`.
+        self.has_lost_key = False
         #: One change at a time.
         self.changing = asyncio.Lock()
 
@@ -204,7 +210,7 @@ class LiveSubscriptions:
 
     def _sees(self, live: Live, event: Mapping[str, object], seen: dict[str, bool]) -> bool:
         """Return whether its key sees the event. `seen` remembers the answers by key."""
-        if live.worker.paused is Pause.KEY:
+        if live.has_lost_key or live.worker.paused is Pause.KEY:
             return False
         key = live.stored.key
         if key not in seen:
@@ -212,20 +218,35 @@ class LiveSubscriptions:
             seen[key] = rights is not None and (rights.sees is None or rights.sees(event))
         return seen[key]
 
+    def end_key(self, name: str) -> None:
+        """Stop the subscriptions of a key that ended: begin no attempt, and cut those under way."""
+        if self._rights(name) is not None:
+            return  # it was the stored key of a configured name
+        for live in self:
+            if live.stored.key == name:
+                live.has_lost_key = True
+                if live.task is not None:
+                    live.task.cancel()
+
     def has_key(self, live: Live) -> bool:
-        """Return whether its key still exists, and still may have this filter."""
+        """Return whether its key is in force, and still may have this filter."""
         rights = self._rights(live.stored.key)
         return rights is not None and (rights.reads_codes or not live.reads_codes)
 
     # --- changes --------------------------------------------------------------------------
 
     async def create(
-        self, key: str, url: str, when: Mapping[str, Any] | None, format_: str
+        self,
+        key: str,
+        url: str,
+        when: Mapping[str, Any] | None,
+        format_: str,
+        guard: Callable[[str], CallGuard] = lambda _: unguarded,
     ) -> tuple[str, Secret]:
         """Add a subscription of the key; return its id and its secret.
 
-        It is in force for the next event. Raises TooMany, KeyEnded, CodesHidden, routes' Invalid,
-        Failed and ChallengeFailed (see `challenge`), and Unavailable.
+        It is in force for the next event. `guard` takes its id. Raises TooMany, KeyEnded,
+        CodesHidden, routes' Invalid, Failed and ChallengeFailed (see `challenge`), and Unavailable.
         """
         written = _encode(when)
         self._check_filter(key, written)
@@ -245,8 +266,13 @@ class LiveSubscriptions:
                 secrets=(SealedSecret(sealed=self._identity.seal_secret(id_, secret)),),
                 created_at=at,
             )
-            place = await self._journal.submit(CreateSubscription(stored))
-            self._add(place, stored, None)
+
+            # It is in force even if the caller is gone.
+            def then(outcome: object) -> None:
+                if isinstance(outcome, int):
+                    self._add(outcome, stored, None)
+
+            await self._journal.submit(guard(id_)(CreateSubscription(stored)), then=then)
         finally:
             self._creating[key] -= 1
         log.info("subscription.created", subscription=id_, key=key)
@@ -275,7 +301,7 @@ class LiveSubscriptions:
             await self._replace(live, msgspec.structs.replace(live.stored, **changes))
         log.info("subscription.changed", subscription=live.stored.id, fields=sorted(changes))
 
-    async def rotate(self, live: Live) -> Secret:
+    async def rotate(self, live: Live, guard: CallGuard = unguarded) -> Secret:
         """Return a new secret. The present one signs, too, for `OVERLAP` seconds.
 
         Raises TooMany and Unavailable.
@@ -292,16 +318,20 @@ class LiveSubscriptions:
             if len(old) >= MOST_SECRETS:
                 raise TooMany
             sealed = SealedSecret(sealed=self._identity.seal_secret(live.stored.id, secret))
-            await self._replace(live, msgspec.structs.replace(live.stored, secrets=(sealed, *old)))
+            stored = msgspec.structs.replace(live.stored, secrets=(sealed, *old))
+            await self._replace(live, stored, guard)
         log.info("subscription.rotated", subscription=live.stored.id)
         return secret
 
-    async def resume(self, live: Live) -> None:
+    async def resume(self, live: Live, guard: CallGuard = unguarded) -> None:
         """Resume a paused subscription. Raises KeyEnded and Unavailable."""
         if not self.has_key(live):
             raise KeyEnded
-        if live.worker.paused is not None:
-            await live.worker.resume()
+        if live.has_lost_key:
+            async with live.changing:
+                await self._stop(live)
+                live.has_lost_key = False
+        await live.worker.resume(guard=guard)
         self.wake(live.name)
 
     async def delete(self, live: Live) -> None:
@@ -334,8 +364,10 @@ class LiveSubscriptions:
         if reads_codes(_compile(written)) and not rights.reads_codes:
             raise CodesHidden
 
-    async def _replace(self, live: Live, stored: StoredSubscription) -> None:
-        if not await self._journal.submit(ChangeSubscription(stored)):
+    async def _replace(
+        self, live: Live, stored: StoredSubscription, guard: CallGuard = unguarded
+    ) -> None:
+        if not await self._journal.submit(guard(ChangeSubscription(stored))):
             return  # it was deleted meanwhile
         live.stored, live.filter = stored, _compile(stored.filter)
         self._index.remove(live.entry)
@@ -386,10 +418,14 @@ class LiveSubscriptions:
     def wake(self, name: str) -> None:
         """Run the worker of a subscription, unless it is paused."""
         live = self._by_id.get(name.removeprefix(PREFIX))
-        if live is None or live.worker.paused is not None or self._tasks is None:
+        if live is None or live.worker.paused is not None or live.has_lost_key:
+            return
+        if self._tasks is None:
             return
         live.is_woken, live.idle_since = True, None
         if live.task is None:
+            live.sink = self._sink(live.stored)  # a new key may have other rights
+            live.worker.change(live.sink)
             live.worker.look_again()  # it is not idle before it has read the journal
             runner = SinkRunner(live.sink, live.worker, ticks=self._ticks, give_up=self._give_up)
             live.task = self._tasks.create_task(runner.run())
@@ -411,7 +447,8 @@ class LiveSubscriptions:
         """Pause subscriptions without a key, and stop the workers that have nothing to do."""
         now = self._ticks()
         for live in self:
-            if live.worker.paused is None and not self.has_key(live):
+            is_without_key = live.has_lost_key or not self.has_key(live)
+            if live.worker.paused is None and is_without_key:
                 await live.worker.pause(Pause.KEY)
             if live.task is None or not live.worker.is_idle:
                 live.idle_since = None

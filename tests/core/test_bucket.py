@@ -91,3 +91,20 @@ def test_bucket_never_exceeds_burst_and_average(rate, pauses):
 
     elapsed = sum(pauses)
     assert passed <= max(1, rate.count) + elapsed * rate.count / rate.per + 0.01
+
+
+@given(rates, st.lists(st.floats(0, 100), max_size=60))
+def test_left_is_the_number_that_is_allowed_now(rate, pauses):
+    """Mutants: one too many; not limited to the count after a long pause."""
+    clock = Clock()
+    bucket = Bucket(rate, clock)
+    for pause in pauses:
+        bucket.take()
+        clock.now += pause
+
+    left, passed = bucket.left(), 0
+    while bucket.take() == 0.0:
+        passed += 1
+
+    assert passed == left
+    assert bucket.left() == 0

@@ -86,7 +86,7 @@ class Journal:
     def __init__(self, folder):
         path = Path(folder) / "smshook.db"
         path.write_bytes(new_journal())
-        self.conn, start, _ = schema.begin(path, seal="seal", now=NOW, version="0.1.0")
+        self.conn, start, *_ = schema.begin(path, seal="seal", now=NOW, version="0.1.0")
         self.writer = BatchWriter(self.conn, start)
 
     def record(self, *plans):

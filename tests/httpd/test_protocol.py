@@ -673,7 +673,7 @@ async def test_stream_lives_beyond_every_deadline_and_ends_if_not_read():
 
 @pytest.mark.parametrize("queued", [0, 1])
 async def test_app_is_notified_when_its_client_is_gone(queued):
-    """Mutants: not if another request waits behind it; also after a whole answer."""
+    """Mutant: not if another request waits behind it."""
     notified = []
 
     async def app(scope, receive, send):

@@ -33,6 +33,7 @@ from contracts.journal import (
     stats,
     take,
 )
+from contracts.keys import CallsContract, KeysContract
 from contracts.orders import OrderContract
 from contracts.visible import VisibleContract
 
@@ -61,7 +62,7 @@ class Store:
 
     async def start(self, *, now=NOW, seal="seal", filters=MappingProxyType({})):
         journal = await SQLiteJournal.open(
-            self.path, seal=seal, now=now, version="0.1.0", filters=filters
+            self.path, seal=seal, now=now, version="0.1.0", filters=lambda _keys: filters
         )
         self.started.append(journal)
         return journal
@@ -121,6 +122,14 @@ class TestOrders(OrderContract):
 
 
 class TestVisible(VisibleContract):
+    pass
+
+
+class TestKeys(KeysContract):
+    pass
+
+
+class TestCalls(CallsContract):
     pass
 
 
@@ -944,7 +953,7 @@ def test_queries_of_the_worker_use_an_index_without_a_sort(path, question, index
 @pytest.mark.parametrize(("fresh", "index"), [(True, "_fresh"), (False, "_retried")])
 def test_take_reads_an_index_without_a_sort(path, fresh, index):
     """Mutant: an order without an index: each read sorts the whole backlog."""
-    conn, start, _ = sqlite_open.begin(path, seal="seal", now=NOW, version="0.1.0")
+    conn, start, *_ = sqlite_open.begin(path, seal="seal", now=NOW, version="0.1.0")
     statements = []
     conn.set_trace_callback(statements.append)
 

@@ -26,7 +26,7 @@ HIDDEN = 20_000
 
 
 def opened(path, filters=FILTERS):
-    return SQLiteJournal.open(path, seal="s", now=NOW, version="0", filters=filters)
+    return SQLiteJournal.open(path, seal="s", now=NOW, version="0", filters=lambda _keys: filters)
 
 
 async def between_two_visible(path, hidden):

@@ -218,7 +218,9 @@ async def running(folder: Path, **changed):
     identity = identity_of(config)
     journal = await open_journal(config, identity, now=BEGIN)
     try:
-        yield Service(config, journal, identity)
+        service = Service(config, journal, identity)
+        await service.parts.keys.load()
+        yield service
     finally:
         await journal.close()
 

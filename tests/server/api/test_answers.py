@@ -190,7 +190,7 @@ async def test_internal_error_is_logged_once_without_values(service, tmp_path):
     assert where.partition(":")[0].endswith("redact.py")
 
 
-@pytest.mark.parametrize("call", ["events/wait?timeout=1", "events/stream?after=start"])
+@pytest.mark.parametrize("call", ["events/latest?timeout=1", "events/search?after=start"])
 async def test_unknown_call_is_404_with_any_parameters(service, call):
     """Mutant: the path is read as an event id, and its parameters are refused with 400."""
     answer = await service.ask(f"/v1/{call}")

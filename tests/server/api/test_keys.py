@@ -5,21 +5,32 @@ from hashlib import sha256
 
 import pytest
 
-import server.api.auth
+import server.runtime.keys
 from core.secret import Secret
 from journal.reads import EventFilter
 from journal.sqlite import paging
 from journal.writes import IndexVisible
-from server.api.auth import Keys, key_filters
 from server.api.events import walk
 from server.api.paging import PageRequest
 from server.config.options import Api, ApiKey
+from server.runtime.keys import key_filters
 
 ANY = EventFilter()
-GROWTH = b"Bearer growth-key-0123456789"
+GROWTH = b"growth-key-0123456789"
 KEY = {"key": Secret("team-key-0123456789"), "when": {"data.labels.team": "growth"}}
 
+#: Calls of readers, and their answers to a key with the scope.
+READING = {
+    ("GET", "/v1/events/stream?after=no-cursor"): 400,
+    ("GET", "/v1/events/wait"): 400,
+    ("GET", "/v1/consumers"): 200,
+    ("GET", "/v1/consumers/crm/events"): 200,
+    ("POST", "/v1/consumers/crm/commit"): 400,
+    ("POST", "/v1/consumers/crm/seek"): 400,
+    ("DELETE", "/v1/consumers/crm"): 404,
+}
 CALLS = [
+    *READING,
     ("GET", "/v1/events"),
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000"),
     ("POST", "/v1/events/00000000-0000-7000-8000-000000000000/replay"),
@@ -42,19 +53,23 @@ CALLS = [
     ("GET", "/v1/rejections"),
     ("GET", "/v1/sources"),
     ("GET", "/v1/routes"),
+    ("GET", "/v1/me"),
+    ("GET", "/v1/keys"),
+    ("POST", "/v1/keys"),
+    ("DELETE", "/v1/keys/none"),
 ]
 #: Unknown paths, wrong methods, and calls of later versions.
 NO_CALLS = [
     ("GET", "/v1"),
     ("GET", "/v1/"),
     ("GET", "/v1/nothing"),
-    ("GET", "/v1/me"),
+    ("GET", "/v1/you"),
     ("POST", "/v1/events"),
     ("PUT", "/v1/stats"),
     ("PATCH", "/v1/events"),
     ("OPTIONS", "/v1/events"),
 ]
-ADMINS = ("/v1/quarantine", "/v1/rejections")
+ADMINS = ("/v1/quarantine", "/v1/rejections", "/v1/keys")
 WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
 
 
@@ -145,12 +160,16 @@ async def test_key_needs_the_scope_of_the_call(service):
 
 
 def expected(method, path):
+    if (method, path) in READING:
+        return dict.fromkeys(("admin", "reader", "coder"), READING[method, path]) | {"writer": 403}
     found = 404 if "none" in path or "/events/" in path else 200
     if method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS):
         return {"admin": found, "reader": 403, "coder": 403, "writer": found}
     if path.startswith("/v1/orders") and method != "GET":
         made = 400 if method == "POST" else 404  # the answer shows nothing of it
         return {"admin": made, "reader": 403, "coder": 403, "writer": made}
+    if (method, path) == ("POST", "/v1/keys"):
+        found = 400  # the body is missing
     reads = 403 if path.startswith(ADMINS) else found
     return {"admin": found, "reader": reads, "coder": reads, "writer": 403}
 
@@ -246,7 +265,7 @@ async def test_calls_about_all_events_refuse_filtered_keys(service):
     answers = [
         await service.ask(path, "boss", method=method)
         for method, path in CALLS
-        if not path.startswith("/v1/events")
+        if not path.startswith(("/v1/events", "/v1/consumers", "/v1/me"))
     ]
 
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {
@@ -256,7 +275,7 @@ async def test_calls_about_all_events_refuse_filtered_keys(service):
 
 def pages(service, *, desc, limit, wanted=ANY, **bounds):
     """Return all pages of the key `growth` while it has no index, as places of events."""
-    access = Keys(service.config.api.keys).access([(b"authorization", GROWTH)])
+    access = service.parts.keys.find(GROWTH)
 
     async def rest(after):
         asked = PageRequest(limit=limit, desc=desc, after=after)
@@ -458,6 +477,6 @@ def test_keys_with_the_same_condition_share_a_filter():
 def test_filter_of_another_version_is_another(monkeypatch):
     """Its services may have other names. Mutant: an index that another version filled is used."""
     before = filter_of({"data.service.key": "google"})
-    monkeypatch.setattr(server.api.auth, "__version__", "0.0.1")
+    monkeypatch.setattr(server.runtime.keys, "__version__", "0.0.1")
 
     assert filter_of({"data.service.key": "google"}) != before

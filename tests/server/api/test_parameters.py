@@ -17,6 +17,12 @@ LISTS = ["events", "deliveries", "orders", "sinks", "quarantine", "rejections", 
 CALLS = [
     *[("GET", f"/v1/{name}") for name in LISTS],
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000"),
+    ("GET", "/v1/events/stream"),
+    ("GET", "/v1/events/wait"),
+    ("GET", "/v1/consumers"),
+    ("GET", "/v1/consumers/none/events"),
+    *[("POST", f"/v1/consumers/none/{verb}") for verb in ("commit", "seek")],
+    ("DELETE", "/v1/consumers/none"),
     ("POST", "/v1/events/00000000-0000-7000-8000-000000000000/replay"),
     ("GET", "/v1/deliveries/none"),
     ("POST", "/v1/deliveries/none/retry"),
@@ -33,7 +39,7 @@ CALLS = [
 
 async def test_unknown_parameter_is_refused_by_name(service):
     """Mutant: a call that never reads its parameters."""
-    for query in ("limt=5", "event_type=sms.received", "wait", "=1", "Limit=1"):
+    for query in ("limt=5", "event_type=sms.received", "waits", "=1", "Limit=1"):
         answers = [
             (await service.ask(f"{path}?{query}", method=method)).json() for method, path in CALLS
         ]

@@ -90,9 +90,9 @@ async def service(tmp_path, run):
         yield service
 
 
-async def subscribe(service, receiver, name="coder", **fields):
+async def subscribe(service, receiver, name="coder", headers=(), **fields):
     body = {"url": receiver.url} | fields
-    return await service.ask("/v1/subscriptions", name, method="POST", json=body)
+    return await service.ask("/v1/subscriptions", name, method="POST", json=body, headers=headers)
 
 
 async def subscribed(service, receiver, name="coder", **fields):
@@ -508,6 +508,124 @@ async def test_filter_on_codes_ends_with_the_right_to_read_them(tmp_path, run, r
         await service.sms()
         assert (await became(service, made, state="paused"))["paused_by"] == "key"
     assert receiver.events == []
+
+
+async def new_key(service, *scopes):
+    """Make the key `made`; return the header that sends it."""
+    body = {"name": "made", "scopes": ["subscriptions:write", *scopes]}
+    answer = await service.ask("/v1/keys", method="POST", json=body)
+    return {"Authorization": f"Bearer {answer.json()['key']}"}
+
+
+async def test_revoked_key_stops_its_subscriptions(service, receiver):
+    """At once: no attempt begins. Mutants: `rights` or `end_key` without stored keys."""
+    headers = await new_key(service, "codes:read")
+    made = await subscribed(service, receiver, None, headers=headers)
+    await service.sms()
+    await receiver.got(1)
+
+    await service.ask("/v1/keys/made", method="DELETE")
+    await service.sms()
+
+    paused = await became(service, made, state="paused", paused_by="key")
+    assert (paused["owed"], len(receiver.events)) == (0, 1)
+
+
+async def test_expired_key_gets_no_further_event(service, receiver):
+    """Mutant: `rights` without the end of the key."""
+    body = {"name": "made", "scopes": ["subscriptions:write"], "expires": "1h"}
+    new = (await service.ask("/v1/keys", method="POST", json=body)).json()
+    headers = {"Authorization": f"Bearer {new['key']}"}
+    made = await subscribed(service, receiver, None, headers=headers)
+
+    service.now += 3600
+    await service.sms()
+
+    paused = await became(service, made, state="paused", paused_by="key")
+    assert (paused["owed"], receiver.events) == (0, [])
+
+
+async def test_new_key_of_that_name_must_resume(service, receiver):
+    """The events are masked as for the new key, also if it comes within one look.
+
+    Mutants: `has_lost_key` is not set, or not looked at; `wake` keeps the rights of the old key.
+    """
+    headers = await new_key(service, "codes:read")
+    made = await subscribed(service, receiver, None, headers=headers)
+    await service.sms()
+    await receiver.got(1)
+
+    await service.ask("/v1/keys/made", method="DELETE")
+    headers = await new_key(service)
+    await service.sms()
+    await became(service, made, state="paused", paused_by="key", owed=0)
+
+    path = f"/v1/subscriptions/{made['id']}/resume"
+    resumed = await service.ask(path, None, method="POST", headers=headers)
+    assert (resumed.status_code, resumed.json()["masked"]) == (200, True)
+    last = await service.sms()
+    _, event = await receiver.got(2)
+    assert (event["id"], event["data"]["code"]) == (last, "***")
+
+
+async def test_revoked_key_in_the_shadow_ends_nothing(tmp_path, run, receiver):
+    """The subscriptions belong to the configured key of its name. Mutant: they are paused."""
+    left = {name: each for name, each in KEYS.items() if name != "coder"}
+    async with run(tmp_path, **CHANGED | {"api": Api(keys=left)}) as service:
+        body = {"name": "coder", "scopes": ["events:read"]}
+        old = (await service.ask("/v1/keys", method="POST", json=body)).json()
+    async with run(tmp_path, **CHANGED) as service, working(service):
+        await service.parts.keys.load()
+        await subscribed(service, receiver)
+        revoked = await service.ask(f"/v1/keys/{old['id']}", method="DELETE")
+        await service.sms()
+        await receiver.got(1)
+    assert revoked.status_code == 204
+
+
+# Repeated calls
+
+
+async def test_repeated_subscribing_subscribes_once(service, receiver):
+    """Mutant: the write without its guard."""
+    headers = {"Idempotency-Key": "one"}
+    made = await subscribed(service, receiver, headers=headers)
+
+    again = await subscribe(service, receiver, headers=headers)
+
+    assert (again.status_code, again.json()["code"]) == (409, "already_made")
+    assert again.json()["id"] == made["id"]
+    assert [item["id"] for item in await service.data("/v1/subscriptions")] == [made["id"]]
+    assert receiver.challenges == 1
+
+
+async def test_repeated_rotation_rotates_once(service, receiver):
+    """Mutant: the write without its guard."""
+    made = await subscribed(service, receiver)
+    path = f"/v1/subscriptions/{made['id']}/rotate"
+    headers = {"Idempotency-Key": "one"}
+    first = await service.ask(path, "coder", method="POST", headers=headers)
+    again = await service.ask(path, "coder", method="POST", headers=headers)
+
+    assert first.status_code == 200
+    assert (again.status_code, again.json()["code"]) == (409, "already_made")
+    assert again.json()["id"] == made["id"]
+    [(_, stored)] = await service.journal.ask(Subscriptions())
+    assert len(stored.secrets) == 2
+
+
+async def test_repeated_resume_resumes_once(service, receiver):
+    """A pause after it stays. Mutant: the write without its guard."""
+    made = await subscribed(service, receiver)
+    path, name = f"/v1/subscriptions/{made['id']}/resume", f"sub:{made['id']}"
+    headers = {"Idempotency-Key": "one"}
+    await service.ask(f"/v1/sinks/{name}/pause", method="POST")
+    first = await service.ask(path, method="POST", headers=headers)
+    await service.ask(f"/v1/sinks/{name}/pause", method="POST")
+    again = await service.ask(path, method="POST", headers=headers)
+
+    assert (first.status_code, first.json()["state"]) == (200, "active")
+    assert (again.status_code, again.json()["state"]) == (200, "paused")
 
 
 # Beside other sinks

@@ -1,5 +1,7 @@
 """`GET /v1/events/wait`."""
 
+import asyncio
+
 import pytest
 
 
@@ -42,6 +44,20 @@ async def test_second_wait_waits_for_the_second_code(service):
         _, answer = await call.answer()
 
     assert answer["event"]["id"] == second
+
+
+@pytest.mark.parametrize(("bound", "place"), [("after={}", 0), ("since=0s", -1)])
+async def test_one_of_two_events_that_come_at_once_is_the_answer(service, bound, place):
+    """With `after` the first, with `since` the newest. Mutant: always the newest."""
+    await service.sms()
+    service.now += 60
+    cursor = (await service.ask("/v1/events")).json()["next_cursor"]
+    async with service.call(f"/v1/events/wait?{bound.format(cursor)}") as call:
+        await service.waiting()
+        await asyncio.gather(service.sms(), service.sms(), service.sms())
+        _, answer = await call.answer()
+
+    assert answer == (await service.ask("/v1/events")).json()["data"][1:][place]
 
 
 @pytest.mark.parametrize("query", ["", "?service=google", "?type=sms.received&code=true"])

@@ -8,10 +8,14 @@ import live
 import pytest
 from prompt import printed, read, run
 
+from server.cli import tail
+from server.cli.client import ApiClient, ApiProblem
+from server.cli.command import Failure
+
 READER = "reader-key-0123456789"
 CONFIG = live.CONFIG.partition("api:")[0] + (
-    f'api: {{keys: {{reader: {{key: "{READER}", scopes: ["events:read"]}}, '
-    f'admin: {{key: "{live.KEY}", scopes: [admin]}}}}}}\n'
+    f'api: {{keys: {{admin: {{key: "{live.KEY}", scopes: [admin]}}, '
+    f'reader: {{key: "{READER}", scopes: ["events:read"]}}}}}}\n'
 )
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -49,9 +53,9 @@ def test_tail_follows_events_and_masks_codes(service):
     """Mutant: codes are masked only if the key has no codes:read."""
     posted(service, 1)
     start = read("events", "list")[-1]["cursor"]
-    with Tail(service, "--after", start, "--service", "Google") as tail:
+    with Tail(service, "--after", start, "--service", "Google") as tailing:
         event_id = posted(service, 2)
-        line = tail.line()
+        line = tailing.line()
 
     clock, *cells, end = line.split()
     assert re.fullmatch(r"\d\d:\d\d:\d\d", clock)
@@ -61,9 +65,9 @@ def test_tail_follows_events_and_masks_codes(service):
 
 def test_tail_reveals_codes_as_lines_of_json(service):
     start = read("events", "list")[-1]["cursor"]
-    with Tail(service, "--after", start, "--reveal", "--output", "json") as tail:
+    with Tail(service, "--after", start, "--reveal", "--output", "json") as tailing:
         event_id = posted(service, 3)
-        event = json.loads(tail.line())
+        event = json.loads(tailing.line())
 
     assert (event["id"], event["data"]["code"]) == (event_id, "G-000003")
 
@@ -72,17 +76,38 @@ def test_tail_continues_after_a_restart_of_the_service(tmp_path):
     """Mutants: it ends with the stream; it begins at the newest event after the restart."""
     with (
         live.Live(tmp_path) as service,
-        Tail(service, "--output", "json", "--after", "start") as tail,
+        Tail(service, "--output", "json", "--after", "start") as tailing,
     ):
         first = posted(service, 1)
-        seen = [json.loads(tail.line())["id"]]
+        seen = [json.loads(tailing.line())["id"]]
         service.kill()
         service.start()
         second, third = posted(service, 2), posted(service, 3)
-        seen += [json.loads(tail.line())["id"] for _ in range(2)]
-        ended = tail.process.poll()
+        seen += [json.loads(tailing.line())["id"] for _ in range(2)]
+        ended = tailing.process.poll()
 
     assert (seen, ended) == ([first, second, third], None)
+
+
+def test_tail_connects_again_while_the_service_stops(monkeypatch):
+    """Mutant: a 503 ends it."""
+    monkeypatch.setattr(tail, "_AGAIN", 0)
+    outcomes = iter([ApiProblem(503, "reader_ended", ""), Failure("lost"), [("b", {"id": "2"})]])
+    begun = []
+
+    class Client(ApiClient):
+        def stream(self, _filters, *, after):
+            begun.append(after)
+            outcome = next(outcomes)
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield from outcome
+
+    given = {each.name.replace("-", "_"): None for each in tail.FILTERS}
+    followed = tail._followed(lambda: Client("http://127.0.0.1:9"), given, "a")
+
+    assert next(followed) == {"id": "2"}
+    assert begun == ["a", "a", "a"]
 
 
 def test_tail_of_an_unknown_cursor_fails(service):

@@ -98,6 +98,8 @@ api:
       scopes:
       - admin
       when: null
+      expires: null
+      rate: null
   streams: 2000
   waits: 20000
 subscriptions:

@@ -227,11 +227,18 @@ async def test_reader_of_new_events_only_gets_no_old_one():
         assert [one.place for one in await follower.next()] == [2, 4]
 
 
+class Owner:
+    """The rights of a key."""
+
+
 async def test_readers_of_a_key_end_at_once():
-    """Mutant: keys are compared by their name."""
+    """Also a reader that begins later: its request was let in before.
+
+    Mutants: keys are compared by their name; a revoked key begins to read.
+    """
     hub = hub_of(MemoryJournal())
     await hub.begin()
-    revoked, other = object(), object()
+    revoked, other = Owner(), Owner()
     with subscription(hub, owner=revoked) as first, subscription(hub, owner=other) as second:
         waiting = [asyncio.create_task(one.wait()) for one in (first, second)]
         await turns()
@@ -239,6 +246,8 @@ async def test_readers_of_a_key_end_at_once():
         await turns()
 
         assert isinstance(waiting[0].exception(), Ended)
+        with pytest.raises(Ended), subscription(hub, owner=revoked):
+            pass
         assert not waiting[1].done()
         hub.close()
         await turns()

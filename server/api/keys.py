@@ -1,0 +1,191 @@
+"""API keys: list, create, revoke; the rights of the key that asks."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from litestar import Router, delete, get, post
+from litestar.params import FromPath
+from msgspec import Meta
+
+from core.units import rate
+from routes.match import Invalid
+
+from ..config.options import Scope
+from ..config.shapes import NAME
+from ..config.show import plain
+from ..runtime.keys import Configured, Keys, KnownKey, NameTaken
+from .auth import ApiRequest, needs
+from .deliveries import utc
+from .errors import Problem, bad_body, not_found
+from .idempotency import Calls, MadeId
+from .paging import Cursors, named_list
+from .parameters import AN_END, NoParameters, read, read_body, read_end
+
+#: Characters of a `when` in JSON. Each new event is compared with it.
+_LONGEST_WHEN = 16_384
+#: Names that look like the id of a key would make its name ambiguous.
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_A_NAME = "write up to 63 of a-z 0-9 _ -, beginning with a letter or digit, and no UUID"
+_A_FILTER = 'write conditions as in a route, such as {"data.labels.team": "growth"}'
+_A_RATE = "write a rate such as 600/m"
+
+log = structlog.get_logger()
+
+
+class KeyBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of a new key."""
+
+    name: Annotated[str, Meta(description=_A_NAME)] | None = None
+    scopes: tuple[Scope, ...] = ()
+    when: Annotated[dict[str, Any], Meta(description=_A_FILTER)] | None = None
+    #: RFC 3339, or how long from now: `30d`.
+    expires: Annotated[str, Meta(description=AN_END)] | None = None
+    rate: Annotated[str, Meta(description=_A_RATE)] | None = None
+
+
+class ShownKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is listed. The key itself is stored nowhere."""
+
+    #: Null for a key of the configuration.
+    id: str | None
+    name: str
+    scopes: Sequence[str]
+    when: Mapping[str, Any] | None
+    expires: datetime | None
+    #: As written in the configuration: `600/m`.
+    rate: str | None
+    #: `config` or `made`.
+    origin: str
+    #: `active`, `expired`, or `shadowed`: a key of the configuration has its name.
+    state: str
+    #: Null for a key of the configuration.
+    created_at: datetime | None
+    last_used_at: datetime | None
+
+
+class NewKey(ShownKey, frozen=True, kw_only=True):
+    """A key right after it was made: the only answer that shows it."""
+
+    key: str
+
+
+class OwnKey(msgspec.Struct, frozen=True, kw_only=True):
+    """The rights of the key that asks."""
+
+    name: str
+    scopes: Sequence[str]
+    when: Mapping[str, Any] | None
+    expires: datetime | None
+    rate: str | None
+    #: The requests that its rate allows at once now; null: it has no limit.
+    rate_left: int | None
+    #: Whether it sees texts and codes in clear.
+    codes: bool
+
+
+def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]) -> Router:
+    async def items() -> Mapping[str, ShownKey]:
+        # A shadowed key has the name of another, so the keys of the mapping are ids.
+        return {known.access.id: ShownKey(**_fields(known)) for known in keys.known()}
+
+    @post("/", status_code=201)
+    async def create(request: ApiRequest) -> NewKey:
+        read(request.scope, NoParameters)
+        async with calls.begin(request, reread=True) as call:
+            if call.made is not None:
+                text = "this call made the key before; a key is shown only once"
+                raise Problem(409, "already_made", text, id=MadeId.of(call.made).id)
+            given = _read_key(await request.body())
+            expires_at = None if given.expires is None else read_end(given.expires, now())[0]
+            try:
+                access, key = await keys.create(
+                    name=given.name or "",
+                    scopes=tuple(dict.fromkeys(given.scopes)),
+                    when=given.when,
+                    expires_at=expires_at,
+                    rate=given.rate,
+                    guard=call.guard(lambda id_: id_ and MadeId(id_), lambda _: 201),
+                )
+            except NameTaken:
+                raise Problem(409, "name_taken", "name: another key has it") from None
+            except Invalid as exc:
+                place, text = exc.complaints[0]
+                raise bad_body(place, text) from None
+        log.info("key.created", key=access.name, key_id=access.id, by=request.auth.name)
+        made = KnownKey(access=access, state="active", last_used_at=None)
+        return NewKey(**_fields(made), key=key)
+
+    @delete("/{key:str}")
+    async def revoke(request: ApiRequest, key: FromPath[str]) -> None:
+        read(request.scope, NoParameters)
+        try:
+            revoked = await keys.revoke(key)
+        except Configured:
+            text = "a key of the configuration; remove it there and start the service again"
+            raise Problem(409, "configured_key", text) from None
+        if revoked is None:
+            raise not_found("key")
+        log.info("key.revoked", key=revoked.name, key_id=revoked.id, by=request.auth.name)
+
+    return Router(
+        "/keys",
+        route_handlers=[named_list(cursors, items, scope="admin"), create, revoke],
+        guards=[needs("admin", whole=True)],
+    )
+
+
+def me(keys: Keys) -> Router:
+    @get("/", guards=[needs("events:read")])
+    async def own(request: ApiRequest) -> OwnKey:
+        read(request.scope, NoParameters)
+        access = request.auth
+        return OwnKey(
+            name=access.name,
+            scopes=access.granted,
+            when=access.when,
+            expires=utc(access.expires_at),
+            rate=plain(access.rate),
+            rate_left=keys.left(access),
+            codes=access.may("codes:read"),
+        )
+
+    return Router("/me", route_handlers=[own])
+
+
+def _read_key(body: bytes) -> KeyBody:
+    """Return the key that a body describes. Raise Problem."""
+    fields = ", ".join(KeyBody.__struct_fields__)
+    given = read_body(body, KeyBody, f"a JSON object is expected, with {fields}")
+    if given.name is None or not NAME.fullmatch(given.name) or _ID.fullmatch(given.name):
+        raise bad_body("name", _A_NAME)
+    if not given.scopes:
+        raise bad_body("scopes", "missing; name at least one, such as events:read")
+    if given.when is not None and len(msgspec.json.encode(given.when)) > _LONGEST_WHEN:
+        raise bad_body("when", f"longer than {_LONGEST_WHEN} characters")
+    if given.rate is not None:
+        try:
+            rate(given.rate)
+        except ValueError:
+            raise bad_body("rate", _A_RATE) from None
+    return given
+
+
+def _fields(known: KnownKey) -> dict[str, Any]:
+    access = known.access
+    is_made = access.created_at is not None
+    return {
+        "id": access.id if is_made else None,
+        "name": access.name,
+        "scopes": access.granted,
+        "when": access.when,
+        "expires": utc(access.expires_at),
+        "rate": plain(access.rate),
+        "origin": "made" if is_made else "config",
+        "state": known.state,
+        "created_at": utc(access.created_at),
+        "last_used_at": utc(known.last_used_at),
+    }

@@ -1,0 +1,367 @@
+"""API keys: those of the configuration, and those that were made while the service ran."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from core.bucket import Bucket
+from core.errors import Unavailable
+from core.secret import digest, digest_of
+from core.units import Rate, rate
+from journal import Filters, Journal
+from journal.reads import KeyUses, StoredKeys
+from journal.records import StoredKey
+from journal.writes import CreateKey, Guard, NoteKeyUses, RevokeKey, unguarded
+from routes.match import Part, Predicate, compile_filter
+
+from .. import __version__
+from ..config.options import ApiKey
+from .identity import Identity
+from .subscriptions import KeyRights
+
+#: The scopes that a scope includes; `admin` includes all.
+_IMPLIED = {"codes:read": ("events:read",)}
+#: Seconds between two writes of last uses.
+USES_EVERY = 60.0
+
+log = structlog.get_logger()
+
+
+class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """The compiled `when` of a key."""
+
+    #: The same for keys with the same `when`.
+    digest: str
+    #: Takes an event as plain JSON values, before anything is masked.
+    holds: Predicate
+    #: The same, for an index.
+    part: Part
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
+    """A key with its rights. Each key has one as long as it is in force."""
+
+    #: The id of a key that was made, or the name of a configured one.
+    id: str
+    #: The key's name. Its consumers and subscriptions belong to this name.
+    name: str
+    #: With those that they include.
+    scopes: frozenset[str]
+    #: The filter of the events that it sees; None: it sees all.
+    sees: KeyFilter | None
+    #: The scopes and the `when` as written.
+    granted: tuple[str, ...] = ()
+    when: Mapping[str, Any] | None = None
+    #: Seconds since the epoch; None: it does not expire.
+    expires_at: float | None = None
+    #: The limit of its requests; None: no limit.
+    rate: Rate | None = None
+    #: When it was made; None: it is configured.
+    created_at: float | None = None
+
+    def may(self, scope: str) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+
+class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is listed."""
+
+    access: Access
+    #: `active`, `expired`, or `shadowed`: a configured key has its name.
+    state: str
+    last_used_at: float | None
+
+
+class NameTaken(Exception):
+    """Another key has that name."""
+
+
+class Configured(Exception):
+    """The key is configured, so it cannot be revoked."""
+
+
+class Keys:
+    """All keys by their digests. The keys themselves are stored nowhere.
+
+    `now` returns seconds since the epoch, `ticks` seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        configured: Mapping[str, ApiKey],
+        journal: Journal,
+        identity: Identity,
+        *,
+        now: Callable[[], float],
+        ticks: Callable[[], float],
+    ) -> None:
+        self._journal, self._identity = journal, identity
+        self._now, self._ticks = now, ticks
+        self._configured = {
+            name: (digest_of(key.key), _configured(name, key)) for name, key in configured.items()
+        }
+        #: By id, in the order in which they were made.
+        self._made: dict[str, tuple[bytes, Access]] = {}
+        self._in_force = dict(self._configured.values())
+        self._named = {access.name: access for access in self._in_force.values()}
+        self._buckets: dict[str, Bucket] = {}
+        #: The last use of each key by name, and the names with a use that is not stored.
+        self._used: dict[str, float] = {}
+        self._unwritten: set[str] = set()
+        self._listeners: list[Callable[[Access], None]] = []
+        #: Keys that expired and were announced.
+        self._announced: set[str] = set()
+        #: Set when a key was made or revoked: filters are to be indexed or removed.
+        self.changed = asyncio.Event()
+
+    async def load(self) -> None:
+        """Read the stored keys and uses. Raises Unavailable."""
+        for stored in await self._journal.ask(StoredKeys()):
+            self._add(stored)
+        uses = await self._journal.ask(KeyUses())
+        self._used = {**uses, **self._used}
+
+    # --- requests -------------------------------------------------------------------------
+
+    def find(self, key: bytes) -> Access | None:
+        """Return the rights of a key; None: there is no such key. See `is_expired`, too."""
+        # The digest hides the key: the time of the search shows nothing of it.
+        return self._in_force.get(digest(key))
+
+    def is_expired(self, access: Access) -> bool:
+        return access.expires_at is not None and self._now() >= access.expires_at
+
+    def take(self, access: Access) -> float:
+        """Count a request. Return 0.0, or the seconds until the key's rate allows it."""
+        self._used[access.name] = self._now()
+        self._unwritten.add(access.name)
+        bucket = self._bucket(access)
+        return 0.0 if bucket is None else bucket.take()
+
+    def left(self, access: Access) -> int | None:
+        """Return the requests that the key's rate allows now; None: it has no limit."""
+        bucket = self._bucket(access)
+        return None if bucket is None else bucket.left()
+
+    def _bucket(self, access: Access) -> Bucket | None:
+        if access.rate is None:
+            return None
+        if access.id not in self._buckets:
+            self._buckets[access.id] = Bucket(access.rate, self._ticks)
+        return self._buckets[access.id]
+
+    def rights(self, name: str) -> KeyRights | None:
+        """Return the rights that a subscription has from its key.
+
+        None: no key of that name is in force, or it may not subscribe.
+        """
+        access = self._named.get(name)
+        if access is None or self.is_expired(access) or not access.may("subscriptions:write"):
+            return None
+        sees = None if access.sees is None else access.sees.holds
+        return KeyRights(sees=sees, reads_codes=access.may("codes:read"))
+
+    # --- create and revoke ----------------------------------------------------------------
+
+    def known(self) -> Sequence[KnownKey]:
+        """Return all keys: the configured ones, then the others in the order of their making."""
+        return [
+            KnownKey(
+                access=access,
+                state="shadowed"
+                if access.created_at is not None and access.name in self._configured
+                else "expired"
+                if self.is_expired(access)
+                else "active",
+                last_used_at=self._used.get(access.name),
+            )
+            for _, access in (*self._configured.values(), *self._made.values())
+        ]
+
+    async def create(
+        self,
+        *,
+        name: str,
+        scopes: tuple[str, ...],
+        when: Mapping[str, Any] | None,
+        expires_at: float | None,
+        rate: str | None,
+        guard: Guard = unguarded,
+    ) -> tuple[Access, str]:
+        """Make a key; return its rights, and the key itself, which is stored nowhere.
+
+        `rate` is written as in the configuration. Raises NameTaken, routes.match.Invalid for the
+        `when`, and Unavailable.
+        """
+        at = round(self._now(), 6)
+        key = self._identity.api_key()
+        stored = StoredKey(
+            id=self._identity.event_id(at),
+            name=name,
+            digest=digest(key.encode()),
+            scopes=scopes,
+            filter=None if when is None else json.dumps(when),
+            expires_at=expires_at,
+            rate=rate,
+            created_at=at,
+        )
+        access = _stored(stored)
+        if name in self._configured:
+            raise NameTaken
+
+        # The key is in force even if the caller is gone.
+        def then(outcome: object) -> None:
+            if outcome == stored.id:
+                self._used.pop(name, None)  # of an earlier key with that name
+                self._add(stored)
+                self.changed.set()
+
+        sees = access.sees
+        write = CreateKey(stored, None if sees is None else (sees.digest, sees.holds))
+        if await self._journal.submit(guard(write), then=then) is None:
+            raise NameTaken
+        return access, key
+
+    async def revoke(self, id_or_name: str) -> Access | None:
+        """Remove a key, and end all that it reads; None: there is no such key.
+
+        Raises Configured and Unavailable.
+        """
+        found = self._made.get(id_or_name)
+        if found is None and id_or_name in self._configured:
+            raise Configured
+        if found is None:
+            named = [one for one in self._made.values() if one[1].name == id_or_name]
+            found = named[0] if named else None
+        if found is None:
+            return None
+        key, access = found
+
+        def then(outcome: object) -> None:
+            if outcome is not True or self._made.pop(access.id, None) is None:
+                return
+            if self._in_force.get(key) is access:
+                del self._in_force[key]
+                del self._named[access.name]
+            self._buckets.pop(access.id, None)
+            if access.name not in self._configured:
+                self._used.pop(access.name, None)
+                self._unwritten.discard(access.name)
+            self._announce(access)
+            self.changed.set()
+
+        others = [one for one in self.known() if one.access is not access]
+        unused = access.sees is not None and all(
+            one.access.sees is None or one.access.sees.digest != access.sees.digest
+            for one in others
+        )
+        digest_ = access.sees.digest if access.sees is not None and unused else None
+        if not await self._journal.submit(RevokeKey(access.id, digest_), then=then):
+            return None
+        return access
+
+    def _add(self, stored: StoredKey) -> None:
+        access = _stored(stored)
+        self._made[stored.id] = (stored.digest, access)
+        if stored.name in self._configured:
+            log.warning("key.shadowed", key=stored.name, key_id=stored.id)
+        else:
+            self._in_force.setdefault(stored.digest, access)
+            self._named[stored.name] = access
+
+    # --- the end of a key -----------------------------------------------------------------
+
+    def listen(self, callback: Callable[[Access], None]) -> None:
+        """Call `callback` once for each key that is revoked or expires, from now on.
+
+        It gets the same object that `find` returned: compare with `is`.
+        """
+        self._listeners.append(callback)
+
+    def _announce(self, access: Access) -> None:
+        if access.id not in self._announced:
+            self._announced.add(access.id)
+            for callback in self._listeners:
+                callback(access)
+
+    def announce_expired(self) -> None:
+        """Call the listeners for the keys that expired since the last call."""
+        for access in tuple(self._in_force.values()):
+            if self.is_expired(access):
+                self._announce(access)
+
+    async def run(self) -> None:
+        """Announce expired keys and store last uses, until cancelled."""
+        write_at = self._ticks() + USES_EVERY
+        while True:
+            # Each second, because the wall clock may jump over the end of a key.
+            await asyncio.sleep(1.0)
+            self.announce_expired()
+            if self._ticks() >= write_at:
+                await self.write_uses()
+                write_at = self._ticks() + USES_EVERY
+
+    async def write_uses(self) -> None:
+        """Store the last uses. They are kept if the journal is unavailable."""
+        names, self._unwritten = self._unwritten, set()
+        uses = tuple((name, self._used[name]) for name in names)
+        if uses:
+            try:
+                await self._journal.submit(NoteKeyUses(uses))
+            except Unavailable:
+                self._unwritten |= names & self._used.keys()
+
+
+def key_filters(configured: Mapping[str, ApiKey], stored: Sequence[StoredKey] = ()) -> Filters:
+    """Return the filters of all keys that have a `when`, by digest."""
+    keys = [_configured(name, key) for name, key in configured.items()]
+    keys += [_stored(key) for key in stored]
+    return {key.sees.digest: key.sees.holds for key in keys if key.sees is not None}
+
+
+def _configured(name: str, key: ApiKey) -> Access:
+    return Access(
+        id=name,
+        name=name,
+        scopes=_included(key.scopes),
+        sees=_filter(key.when, f"api.keys.{name}.when"),
+        granted=tuple(key.scopes),
+        when=key.when,
+        expires_at=key.expires_at,
+        rate=key.rate,
+    )
+
+
+def _stored(key: StoredKey) -> Access:
+    when = None if key.filter is None else json.loads(key.filter)
+    return Access(
+        id=key.id,
+        name=key.name,
+        scopes=_included(key.scopes),
+        sees=_filter(when, "when"),
+        granted=key.scopes,
+        when=when,
+        expires_at=key.expires_at,
+        rate=None if key.rate is None else rate(key.rate),
+        created_at=key.created_at,
+    )
+
+
+def _included(scopes: Sequence[str]) -> frozenset[str]:
+    return frozenset(included for scope in scopes for included in (scope, *_IMPLIED.get(scope, ())))
+
+
+def _filter(when: Mapping[str, Any] | None, where: str) -> KeyFilter | None:
+    if when is None:
+        return None
+    part = compile_filter(when, where)
+    # Another version may read the same `when` differently: services may be renamed.
+    written = f"{__version__} {json.dumps(when, sort_keys=True)}"
+    return KeyFilter(
+        digest=hashlib.sha256(written.encode()).hexdigest(), holds=part.holds, part=part
+    )

@@ -1,0 +1,372 @@
+"""Promises of every call of the API. A new call must be added to `CALLS`."""
+
+import asyncio
+import base64
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from litestar.routes import HTTPRoute
+
+from core.secret import Secret
+from journal.records import SealedSecret, StoredSubscription
+from journal.writes import CreateSubscription, IndexVisible
+from server.api.app import create_api
+from server.config.options import Api, ApiKey
+from sinks.sink import Receipt
+
+ABSENT = "01931c5e-0000-7000-8000-000000000000"
+EVENT_FILTERS = (
+    {},
+    {"order": "desc"},
+    {"type": "sms.received"},
+    {"source": "tellabot"},
+    {"source": "herosms"},
+    {"service": "google"},
+    {"number": "18503814729"},
+    {"code": "true"},
+    {"since": "1h"},
+    {"type": "sms.received", "order": "desc"},
+)
+STREAM = "/v1/events/stream"
+SUBSCRIPTION = "/v1/subscriptions/{subscription_id}"
+SCOPES = ("codes:read", "deliveries:write", "subscriptions:write")
+
+
+def key(name, *scopes, when=None):
+    return ApiKey(key=Secret(f"{name}-key-0123456789"), scopes=scopes, when=when)
+
+
+GROWTH = {"data.labels.team": "growth"}
+KEYS = {
+    "admin": key("admin", "admin"),
+    "growth": key("growth", *SCOPES, when=GROWTH),
+    "boss": key("boss", "admin", when=GROWTH),
+    "masked": key("masked", "events:read", "deliveries:write", "subscriptions:write"),
+}
+
+
+class World:
+    """A service with messages that the keys `growth` and `boss` see, and others."""
+
+    def __init__(self, service):
+        self.service = service
+        #: Of all messages. Those that are left out have the id of no event.
+        self.events, self.deliveries, self.orders = [], [], []
+        #: One of each key, in the order of `KEYS`.
+        self.subscriptions = []
+        #: Visible events, in their order.
+        self.mine = []
+        self.quarantined = ABSENT
+        #: The place of the first visible event.
+        self.cursor = None
+
+    async def fill(self, messages, *, with_hidden):
+        """Store messages: True is a visible one. Deliver them to a sink that repeats them."""
+        service = self.service
+        for key_name in KEYS:
+            await self.subscribe(key_name)
+        await service.parts.subscriptions.load({})
+        for number, is_mine in enumerate(messages):
+            code = f"{'5551' if is_mine else '9990'}{number:02d}"
+            text = f"Your code is {code}, see https://x.example/{code}"
+            id_ = f"{8_675_000 + number}"
+            if is_mine:
+                event = await service.sms(id=id_, reply=text, pin=code, timestamp=1_789_990_000)
+                self.mine.append(event)
+                body = {"source": "tellabot", "request_id": id_, "reference": f"mine-{number}"}
+            elif with_hidden:
+                event = await service.hero(activationId=id_, text=text, code=code, phone="1")
+                body = {"source": "herosms", "activation_id": id_, "reference": f"other-{number}"}
+            else:
+                self.events.append(ABSENT)
+                self.deliveries.append("0" * 32)
+                self.orders.append(ABSENT)
+                continue
+            self.events.append(event)
+            order = await service.ask("/v1/orders", method="POST", json=body)
+            self.orders.append(order.json()["id"])
+            [delivery] = await service.data("/v1/deliveries", event=event, sink="log")
+            self.deliveries.append(delivery["id"])
+        if with_hidden:
+            entry = await service.post(b'{"text": "hidden 999000"}', "herosms")
+            self.quarantined = entry["id"]
+            await service.post(b"", "herosms", token="wrong-token-0123456789")
+
+        page = await service.ask("/v1/events", "growth", params={"limit": 1})
+        self.cursor = page.json()["next_cursor"]
+
+        async def echo(outgoing):
+            return Receipt(status=200, answer=bytes(outgoing.body))
+
+        await service.settled(echo)
+
+    async def subscribe(self, key_name):
+        """Store a subscription of that key. It is owed events, and nothing is sent to it."""
+        identity, at = self.service.identity, self.service.now
+        id_ = identity.event_id(at)
+        stored = StoredSubscription(
+            id=id_,
+            key=key_name,
+            url="https://app.example.com/hook",
+            filter='{"type": "sms.received"}',
+            format="json",
+            secrets=(SealedSecret(sealed=identity.seal_secret(id_, Secret("whsec_AAAA"))),),
+            created_at=at,
+        )
+        await self.service.journal.submit(CreateSubscription(stored))
+        self.subscriptions.append(id_)
+
+    async def answers(self, key_name):
+        """Make every call with that key; return the answers by call, comparable between worlds."""
+        return {
+            (*call, number): await self.answer(call[0], path, key_name, sent)
+            for call, requests in CALLS.items()
+            for number, (path, sent) in enumerate(requests(self))
+        }
+
+    async def answer(self, method, path, key_name, sent):
+        """Return status and text of an answer, for a list those of all its pages."""
+        if path == STREAM:
+            return [await self.streamed(key_name)]
+        headers, pages = {"X-Request-Id": "same"}, []
+        while True:
+            answer = await self.service.ask(path, key_name, method=method, headers=headers, **sent)
+            pages.append(f"{answer.status_code} {answer.text}")
+            page = answer.json() if path == "/v1/events" else {}
+            if path != "/v1/events" or not page.get("has_more"):
+                return pages
+            sent = {"params": {**sent["params"], "after": page["next_cursor"]}}
+
+    async def streamed(self, key_name):
+        """Return the events that a stream shows from the beginning."""
+        async with self.service.call(f"{STREAM}?after=start", key_name) as call:
+            await call.begun()
+            await self.service.waiting()
+            parts = []
+            while not call._sent.empty():
+                parts.append(call._sent.get_nowait()["body"].decode())
+        return "".join([f"{call.status} ", *parts])
+
+    def comparable(self, text):
+        """Return an answer without the parts that differ by chance."""
+        for number, event in enumerate(self.mine):
+            text = text.replace(event, f"EVENT {number}")
+        text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID", text)
+        text = re.sub(r'"[A-Za-z0-9_-]{64}"', '"CURSOR"', text)
+        text = re.sub(r"whsec_[A-Za-z0-9+/=]+", "SECRET", text)
+        text = re.sub("(?m)^id: [A-Za-z0-9_-]{64}$", "id: CURSOR", text)
+        text = re.sub(r'"[0-9a-f]{32}"', '"DELIVERY"', text)
+        text = re.sub(r'"took_ms":[0-9.e-]+', '"took_ms":0', text)
+        return re.sub(r'"rate_left":[0-9]+', '"rate_left":0', text)
+
+
+def plain(*paths, **sent):
+    return [(path, sent) for path in paths]
+
+
+#: The requests of each call: with every message, and with every filter of events.
+CALLS = {
+    ("GET", "/v1/events"): lambda _: [
+        ("/v1/events", {"params": {**wanted, "limit": limit}})
+        for wanted in EVENT_FILTERS
+        for limit in (1, 2, 100)
+    ],
+    ("GET", "/v1/events/{event_id}"): lambda world: [
+        (f"/v1/events/{id_}", {"params": params})
+        for id_ in world.events
+        for params in ({}, {"raw": "true"})
+    ],
+    ("POST", "/v1/events/{event_id}/replay"): lambda world: [
+        (f"/v1/events/{id_}/replay", {"json": body})
+        for id_ in world.events
+        for body in ({"sinks": ["log"]}, {"sinks": ["none"]}, {"sinks": "999000"})
+    ],
+    ("GET", STREAM): lambda _: plain(STREAM),
+    ("GET", "/v1/events/wait"): lambda _: [
+        ("/v1/events/wait", {"params": {"since": "1h", **wanted, "timeout": "0"}})
+        for wanted in EVENT_FILTERS
+        if "order" not in wanted
+    ],
+    ("GET", "/v1/consumers/{name}/events"): lambda _: [
+        ("/v1/consumers/crm/events", {"params": {"limit": limit}}) for limit in (1, 100)
+    ],
+    ("POST", "/v1/consumers/{name}/commit"): lambda world: plain(
+        "/v1/consumers/crm/commit", json={"cursor": world.cursor}
+    ),
+    ("GET", "/v1/consumers"): lambda _: plain("/v1/consumers"),
+    ("POST", "/v1/consumers/{name}/seek"): lambda _: plain(
+        "/v1/consumers/crm/seek", json={"time": "1h"}
+    ),
+    ("DELETE", "/v1/consumers/{name}"): lambda _: plain("/v1/consumers/crm"),
+    ("GET", "/v1/deliveries"): lambda _: plain("/v1/deliveries"),
+    ("GET", "/v1/deliveries/{delivery_id}"): lambda world: plain(
+        *(f"/v1/deliveries/{id_}" for id_ in world.deliveries)
+    ),
+    ("POST", "/v1/deliveries/{delivery_id}/retry"): lambda world: plain(
+        *(f"/v1/deliveries/{id_}/retry" for id_ in world.deliveries)
+    ),
+    ("GET", "/v1/orders"): lambda _: plain("/v1/orders"),
+    ("POST", "/v1/orders"): lambda world: [
+        (
+            "/v1/orders",
+            {"json": {"source": "herosms", "activation_id": f"{8_675_000 + number}", "price": "7"}},
+        )
+        for number in range(len(world.events))
+    ],
+    ("GET", "/v1/orders/{order_id}"): lambda world: plain(
+        *(f"/v1/orders/{id_}" for id_ in world.orders)
+    ),
+    ("DELETE", "/v1/orders/{order_id}"): lambda world: plain(
+        *(f"/v1/orders/{id_}" for id_ in world.orders)
+    ),
+    ("GET", "/v1/subscriptions"): lambda _: plain("/v1/subscriptions"),
+    ("POST", "/v1/subscriptions"): lambda _: [
+        ("/v1/subscriptions", {"json": {"url": "https://127.0.0.1/hook", "when": when}})
+        for when in ({"data.to": "18503814729"}, {"data.code": "999000"}, {"unknown": 1})
+    ],
+    ("GET", SUBSCRIPTION): lambda world: plain(
+        *(f"/v1/subscriptions/{id_}" for id_ in world.subscriptions)
+    ),
+    ("PATCH", SUBSCRIPTION): lambda world: plain(
+        *(f"/v1/subscriptions/{id_}" for id_ in world.subscriptions), json={"format": "standard"}
+    ),
+    ("POST", f"{SUBSCRIPTION}/rotate"): lambda world: plain(
+        *(f"/v1/subscriptions/{id_}/rotate" for id_ in world.subscriptions)
+    ),
+    ("POST", f"{SUBSCRIPTION}/resume"): lambda world: plain(
+        *(f"/v1/subscriptions/{id_}/resume" for id_ in world.subscriptions)
+    ),
+    ("DELETE", SUBSCRIPTION): lambda world: plain(
+        *(f"/v1/subscriptions/{id_}" for id_ in world.subscriptions[:2])
+    ),
+    ("GET", "/v1/sinks"): lambda _: plain("/v1/sinks"),
+    ("POST", "/v1/sinks/{name}/test"): lambda _: plain("/v1/sinks/log/test"),
+    ("POST", "/v1/sinks/{name}/pause"): lambda _: plain("/v1/sinks/log/pause"),
+    ("POST", "/v1/sinks/{name}/resume"): lambda _: plain("/v1/sinks/log/resume"),
+    ("GET", "/v1/stats"): lambda _: plain("/v1/stats"),
+    ("GET", "/v1/quarantine"): lambda _: plain("/v1/quarantine"),
+    ("GET", "/v1/quarantine/{quarantine_id}"): lambda world: plain(
+        f"/v1/quarantine/{world.quarantined}"
+    ),
+    ("POST", "/v1/quarantine/{quarantine_id}/replay"): lambda world: plain(
+        f"/v1/quarantine/{world.quarantined}/replay"
+    ),
+    ("DELETE", "/v1/quarantine/{quarantine_id}"): lambda world: plain(
+        f"/v1/quarantine/{world.quarantined}"
+    ),
+    ("GET", "/v1/rejections"): lambda _: plain("/v1/rejections"),
+    ("GET", "/v1/sources"): lambda _: plain("/v1/sources"),
+    ("POST", "/v1/sources/{name}/backfill"): lambda _: plain("/v1/sources/herosms/backfill"),
+    ("GET", "/v1/routes"): lambda _: plain("/v1/routes"),
+    ("GET", "/v1/me"): lambda _: plain("/v1/me"),
+    ("GET", "/v1/keys"): lambda _: plain("/v1/keys"),
+    ("POST", "/v1/keys"): lambda _: plain(
+        "/v1/keys", json={"name": "new", "scopes": ["codes:read"]}
+    ),
+    ("DELETE", "/v1/keys/{key}"): lambda _: plain("/v1/keys/new"),
+}
+
+
+async def test_every_call_is_in_the_table(service):
+    """The tests below hold for the calls of the table."""
+    there = {
+        (method, route.path_format)
+        for route in create_api(service.parts).routes
+        if route.path_format.startswith("/v1")
+        for method in (route.methods if isinstance(route, HTTPRoute) else ["GET"])
+        if method != "OPTIONS"
+    }
+
+    assert there == set(CALLS)
+
+
+MESSAGES = st.lists(st.booleans(), min_size=1, max_size=6)
+NOT_FOR_EACH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@settings(max_examples=8, suppress_health_check=NOT_FOR_EACH)
+@given(messages=MESSAGES, is_indexed=st.booleans(), name=st.sampled_from(["growth", "boss"]))
+@example(messages=[False, True, False, True, False], is_indexed=True, name="growth")
+@example(messages=[False, True, False, True, False], is_indexed=False, name="growth")
+@example(messages=[False, False], is_indexed=False, name="boss")
+def test_key_with_a_when_cannot_notice_hidden_events(run, messages, is_indexed, name):
+    """All answers are the same as without the hidden events.
+
+    Mutants: a list, a count, an event, a replay or a retry without the key's `when`.
+    """
+
+    async def asked(*, with_hidden):
+        with tempfile.TemporaryDirectory() as folder:
+            async with run(Path(folder), api=Api(keys=KEYS)) as service:
+                world = World(service)
+                await world.fill(messages, with_hidden=with_hidden)
+                while is_indexed and await service.journal.submit(IndexVisible()):
+                    pass
+                found = await world.answers(name)
+                return {
+                    call: [world.comparable(text) for text in texts]
+                    for call, texts in found.items()
+                }
+
+    everything = asyncio.run(asked(with_hidden=True))
+    alone = asyncio.run(asked(with_hidden=False))
+
+    assert everything == alone
+    assert not [text for texts in everything.values() for text in texts if "9990" in text]
+
+
+@settings(max_examples=4, suppress_health_check=NOT_FOR_EACH)
+@given(messages=MESSAGES)
+def test_masked_key_learns_no_code(run, capfd, messages):
+    """Neither by an answer nor by a line of the log.
+
+    The sink repeats the event in its answer. Mutants: an order's events, or the answer of a sink,
+    in clear; `raw` for every key.
+    """
+
+    async def asked():
+        with tempfile.TemporaryDirectory() as folder:
+            async with run(Path(folder), api=Api(keys=KEYS)) as service:
+                world = World(service)
+                await world.fill(messages, with_hidden=True)
+                clear = await world.answers("admin")
+                return clear, await world.answers("masked")
+
+    clear, masked = asyncio.run(asked())
+
+    def shown(found):
+        return {
+            call[:2]
+            for call, texts in found.items()
+            for text in texts
+            if re.search("(5551|9990)[0-9]{2}", f"{text} {callback_in(text)}")
+        }
+
+    assert shown(masked) == set()
+    assert {("GET", "/v1/events"), ("GET", STREAM), ("GET", "/v1/events/wait")} <= shown(clear)
+    assert ("GET", "/v1/deliveries/{delivery_id}") in shown(clear)
+    assert not re.search("(5551|9990)[0-9]{2}", "".join(capfd.readouterr()))
+
+
+def callback_in(text):
+    """Return the body of the callback in an answer, which has it in base64."""
+    found = re.search('"body":"([^"]*)"', text)
+    return base64.b64decode(found[1]).decode() if found else ""
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call[0] == "POST"], ids=" ".join)
+async def test_every_post_takes_an_idempotency_key(service, call):
+    """It refuses a wrong one, so it reads it. Mutant: a call without `calls.begin`."""
+    world = World(service)
+    await world.fill([True, False], with_hidden=True)
+    path, sent = CALLS[call](world)[0]
+
+    answer = await service.ask(
+        path, method="POST", headers={"Idempotency-Key": "two words"}, **sent
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_idempotency_key")
