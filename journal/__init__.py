@@ -85,12 +85,13 @@ class Journal(Protocol):
         ...
 
     def listen(
-        self, callback: Callable[[Committed], None]
+        self, callback: Callable[[Committed], None], *, sink: str | None = None
     ) -> "contextlib.AbstractContextManager[None]":
         """Call `callback` on the event loop after each commit, while the context is open.
 
         It is called once for each batch. By then the results of the batch are set and the answers
-        of `put` were called, but callers that await a result have not continued.
+        of `put` were called, but callers that await a result have not continued. With `sink`, it is
+        called only after commits that changed deliveries of that sink.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -22,23 +23,41 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
     #: The sum of the clock jumps since the start. All these instants include it.
     jumped: float = 0.0
 
+    @property
+    def sinks(self) -> Sequence[str]:
+        """The sinks with new or changed deliveries, each once."""
+        return tuple(dict.fromkeys((*self.deliveries, *(sink for sink, _ in self.due))))
+
+
+_Listener = Callable[[Committed], None]
+
 
 class CommitFeed:
     """The listeners of a journal."""
 
     def __init__(self) -> None:
-        self._listeners: list[Callable[[Committed], None]] = []
+        #: By sink; None: listeners of every commit.
+        self._listeners: dict[str | None, list[_Listener]] = defaultdict(list)
 
     @contextlib.contextmanager
-    def listen(self, callback: Callable[[Committed], None]) -> Iterator[None]:
-        self._listeners.append(callback)
+    def listen(self, callback: "_Listener", *, sink: str | None = None) -> Iterator[None]:
+        """Call `callback` after each commit; with `sink`, after those with deliveries of it."""
+        self._listeners[sink].append(callback)
         try:
             yield
         finally:
-            self._listeners.remove(callback)
+            self._listeners[sink].remove(callback)
+            if not self._listeners[sink]:
+                del self._listeners[sink]
 
     def announce(self, committed: Committed) -> None:
-        for callback in tuple(self._listeners):
+        # There may be thousands of sinks, and a commit concerns few of them.
+        called = [
+            callback
+            for sink in (None, *committed.sinks)
+            for callback in self._listeners.get(sink, ())
+        ]
+        for callback in called:
             try:
                 callback(committed)
             except Exception as exc:  # noqa: BLE001 - its fault must not reach other listeners

@@ -22,6 +22,7 @@ from .records import (
     StoredKey,
     StoredOrder,
     StoredReplay,
+    StoredSubscription,
     TokenUse,
 )
 
@@ -112,7 +113,7 @@ class PageRead(Read[Answer], frozen=True, kw_only=True):
 class MarksAt(Read[Marks], frozen=True):
     """The rows at these places of a list."""
 
-    #: `events`, `deliveries`, `orders`, `quarantine` or `rejections`.
+    #: `events`, `deliveries`, `orders`, `subscriptions`, `quarantine` or `rejections`.
     list: str
     places: tuple[int, ...]
     desc: bool = False
@@ -264,6 +265,16 @@ class PendingBySink(Read[Mapping[str, int]], frozen=True):
 
 class SinkRecords(Read[Mapping[str, SinkRecord]], frozen=True):
     """The record of each sink, by name; removed sinks are included."""
+
+
+# --- subscriptions ------------------------------------------------------------------------------
+
+
+class Subscriptions(Read[Sequence[tuple[int, StoredSubscription]]], frozen=True):
+    """All subscriptions with their places in the list, oldest first."""
+
+    # Asked once, before the first callback.
+    within: ClassVar[float] = 60.0
 
 
 # --- orders -------------------------------------------------------------------------------------

@@ -223,6 +223,31 @@ class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
     held: bool = False
 
 
+class SealedSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret that signs deliveries, encrypted."""
+
+    #: In base64.
+    sealed: str
+    #: It signs until then, in seconds since the epoch; None: it is the current one.
+    until: float | None = None
+
+
+class StoredSubscription(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that a service subscribed by the API."""
+
+    id: str
+    #: The name of the API key that made it.
+    key: str
+    url: str
+    #: Its `when`, as JSON; None: the default of routes.
+    filter: str | None
+    #: A `format` of http sinks.
+    format: str
+    #: The current one first.
+    secrets: tuple[SealedSecret, ...]
+    created_at: float
+
+
 class AccountBalance(msgspec.Struct, frozen=True, kw_only=True):
     """The last known balance of a source's account."""
 

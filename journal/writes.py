@@ -23,6 +23,7 @@ from .records import (
     StoredDelivery,
     StoredKey,
     StoredReplay,
+    StoredSubscription,
 )
 
 Result = TypeVar("Result")
@@ -254,6 +255,44 @@ class Reorder(Write[int], frozen=True):
     sink: str
     ordered_by: str | None
     endless: ClassVar[bool] = True
+
+
+# --- subscriptions ------------------------------------------------------------------------------
+
+
+class CreateSubscription(Write[int], frozen=True):
+    """Keep a subscription; return its place in the list."""
+
+    subscription: StoredSubscription
+
+
+class ChangeSubscription(Write[bool], frozen=True):
+    """Replace the fields of a subscription; False: there is no such subscription."""
+
+    subscription: StoredSubscription
+
+
+class DeleteSubscription(Write[bool], frozen=True):
+    """Remove a subscription and the record of its sink; False: there is no such subscription.
+
+    Submit `EndDeliveries` after it until that returns False.
+    """
+
+    id: str
+    sink: str
+
+
+class EndDeliveries(Write[int], frozen=True):
+    """Give pending deliveries of a sink up; return their number. They become `dead`.
+
+    Each gets a refused attempt with `error`.
+    """
+
+    sink: str
+    error: str
+    at: float
+    #: Deliveries of one step.
+    limit: int = 1000
 
 
 # --- orders -------------------------------------------------------------------------------------

@@ -52,7 +52,9 @@ def compile_table(routes: Mapping[str, Route]) -> tuple[CompiledRoute, ...]:
     for name, route in routes.items():
         place = f"routes.{name}.when"
         try:
-            when = _default(place) if route.when is None else compile_filter(route.when, place)
+            when = (
+                default_filter(place) if route.when is None else compile_filter(route.when, place)
+            )
         except Invalid as invalid:
             complaints.extend(invalid.complaints)
         else:
@@ -85,8 +87,8 @@ def _reads_data(part: Part) -> bool:
     return is_below or any(map(_reads_data, part.parts))
 
 
-def _default(place: str) -> Part:
-    """Return the condition of a route without `when`."""
+def default_filter(place: str) -> Part:
+    """Return the filter of a route or a subscription without `when`."""
     condition = Part(
         place=f"{place}.type",
         wanted=[f"{beginning}*" for beginning in _DEFAULT_TYPES],

@@ -28,7 +28,9 @@ from receiver.source_state import SourceState
 from routes.table import compile_table
 from sinks.attempt import real_clock
 from sinks.health import Pause
+from sinks.http.guard import Guard
 from sinks.retry import LONGEST_RETRY_AFTER
+from sinks.sink import Sink
 from sinks.worker import Worker
 
 from . import __version__
@@ -55,6 +57,7 @@ from .runtime.replays import Replays
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
 from .runtime.sink_runner import SinkRunner
+from .runtime.subscriptions import LiveSubscriptions
 from .runtime.supervisor import Supervisor, finish
 
 #: After a start, orders end only after the first backfills, which may bring their SMS. These are
@@ -113,6 +116,7 @@ async def restore(
             records[name] = msgspec.structs.replace(record, paused=None)
     parts = assemble(config, journal, identity, clock=clock, chance=chance, records=records)
     await parts.keys.load()
+    await parts.subscriptions.load(records)
     await parts.orders.load()
     await parts.balances.load()
     await parts.replays.load()
@@ -137,25 +141,41 @@ def assemble(
     sources = {name: SourceState(name, source, ticks) for name, source in config.sources.items()}
     sink_clock = real_clock(chance, clock)
     lines = frequent_lines()
-    workers = {
-        name: Worker(
+
+    def make_worker(name: str, sink: Sink, record: SinkRecord | None) -> Worker:
+        return Worker(
             name,
             sink,
             journal,
             sink_clock,
-            records.get(name),
+            record,
             shown=identity.delivery_id,
             log_attempted=None if lines is None else lines.attempted,
         )
-        for name, sink in config.sinks.items()
+
+    workers = {
+        name: make_worker(name, sink, records.get(name)) for name, sink in config.sinks.items()
     }
-    clock.listen(ClockJumps(journal, workers.values()).follow_clock)
+    clock.listen(ClockJumps(journal, workers).follow_clock)
+    keys = Keys(config.api.keys, journal, identity, now=now, ticks=ticks)
+    subscriptions = LiveSubscriptions(
+        journal=journal,
+        identity=identity,
+        guard=Guard(config.subscriptions.allow_networks),
+        rights=keys.rights,
+        workers=workers,
+        make_worker=make_worker,
+        clock=sink_clock,
+        limit=config.subscriptions.per_key,
+    )
     monitor = JournalMonitor(journal, ticks=ticks)
     rejections = RejectionCounter(journal, now=now, ticks=ticks)
     credentials = HeaderCredentials(sources, identity)
     order_book = OrderBook()
     routes = compile_table(config.routes)
-    planner = Planner(identity=identity, routes=routes, workers=workers)
+    planner = Planner(
+        identity=identity, routes=routes, workers=workers, subscriptions=subscriptions
+    )
     recorder = Recorder(
         journal=journal,
         monitor=monitor,
@@ -197,9 +217,9 @@ def assemble(
     clock.listen(orders.follow_clock)
     balances = Balances(journal=journal, recorder=recorder, identity=identity, now=now)
 
-    keys = Keys(config.api.keys, journal, identity, now=now, ticks=ticks)
     hub = Hub(journal, most={"stream": config.api.streams, "wait": config.api.waits})
     keys.listen(hub.end_readers)
+    keys.listen(lambda access: subscriptions.end_key(access.name))
 
     def ready() -> bool:
         return journal.health is JournalHealth.WORKING and not intake.draining()
@@ -227,10 +247,13 @@ def assemble(
         sources=sources,
         routes=routes,
         workers=workers,
+        subscriptions=subscriptions,
         intake=intake,
         quarantine=quarantine,
         rejections=rejections,
-        replays=Replays(journal=journal, workers=workers, keys=keys, now=now),
+        replays=Replays(
+            journal=journal, workers=workers, keys=keys, sees=subscriptions.sees, now=now
+        ),
         credentials=credentials,
         keys=keys,
         hub=hub,
@@ -256,11 +279,13 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
             await finish(lambda: parts.journal.submit(IndexVisible()))
             await parts.keys.changed.wait()
 
-    for name, worker in parts.workers.items():
+    for name, sink in parts.config.sinks.items():
         part = f"sink {name}"
         give_up = partial(supervisor.give_up, part, "unusable")
-        runner = SinkRunner(parts.config.sinks[name], worker, ticks=ticks, give_up=give_up)
+        runner = SinkRunner(sink, parts.workers[name], ticks=ticks, give_up=give_up)
         supervisor.run(part, runner.run())
+    give_up = partial(supervisor.give_up, "subscriptions", "unusable")
+    supervisor.run("subscriptions", parts.subscriptions.run(give_up))
     supervisor.run("visible events", index_visible())
     supervisor.run("keys", parts.keys.run())
     supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))

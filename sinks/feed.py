@@ -47,10 +47,18 @@ class Feed:
         self._known: set[int] = set()
         #: Those of them with an outcome that was submitted to the journal.
         self._settling: set[int] = set()
+        #: It reads the journal, and does not know yet whether more is pending there.
+        self._is_reading = False
 
     @property
     def is_shut(self) -> bool:
         return self.closing or self._health.paused is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no delivery is held here or pending in the journal."""
+        has_more = self._is_reading or any(lane.next_due is not None for lane in self._lanes)
+        return not (self._known or has_more)
 
     def holds(self, delivery_id: int) -> bool:
         return delivery_id in self._known
@@ -136,6 +144,7 @@ class Feed:
                         await self._awake.wait()
                 continue
             lane = due[0]  # fresh ones go first
+            self._is_reading = True
             try:
                 await self._read(lane)
             except Broken:
@@ -143,6 +152,8 @@ class Feed:
             except Unavailable:
                 await asyncio.sleep(PAUSE)
                 lane.next_due = 0.0  # its answer is still missing
+            finally:
+                self._is_reading = False
 
     def _wait(self, lane: Lane) -> float:
         """Return the seconds until the lane's next delivery is due; without one, a long time."""

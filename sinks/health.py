@@ -21,6 +21,8 @@ class Pause(enum.StrEnum):
 
     OPERATOR = "operator"  # until the operator resumes it
     FAILING = "failing"  # its own `pause_after`, until a probe succeeds
+    GONE = "gone"  # a subscription answered 410, until it is resumed
+    KEY = "key"  # the API key of a subscription ended, until it is resumed
 
 
 class SinkHealth:
@@ -93,7 +95,7 @@ class SinkHealth:
         `down_since`: when the outage began, in ticks; None: there is no outage.
         """
         now = self._ticks()
-        if self.paused is Pause.OPERATOR or now < self._quiet_until:
+        if self.paused not in (None, Pause.FAILING) or now < self._quiet_until:
             return False
         if self.paused is Pause.FAILING and self._pause_after is not None:
             is_due = now - self._probed_at >= self._pause_after.probe_every

@@ -29,7 +29,7 @@ from .feed import PAUSE, Feed
 from .health import PROBE_EVERY, Pause, SinkHealth
 from .lanes import Lanes
 from .outages import Outages, Step
-from .sink import Sink
+from .sink import GONE, Sink
 
 log = structlog.get_logger()
 
@@ -54,6 +54,8 @@ class Recovery:
         self._changed = asyncio.Event()
         #: The delivery with which the paused sink was probed last.
         self._probed = 0
+        #: The sink answered that it is gone, and is not paused yet.
+        self._is_gone = False
 
     # --- pause and resume -----------------------------------------------------------------
 
@@ -86,11 +88,15 @@ class Recovery:
         if attempt.outcome == "failed":
             self._health.record_failure()
             return self._health.should_pause
-        return False
+        self._is_gone = attempt.error == GONE and self._sink.stays_paused
+        return self._is_gone
 
     async def steer(self) -> bool:
         """Resume or pause the sink as its health requires; True: it was paused."""
         try:
+            if self._is_gone:
+                self._is_gone = False
+                return await self.pause(Pause.GONE)
             if self._health.should_pause:
                 return await self.pause(Pause.FAILING)
             if self._health.paused is Pause.FAILING and not self._health.is_failing:
@@ -108,6 +114,8 @@ class Recovery:
         while True:
             await asyncio.sleep(every)
             if not self._lanes.has_idle_slot() or self._feed.closing:
+                continue
+            if self._health.paused and self._sink.stays_paused:
                 continue
             if not self._health.begin_probe(self._outages.down_since):
                 continue

@@ -7,7 +7,7 @@ beside this file.
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 #: Bytes of an answer that are kept.
 ANSWER_KEPT: Final = 1024
+#: The word of a sink that will take no further event.
+GONE: Final = "gone"
 #: The most attempts at the same time: with more, files and sockets run out first.
 _MOST_AT_ONCE = 1000
 
@@ -127,6 +129,9 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
     #: Mask these fields for this sink: `codes` (text, code, urls), `people` (also both numbers),
     #: or paths such as `data.price`. Unset: the sink sees every field, and codes in clear.
     redact: str | tuple[str, ...] | None = None
+
+    #: An automatic pause lasts until a person resumes the sink, and 410 pauses it.
+    stays_paused: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.timeout <= 0:

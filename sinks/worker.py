@@ -123,6 +123,23 @@ class Worker:
         """Whether it is queued, under way or being settled."""
         return self._feed.holds(delivery_id)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether `run` has nothing to do before the next commit for this sink.
+
+        That is also so while the sink is paused and nothing is under way.
+        """
+        if self._busy or self._steering:
+            return False
+        return self._health.paused is not None or self._feed.is_idle
+
+    def change(self, sink: Sink) -> None:
+        """Use other options from the next attempt on. `run` must not run meanwhile.
+
+        Only `url`, `secrets`, `format`, `redact` and their like may differ.
+        """
+        self._sink, self._attempts = sink, Attempts(self.name, sink, self._clock)
+
     def waits_for(self, kept: StoredDelivery) -> WaitsFor:
         """Return what a pending delivery waits for. No attempt of it may be under way."""
         if self._health.paused is not None:
@@ -176,16 +193,20 @@ class Worker:
         """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
         await self._recovery.resume(by, guard)
 
-    async def test(self, event_id: str, body: bytes) -> Tested:
-        """Send a test event once, paused or not. Nothing is stored."""
+    async def test(self, event_id: str, body: bytes, send: Send | None = None) -> Tested:
+        """Send a test event once, paused or not. Nothing is stored.
+
+        `send` is of the opened sink; None: the one that `run` got.
+        """
+        send = send or self._send
         outgoing = self._attempts.outgoing(
             event_id, body, number=1, replay=False, at=self._clock.now()
         )
         request = self._sink.request(outgoing)
-        if self._send is None:
+        if send is None:
             attempt = Attempt(at=outgoing.at, outcome="failed", error="closed", took_ms=0.0)
             return Tested(request=request, attempt=attempt)
-        tried = await self._attempts.make(self._send, event_id, body, number=1, replay=False)
+        tried = await self._attempts.make(send, event_id, body, number=1, replay=False)
         return Tested(request=request, attempt=tried.attempt)
 
     async def run(self, send: Send) -> None:
@@ -193,7 +214,7 @@ class Worker:
         self._send = send
         self._feed.look_again()  # a question to the journal may have been cut off
         try:
-            with self._journal.listen(self._feed.receive):
+            with self._journal.listen(self._feed.receive, sink=self.name):
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._feed.run())
                     tasks.create_task(self._recovery.probe())

@@ -18,6 +18,7 @@ ENVIRONMENT = {
         "ONLINESIM_TOKEN",
         "PHONE_SIGNING_KEY",
         "PHONE_TOKEN",
+        "SIGNUP_APP_KEY",
         "SMSMAN_API_KEY",
         "SMSMAN_TOKEN",
         "SMSPINS_API_KEY",

@@ -75,8 +75,8 @@ class Watched:
         else:
             answer(failed.exception())
 
-    def listen(self, callback):
-        return self._journal.listen(callback)
+    def listen(self, callback, *, sink=None):
+        return self._journal.listen(callback, sink=sink)
 
     def ask(self, read):
         return self._failure(read) or self._journal.ask(read)

@@ -56,6 +56,7 @@ def _plan(bench: Bench, *, count: int) -> Measured:
         identity=Identity(bench.secret, secrets.token_bytes),
         routes=compile_table(routes),
         workers={},
+        subscriptions=None,
     )
     if planner.plan("tellabot", _HAPPENING, _AT).routes != ("r0",):
         raise CaseFailed("the event does not match the first filter alone")

@@ -9,7 +9,7 @@ from core.errors import Broken, InvalidRow, Unavailable
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..feed import Committed
 from ..writes import ForgetCalls, HideCredentials, IndexVisible, Shift, Touch, Write
-from . import consumers, event_search, visible
+from . import consumers, event_search, subscriptions, visible
 from .bulk import add
 from .calls import CallsOfBatch, forget
 from .changes import write
@@ -201,10 +201,11 @@ def _touch(conn: sqlite3.Connection, _op: Touch) -> None:
     conn.execute("update counters set value = value where name = 'events'")
 
 
-#: The function for each write that concerns the journal itself, or consumers.
+#: The function for each write that concerns the journal itself, consumers or subscriptions.
 _UPKEEP: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     Touch: _touch,
     ForgetCalls: forget,
     IndexVisible: lambda conn, op: visible.fill(conn, op.limit) or event_search.fill(conn),
     **consumers.VERBS,
+    **subscriptions.VERBS,
 }

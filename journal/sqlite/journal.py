@@ -47,12 +47,24 @@ from ..reads import (
     RunningReplays,
     SinkRecords,
     StoredKeys,
+    Subscriptions,
     TokenUses,
     VisibleEvents,
 )
 from ..thread import WorkThread
 from ..writes import Result, Write
-from . import calls, consumers, deliveries, keys, orders, paging, queries, replays, visible
+from . import (
+    calls,
+    consumers,
+    deliveries,
+    keys,
+    orders,
+    paging,
+    queries,
+    replays,
+    subscriptions,
+    visible,
+)
 from .batch import BatchWriter
 from .files import JournalFiles
 from .reader import Reader
@@ -201,9 +213,9 @@ class SQLiteJournal:
         self._commits.put(write, answer, then=then, patient=write.patient, endless=write.endless)
 
     def listen(
-        self, callback: Callable[[Committed], None]
+        self, callback: Callable[[Committed], None], *, sink: str | None = None
     ) -> contextlib.AbstractContextManager[None]:
-        return self._feed.listen(callback)
+        return self._feed.listen(callback, sink=sink)
 
     async def ask(self, read: Read[Answer]) -> Answer:
         answer = _ANSWERS[type(read)]
@@ -269,6 +281,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     RunningReplays: replays.running,
     SinkRecords: deliveries.sinks,
     StoredKeys: keys.stored_keys,
+    Subscriptions: subscriptions.subscriptions,
     TokenUses: queries.token_uses,
     VisibleEvents: queries.visible_events,
 }

@@ -20,6 +20,7 @@ from ..rows import Changes
 from ..writes import (
     BringForward,
     Clamp,
+    EndDeliveries,
     Hold,
     PauseSink,
     Probe,
@@ -487,6 +488,30 @@ class Outbox:
         if not busy:
             self._advance(sink, ordering)
 
+    def end(self, op: EndDeliveries) -> int:
+        """Give up pending deliveries, whoever sends them: a later `settle` of them is ignored."""
+        rows: list[tuple[int, int]] = []
+        for tried in ("attempts = 0", "attempts > 0"):  # each has its own index
+            rows += self._conn.execute(
+                "select id, attempts from deliveries"  # noqa: S608 - our words
+                f" where sink = ? and state = 'pending' and {tried} limit ?",
+                (op.sink, op.limit - len(rows)),
+            )
+        self._conn.executemany(
+            "update deliveries set state = 'dead', attempts = attempts + 1, due_at = null,"
+            " scheduled_at = null, owner = null, held = 0, fixed = 0 where id = ?",
+            [(id_,) for id_, _ in rows],
+        )
+        self._attempts += [
+            (id_, attempts + 1, op.at, "refused", None, op.error, 0.0, None)
+            for id_, attempts in rows
+        ]
+        self.counts["deliveries.pending"] -= len(rows)
+        self.counts["deliveries.dead"] += len(rows)
+        self.counts[f"pending/{op.sink}"] -= len(rows)
+        self.counts[f"dead/{op.sink}"] += len(rows)
+        return len(rows)
+
     # --- sinks ----------------------------------------------------------------------------
 
     def pause(self, op: PauseSink) -> bool:
@@ -557,4 +582,5 @@ VERBS: Mapping[type, Callable[[Outbox, Any], Any]] = {
     PauseSink: Outbox.pause,
     ResumeSink: Outbox.resume,
     Reorder: Outbox.reorder,
+    EndDeliveries: Outbox.end,
 }

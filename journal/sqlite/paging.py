@@ -77,6 +77,7 @@ _LISTS = {
     "events": ("events", "seq", "id"),
     "deliveries": ("deliveries", "id", "event || ' ' || sink || ' ' || accepted_at"),
     "orders": ("orders", "seq", "id"),
+    "subscriptions": ("subscriptions", "seq", "id"),
     "quarantine": ("quarantine", "seq", "id"),
     "rejections": ("rejections", "seq", "reason || ' ' || source || ' ' || peer || first_at"),
 }

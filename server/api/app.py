@@ -30,6 +30,7 @@ from .sinks import sinks
 from .sources import sources
 from .status import health, stats
 from .stream import stream
+from .subscriptions import subscriptions
 from .wait import wait
 from .why import why
 
@@ -43,7 +44,7 @@ def create_api(parts: Parts) -> Litestar:
     now = parts.clock.now
     source_states = tuple(parts.sources.values())
     keys = parts.keys
-    redelivery = Redelivery(journal, parts.workers, now)
+    redelivery = Redelivery(journal, parts.workers, parts.subscriptions, now)
     states = DeliveryStates(parts.workers)
     calls = Calls(journal, identity, now)
 
@@ -94,6 +95,7 @@ def create_api(parts: Parts) -> Litestar:
             sinks(
                 configured=config.sinks,
                 workers=parts.workers,
+                subscriptions=parts.subscriptions,
                 journal=journal,
                 cursors=cursors("sinks"),
                 calls=calls,
@@ -107,6 +109,12 @@ def create_api(parts: Parts) -> Litestar:
                 identity=identity,
                 states=source_states,
                 now=now,
+            ),
+            subscriptions(
+                subscriptions=parts.subscriptions,
+                journal=journal,
+                cursors=cursors("subscriptions"),
+                calls=calls,
             ),
             stats(journal=journal, states=states),
             quarantine(

@@ -17,7 +17,7 @@ from journal.records import StoredDelivery
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.keys import Access
-from ..runtime.redelivery import BeingSent, Redelivery
+from ..runtime.redelivery import BeingSent, Redelivery, Unsubscribed
 from .auth import ApiRequest, needs
 from .errors import Problem, not_found
 from .idempotency import Calls, MadeId
@@ -151,7 +151,7 @@ def deliveries(
         "/{delivery_id:str}/retry",
         status_code=200,
         guards=[needs("deliveries:write", whole=True)],
-        operation=Operation(errors=("being_sent", "already_delivered")),
+        operation=Operation(errors=("being_sent", "already_delivered", "unsubscribed")),
     )
     async def retry(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
         """Retry a delivery.
@@ -169,6 +169,9 @@ def deliveries(
             except BeingSent:
                 text = "it is being sent just now; look again in a moment"
                 raise Problem(409, "being_sent", text) from None
+            except Unsubscribed:
+                text = "its subscription was deleted; nothing can be sent to it"
+                raise Problem(409, "unsubscribed", text) from None
         if then is None:
             raise not_found("delivery")
         if then.state is State.DELIVERED:

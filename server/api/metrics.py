@@ -12,16 +12,19 @@ from litestar import Response, Router, get
 from litestar.types import Guard
 
 from core.errors import Unavailable
-from journal.reads import Counters, JournalStats, OldestPending, TokenUses
+from journal.reads import Consumers, Counters, JournalStats, OldestPending, TokenUses
 
 from .. import __version__
 from ..metrics import CONTENT_TYPE, Exposition, add_process
 from ..runtime.parts import Parts
+from ..runtime.subscriptions import PREFIX
 from .auth import ApiRequest
 from .operation import Operation
 from .parameters import NoParameters, read
 
 _OUTCOMES = ("accepted", "duplicate", "quarantined", "rejected", "unavailable")
+#: The label of all subscriptions. No configured sink has such a name.
+SUBSCRIPTIONS = f"{PREFIX}*"
 _ENDS = ("delivered", "dead", "expired")
 
 
@@ -46,6 +49,7 @@ def metrics(parts: Parts, *, guards: list[Guard]) -> Router:
         # A journal that cannot be read is when the other figures are wanted most.
         with contextlib.suppress(Unavailable):
             await _add_stored(found, parts)
+            await _add_readers(found, parts)
         _add_callbacks(found, parts)
         _add_sinks(found, parts)
         _add_sources(found, parts)
@@ -68,6 +72,8 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     found.add("smshook_journal_operations_total", meters.operations)
     found.add_histogram("smshook_journal_commit_seconds", meters.seconds)
     found.add("smshook_journal_waiting", parts.journal.waiting)
+    found.add("smshook_streams", parts.hub.streams)
+    found.add("smshook_waits", parts.hub.waits)
     for state, count in parts.orders.states.items():
         found.add("smshook_orders", count, state)
 
@@ -89,23 +95,55 @@ async def _add_stored(found: Exposition, parts: Parts) -> None:
         for rest, count in by_kind.get(kind, {}).items():
             source, _, word = rest.partition("/")
             found.add(name, count, source, word)
-    pending = by_kind.get("pending", {})
-    owed = {name: pending.get(name, 0) for name in (*parts.workers, *pending)}
-    oldest = await journal.ask(OldestPending(tuple(sink for sink, n in owed.items() if n)))
-    # Sinks that are no longer configured are listed as long as they are owed something.
-    for sink, count in owed.items():
-        if count or sink in parts.workers:
-            found.add("smshook_owed", count, sink)
-            found.add("smshook_owed_oldest_seconds", oldest.get(sink, 0), sink)
-    for state in _ENDS:
-        ended = by_kind.get(state, {})
-        for sink in parts.workers:
-            found.add("smshook_deliveries_total", ended.get(sink, 0), sink, state)
+    await _add_deliveries(found, parts, by_kind)
     last: dict[str, float] = {}
     for use in await journal.ask(TokenUses()):
         last[use.source] = max(use.last_at, last.get(use.source, 0.0))
     for source in parts.sources:
         found.add("smshook_source_last_callback_seconds", last.get(source, 0), source)
+
+
+async def _add_deliveries(
+    found: Exposition, parts: Parts, by_kind: Mapping[str, Mapping[str, int]]
+) -> None:
+    sinks = dict.fromkeys(map(_label, parts.workers), 0)
+    pending = by_kind.get("pending", {})
+    since = await parts.journal.ask(OldestPending(tuple(sink for sink, n in pending.items() if n)))
+    owed, oldest = sinks | _by_label(pending), dict[str, float]()
+    for sink, at in since.items():
+        oldest[_label(sink)] = min(at, oldest.get(_label(sink), at))
+    # Sinks that are no longer configured are listed as long as they are owed something.
+    for sink, count in owed.items():
+        if count or sink in sinks:
+            found.add("smshook_owed", count, sink)
+            found.add("smshook_owed_oldest_seconds", oldest.get(sink, 0), sink)
+    for state in _ENDS:
+        ended = _by_label(by_kind.get(state, {}))
+        for sink in sinks:
+            found.add("smshook_deliveries_total", ended.get(sink, 0), sink, state)
+
+
+async def _add_readers(found: Exposition, parts: Parts) -> None:
+    await parts.hub.begin()
+    newest, _ = parts.hub.newest
+    behind: dict[str, int] = {}
+    for consumer in await parts.journal.ask(Consumers()):
+        # Consumers of several keys may share a name.
+        behind[consumer.name] = max(newest - consumer.place, behind.get(consumer.name, 0))
+    for name, count in behind.items():
+        found.add("smshook_consumer_behind", count, name)
+
+
+def _label(sink: str) -> str:
+    """Return the label of a sink: subscriptions share one, as there may be thousands."""
+    return SUBSCRIPTIONS if sink.startswith(PREFIX) else sink
+
+
+def _by_label(counts: Mapping[str, int]) -> dict[str, int]:
+    summed: dict[str, int] = {}
+    for sink, count in counts.items():
+        summed[_label(sink)] = summed.get(_label(sink), 0) + count
+    return summed
 
 
 def _add_callbacks(found: Exposition, parts: Parts) -> None:
@@ -121,7 +159,8 @@ def _add_callbacks(found: Exposition, parts: Parts) -> None:
 
 def _add_sinks(found: Exposition, parts: Parts) -> None:
     now = parts.clock.now()
-    for name, worker in parts.workers.items():
+    for name in parts.config.sinks:
+        worker = parts.workers[name]
         meters, failing_for = worker.meters, worker.failing_for
         for (outcome, error), count in meters.attempts.items():
             found.add("smshook_attempts_total", count, name, outcome, error)

@@ -167,7 +167,7 @@ class Cursors:
             marks = await self._journal.ask(MarksAt(self._kind, (place,)))
             found, mark = marks.beside.get(place, (0, ""))
             # Callbacks leave quarantine one by one: a list of it continues after one that left.
-            left = self._kind == "quarantine" and place <= marks.newest
+            left = self._kind in ("quarantine", "subscriptions") and place <= marks.newest
             is_there = _piece(mark) == piece if found == place else left
         if not is_there:
             raise _gone(name)

@@ -16,6 +16,7 @@ from sinks.sink import Sink
 from sinks.worker import Worker
 
 from ..runtime.samples import NoSampleSource, SampleEvents
+from ..runtime.subscriptions import PREFIX, LiveSubscriptions
 from .auth import ApiRequest, needs
 from .deliveries import shown_answer, utc
 from .errors import Problem, not_found
@@ -41,7 +42,7 @@ class ShownSink(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None
     #: `active`, `failing` (nothing succeeded since its last failure), `paused`, or `gone`.
     state: str
-    #: `operator`, or `failing`: by its own `pause_after`.
+    #: `operator`, or `failing`: by its own `pause_after`. Subscriptions also: `gone` and `key`.
     paused_by: str | None
     paused_at: datetime | None
     #: Deliveries that are pending or being sent.
@@ -69,6 +70,7 @@ def sinks(
     *,
     configured: Mapping[str, Sink],
     workers: Mapping[str, Worker],
+    subscriptions: LiveSubscriptions,
     journal: Journal,
     cursors: Cursors,
     calls: Calls,
@@ -76,11 +78,13 @@ def sinks(
 ) -> Router:
     async def shown(*names: str) -> dict[str, ShownSink]:
         records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
-        gone = [name for name in owed if name not in configured]
+        types = {name: str(sink.__struct_config__.tag) for name, sink in configured.items()}
+        types |= {live.name: "subscription" for live in subscriptions}
+        gone = [name for name in owed if name not in types]
         found = {}
-        for name in names or (*configured, *gone):
+        for name in names or (*types, *gone):
             record = records.get(name) or SinkRecord(name=name)
-            found[name] = _sink(record, configured.get(name), workers.get(name), owed.get(name, 0))
+            found[name] = _sink(record, types.get(name), workers.get(name), owed.get(name, 0))
         return found
 
     @post(
@@ -98,10 +102,15 @@ def sinks(
         worker = _known(workers, name)
         async with calls.begin(request) as call:
             try:
-                tested = await worker.test(*samples.make())
+                event_id, body = samples.make()
             except NoSampleSource:
                 text = "no configured source has samples; configure one"
                 raise Problem(409, "no_source", text) from None
+            live = subscriptions.get(name.removeprefix(PREFIX))
+            if live is None:
+                tested = await worker.test(event_id, body)
+            else:
+                tested = await subscriptions.test(live, event_id, body)
             attempt = tested.attempt
             result = ShownTest(
                 outcome=attempt.outcome,
@@ -146,6 +155,7 @@ def sinks(
         async with calls.begin(request, reread=True) as call:
             if call.made is None:
                 await worker.resume(guard=call.guard(partial(_changed, name)))
+                subscriptions.wake(name)
         return (await shown(name))[name]
 
     listed = named_list(cursors, shown, text="List sinks.", answer=PageAnswer[ShownSink])
@@ -162,24 +172,31 @@ def _changed(name: str, _: object) -> MadeId:
     return MadeId(name)
 
 
-def _sink(record: SinkRecord, sink: Sink | None, worker: Worker | None, owed: int) -> ShownSink:
+def state_of(worker: Worker | None) -> str:
+    """Return the state of a sink; None: it has no worker, as it is not configured."""
     if worker is None:
-        state = "gone"
-    elif worker.paused:
-        state = "paused"
-    else:
-        state = "failing" if worker.is_failing else "active"
-    error_at = utc(record.last_error_at)
+        return "gone"
+    if worker.paused:
+        return "paused"
+    return "failing" if worker.is_failing else "active"
+
+
+def last_error_of(record: SinkRecord) -> ShownError | None:
+    if record.last_error_at is None:
+        return None
+    at = utc(record.last_error_at)
+    return ShownError(at=at, error=record.last_error, status=record.last_status)
+
+
+def _sink(record: SinkRecord, type_: str | None, worker: Worker | None, owed: int) -> ShownSink:
     return ShownSink(
         name=record.name,
-        type=None if sink is None else str(sink.__struct_config__.tag),
-        state=state,
+        type=type_,
+        state=state_of(worker),
         paused_by=record.paused,
         paused_at=utc(record.paused_at),
         owed=owed,
         failing_since=utc(record.failing_since),
         last_success_at=utc(record.last_success_at),
-        last_error=None
-        if error_at is None
-        else ShownError(at=error_at, error=record.last_error, status=record.last_status),
+        last_error=last_error_of(record),
     )

@@ -36,6 +36,7 @@ _MODULES = {
     "listen": "listen",
     "mcp": "mcp",
     "orders": "orders",
+    "subscriptions": "subscriptions",
     "keys": "keys",
     "report": "report",
     "config": "config",

@@ -14,6 +14,7 @@ from core.secret import Secret, digest_of
 from core.units import Duration, Rate, Size
 from receiver.source import Source
 from routes.table import Route
+from sinks.http.guard import PRIVATE
 from sinks.sink import Sink
 
 from .shapes import Check
@@ -216,7 +217,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: `SMSHOOK_API_KEY`.
     key: Annotated[Secret, Check(_api_key)]
     #: `events:read` (texts and codes masked), `codes:read` (in clear), `deliveries:write` (retry,
-    #: replay, pause), `subscriptions:write` and `admin` (all). Grant as little as possible.
+    #: replay, pause), `subscriptions:write` (orders and subscriptions) and `admin` (all). Grant as
+    #: little as possible.
     scopes: Annotated[
         tuple[Scope, ...],
         _one_or_more("empty, so the key allows nothing; name a scope, or leave the key out"),
@@ -246,6 +248,28 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     waits: Annotated[int, _one_or_more("write 1 or more")] = 20_000
 
 
+def private_network(text: str) -> str:
+    """Return an address or a network as written. Raises ValueError if it is not private."""
+    wanted = ipaddress.ip_network(network(text).strip(), strict=False)
+    if not any(
+        wanted.version == private.version and wanted.overlaps(private) for private in PRIVATE
+    ):
+        raise ValueError("not a private network; write one such as 10.20.0.0/16 or fd00::/8")
+    return text
+
+
+PrivateNetwork = Annotated[str, Check(private_network)]
+
+
+class Subscribing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    #: Private networks that may be subscribed, such as `10.20.0.0/16`: name those of your own
+    #: services. Unset: only endpoints on the public internet. Link-local and metadata addresses
+    #: are never allowed.
+    allow_networks: tuple[PrivateNetwork, ...] = ()
+    #: The most subscriptions that one API key may have.
+    per_key: Annotated[int, _one_or_more("write 1 or more")] = 100
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of the file."""
 
@@ -262,6 +286,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     journal: JournalOptions = JournalOptions()
     #: The keys of the API.
     api: Api = Api()
+    #: Limits of the endpoints that services subscribe by the API.
+    subscriptions: Subscribing = Subscribing()
 
 
 class Config(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """Accepts events: assigns them to orders, routes them, records them with their deliveries."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -28,13 +28,14 @@ from journal.writes import Guard, Record, Write, unguarded
 from receiver.callback import Callback, Happening
 from receiver.intake import Caller
 from receiver.source_state import SourceState
-from routes.index import Entry, FilterIndex
+from routes.index import FilterIndex
 from routes.table import CompiledRoute, plan
 from sinks.worker import Worker
 
 from ..log.frequent import FrequentLines, Received, frequent_lines
 from .identity import Identity
 from .journal_monitor import JournalMonitor
+from .subscriptions import LiveSubscriptions
 
 #: Seconds that a code may take.
 _CODE_SECONDS = (1, 2.5, 5, 10, 15, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
@@ -47,26 +48,14 @@ class Planner:
         self,
         *,
         identity: Identity,
-        routes: Iterable[CompiledRoute],
+        routes: Sequence[CompiledRoute],
         workers: Mapping[str, Worker],
+        subscriptions: LiveSubscriptions | None,
     ) -> None:
-        self._identity, self._workers = identity, workers
-        self._routes: FilterIndex[CompiledRoute] = FilterIndex()
-        self._ordered = any(worker.is_ordered for worker in workers.values())
-        #: The number of routes that read `data`.
-        self._readers = 0
-        for route in routes:
-            self.add(route)
-
-    def add(self, route: CompiledRoute) -> Entry[CompiledRoute]:
-        """Plan by a further route from now on. The entry removes it."""
-        self._readers += route.reads_data
-        return self._routes.add(route.when, route)
-
-    def remove(self, entry: Entry[CompiledRoute]) -> None:
-        """Plan without a route that was added."""
-        self._routes.remove(entry)
-        self._readers -= entry.value.reads_data
+        self._identity, self._workers, self._subscriptions = identity, workers, subscriptions
+        self._routes = FilterIndex((route.when, route) for route in routes)
+        ordered = any(worker.is_ordered for worker in workers.values())
+        self._reads_data = ordered or any(route.reads_data for route in routes)
 
     def plan(
         self,
@@ -96,10 +85,13 @@ class Planner:
             data=happening.data,
         )
         # The attributes alone are a quarter of the work.
-        whole = self._ordered or self._readers
+        whole = self._reads_data or self._subscriptions
         read = msgspec.to_builtins if whole else msgspec.structs.asdict
         fields: Mapping[str, object] = read(event)
         routed = plan(self._routes, fields)
+        owed = [self._workers[name].plan_delivery(fields) for name in routed.sinks]
+        if self._subscriptions:
+            owed += self._subscriptions.plan(fields)
         return Planned(
             event=event,
             at=at,
@@ -110,7 +102,7 @@ class Planner:
             taken=taken,
             named_order=named_order,
             routes=routed.routes,
-            owed=tuple([self._workers[name].plan_delivery(fields) for name in routed.sinks]),
+            owed=tuple(owed),
         )
 
 

@@ -1,7 +1,7 @@
 """Moves pending deliveries when the wall clock jumps."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import structlog
 
@@ -31,8 +31,8 @@ async def watch_clock(clock: WallClock) -> None:
 class ClockJumps:
     """Moves pending deliveries in the journal and in the workers when the wall clock jumps."""
 
-    def __init__(self, journal: Journal, workers: Iterable[Worker]) -> None:
-        self._journal, self._workers = journal, tuple(workers)
+    def __init__(self, journal: Journal, workers: Mapping[str, Worker]) -> None:
+        self._journal, self._workers = journal, workers
         self._number = 0
         self._moving: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
 
@@ -60,5 +60,5 @@ class ClockJumps:
                 await asyncio.sleep(PAUSE)
             if more:
                 step = self._shift(number, by)
-        for worker in self._workers:
+        for worker in tuple(self._workers.values()):
             worker.look_again()

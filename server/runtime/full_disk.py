@@ -42,7 +42,12 @@ class _AbsentJournal:
     ) -> None:
         answer(Unavailable("the disk is full"))
 
-    def listen(self, _callback: object) -> contextlib.AbstractContextManager[None]:
+    def listen(
+        self,
+        _callback: object,
+        *,
+        sink: str | None = None,  # noqa: ARG002 - the name is part of the interface
+    ) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     async def ask(self, _read: object) -> NoReturn:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
+from core.secret import Secret
 from core.signing import make_hmac
 from receiver.callback import Key
 
@@ -66,6 +67,7 @@ class Identity:
         self._dedupe = make_hmac(derived("dedupe key"))
         self._body = make_hmac(derived("quarantine fingerprint"))
         self._cursor = AESSIV(derived("encrypted cursor"))
+        self._subscription = AESSIV(derived("subscription secret"))
         self._delivery = _Block(derived("delivery id"))
         self._credential = make_hmac(derived("credential"))
         self._call = make_hmac(derived("idempotency"))
@@ -133,6 +135,16 @@ class Identity:
         if owner.hex() != journal:
             raise StaleCursor
         return int(place), bytes(mark)
+
+    def seal_secret(self, owner: str, secret: Secret) -> str:
+        """Return a secret encrypted, as text. Only `unseal` with the same `owner` returns it."""
+        sealed = self._subscription.encrypt(secret.reveal().encode(), [owner.encode()])
+        return base64.b64encode(sealed).decode()
+
+    def unseal(self, owner: str, sealed: str) -> Secret:
+        """Return the secret of an owner. Raises InvalidTag for another owner or key."""
+        text = self._subscription.decrypt(base64.b64decode(sealed), [owner.encode()])
+        return Secret(text.decode())
 
     def delivery_id(self, number: int) -> str:
         """Return the public id of a delivery. Its number would reveal how many there are."""

@@ -22,6 +22,7 @@ from routes.match import Part, Predicate, compile_filter
 from .. import __version__
 from ..config.options import ApiKey
 from .identity import Identity
+from .subscriptions import KeyRights
 
 #: The scopes that a scope includes; `admin` includes all.
 _IMPLIED = {"codes:read": ("events:read",)}
@@ -107,6 +108,7 @@ class Keys:
         #: By id, in the order in which they were made.
         self._made: dict[str, tuple[bytes, Access]] = {}
         self._in_force = dict(self._configured.values())
+        self._named = {access.name: access for access in self._in_force.values()}
         self._buckets: dict[str, Bucket] = {}
         #: The last use of each key by name, and the names with a use that is not stored.
         self._used: dict[str, float] = {}
@@ -157,6 +159,17 @@ class Keys:
         if access.id not in self._buckets:
             self._buckets[access.id] = Bucket(access.rate, self._ticks)
         return self._buckets[access.id]
+
+    def rights(self, name: str) -> KeyRights | None:
+        """Return the rights that a subscription has from its key.
+
+        None: no key of that name is in force, or it may not subscribe.
+        """
+        access = self._named.get(name)
+        if access is None or self.is_expired(access) or not access.may("subscriptions:write"):
+            return None
+        sees = None if access.sees is None else access.sees.holds
+        return KeyRights(sees=sees, reads_codes=access.may("codes:read"))
 
     # --- create and revoke ----------------------------------------------------------------
 
@@ -239,6 +252,7 @@ class Keys:
                 return
             if self._in_force.get(key) is access:
                 del self._in_force[key]
+                del self._named[access.name]
             self._buckets.pop(access.id, None)
             if access.name not in self._configured:
                 self._used.pop(access.name, None)
@@ -263,6 +277,7 @@ class Keys:
             log.warning("key.shadowed", key=stored.name, key_id=stored.id)
         else:
             self._in_force.setdefault(stored.digest, access)
+            self._named[stored.name] = access
 
     # --- the end of a key -----------------------------------------------------------------
 

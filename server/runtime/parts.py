@@ -25,6 +25,7 @@ from .rejections import RejectionCounter
 from .replays import Replays
 from .samples import SampleEvents
 from .silence import SourceMonitor
+from .subscriptions import LiveSubscriptions
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -40,8 +41,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     sources: Mapping[str, SourceState]
     #: As configured.
     routes: Sequence[CompiledRoute]
-    #: By the name of the sink, as configured.
+    #: By the name of the sink: the configured ones, then those of subscriptions.
     workers: Mapping[str, Worker]
+    subscriptions: LiveSubscriptions
     intake: CallbackIntake
     quarantine: QuarantineKeeper
     rejections: RejectionCounter

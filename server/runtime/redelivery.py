@@ -9,6 +9,8 @@ from journal.records import Replayed, StoredDelivery, StoredEvent
 from journal.writes import Guard, ReplayEvent, RetryDelivery, unguarded
 from sinks.worker import Worker
 
+from .subscriptions import PREFIX, LiveSubscriptions
+
 
 class UnknownSinks(Exception):
     """Some of the named sinks are not configured."""
@@ -24,6 +26,10 @@ def check_sinks(names: Sequence[str], known: Container[str]) -> None:
         raise UnknownSinks(unknown)
 
 
+class Unsubscribed(Exception):
+    """The subscription of the delivery was deleted."""
+
+
 class BeingSent(Exception):
     """An attempt of the delivery is under way."""
 
@@ -32,9 +38,14 @@ class Redelivery:
     """Creates new deliveries of old events, and makes old deliveries due."""
 
     def __init__(
-        self, journal: Journal, workers: Mapping[str, Worker], now: Callable[[], float]
+        self,
+        journal: Journal,
+        workers: Mapping[str, Worker],
+        subscriptions: LiveSubscriptions,
+        now: Callable[[], float],
     ) -> None:
         self._journal, self._workers, self._now = journal, workers, now
+        self._subscriptions = subscriptions
 
     async def replay(
         self, kept: StoredEvent, sinks: Sequence[str] | None, guard: Guard = unguarded
@@ -44,12 +55,16 @@ class Redelivery:
         None: the sinks of the first deliveries, as far as they are still configured. Raises
         UnknownSinks, and creates nothing.
         """
+        event = msgspec.json.decode(kept.body)
+
+        def may_get(name: str) -> bool:
+            return name in self._workers and self._subscriptions.sees(name, event)
+
         if sinks is None:
             first = [delivery.sink for delivery in kept.deliveries if not delivery.replay]
-            sinks = [name for name in first if name in self._workers]
+            sinks = list(filter(may_get, first))
         names = list(dict.fromkeys(sinks))
-        check_sinks(names, self._workers)
-        event = msgspec.json.decode(kept.body)
+        check_sinks(names, list(filter(may_get, names)))
         owed = tuple(self._workers[name].plan_delivery(event) for name in names)
         write = ReplayEvent(event["id"], owed, at=self._now())
         replayed = await self._journal.submit(guard(write))
@@ -60,9 +75,11 @@ class Redelivery:
     ) -> StoredDelivery | None:
         """Make a delivery due now and return it; a delivered one does not change.
 
-        Raises BeingSent. Returns None if there is no such delivery.
+        Raises BeingSent and Unsubscribed. Returns None if there is no such delivery.
         """
         worker = self._workers.get(sink)
+        if worker is None and sink.startswith(PREFIX):
+            raise Unsubscribed
         if worker is not None:
             if worker.is_under_way(delivery_id):
                 raise BeingSent

@@ -39,7 +39,10 @@ log = structlog.get_logger()
 
 
 class Replays:
-    """The replays that run. `now`: seconds since the epoch."""
+    """The replays that run. `now`: seconds since the epoch.
+
+    `sees` returns whether a sink may get an event: a subscription may not get all events.
+    """
 
     def __init__(
         self,
@@ -47,9 +50,11 @@ class Replays:
         journal: Journal,
         workers: Mapping[str, Worker],
         keys: Keys,
+        sees: Callable[[str, Mapping[str, object]], bool],
         now: Callable[[], float],
     ) -> None:
         self._journal, self._workers, self._keys, self._now = journal, workers, keys, now
+        self._sees = sees
         #: Ids, in the order of the next steps.
         self._running: dict[str, None] = {}
         self._changed = asyncio.Event()
@@ -151,9 +156,12 @@ class Replays:
         owed = []
         for seq, body in items:
             names = first.get(seq, ()) if named is None else named
-            workers = [self._workers[name] for name in names if name in self._workers]
-            reads = any(worker.is_ordered for worker in workers)
-            event = msgspec.json.decode(body) if reads else {}
+            event = msgspec.json.decode(body)
+            workers = [
+                self._workers[name]
+                for name in names
+                if name in self._workers and self._sees(name, event)
+            ]
             owed.append((seq, tuple([worker.plan_delivery(event) for worker in workers])))
         return tuple(owed)
 

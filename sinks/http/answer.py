@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..sink import ANSWER_KEPT, Failed, Receipt, Refused
+from ..sink import ANSWER_KEPT, GONE, Failed, Receipt, Refused
 
 #: Bytes of an answer's body. The rest is not read, and the connection is dropped.
 MOST_READ: Final = 64 * 1024
@@ -46,19 +46,21 @@ async def read_beginning(
     *,
     size: int = MOST_READ,
     until: float,
-    broken: type[Exception],
+    broken: type[Exception] | tuple[type[Exception], ...],
+    keep: int = ANSWER_KEPT,
 ) -> bytes:
-    """Return the first 1 KiB of a body, if it comes soon. A body without end is no failure.
+    """Return the first `keep` bytes of a body, if it comes soon. A body without end is no failure.
 
     `next_chunk` returns bytes or a buffer, None at the end. `size`: the announced length. `until`:
-    when the attempt ends, on the clock of `time.monotonic`. `broken`: the error of a connection
+    when the attempt ends, on the clock of `time.monotonic`. `broken`: the errors of a connection
     that ends too early.
     """
     if not size:
         return b""  # without the time limit, which costs as much as reading a short body
     now, body = time.monotonic(), bytearray()
     until = body_until(now, until)
-    with suppress(TimeoutError, broken):
+    errors = broken if isinstance(broken, tuple) else (broken,)
+    with suppress(TimeoutError, *errors):
         async with asyncio.timeout(until - now):
             # Read to the end of a short body: only then is the connection used again. The time
             # limit is needed, too: a chunk that arrives at a cancellation hides the cancellation.
@@ -67,7 +69,7 @@ async def read_beginning(
                 if chunk is None:
                     break
                 body += bytes(chunk)
-    return bytes(body[:ANSWER_KEPT])
+    return bytes(body[:keep])
 
 
 def confirmed(answer: SinkAnswer, *, now: float) -> Receipt:
@@ -75,7 +77,7 @@ def confirmed(answer: SinkAnswer, *, now: float) -> Receipt:
     if 200 <= answer.status <= 299:  # noqa: PLR2004 - RFC 9110, 15.3
         return Receipt(status=answer.status, answer=answer.beginning)
     if answer.status == _GONE:
-        raise Refused("gone", status=answer.status, answer=answer.beginning)
+        raise Refused(GONE, status=answer.status, answer=answer.beginning)
     raise Failed(
         "status",
         status=answer.status,

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Mapping
 
+import httpcore
 import httpx
 
 from ..sink import Failed
@@ -87,12 +88,12 @@ class OpenSslClient:
                     retry_after=response.headers.get("retry-after"),
                 )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, ValueError) as error:
-            word = _word(error)
+            word = error_word(error)
         # Outside the handler: the library's error holds the URL, and no failure may carry it.
         raise Failed(word)
 
 
-def _word(error: Exception) -> str:
+def error_word(error: Exception) -> str:
     """Return smshook's word for an error: the innermost cause that has one decides.
 
     The libraries wrap each other's errors.
@@ -100,6 +101,7 @@ def _word(error: Exception) -> str:
     causes: list[BaseException] = [error]
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)
+    is_connecting = any(isinstance(cause, httpcore.ConnectError) for cause in causes)
     for cause in reversed(causes):
         # Each timeout has this cause: it only means that the socket was empty.
         if isinstance(cause, ssl.SSLWantReadError | ssl.SSLWantWriteError):
@@ -112,8 +114,8 @@ def _word(error: Exception) -> str:
             return "tls_client" if alert else "tls"
         if isinstance(cause, socket.gaierror | UnicodeError):
             return "dns"
-        if isinstance(cause, TimeoutError | httpx.TimeoutException):
+        if isinstance(cause, TimeoutError | httpx.TimeoutException | httpcore.TimeoutException):
             return "timeout"
-        if isinstance(cause, OSError) and isinstance(error, httpx.ConnectError):
+        if isinstance(cause, OSError) and is_connecting:
             return "refused"
     return "protocol"

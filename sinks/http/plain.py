@@ -4,15 +4,15 @@ import asyncio
 import errno
 import select
 import socket
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, cast
 
 import httptools
 
-from ..sink import ANSWER_KEPT, Failed, Unusable
+from ..sink import ANSWER_KEPT, Failed
 from .answer import MOST_READ, SinkAnswer, body_until
+from .names import Addresses, look_up, numeric
 
 #: Bytes of all headers of an answer, and of chunk sizes and trailers.
 _MOST_HEAD: Final = 256 * 1024
@@ -22,9 +22,6 @@ _SWITCHING_PROTOCOLS: Final = 101
 _FINAL: Final = 200
 #: Errors of this machine, before anything was tried.
 _NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
-
-#: As `socket.getaddrinfo` returns them.
-_Addresses = list[tuple[Any, ...]]
 
 
 class PlainClient:
@@ -53,7 +50,7 @@ class PlainClient:
         #: The one that was used last is the last.
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
-        self._lookup: asyncio.Future[_Addresses] | None = None
+        self._lookup: asyncio.Future[Addresses] | None = None
         #: Ends what is past its deadline: one timer for all posts costs less than one for each.
         self._deadline: asyncio.TimerHandle | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -159,7 +156,7 @@ class PlainClient:
             word = "protocol" if error.errno in _NO_DESCRIPTOR else "refused"
         raise Failed(word)
 
-    async def _connect_to_first(self, addresses: _Addresses) -> "_Connection":
+    async def _connect_to_first(self, addresses: Addresses) -> "_Connection":
         """Return a connection to the address that answers first; earlier ones have a start."""
         left, started = list(addresses), list[asyncio.Task[_Connection]]()
         waiting: set[asyncio.Task[_Connection]] = set()
@@ -200,19 +197,19 @@ class PlainClient:
         )
         return connection
 
-    async def _addresses(self) -> _Addresses:
+    async def _addresses(self) -> Addresses:
         """Return the addresses of the host. One look-up serves all that wait for it."""
         with suppress(OSError):  # it is a name
-            return _resolve(self._host, self._port, socket.AI_NUMERICHOST)
+            return numeric(self._host, self._port)
         if self._lookup is None:
-            self._lookup = _look_up(self._host, self._port)
+            self._lookup = look_up(self._host, self._port)
             self._lookup.add_done_callback(self._end_lookup)
         addresses = await asyncio.shield(self._lookup)
         if not addresses:
             raise Failed("dns")
         return addresses
 
-    def _end_lookup(self, _found: "asyncio.Future[_Addresses]") -> None:
+    def _end_lookup(self, _found: "asyncio.Future[Addresses]") -> None:
         self._lookup = None
 
 
@@ -363,30 +360,3 @@ def _lines(begin: str, headers: Mapping[str, str]) -> str:
 def _abort(task: "asyncio.Task[_Connection]") -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().abort()
-
-
-def _resolve(host: str, port: int, flags: int = 0) -> _Addresses:
-    # As bytes: for a text, Python may have to load its IDNA tables from disk.
-    return [*socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM, flags=flags)]
-
-
-def _look_up(host: str, port: int) -> "asyncio.Future[_Addresses]":
-    """Return the addresses of a name to come; none if it has none. Raises Unusable.
-
-    A resolver may hang. In a thread of its own it delays no other sink and no end of the process.
-    """
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[_Addresses] = loop.create_future()
-
-    def ask() -> None:
-        addresses: _Addresses = []
-        with suppress(OSError):
-            addresses = _resolve(host, port)
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(found.set_result, addresses)
-
-    try:
-        threading.Thread(target=ask, name="dns", daemon=True).start()
-    except RuntimeError:
-        raise Unusable from None
-    return found

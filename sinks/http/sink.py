@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from core.secret import Secret
-from core.signing import decode_key, make_signer
+from core.signing import Sign, decode_key, make_signer
 
 from ..sink import Outgoing, Receipt, Send, Sink, checked
 from ..template import compile_json
@@ -114,12 +114,15 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
 
             yield send
 
+    def _signer(self) -> Sign | None:
+        return make_signer(self.secrets) if self.secrets else None
+
     def _composing(self) -> Callable[[Outgoing], _Composed]:
         content_type = "application/json"
         if self.format == "cloudevents":
             content_type = "application/cloudevents+json"
         fill = None if self.json is None else compile_json(self.json)
-        sign = make_signer(self.secrets) if self.secrets else None
+        sign = self._signer()
         extra = {name: value.reveal() for name, value in _lower(self.headers).items()}
 
         def compose(outgoing: Outgoing) -> _Composed:

@@ -24,6 +24,7 @@ from journal.reads import (
     CallbackOfEvent,
     ConsumerByName,
     Consumers,
+    Counters,
     Deliveries,
     DeliveryById,
     DeliveryFilter,
@@ -40,6 +41,7 @@ from journal.reads import (
     ReplayById,
     RunningReplays,
     SinkRecords,
+    Subscriptions,
     TokenUses,
 )
 from journal.records import (
@@ -51,20 +53,26 @@ from journal.records import (
     Recorded,
     Rejection,
     ReplayState,
+    SealedSecret,
     SinkRecord,
     Stats,
     StoredConsumer,
     StoredDelivery,
     StoredReplay,
+    StoredSubscription,
     TokenUse,
 )
 from journal.writes import (
     AdvanceReplay,
     BringForward,
     CancelReplay,
+    ChangeSubscription,
     CountRejections,
+    CreateSubscription,
+    DeleteSubscription,
     DismissQuarantined,
     DropConsumer,
+    EndDeliveries,
     Hold,
     MoveConsumer,
     PauseSink,
@@ -134,6 +142,18 @@ def planned(*keys, owed=(), at=NOW, source="tellabot", subject=None, **data):
 
 def owed(sink="log", *, wait=0.0, ordering=None):
     return Owed(sink=sink, wait=wait, ordering=ordering)
+
+
+def subscription(id_):
+    return StoredSubscription(
+        id=id_,
+        key="app",
+        url="https://app.example.com/hook",
+        filter='{"data.country":"US"}',
+        format="json",
+        secrets=(SealedSecret(sealed="a"),),
+        created_at=NOW,
+    )
 
 
 def kept_delivery(plan, **said):
@@ -345,6 +365,18 @@ class JournalContract:
         await record(journal, planned())
 
         assert (len(announced), failures) == (1, [ZeroDivisionError])
+
+    async def test_listener_of_a_sink_gets_its_commits_only(self, journal):
+        """Mutant: each of a thousand workers is called after each commit."""
+        crm, log = [], []
+
+        with journal.listen(crm.append, sink="crm"), journal.listen(log.append, sink="log"):
+            await record(journal, planned())
+            await record(journal, planned(owed=[owed("crm")]))
+            await record(journal, planned(owed=[owed("log", wait=5.0)]))
+
+        assert [list(committed.deliveries) for committed in crm] == [["crm"]]
+        assert [list(committed.due) for committed in log] == [[("log", True)]]
 
     async def test_commit_without_an_event_is_not_announced(self, journal):
         announced = []
@@ -1062,6 +1094,65 @@ class JournalContract:
         sinks = await journal.ask(SinkRecords())
         assert (sinks["log"].paused, sinks["log"].paused_at) == ("operator", NOW)
         assert sinks["crm"] == SinkRecord(name="crm")
+
+    # --- subscriptions --------------------------------------------------------------------
+
+    async def test_subscriptions_survive_a_restart(self, store, journal):
+        """Mutants: a change of a deleted one stores it; a place is given out again."""
+        first, second, third = (subscription(f"s{number}") for number in range(3))
+        places = [await journal.submit(CreateSubscription(one)) for one in (first, second)]
+        await journal.submit(PauseSink("sub:s0", by="gone", at=NOW))
+        changed = msgspec.structs.replace(
+            first,
+            filter=None,
+            secrets=(SealedSecret(sealed="b"), SealedSecret(sealed="a", until=9)),
+        )
+        done = [
+            await journal.submit(ChangeSubscription(changed)),
+            await journal.submit(DeleteSubscription("s1", "sub:s1")),
+            await journal.submit(DeleteSubscription("s1", "sub:s1")),
+            await journal.submit(ChangeSubscription(second)),
+        ]
+
+        journal = await store.start(now=NOW + 1)
+        last = await journal.submit(CreateSubscription(third))
+
+        assert done == [True, True, False, False]
+        assert places[0] < places[1] < last
+        found = list(await journal.ask(Subscriptions()))
+        assert found == [(places[0], changed), (last, third)]
+        await journal.submit(DeleteSubscription("s0", "sub:s0"))
+        assert "sub:s0" not in await journal.ask(SinkRecords())
+
+    async def test_ended_deliveries_are_dead_with_a_word(self, journal):
+        """Mutants: those of other sinks end; a taken one stays; a late outcome changes the end."""
+        plans = [planned(owed=[owed("crm"), owed("log")]) for _ in range(3)]
+        taken = [(await handed(journal, plan))[0] for plan in plans]
+        crm = [one for one in taken if one.sink == "crm"]
+        await journal.submit(
+            Settle(crm[0], attempt("failed"), State.PENDING, due_at=NOW + 99, held=True)
+        )
+        write = EndDeliveries("crm", "unsubscribed", at=NOW + 1, limit=2)
+
+        ended = [await journal.submit(write) for _ in range(3)]
+        late = await journal.submit(Settle(crm[1], attempt(), State.DELIVERED, due_at=None))
+
+        assert (ended, late) == ([2, 1, 0], False)
+        page = await journal.ask(Deliveries(filter=DeliveryFilter(sink=("crm",))))
+        kept = [one for _, one in page.items]
+        assert [(one.state, one.due_at, one.owner) for one in kept] == [
+            (State.DEAD, None, None)
+        ] * 3
+        assert [[one.outcome for one in each.attempts] for each in kept] == [
+            ["failed", "refused"],
+            ["refused"],
+            ["refused"],
+        ]
+        assert {each.attempts[-1].error for each in kept} == {"unsubscribed"}
+        counts = (await journal.ask(JournalStats())).deliveries
+        assert (counts["dead"], counts["pending"]) == (3, 3)
+        by_sink = await journal.ask(Counters())
+        assert (by_sink["dead/crm"], by_sink["pending/crm"]) == (3, 0)
 
     # --- consumers ------------------------------------------------------------------------
 

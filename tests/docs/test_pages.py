@@ -47,7 +47,8 @@ def test_example_of_the_configuration_loads(block, tmp_path):
     written = re.findall(r"(?m)^  ([a-z][\w-]*):", block)
     config = loaded.config
     named = {*config.sources, *config.sinks, *config.routes}
-    options = {*config.server.__struct_fields__, *config.api.__struct_fields__}
+    sections = (config.server, config.api, config.subscriptions)
+    options = {name for section in sections for name in section.__struct_fields__}
     assert set(written) <= named | options
 
 

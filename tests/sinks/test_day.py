@@ -273,7 +273,9 @@ class Jumping(Day):
         return self.wall.now()
 
     def watched(self, *workers):
-        self.wall.listen(ClockJumps(self.journal, workers).follow_clock)
+        self.wall.listen(
+            ClockJumps(self.journal, {worker.name: worker for worker in workers}).follow_clock
+        )
         self.tasks.append(asyncio.create_task(watch_clock(self.wall)))
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from litestar.routes import HTTPRoute
 
 from core.secret import Secret
-from journal.writes import IndexVisible
+from journal.records import SealedSecret, StoredSubscription
+from journal.writes import CreateSubscription, IndexVisible
 from server.api.app import create_api
 from server.config.options import Api, ApiKey
 from sinks.sink import Receipt
@@ -31,6 +32,7 @@ EVENT_FILTERS = (
     {"type": "sms.received", "order": "desc"},
 )
 STREAM = "/v1/events/stream"
+SUBSCRIPTION = "/v1/subscriptions/{subscription_id}"
 SCOPES = ("codes:read", "deliveries:write", "subscriptions:write")
 
 
@@ -54,6 +56,8 @@ class World:
         self.service = service
         #: Of all messages. Those that are left out have the id of no event.
         self.events, self.deliveries, self.orders = [], [], []
+        #: One of each key, in the order of `KEYS`.
+        self.subscriptions = []
         #: Visible events, in their order.
         self.mine = []
         self.quarantined = ABSENT
@@ -65,6 +69,9 @@ class World:
     async def fill(self, messages, *, with_hidden):
         """Store messages: True is a visible one. Deliver them to a sink that repeats them."""
         service = self.service
+        for key_name in KEYS:
+            await self.subscribe(key_name)
+        await service.parts.subscriptions.load({})
         for number, is_mine in enumerate(messages):
             code = f"{'5551' if is_mine else '9990'}{number:02d}"
             text = f"Your code is {code}, see https://x.example/{code}"
@@ -84,7 +91,7 @@ class World:
             self.events.append(event)
             order = await service.ask("/v1/orders", method="POST", json=body)
             self.orders.append(order.json()["id"])
-            [delivery] = await service.data("/v1/deliveries", event=event)
+            [delivery] = await service.data("/v1/deliveries", event=event, sink="log")
             self.deliveries.append(delivery["id"])
         if with_hidden:
             entry = await service.post(b'{"text": "hidden 999000"}', "herosms")
@@ -100,6 +107,22 @@ class World:
             return Receipt(status=200, answer=bytes(outgoing.body))
 
         await service.settled(echo)
+
+    async def subscribe(self, key_name):
+        """Store a subscription of that key. It is owed events, and nothing is sent to it."""
+        identity, at = self.service.identity, self.service.now
+        id_ = identity.event_id(at)
+        stored = StoredSubscription(
+            id=id_,
+            key=key_name,
+            url="https://app.example.com/hook",
+            filter='{"type": "sms.received"}',
+            format="json",
+            secrets=(SealedSecret(sealed=identity.seal_secret(id_, Secret("whsec_AAAA"))),),
+            created_at=at,
+        )
+        await self.service.journal.submit(CreateSubscription(stored))
+        self.subscriptions.append(id_)
 
     async def answers(self, key_name):
         """Make every call with that key; return the answers by call, comparable between worlds."""
@@ -138,6 +161,7 @@ class World:
             text = text.replace(event, f"EVENT {number}")
         text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID", text)
         text = re.sub(r'"[A-Za-z0-9_-]{64}"', '"CURSOR"', text)
+        text = re.sub(r"whsec_[A-Za-z0-9+/=]+", "SECRET", text)
         text = re.sub("(?m)^id: [A-Za-z0-9_-]{64}$", "id: CURSOR", text)
         text = re.sub(r'"[0-9a-f]{32}"', '"DELIVERY"', text)
         text = re.sub(r'"took_ms":[0-9.e-]+', '"took_ms":0', text)
@@ -216,6 +240,26 @@ CALLS = {
     ),
     ("DELETE", "/v1/orders/{order_id}"): lambda world: plain(
         *(f"/v1/orders/{id_}" for id_ in world.orders)
+    ),
+    ("GET", "/v1/subscriptions"): lambda _: plain("/v1/subscriptions"),
+    ("POST", "/v1/subscriptions"): lambda _: [
+        ("/v1/subscriptions", {"json": {"url": "https://127.0.0.1/hook", "when": when}})
+        for when in ({"data.to": "18503814729"}, {"data.code": "999000"}, {"unknown": 1})
+    ],
+    ("GET", SUBSCRIPTION): lambda world: plain(
+        *(f"/v1/subscriptions/{id_}" for id_ in world.subscriptions)
+    ),
+    ("PATCH", SUBSCRIPTION): lambda world: plain(
+        *(f"/v1/subscriptions/{id_}" for id_ in world.subscriptions), json={"format": "standard"}
+    ),
+    ("POST", f"{SUBSCRIPTION}/rotate"): lambda world: plain(
+        *(f"/v1/subscriptions/{id_}/rotate" for id_ in world.subscriptions)
+    ),
+    ("POST", f"{SUBSCRIPTION}/resume"): lambda world: plain(
+        *(f"/v1/subscriptions/{id_}/resume" for id_ in world.subscriptions)
+    ),
+    ("DELETE", SUBSCRIPTION): lambda world: plain(
+        *(f"/v1/subscriptions/{id_}" for id_ in world.subscriptions[:2])
     ),
     ("GET", "/v1/sinks"): lambda _: plain("/v1/sinks"),
     ("POST", "/v1/sinks/{name}/test"): lambda _: plain("/v1/sinks/log/test"),

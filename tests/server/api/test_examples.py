@@ -15,6 +15,7 @@ from receiver.polling.options import Backfill
 from receiver.providers.tellabot.callbacks import TellABot
 from server.api import openapi
 from server.runtime import samples
+from server.runtime import subscriptions as live_subscriptions
 from sinks.sink import Failed, Receipt
 
 FILE = Path(openapi.__file__).with_name("examples.json")
@@ -79,6 +80,7 @@ async def recorder(run, tmp_path, monkeypatch):
         for path in ("/v1/stats", "/v1/sources", "/v1/routes", "/healthz", "/readyz"):
             await record("GET", path)
         await record("POST", "/v1/sources/tellabot/backfill", {"since": "2h"})
+        await subscriptions(record, monkeypatch)
         await keys(record)
         yield record
 
@@ -178,6 +180,28 @@ async def metrics(service, record):
     # Other figures are those of the machine.
     lines = [line for line in text.splitlines(keepends=True) if "smshook_ready" in line]
     record.keep("GET", "/metrics", {}, None, 200, "".join(lines))
+
+
+async def subscriptions(record, monkeypatch):
+    async def echoes(*_args, **_options):
+        """Answer the challenge: no endpoint of an example exists."""
+
+    secrets = map("whsec_{}".format, ("qpM2cJm9hJ1c0XQf8Yb2m3n5u7w1y4A6C8E0G2I4K6M=", "b3RoZXI="))
+    monkeypatch.setattr(live_subscriptions, "challenge", echoes)
+    monkeypatch.setattr(live_subscriptions, "_new_secret", lambda: Secret(next(secrets)))
+    body = {
+        "url": "https://app.example.com/sms",
+        "when": {"data.service.key": "google"},
+        "format": "standard",
+    }
+    made = await record("POST", "/v1/subscriptions", body)
+    path = f"/v1/subscriptions/{made['id']}"
+    await record("GET", "/v1/subscriptions")
+    await record("GET", path)
+    await record("PATCH", path, {"when": {"data.service.key": ["google", "amazon"]}})
+    await record("POST", f"{path}/rotate")
+    await record("POST", f"{path}/resume")
+    await record("DELETE", path)
 
 
 async def keys(record):

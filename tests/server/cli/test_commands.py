@@ -53,6 +53,8 @@ SO_FAR = [
     *("backfill", "replay", "why"),
     *("consumers list", "consumers seek", "consumers delete", "listen", "mcp"),
     *("orders list", "orders show", "orders add", "orders cancel"),
+    *("subscriptions list", "subscriptions show", "subscriptions create"),
+    *("subscriptions rotate", "subscriptions resume", "subscriptions delete"),
     *("keys list", "keys create", "keys revoke"),
     "report",
     *("config show", "config schema", "healthcheck", "migrate", "version"),

@@ -24,7 +24,15 @@ from receiver.source import Reply
 from routes.match import Invalid, compile_when
 from routes.table import Route
 from server.config.load import ConfigError, journal_of, load, shown
-from server.config.options import Api, ApiKey, JournalOptions, Options, Server, host_and_port
+from server.config.options import (
+    Api,
+    ApiKey,
+    JournalOptions,
+    Options,
+    Server,
+    Subscribing,
+    host_and_port,
+)
 from server.config.shapes import Group, MapOf, OneOf
 from sinks.file.rotation import Rotate
 from sinks.file.sink import File
@@ -55,6 +63,7 @@ server: {secret: "${HOOK_SECRET}", public_url: "https://hooks.example.com/sms/"}
 api:
   keys:
     admin: {key: "${ADMIN_KEY}", scopes: [admin]}
+subscriptions: {allow_networks: [10.20.0.0/16]}
 """,
     )
 
@@ -82,6 +91,7 @@ api:
         "api": Api(
             keys={"admin": ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))}
         ),
+        "subscriptions": Subscribing(allow_networks=("10.20.0.0/16",)),
         "path": path,
     }  # fmt: skip
     assert loaded.config.folder == tmp_path
@@ -977,3 +987,11 @@ def test_any_value_anywhere_reveals_no_secret(tmp_path, place, value, unknown, w
         seen += repr(exc)
 
     assert SECRET[2:] not in seen
+
+
+@pytest.mark.parametrize("network", ["8.8.8.0/24", "169.254.0.0/16", "fe80::/10"])
+def test_network_that_is_not_private_is_an_error(tmp_path, network):
+    """Mutant: the operator believes that a metadata service is allowed, or needs to be."""
+    text = SERVER + f'subscriptions: {{allow_networks: ["{network}"]}}\n'
+    with pytest.raises(ConfigError, match="not a private network; write one such as"):
+        load(written(tmp_path, text), environ={})

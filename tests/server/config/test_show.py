@@ -102,6 +102,9 @@ api:
       rate: null
   streams: 2000
   waits: 20000
+subscriptions:
+  allow_networks: []
+  per_key: 100
 """
     )
 
@@ -174,6 +177,9 @@ api:
   keys: {{}}
   streams: 2000
   waits: 20000
+subscriptions:
+  allow_networks: []
+  per_key: 100
 # smshook.yaml:1: sources: expected a mapping, got a list
 # smshook.yaml:2: sinks.a.type: 'a-token-0123456789' is not one of {SINK_TYPES}
 # smshook.yaml:2: sinks.b: expected a mapping, got nothing

@@ -80,39 +80,12 @@ async def test_plan_has_data_if_a_route_or_sink_reads_it(
             identity=identity_of(config),
             routes=compile_table(config.routes),
             workers=parts.workers,
+            subscriptions=parts.subscriptions,
         )
         plan = planner.plan("tellabot", happening, 1.5)
 
     assert plan.routes == routes
     assert [owed.ordering for owed in plan.owed] == [ordering] * len(routes)
-
-
-async def test_planner_uses_routes_that_are_added_later(tmp_path, sms):
-    """Mutants: `data` is read by the first routes only; a removed route keeps its place."""
-    config = configured(
-        tmp_path,
-        sources={"tellabot": TellABot(tokens=(Secret("t" * 20),))},
-        sinks={"log": File(path=str(tmp_path / "out.jsonl"))},
-        routes={"first": Route(to=("log",))},
-    )
-    [added] = compile_table({"added": Route(to=("log",), when={"data.from": "22000"})})
-    async with assembled(config, clock_of(lambda: 1.5)) as parts:
-        [happening] = read_happenings(parts.sources["tellabot"], sms())
-        planner = Planner(
-            identity=identity_of(config),
-            routes=compile_table(config.routes),
-            workers=parts.workers,
-        )
-
-        def routes():
-            return planner.plan("tellabot", happening, 1.5).routes
-
-        entry = planner.add(added)
-        assert routes() == ("first", "added")
-        planner.remove(entry)
-        assert routes() == ("first",)
-        planner.add(added)
-        assert routes() == ("first", "added")
 
 
 async def test_cancelled_caller_loses_no_event_and_no_delivery(accept, sms, parts):

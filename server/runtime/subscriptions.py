@@ -1,0 +1,495 @@
+"""Keeps subscriptions: endpoints that services add by the API while smshook runs.
+
+Rules that live here: a subscription is owed what its filter matches and its API key sees; both
+secrets sign for a day after a rotation; subscriptions end with their key. A worker runs only while
+its subscription has pending deliveries.
+"""
+
+import asyncio
+import secrets
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from core.errors import Broken, Unavailable
+from core.secret import Secret
+from journal import Journal
+from journal.feed import Committed
+from journal.reads import PendingBySink, Subscriptions
+from journal.records import Owed, SealedSecret, SinkRecord, StoredSubscription
+from journal.writes import (
+    ChangeSubscription,
+    Clamp,
+    CreateSubscription,
+    DeleteSubscription,
+    EndDeliveries,
+    unguarded,
+)
+from journal.writes import (
+    Guard as CallGuard,
+)
+from routes.index import Entry, FilterIndex
+from routes.match import Part, Predicate, compile_filter
+from routes.table import default_filter
+from sinks.attempt import Clock
+from sinks.health import Pause
+from sinks.http.guard import Guard
+from sinks.http.subscription import SigningSecret, Subscription, challenge
+from sinks.outcome import Tested
+from sinks.retry import LONGEST_RETRY_AFTER
+from sinks.sink import Sink
+from sinks.worker import Worker
+
+from .identity import Identity
+from .sink_runner import SinkRunner
+
+#: The beginning of the names of their sinks. No configured name has a colon.
+PREFIX: Final = "sub:"
+#: Seconds for which a replaced secret still signs.
+OVERLAP: Final = 86400.0
+#: The most secrets that sign at the same time.
+MOST_SECRETS: Final = 4
+#: The word of a delivery that was pending when its subscription was deleted.
+UNSUBSCRIBED: Final = "unsubscribed"
+#: Seconds between two looks at keys and idle workers, and after which an idle worker ends.
+LOOK_EVERY = 1.0
+IDLE_FOR = 30.0
+#: Paths of events that only keys with codes:read may filter on.
+_CODES = frozenset({("data", "text"), ("data", "code"), ("data", "urls")})
+_SECRET_BYTES = 32
+
+log = structlog.get_logger()
+
+
+class KeyRights(msgspec.Struct, frozen=True, kw_only=True):
+    """The rights that a subscription has from its API key."""
+
+    #: Tests an event; None: the key sees all events.
+    sees: Predicate | None
+    reads_codes: bool
+
+
+class TooMany(Exception):
+    """The key has as many subscriptions as it may have, or the subscription as many secrets."""
+
+
+class KeyEnded(Exception):
+    """The key is gone, or may not subscribe to this any more."""
+
+
+class CodesHidden(Exception):
+    """The filter reads text, code or urls, and the key does not have codes:read."""
+
+
+class Live:
+    """A subscription, its worker, and the worker's task while it runs."""
+
+    def __init__(self, place: int, stored: StoredSubscription, sink: Subscription) -> None:
+        self.place, self.stored, self.sink = place, stored, sink
+        self.name = f"{PREFIX}{stored.id}"
+        self.filter = _compile(stored.filter)
+        self.worker: Worker
+        #: Its filter in the index.
+        self.entry: Entry[Live]
+        self.task: asyncio.Task[None] | None = None
+        #: A commit or a person asked for the worker since it was last stopped.
+        self.is_woken = False
+        self.idle_since: float | None = None
+        #: Its key ended. A new key of that name gets it only by `resume`.
+        self.has_lost_key = False
+        #: One change at a time.
+        self.changing = asyncio.Lock()
+
+    @property
+    def reads_codes(self) -> bool:
+        return reads_codes(self.filter)
+
+
+class LiveSubscriptions:
+    """All subscriptions.
+
+    `workers` gets their workers, by the names of their sinks. `rights` returns the rights of a key
+    by its name; None: it is gone, expired, or may not subscribe. `make_worker` makes the worker of
+    a sink. `limit` is the number of subscriptions that one key may have.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        identity: Identity,
+        guard: Guard,
+        rights: Callable[[str], KeyRights | None],
+        workers: MutableMapping[str, Worker],
+        make_worker: Callable[[str, Sink, SinkRecord | None], Worker],
+        clock: Clock,
+        limit: int,
+    ) -> None:
+        self._journal, self._identity, self._guard = journal, identity, guard
+        self._rights, self._workers, self._make_worker = rights, workers, make_worker
+        self._now, self._ticks, self._limit = clock.now, clock.ticks, limit
+        self._by_id: dict[str, Live] = {}
+        self._index: FilterIndex[Live] = FilterIndex()
+        #: Creations under way, by key: they count for the limit.
+        self._creating: Counter[str] = Counter()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._give_up: Callable[[], None] = lambda: None
+
+    def __iter__(self) -> Iterator[Live]:
+        return iter(tuple(self._by_id.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._by_id)
+
+    def get(self, id_: str) -> Live | None:
+        return self._by_id.get(id_)
+
+    async def load(self, records: Mapping[str, SinkRecord]) -> None:
+        """Load the stored ones. `records` are the states of their sinks. Raises Unavailable."""
+        pending = await self._journal.ask(PendingBySink())
+        for place, stored in await self._journal.ask(Subscriptions()):
+            self._add(place, stored, records.get(f"{PREFIX}{stored.id}"))
+        now = self._now()
+        clamping = [
+            self._journal.submit(
+                Clamp(
+                    live.name,
+                    now=now,
+                    longest=live.sink.retry.longest,
+                    asked=LONGEST_RETRY_AFTER,
+                )
+            )
+            for live in self
+            if live.name in pending
+        ]
+        await asyncio.gather(*clamping)
+
+    def _add(self, place: int, stored: StoredSubscription, record: SinkRecord | None) -> Live:
+        live = Live(place, stored, self._sink(stored))
+        live.worker = self._make_worker(live.name, live.sink, record)
+        self._by_id[stored.id] = live
+        live.entry = self._index.add(live.filter, live)
+        self._workers[live.name] = live.worker
+        return live
+
+    def _sink(self, stored: StoredSubscription) -> Subscription:
+        rights, identity = self._rights(stored.key), self._identity
+        signing = tuple(
+            SigningSecret(secret=identity.unseal(stored.id, one.sealed), until=one.until)
+            for one in stored.secrets
+        )
+        return Subscription(
+            url=Secret(stored.url),
+            format=stored.format,  # type: ignore[arg-type] # as it was checked
+            redact=None if rights is not None and rights.reads_codes else "codes",
+            signing=signing,
+            guard=self._guard,
+        )
+
+    # --- planning -------------------------------------------------------------------------
+
+    def plan(self, event: Mapping[str, object]) -> Sequence[Owed]:
+        """Plan the deliveries of a new event, given as plain JSON values."""
+        seen: dict[str, bool] = {}
+        return [
+            live.worker.plan_delivery(event)
+            for live in self._index.matching(event)
+            if self._sees(live, event, seen)
+        ]
+
+    def sees(self, sink: str, event: Mapping[str, object]) -> bool:
+        """Return whether a sink may get an event that is replayed."""
+        if not sink.startswith(PREFIX):
+            return True
+        live = self._by_id.get(sink.removeprefix(PREFIX))
+        return live is not None and self._sees(live, event, {})
+
+    def _sees(self, live: Live, event: Mapping[str, object], seen: dict[str, bool]) -> bool:
+        """Return whether its key sees the event. `seen` remembers the answers by key."""
+        if live.has_lost_key or live.worker.paused is Pause.KEY:
+            return False
+        key = live.stored.key
+        if key not in seen:
+            rights = self._rights(key)
+            seen[key] = rights is not None and (rights.sees is None or rights.sees(event))
+        return seen[key]
+
+    def end_key(self, name: str) -> None:
+        """Stop the subscriptions of a key that ended: begin no attempt, and cut those under way."""
+        if self._rights(name) is not None:
+            return  # it was the stored key of a configured name
+        for live in self:
+            if live.stored.key == name:
+                live.has_lost_key = True
+                if live.task is not None:
+                    live.task.cancel()
+
+    def has_key(self, live: Live) -> bool:
+        """Return whether its key is in force, and still may have this filter."""
+        rights = self._rights(live.stored.key)
+        return rights is not None and (rights.reads_codes or not live.reads_codes)
+
+    # --- changes --------------------------------------------------------------------------
+
+    async def create(
+        self,
+        key: str,
+        url: str,
+        when: Mapping[str, Any] | None,
+        format_: str,
+        guard: Callable[[str], CallGuard] = lambda _: unguarded,
+    ) -> tuple[str, Secret]:
+        """Add a subscription of the key; return its id and its secret.
+
+        It is in force for the next event. `guard` takes its id. Raises TooMany, KeyEnded,
+        CodesHidden, routes' Invalid, Failed and ChallengeFailed (see `challenge`), and Unavailable.
+        """
+        written = _encode(when)
+        self._check_filter(key, written)
+        if self._creating[key] + sum(live.stored.key == key for live in self) >= self._limit:
+            raise TooMany
+        self._creating[key] += 1
+        try:
+            await challenge(url, self._guard, now=self._now())
+            at, secret = round(self._now(), 6), _new_secret()
+            id_ = self._identity.event_id(at)
+            stored = StoredSubscription(
+                id=id_,
+                key=key,
+                url=url,
+                filter=written,
+                format=format_,
+                secrets=(SealedSecret(sealed=self._identity.seal_secret(id_, secret)),),
+                created_at=at,
+            )
+
+            # It is in force even if the caller is gone.
+            def then(outcome: object) -> None:
+                if isinstance(outcome, int):
+                    self._add(outcome, stored, None)
+
+            await self._journal.submit(guard(id_)(CreateSubscription(stored)), then=then)
+        finally:
+            self._creating[key] -= 1
+        log.info("subscription.created", subscription=id_, key=key)
+        return id_, secret
+
+    async def change(
+        self,
+        live: Live,
+        *,
+        url: str | None,
+        when: Mapping[str, Any] | msgspec.UnsetType | None,
+        format_: str | None,
+    ) -> None:
+        """Change some fields of a subscription; None or UNSET: not this one.
+
+        `when` None: the default of routes. Raises as `create` does.
+        """
+        changes: dict[str, Any] = {} if format_ is None else {"format": format_}
+        if when is not msgspec.UNSET:
+            changes["filter"] = _encode(when)
+            self._check_filter(live.stored.key, changes["filter"])
+        if url is not None and url != live.stored.url:
+            await challenge(url, self._guard, now=self._now())
+            changes["url"] = url
+        async with live.changing:
+            await self._replace(live, msgspec.structs.replace(live.stored, **changes))
+        log.info("subscription.changed", subscription=live.stored.id, fields=sorted(changes))
+
+    async def rotate(self, live: Live, guard: CallGuard = unguarded) -> Secret:
+        """Return a new secret. The present one signs, too, for `OVERLAP` seconds.
+
+        Raises TooMany and Unavailable.
+        """
+        async with live.changing:
+            now, secret = self._now(), _new_secret()
+            old = [
+                msgspec.structs.replace(
+                    one, until=now + OVERLAP if one.until is None else one.until
+                )
+                for one in live.stored.secrets
+                if one.until is None or one.until > now
+            ]
+            if len(old) >= MOST_SECRETS:
+                raise TooMany
+            sealed = SealedSecret(sealed=self._identity.seal_secret(live.stored.id, secret))
+            stored = msgspec.structs.replace(live.stored, secrets=(sealed, *old))
+            await self._replace(live, stored, guard)
+        log.info("subscription.rotated", subscription=live.stored.id)
+        return secret
+
+    async def resume(self, live: Live, guard: CallGuard = unguarded) -> None:
+        """Resume a paused subscription. Raises KeyEnded and Unavailable."""
+        if not self.has_key(live):
+            raise KeyEnded
+        if live.has_lost_key:
+            async with live.changing:
+                await self._stop(live)
+                live.has_lost_key = False
+        await live.worker.resume(guard=guard)
+        self.wake(live.name)
+
+    async def delete(self, live: Live) -> None:
+        """Remove a subscription. Its pending deliveries become dead. Raises Unavailable."""
+        async with live.changing:
+            await self._stop(live)
+            if self._by_id.get(live.stored.id) is not live:
+                return  # another call was faster
+            try:
+                await self._journal.submit(DeleteSubscription(live.stored.id, live.name))
+            except Unavailable:
+                self.wake(live.name)
+                raise
+            del self._by_id[live.stored.id]
+            self._index.remove(live.entry)
+            del self._workers[live.name]
+        # Events of the time before the commit may have added deliveries: they are ended, too.
+        ended = await self._end_deliveries(live.name)
+        log.info("subscription.deleted", subscription=live.stored.id, ended=ended)
+
+    async def test(self, live: Live, event_id: str, body: bytes) -> Tested:
+        """Send a test event once, paused or not."""
+        async with live.sink.open() as send:
+            return await live.worker.test(event_id, body, send)
+
+    def _check_filter(self, key: str, written: str | None) -> None:
+        rights = self._rights(key)
+        if rights is None:
+            raise KeyEnded
+        if reads_codes(_compile(written)) and not rights.reads_codes:
+            raise CodesHidden
+
+    async def _replace(
+        self, live: Live, stored: StoredSubscription, guard: CallGuard = unguarded
+    ) -> None:
+        if not await self._journal.submit(guard(ChangeSubscription(stored))):
+            return  # it was deleted meanwhile
+        live.stored, live.filter = stored, _compile(stored.filter)
+        self._index.remove(live.entry)
+        live.entry = self._index.add(live.filter, live)
+        was_running = live.task is not None
+        await self._stop(live)
+        live.sink = self._sink(stored)
+        live.worker.change(live.sink)
+        if was_running:
+            self.wake(live.name)
+
+    async def _end_deliveries(self, sink: str) -> int:
+        ended = 0
+        while True:
+            write = EndDeliveries(sink, UNSUBSCRIBED, at=self._now())
+            count = await self._journal.submit(write)
+            ended += count
+            if count < write.limit:
+                return ended
+
+    # --- workers --------------------------------------------------------------------------
+
+    async def run(self, give_up: Callable[[], None]) -> None:
+        """Deliver until cancelled. `give_up` is called if a worker's machinery stays broken."""
+        self._give_up = give_up
+        with self._journal.listen(self._committed):
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                try:
+                    await self._keep()
+                finally:
+                    self._tasks = None  # no worker starts while they end
+
+    async def _keep(self) -> None:
+        is_started = False
+        while True:
+            try:
+                if not is_started:
+                    await self._begin()
+                    is_started = True
+                await self._look()
+            except Broken:
+                return  # the service ends
+            except Unavailable:
+                pass  # the next look tries again
+            await asyncio.sleep(LOOK_EVERY)
+
+    def wake(self, name: str) -> None:
+        """Run the worker of a subscription, unless it is paused."""
+        live = self._by_id.get(name.removeprefix(PREFIX))
+        if live is None or live.worker.paused is not None or live.has_lost_key:
+            return
+        if self._tasks is None:
+            return
+        live.is_woken, live.idle_since = True, None
+        if live.task is None:
+            live.sink = self._sink(live.stored)  # a new key may have other rights
+            live.worker.change(live.sink)
+            live.worker.look_again()  # it is not idle before it has read the journal
+            runner = SinkRunner(live.sink, live.worker, ticks=self._ticks, give_up=self._give_up)
+            live.task = self._tasks.create_task(runner.run())
+
+    def _committed(self, committed: Committed) -> None:
+        for sink in committed.sinks:
+            if sink.startswith(PREFIX):
+                self.wake(sink)
+
+    async def _begin(self) -> None:
+        """Start the workers with pending deliveries, and end those of deleted subscriptions."""
+        for sink in await self._journal.ask(PendingBySink()):
+            if sink in self._workers:
+                self.wake(sink)
+            elif sink.startswith(PREFIX):
+                await self._end_deliveries(sink)
+
+    async def _look(self) -> None:
+        """Pause subscriptions without a key, and stop the workers that have nothing to do."""
+        now = self._ticks()
+        for live in self:
+            is_without_key = live.has_lost_key or not self.has_key(live)
+            if live.worker.paused is None and is_without_key:
+                await live.worker.pause(Pause.KEY)
+            if live.task is None or not live.worker.is_idle:
+                live.idle_since = None
+                continue
+            if live.idle_since is None:
+                live.idle_since = now
+            is_over = live.worker.paused is not None or now - live.idle_since >= IDLE_FOR
+            if is_over and not live.changing.locked():
+                async with live.changing:
+                    await self._stop(live)
+
+    async def _stop(self, live: Live) -> None:
+        """Stop the worker. Attempts under way are cut, and made again when it runs."""
+        if live.task is None:
+            return
+        live.is_woken = False
+        live.task.cancel()
+        await asyncio.wait([live.task])
+        live.task = live.idle_since = None
+        if live.is_woken:
+            self.wake(live.name)
+
+
+def reads_codes(part: Part) -> bool:
+    """Return whether a filter reads the text, code or urls of events."""
+    is_code = part.path is not None and part.path[:2] in _CODES
+    return is_code or any(map(reads_codes, part.parts))
+
+
+def _compile(written: str | None) -> Part:
+    """Compile a stored filter. Raises routes' Invalid."""
+    return (
+        default_filter("when")
+        if written is None
+        else compile_filter(msgspec.json.decode(written), "when")
+    )
+
+
+def _encode(when: Mapping[str, Any] | None) -> str | None:
+    return None if when is None else msgspec.json.encode(when).decode()
+
+
+def _new_secret() -> Secret:
+    return Secret(f"whsec_{b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}")
