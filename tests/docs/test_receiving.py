@@ -135,15 +135,21 @@ def sms(number):
     return live.sms(number, to="18503814729", reply=f"{code} is your code", pin=code)
 
 
+def last_use(service, name):
+    keys = service.api("/keys").json()["data"]
+    return next(key["last_used_at"] for key in keys if key["name"] == name)
+
+
 @pytest.mark.parametrize(("language", "code"), [("py", WAIT_PYTHON), ("js", WAIT_JS)])
 def test_program_prints_the_code_and_the_next(language, code, service, tmp_path):
-    """An older code is there before. Mutants: no `since`; no `after`, which prints a code twice."""
-    old = next(numbers)
-    service.post(sms(old))
-    waiting = subprocess.Popen(
-        program(code, tmp_path, language), env=variables(service), stdout=-1, text=True
-    )
-    with waiting:
+    """An older code is there before. Mutants: a `since` of an hour ago; no `after`."""
+    service.post(sms(next(numbers)))
+    reader = {"name": f"reader-{language}", "scopes": ["codes:read"]}
+    key = service.api("/keys", method="POST", json=reader).json()["key"]
+    environment = variables(service, SMSHOOK_API_KEY=key)
+    command = program(code, tmp_path, language)
+    with subprocess.Popen(command, env=environment, stdout=-1, text=True) as waiting:
+        live.eventually(lambda: last_use(service, reader["name"]), within=20)
         sent = []
         while waiting.poll() is None:
             sent.append(next(numbers))
