@@ -80,6 +80,7 @@ wrk:
 
 docs: .venv/.dev
 	@.venv/bin/python docs/reference/generate.py
+	@SMSHOOK_EXAMPLES=write .venv/bin/python -m pytest --quiet tests/server/api/test_examples.py
 	@.venv/bin/python docs/reference/service_keys.py
 	@.venv/bin/python docs/pictures/take.py
 	@.venv/bin/python docs/pictures/rooms.py

@@ -2,7 +2,7 @@
 
 import difflib
 import enum
-from functools import cache
+import functools
 from typing import Final
 
 import msgspec
@@ -65,7 +65,7 @@ def order_at(event: object, path: Path) -> str | None:
     return msgspec.json.encode(value, order="sorted").decode()
 
 
-@cache
+@functools.cache  # a filter reads it for each of its paths
 def data_fields() -> tuple[str, ...]:
     """Return the names of all fields that any type of event has in `data`."""
     types: list[type[Data]] = [Data, *kinds()]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Protocol
 
+from .commit import CommitMeters
 from .feed import Committed
 from .reads import Answer, Read
 from .writes import Result, Write
@@ -36,6 +37,11 @@ class Journal(Protocol):
     @property
     def waiting(self) -> int:
         """Writes that are not yet in a transaction."""
+        ...
+
+    @property
+    def meters(self) -> CommitMeters:
+        """The commits since the start."""
         ...
 
     @property

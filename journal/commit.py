@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from core.errors import Broken, InvalidRow, Unavailable
+from core.meters import Histogram
 
 from .thread import WorkThread
 
@@ -25,6 +26,15 @@ Done = TypeVar("Done")
 STALLED_AFTER = 5.0
 #: The reason that callers get while a commit takes too long.
 STALLED = "stalled: the disk does not answer"
+
+
+class CommitMeters:
+    """The batches that were committed since the start."""
+
+    def __init__(self) -> None:
+        self.commits = self.operations = 0
+        #: From the begin of a transaction to the answer of its callers.
+        self.seconds = Histogram()
 
 
 class _Waiting(msgspec.Struct, Generic[Op, Result]):
@@ -70,8 +80,11 @@ class GroupCommit(Generic[Op, Result]):
         self._closed = False
         #: The error after which nothing may be written; None: writing is possible.
         self.failure: Broken | None = None
+        #: When the current transaction began, by the clock of the loop; None: a chore runs.
+        self._began: float | None = None
         #: The current commit takes too long.
         self.stalled = False
+        self.meters = CommitMeters()
 
     @property
     def broken(self) -> bool:
@@ -197,8 +210,10 @@ class GroupCommit(Generic[Op, Result]):
                 self._urgent = False
         else:
             return
+        loop = asyncio.get_running_loop()
         self._in_flight = batch
-        self._patrol = asyncio.get_running_loop().call_later(self._stalled_after, self._stall)
+        self._began = loop.time() if write is self._write else None
+        self._patrol = loop.call_later(self._stalled_after, self._stall)
         ops = [entry.op for entry in batch]
         self._thread.run(partial(_outcomes, write, ops), self._finish)
 
@@ -224,6 +239,11 @@ class GroupCommit(Generic[Op, Result]):
             settle(self._ended, None)
         if self.failure is not None:  # a reader failed it meanwhile: return no more results
             outcomes = [self.failure] * len(batch)
+        stored = sum(not isinstance(outcome, Exception) for outcome in outcomes)
+        if self._began is not None and stored:
+            self.meters.commits += 1
+            self.meters.operations += stored
+            self.meters.seconds.add(asyncio.get_running_loop().time() - self._began)
         for entry, outcome in zip(batch, outcomes, strict=True):
             _report(entry, outcome)
         fatal = _fatal(outcomes)

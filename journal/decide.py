@@ -269,6 +269,9 @@ class _Batch:
         self._add_keys(plan, seq)
         changes.events.append(NewEvent(seq, callback, channel, plan, also))
         self._counts["events"] += 1
+        self._counts[f"events/{event.source}/{event.type}"] += 1
+        if not plan.routes:
+            self._counts[f"unrouted/{event.source}/{event.type}"] += 1
         if plan.named_order is not None:
             row = self.events[seq]
             orders.append(self.orders.register_named(plan.named_order, row, plan.taken))
@@ -392,6 +395,7 @@ class _Batch:
                 )
             )
             self._counts[_PENDING] += 1
+            self._counts[f"pending/{one.sink}"] += 1
             if is_due:
                 self.changes.due.append(
                     Delivery(

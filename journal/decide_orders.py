@@ -58,6 +58,7 @@ class OrderChanges:
         known = self._orders.get(self._rows.named.get(order_name(given), ""))
         if known is None or not is_same(known, given):
             self._orders[given.id] = self._changes.new_orders[given.id] = given
+            self._count(given.source, given.state)
             self._rows.named[order_name(given)] = given.id
             return given, True, ()
         order, conflicts = merge(known, given, write.end)
@@ -129,10 +130,15 @@ class OrderChanges:
                 self._change(order, created_at=to.created_at, expires_at=to.expires_at)
 
     def _change(self, order: Order, **fields: Any) -> None:
-        order = msgspec.structs.replace(order, **fields)
+        before, order = order.state, msgspec.structs.replace(order, **fields)
         self._orders[order.id] = order
+        if order.state is not before:
+            self._count(order.source, order.state)
         new = order.id in self._changes.new_orders
         (self._changes.new_orders if new else self._changes.orders)[order.id] = order
+
+    def _count(self, source: str, state: OrderState) -> None:
+        self._changes.counts[f"orders/{source}/{state}"] += 1
 
     def _read(self, order_id: str) -> Order:
         order, received = self._orders[order_id], self._rows.received.get(order_id)

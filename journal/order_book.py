@@ -29,6 +29,8 @@ class OrderBook:
         #: The newest id by (source, kind, name).
         self._named: dict[tuple[str, str, str], str] = {}
         self._numbered: dict[tuple[str, str], tuple[str, ...]] = {}
+        #: The number of orders in memory, by state.
+        self.states: dict[OrderState, int] = dict.fromkeys(OrderState, 0)
         #: Called with each order that `put` adds.
         self.noticed: Callable[[Order], None] = lambda _order: None
         for order in orders:
@@ -79,6 +81,7 @@ class OrderBook:
     def put(self, order: Order) -> None:
         self.drop(order.id)
         self._orders[order.id] = order
+        self.states[order.state] += 1
         self._named[order_name(order)] = order.id
         if order.number is not None:
             number = (order.source, order.number)
@@ -99,6 +102,7 @@ class OrderBook:
         order = self._orders.pop(order_id, None)
         if order is None:
             return
+        self.states[order.state] -= 1
         if self._named.get(order_name(order)) == order_id:
             del self._named[order_name(order)]
         if order.number is not None:
@@ -109,12 +113,16 @@ class OrderBook:
             else:
                 del self._numbered[number]
 
-    def received(self, order_id: str) -> None:
-        """Mark an order as received: its SMS or call came."""
+    def received(self, order_id: str) -> Order | None:
+        """Mark an order as received: its SMS or call came. Return it if it waited until now."""
         order = self._orders.get(order_id)
         if order is not None and order.state in (OrderState.WAITING, OrderState.EXPIRED):
             received = msgspec.structs.replace(order, state=OrderState.RECEIVED)
             self._orders[order_id] = received
+            self.states[order.state] -= 1
+            self.states[OrderState.RECEIVED] += 1
+            return order if order.state is OrderState.WAITING else None
+        return None
 
     def forget(self, now: float) -> None:
         """Drop orders that ended so long ago that no event joins them."""

@@ -122,6 +122,21 @@ class JournalStats(Read[Stats], frozen=True):
     """The counters of the journal."""
 
 
+class Counters(Read[Mapping[str, int]], frozen=True):
+    """The counters by source and type of event, and by sink.
+
+    Names are `events/SOURCE/TYPE` and `unrouted/SOURCE/TYPE`, `pending/SINK` (deliveries now), and
+    `delivered/SINK`, `dead/SINK` and `expired/SINK` (each time a delivery ended so). The journal
+    counts them since it was made, or since it was upgraded to the version that has them.
+    """
+
+
+class OldestPending(Read[Mapping[str, float]], frozen=True):
+    """The time of acceptance of the oldest pending delivery, for each of these sinks with one."""
+
+    sinks: tuple[str, ...]
+
+
 class Moment(Read[float | None], frozen=True):
     """The time set by `SetMoment`; None: it was never set."""
 

@@ -236,8 +236,11 @@ class Door:
         source = name.decode() if name in self._states else ""
         if exc.reason is not None:
             self._intake.reject(exc.reason, source, request.peer, request.id)
+            return self._rejection(request, exc)
+        self._intake.count_unavailable(source)
         # Sampled, because a full disk rejects thousands of callbacks a second.
-        elif (unlogged := self._sampler.take("unavailable")) is not None:
+        unlogged = self._sampler.take("unavailable")
+        if unlogged is not None:
             log.warning(
                 "callback.unavailable",
                 request_id=request.id,
@@ -245,6 +248,9 @@ class Door:
                 peer=request.peer,
                 unlogged=unlogged or None,
             )
+        return self._rejection(request, exc)
+
+    def _rejection(self, request: _Request, exc: Rejected) -> Response:
         problem = {
             "type": "about:blank",
             "title": _TITLES[exc.status],

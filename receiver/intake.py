@@ -79,6 +79,10 @@ class Intake(Protocol):
         """Count a rejected request."""
         ...
 
+    def count_unavailable(self, source: str) -> None:
+        """Count a callback that was answered 503."""
+        ...
+
     def is_sample(self, source: str, body: bytes, signature: str | None) -> bool:
         """Whether `smshook send` signed the body."""
         ...

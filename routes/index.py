@@ -67,8 +67,7 @@ class _Field(Generic[T]):
     """The filters that are filed under values of one path."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.is_spelled = path in SPELLED_PATHS
+        self.path, self.is_spelled = path, path in SPELLED_PATHS
         self.entries: dict[Key, _Entries[T]] = {}
         #: The number of keys that are numbers. Without one, no text is read as a number.
         self.numbers = 0
@@ -85,14 +84,11 @@ class _Field(Generic[T]):
             del self.entries[key]
             self.numbers -= not isinstance(key, str)
 
-    def find(self, value: object) -> Iterable[_Entries[T]]:
+    def keys_in(self, value: object) -> Iterable[Key]:
+        """Return the keys of an event's value at the path."""
         if self.is_spelled:
             value = spellings_at(self.path, value)
-        if isinstance(value, str) and not self.numbers:  # nearly always
-            keys: Iterable[Key] = (value,)
-        else:
-            keys = keys_of(value, numbers=self.numbers > 0)
-        return [self.entries[key] for key in keys if key in self.entries]
+        return keys_of(value, numbers=self.numbers > 0)
 
 
 class FilterIndex(Generic[T]):
@@ -138,11 +134,17 @@ class FilterIndex(Generic[T]):
         found: _Entries[T] = {}
         for path, fields in self._fields.items():
             values = value_at(event, path)
-            if isinstance(values, dict):
-                # The common names are found from the smaller side: labels may have many names.
-                for name in fields.keys() & values.keys():
-                    for entries in fields[name].find(values[name]):
-                        found.update(entries)
+            if not isinstance(values, dict):
+                continue
+            # Events have few labels and filters may name many, so the smaller side counts.
+            for name in fields.keys() & values.keys():
+                value, field = values[name], fields[name]
+                if value is None:
+                    continue
+                is_plain = isinstance(value, str) and not (field.is_spelled or field.numbers)
+                for key in (value,) if is_plain else field.keys_in(value):
+                    if key in field.entries:
+                        found.update(field.entries[key])
         if found:
             found.update(self._always)
             candidates = [found[number] for number in sorted(found)]

@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -202,6 +203,7 @@ def assemble(
         quarantine=quarantine,
         rejections=rejections,
         credentials=credentials,
+        ticks=time.monotonic,
     )
     orders = Orders(
         journal=journal,

@@ -55,6 +55,11 @@ class SinkHealth:
         return max(0.0, self._throttled_until - self._ticks())
 
     @property
+    def failing_for(self) -> float | None:
+        """Seconds since the start of the failures; None: no failure since the last success."""
+        return None if self._failing_since is None else self._ticks() - self._failing_since
+
+    @property
     def is_failing(self) -> bool:
         return self._failing_since is not None
 

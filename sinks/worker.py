@@ -25,6 +25,7 @@ from .attempt import Attempts, Clock, Tried
 from .feed import PAUSE, Feed
 from .health import Pause, SinkHealth
 from .lanes import Lanes, Taken
+from .meters import SinkMeters
 from .outages import Outages, Step
 from .outcome import Outcome, Tested, log_attempted, log_outcome
 from .recovery import Recovery
@@ -61,6 +62,7 @@ class Worker:
         self.name, self._shown, self._log_attempted = name, shown, log_attempted
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
+        self.meters = SinkMeters()
         record = record or SinkRecord(name=name)
         since = record.failing_since
         self._health = health = SinkHealth(
@@ -97,6 +99,11 @@ class Worker:
     @property
     def paused(self) -> Pause | None:
         return self._health.paused
+
+    @property
+    def failing_for(self) -> float | None:
+        """Seconds since its first failure after a success; None: it works."""
+        return self._health.failing_for
 
     @property
     def is_failing(self) -> bool:
@@ -407,18 +414,21 @@ class Worker:
         # Put at once: the journal works in the order of the calls.
         self._journal.put(settle, partial(self._settled, taken, outcome))
 
-    def _settled(self, taken: Taken, outcome: Outcome, error: bool | Exception) -> None:  # noqa: FBT001 - `put` passes the outcome
+    def _settled(self, taken: Taken, outcome: Outcome, stored: bool | Exception) -> None:  # noqa: FBT001 - `put` passes the outcome
         """Log a stored outcome. Store it again, however long the journal is unavailable."""
-        if isinstance(error, Broken):
+        if isinstance(stored, Broken):
             self._end(taken)
             return
-        if isinstance(error, Exception):
+        if isinstance(stored, Exception):
             self._feed.settling(taken, submitted=False)
-            if isinstance(error, InvalidRow):
+            if isinstance(stored, InvalidRow):
                 outcome = outcome.without_answer()
             asyncio.get_running_loop().call_later(PAUSE, self._settle_soon, taken, outcome)
             return
         self._feed.forget(taken)
+        if outcome.attempt is not None and stored:
+            accepted_at = taken.accepted_at(self._clock.jumped())
+            self.meters.add(outcome.attempt, accepted_at=accepted_at)
         if outcome.attempt is not None and self._recovery.learn(outcome.attempt):
             steering = asyncio.create_task(self._steer(taken))
             self._steering.add(steering)

@@ -1,14 +1,28 @@
 """All cases, in the order of each repetition."""
 
-from . import accepting, bare, beside, delivering, generator, latency, profiled, readers, scale
+from . import (
+    accepting,
+    bare,
+    beside,
+    delivering,
+    filters,
+    generator,
+    latency,
+    profiled,
+    readers,
+    scale,
+    scraping,
+)
 
 CASES = (
     *bare.CASES,
     *accepting.CASES,
+    *filters.CASES,
     *generator.CASES,
     *delivering.CASES,
     *beside.CASES,
     *latency.CASES,
+    *scraping.CASES,
     *readers.CASES,
     *scale.CASES,
     *profiled.CASES,

@@ -197,6 +197,10 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
         found: dict[str, Any] = self.ask("/stats")
         return found
 
+    def scrape(self) -> bytes:
+        """`/metrics`."""
+        return self._get(f"http://127.0.0.1:{self.admin_port}/metrics")
+
     def memory(self) -> float:
         """Resident memory in megabytes."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():

@@ -19,6 +19,7 @@ from server.cli.main import smshook
 from server.config.options import Options
 from server.config.shapes import Group, Kind, Leaf, ListOf, MapOf, OneOf, Option
 from server.config.show import plain
+from server.metrics import METRICS
 
 _FOLDER = Path(__file__).parent
 _MADE = "<!-- Made from the code by `make docs`: change it there. -->"
@@ -40,7 +41,12 @@ _OF = " of "
 
 def pages() -> Mapping[str, str]:
     """Return the text of each page, by file name."""
-    return {"options.md": _options(), "cli.md": _commands(), "events.md": _events()}
+    return {
+        "options.md": _options(),
+        "cli.md": _commands(),
+        "events.md": _events(),
+        "metrics.md": _metrics(),
+    }
 
 
 # Options
@@ -295,6 +301,59 @@ def _field_word(kind: Kind) -> str:
 
 def _name(group: Group) -> str:
     return group.struct.__name__.lower()
+
+
+# Metrics
+
+#: The heading of metrics with these beginnings. The first one counts.
+_METRIC_HEADINGS = {
+    "smshook_callback": "Callbacks",
+    "smshook_rejections": "Callbacks",
+    "smshook_quarantine": "Callbacks",
+    "smshook_source": "Sources",
+    "smshook_backfill": "Sources",
+    "smshook_order": "Orders",
+    "smshook_journal": "Journal",
+    "smshook_disk": "Journal",
+    "smshook_build": "Service",
+    "smshook_start": "Service",
+    "smshook_ready": "Service",
+    "smshook_": "Events and deliveries",
+    "": "Process",
+}
+_METRIC_WORDS = {
+    "Service": "Its versions and its state.",
+    "Callbacks": "Requests to the callback door.",
+    "Events and deliveries": "What was recorded, and what the sinks received of it.",
+    "Sources": "The providers' side: the last callback, clocks and backfills.",
+    "Orders": "Numbers that were taken, and their codes.",
+    "Journal": "The file with all events, and its disk.",
+    "Process": "The process and its garbage collector, named as prometheus_client names them.",
+}
+
+
+def _metrics() -> str:
+    tables: dict[str, list[tuple[str, ...]]] = {}
+    for metric in METRICS:
+        beginning = next(one for one in _METRIC_HEADINGS if metric.name.startswith(one))
+        labels = ", ".join(f"`{label}`" for label in metric.labels.split()) or "-"
+        row = (f"`{metric.name}`", metric.kind, labels, metric.help)
+        tables.setdefault(_METRIC_HEADINGS[beginning], []).append(row)
+    parts = [_METRICS]
+    for heading, rows in tables.items():
+        words = _METRIC_WORDS[heading]
+        parts += [f"## {heading}", words, _table(("metric", "type", "labels", "what it is"), rows)]
+    return _page(parts)
+
+
+_METRICS = f"""\
+# Metrics
+
+{_MADE}
+
+Every metric of `GET /metrics`, in the order of the answer. How to collect them is in
+[operations](../operations.md#metrics). Times and durations are in seconds; a moment is in seconds
+since 1970. Sizes are in bytes."""
 
 
 # Markdown

@@ -14,6 +14,7 @@ from ..reads import (
     DeliveryById,
     DeliveryFilter,
     NextDue,
+    OldestPending,
     Page,
     PendingBySink,
     SinkRecords,
@@ -134,6 +135,27 @@ def pending_by_sink(conn: sqlite3.Connection, _read: PendingBySink) -> Mapping[s
             ") group by sink"
         )
     )
+
+
+def oldest_pending(conn: sqlite3.Connection, read: OldestPending) -> Mapping[str, float]:
+    """Look at the ends of the partial indexes: a sink may have a million pending deliveries.
+
+    First attempts become due in the order of acceptance, except those that wait in line.
+    """
+    pending = "select accepted_at from deliveries where sink = ?1 and state = 'pending'"
+    fresh = f"{pending} and attempts = 0 and due_at is"
+    found: dict[str, float] = {}
+    for sink in read.sinks:
+        (oldest,) = conn.execute(
+            f"select min(accepted_at) from ("  # noqa: S608 - our words
+            f" select * from ({fresh} null order by id limit 1)"
+            f" union all select * from ({fresh} not null order by due_at limit 1)"
+            f" union all select * from ({pending} and attempts > 0 order by id limit 1))",
+            (sink,),
+        ).fetchone()
+        if oldest is not None:
+            found[sink] = oldest
+    return found
 
 
 def next_due(conn: sqlite3.Connection, read: NextDue) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 from core.errors import Unavailable
 
 from .. import JournalHealth
-from ..commit import GroupCommit, settle
+from ..commit import CommitMeters, GroupCommit, settle
 from ..feed import CommitFeed, Committed
 from ..reads import (
     Answer,
@@ -20,6 +20,7 @@ from ..reads import (
     CallByKey,
     ConsumerByName,
     Consumers,
+    Counters,
     Deliveries,
     DeliveryById,
     EventById,
@@ -32,6 +33,7 @@ from ..reads import (
     MarksAt,
     Moment,
     NextDue,
+    OldestPending,
     OpenOrders,
     OrderById,
     PendingBySink,
@@ -167,6 +169,10 @@ class SQLiteJournal:
         return self._commits.waiting
 
     @property
+    def meters(self) -> CommitMeters:
+        return self._commits.meters
+
+    @property
     def health(self) -> JournalHealth:
         if self._commits.broken:
             return JournalHealth.BROKEN
@@ -234,6 +240,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     CallbackOfEvent: queries.callback,
     ConsumerByName: consumers.consumer,
     Consumers: consumers.consumers,
+    Counters: queries.counters,
     Deliveries: deliveries.deliveries,
     DeliveryById: deliveries.delivery,
     EventById: queries.event,
@@ -246,6 +253,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     MarksAt: paging.marks,
     Moment: queries.moment,
     NextDue: deliveries.next_due,
+    OldestPending: deliveries.oldest_pending,
     OpenOrders: orders.open_orders,
     OrderById: orders.order,
     PendingBySink: deliveries.pending_by_sink,

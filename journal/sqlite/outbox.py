@@ -224,6 +224,9 @@ class Outbox:
                 self._attempts.append(row)
         self.counts["deliveries.pending"] -= 1
         self.counts[f"deliveries.{op.state}"] += 1
+        if op.state is not State.PENDING:
+            self.counts[f"pending/{delivery.sink}"] -= 1
+            self.counts[f"{op.state}/{delivery.sink}"] += 1
         if delivery.ordering is not None and op.state is not State.PENDING:
             self._advance(delivery.sink, delivery.ordering)
         return True
@@ -462,6 +465,7 @@ class Outbox:
             )
             self.counts[f"deliveries.{state}"] -= 1
             self.counts["deliveries.pending"] += 1
+            self.counts[f"pending/{sink}"] += state != State.PENDING
             self._note_due(sink, op.now, fresh=not attempts)
             if ordering is not None:
                 self._line_up(sink, ordering)
@@ -504,6 +508,8 @@ class Outbox:
         ]
         self.counts["deliveries.pending"] -= len(rows)
         self.counts["deliveries.dead"] += len(rows)
+        self.counts[f"pending/{op.sink}"] -= len(rows)
+        self.counts[f"dead/{op.sink}"] += len(rows)
         return len(rows)
 
     # --- sinks ----------------------------------------------------------------------------

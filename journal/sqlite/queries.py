@@ -10,6 +10,7 @@ from core.delivery import State
 from ..decide import NO_CALLBACK
 from ..reads import (
     CallbackOfEvent,
+    Counters,
     EventById,
     Events,
     JournalStats,
@@ -50,6 +51,10 @@ def stats(conn: sqlite3.Connection, _read: JournalStats) -> Stats:
         quarantine=counts["quarantine"],
         deliveries={state.value: counts.get(f"deliveries.{state}", 0) for state in State},
     )
+
+
+def counters(conn: sqlite3.Connection, _read: Counters) -> Mapping[str, int]:
+    return dict(conn.execute("select name, value from counters where instr(name, '/')"))
 
 
 def events(conn: sqlite3.Connection, read: Events) -> Page[bytes]:

@@ -8,7 +8,7 @@ from ..runtime.delivery_states import DeliveryStates
 from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
-from .auth import authenticated
+from .auth import authenticated, needs
 from .consumers import consumers
 from .deliveries import deliveries
 from .events import events
@@ -17,10 +17,12 @@ from .idempotency import Calls
 from .index import index
 from .keys import keys as api_keys
 from .keys import me
+from .metrics import metrics
 from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
 from .routes import routes
+from .schema import schema
 from .sinks import sinks
 from .sources import sources
 from .status import health, stats
@@ -30,7 +32,7 @@ from .wait import wait
 
 
 def create_api(parts: Parts) -> Litestar:
-    """Return `/v1`, health and the page at `/`.
+    """Return `/v1`, health, the description at `/schema` and the page at `/`.
 
     Each call of `/v1` needs a key and has a guard of its own.
     """
@@ -126,7 +128,10 @@ def create_api(parts: Parts) -> Litestar:
             me(keys),
         ],
     )
-    return _app([v1, health(parts.ready), index()], keys)
+    is_public = config.server.admin_listen == "same"
+    guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
+    scrape = metrics(parts, guards=guards)
+    return _app([v1, health(parts.ready), scrape, schema(), index()], keys)
 
 
 def create_health(ready: Callable[[], bool]) -> Litestar:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
@@ -49,17 +50,22 @@ def authenticated(keys: Keys) -> Guard:
     return guard
 
 
-def needs(scope: str, *, whole: bool = False) -> Guard:
-    """Return a guard that requires the scope. `whole` also refuses keys with a `when`."""
+class Needs(msgspec.Struct, frozen=True):
+    """A guard that requires the scope. `whole` also refuses keys with a `when`."""
 
-    def guard(connection: _Connection, _handler: BaseRouteHandler) -> None:
+    scope: str
+    whole: bool = False
+
+    def __call__(self, connection: _Connection, _handler: BaseRouteHandler) -> None:
         access = connection.auth
-        if not access.may(scope):
-            raise missing(scope)
-        if whole and access.sees is not None:
+        if not access.may(self.scope):
+            raise missing(self.scope)
+        if self.whole and access.sees is not None:
             raise Problem(403, "key_filtered", "it shows all events; this key's `when` hides some")
 
-    return guard
+
+def needs(scope: str, *, whole: bool = False) -> Guard:
+    return Needs(scope, whole)
 
 
 def missing(scope: str) -> Problem:

@@ -23,6 +23,7 @@ from .deliveries import utc
 from .errors import Problem, bad_body, bad_parameter, not_found
 from .events import EventFilters, ListedEvent
 from .idempotency import Calls, MadeId
+from .operation import Operation
 from .paging import Cursors, PageAnswer, Paging
 from .parameters import Limit, NoParameters, Text, Wait, read, read_body
 from .reading import Selection, end_with_client
@@ -34,21 +35,25 @@ MOST = 1000
 class ConsumerParameters(EventFilters, frozen=True, kw_only=True):
     """The parameters of a read."""
 
+    #: The maximum number of events.
     limit: Limit = Limit(100)
-    #: How long to wait for an event if there is none.
+    #: Seconds to wait for an event if there is none.
     wait: Wait = Wait(0)
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """The place up to which the events are done."""
 
+    #: The cursor of the last event that is done.
     cursor: Text | None = None
 
 
 class Seek(msgspec.Struct, frozen=True, kw_only=True):
     """The place to go on from: a cursor, or before the first event since a time."""
 
+    #: Go on after this cursor.
     cursor: Text | None = None
+    #: Go on with the first event since this time.
     time: Instant | None = None
 
 
@@ -136,8 +141,12 @@ def consumers(
     """Return the calls. `cursors` are those of events, `list_cursors` those of the list."""
     places = _Places(journal, hub, cursors, calls, now)
 
-    @get("/")
+    @get("/", operation=Operation(query=Paging))
     async def listed(request: ApiRequest) -> PageAnswer[ShownConsumer]:
+        """List consumers.
+
+        A consumer belongs to the key that made it.
+        """
         given = read(request.scope, Paging)
         kept = await journal.ask(Consumers(request.auth.name))
         named = {one.name: one for one in kept}
@@ -149,8 +158,16 @@ def consumers(
             has_more=page.has_more,
         )
 
-    @get("/{name:str}/events")
+    @get(
+        "/{name:str}/events",
+        operation=Operation(query=ConsumerParameters, errors=("too_many_waits", "reader_ended")),
+    )
     async def events(request: ApiRequest, name: FromPath[str]) -> PageAnswer[ListedEvent]:
+        """Read events of a consumer.
+
+        They are those after its place. A new consumer begins at the oldest event. `wait` waits for
+        an event if there is none.
+        """
         given = read(request.scope, ConsumerParameters)
         access = request.auth
         kept = await journal.ask(ConsumerByName(access.name, _checked(name)))
@@ -170,8 +187,16 @@ def consumers(
             has_more=page.has_more,
         )
 
-    @post("/{name:str}/commit", status_code=200)
+    @post(
+        "/{name:str}/commit",
+        status_code=200,
+        operation=Operation(body=Commit, required=("cursor",), errors=("too_many_consumers",)),
+    )
     async def commit(request: ApiRequest, name: FromPath[str]) -> ShownConsumer:
+        """Commit a cursor of a consumer.
+
+        The events up to the cursor are done.
+        """
         read(request.scope, NoParameters)
         body = read_body(await request.body(), Commit, 'write {"cursor": "CURSOR"}')
         if body.cursor is None:
@@ -179,15 +204,24 @@ def consumers(
         place = await cursors.place(body.cursor, "cursor")
         return await places.move(request, name, place)
 
-    @post("/{name:str}/seek", status_code=200)
+    @post(
+        "/{name:str}/seek",
+        status_code=200,
+        operation=Operation(body=Seek, errors=("too_many_consumers",)),
+    )
     async def seek(request: ApiRequest, name: FromPath[str]) -> ShownConsumer:
+        """Move a consumer.
+
+        The body has either `cursor` or `time`.
+        """
         read(request.scope, NoParameters)
         body = read_body(await request.body(), Seek, 'write {"cursor": "CURSOR"}, or a time')
         place = await places.sought(request.auth, body)
         return await places.move(request, name, place, back=True)
 
-    @delete("/{name:str}")
+    @delete("/{name:str}", operation=Operation())
     async def drop(request: ApiRequest, name: FromPath[str]) -> None:
+        """Delete a consumer."""
         read(request.scope, NoParameters)
         if not await journal.submit(DropConsumer(request.auth.name, name)):
             raise not_found("consumer")

@@ -21,17 +21,12 @@ from ..runtime.redelivery import BeingSent, Redelivery, Unsubscribed
 from .auth import ApiRequest, needs
 from .errors import Problem, not_found
 from .idempotency import Calls, MadeId
-from .paging import Cursors, PageRequest, Paging, journal_list
+from .operation import Operation
+from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
 from .parameters import NoParameters, Text, read
 
 #: Replaces the answer of a sink for keys without codes:read: it may repeat the message.
 _MASK = "***"
-
-
-_NO_RETRY = {
-    BeingSent: ("being_sent", "it is being sent just now; look again in a moment"),
-    Unsubscribed: ("unsubscribed", "its subscription was deleted; nothing can be sent to it"),
-}
 
 
 class ShownAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,8 +85,11 @@ class WholeDelivery(msgspec.Struct, frozen=True, kw_only=True):
 class DeliveryParameters(Paging, frozen=True, kw_only=True):
     """The filter of a list of deliveries."""
 
+    #: States.
     state: tuple[State, ...] = ()
+    #: Names of sinks.
     sink: tuple[Text, ...] = ()
+    #: Ids of events.
     event: tuple[Text, ...] = ()
 
 
@@ -130,10 +128,22 @@ def deliveries(
             Deliveries(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
         )
 
-    listed = journal_list(cursors, fetch, whole, parameters=DeliveryParameters)
+    listed = journal_list(
+        cursors,
+        fetch,
+        whole,
+        text="List deliveries.",
+        answer=PageAnswer[WholeDelivery],
+        parameters=DeliveryParameters,
+    )
 
-    @get("/{delivery_id:str}", guards=[needs("events:read", whole=True)])
+    @get(
+        "/{delivery_id:str}",
+        guards=[needs("events:read", whole=True)],
+        operation=Operation(),
+    )
     async def one(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
+        """Get a delivery."""
         read(request.scope, NoParameters)
         return whole(await find(delivery_id), request.auth)
 
@@ -141,8 +151,13 @@ def deliveries(
         "/{delivery_id:str}/retry",
         status_code=200,
         guards=[needs("deliveries:write", whole=True)],
+        operation=Operation(errors=("being_sent", "already_delivered", "unsubscribed")),
     )
     async def retry(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
+        """Retry a delivery.
+
+        It is due now, and its schedule begins again.
+        """
         read(request.scope, NoParameters)
         async with calls.begin(request, reread=True) as call:
             kept = await find(delivery_id)
@@ -151,9 +166,12 @@ def deliveries(
             guard = call.guard(_retried)
             try:
                 then = await redelivery.retry(kept.id, kept.sink, guard)
-            except (BeingSent, Unsubscribed) as error:
-                code, text = _NO_RETRY[type(error)]
-                raise Problem(409, code, text) from None
+            except BeingSent:
+                text = "it is being sent just now; look again in a moment"
+                raise Problem(409, "being_sent", text) from None
+            except Unsubscribed:
+                text = "its subscription was deleted; nothing can be sent to it"
+                raise Problem(409, "unsubscribed", text) from None
         if then is None:
             raise not_found("delivery")
         if then.state is State.DELIVERED:

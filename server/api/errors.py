@@ -12,6 +12,50 @@ from receiver.door import RETRY_AFTER
 #: The headers of an answer after which the caller may try again.
 AGAIN: Mapping[str, str] = MappingProxyType({"Retry-After": str(RETRY_AFTER)})
 
+#: Each code with its statuses and its meaning. A code never changes.
+CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
+    {
+        "bad_parameter": ((400,), "A parameter is unknown, missing or not valid."),
+        "bad_body": ((400,), "The body is not valid, or a field in it."),
+        "bad_request": ((400,), "The request is not valid for this API."),
+        "unauthorized": ((401,), "No valid key was sent."),
+        "missing_scope": ((403,), "The key does not have the scope."),
+        "key_filtered": ((403,), "The call shows all events, and the key has a `when`."),
+        "not_found": ((404,), "There is no such thing, or the key may not see it."),
+        "method_not_allowed": ((405,), "The call has other methods; see the header Allow."),
+        "bad_idempotency_key": ((400,), "The header Idempotency-Key is not valid."),
+        "already_delivered": ((409,), "The sink has the event. A replay sends it again."),
+        "already_made": ((409,), "The same call made it before. `id` names it."),
+        "being_sent": ((409,), "An attempt is under way. Look again in a moment."),
+        "configured_key": ((409,), "The key is one of the configuration; remove it there."),
+        "in_progress": ((409,), "The same call is under way. Ask again."),
+        "left_alone": ((409,), "The provider accepts no requests until a given time."),
+        "name_taken": ((409,), "Another key has that name."),
+        "no_source": ((409,), "No configured source has samples."),
+        "not_configured": ((409,), "The source has no `backfill`."),
+        "order_differs": ((409,), "The order is stored with other fields, which cannot change."),
+        "source_gone": ((409,), "The source of the callback is no longer configured."),
+        "too_many_consumers": ((409,), "The key has as many consumers as it may have."),
+        "too_many_subscriptions": ((409,), "The key has as many subscriptions as it may have."),
+        "too_many_secrets": ((409,), "Four secrets sign already; the oldest ends within a day."),
+        "key_ended": ((409,), "The key of the subscription is gone or may no longer have it."),
+        "paused_by_operator": ((409,), "The operator paused it; it needs deliveries:write."),
+        "unsubscribed": ((409,), "The subscription of the delivery was deleted."),
+        "cursor_gone": ((410,), "The place of the cursor is gone. Begin again without it."),
+        "idempotency_key_reused": ((422,), "The Idempotency-Key was used for another request."),
+        "url_blocked": ((422,), "The URL has an address that is not allowed."),
+        "challenge_failed": ((422,), "The endpoint did not return the challenge."),
+        "unknown_sink": ((422,), "No sink has that name."),
+        "unknown_source": ((422,), "No source has that name."),
+        "too_many": ((429,), "More requests than the rate of the key allows."),
+        "too_many_streams": ((429, 503), "The key (503: all keys) may open no more streams."),
+        "too_many_waits": ((429, 503), "The key (503: all keys) may open no more waits."),
+        "internal": ((500,), "An internal error; the log has its request id."),
+        "reader_ended": ((503,), "The service stops, or the key is no longer valid."),
+        "unavailable": ((503,), "The journal does not work just now."),
+    }
+)
+
 
 class Problem(Exception):
     """An error to answer with. `detail` names a field and its right form, never the sent value."""

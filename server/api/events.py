@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Router, get, post
 from litestar.params import FromPath
+from msgspec import Meta
 
 from core.instants import Instant
 from core.services import wanted_services
@@ -34,6 +35,7 @@ from .auth import ApiRequest, missing, needs
 from .deliveries import ShownDelivery, shown_delivery, utc
 from .errors import Problem, bad_parameter, not_found
 from .idempotency import Calls
+from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest
 from .parameters import (
     NAMED,
@@ -57,19 +59,31 @@ _CODES = masked_paths("codes")
 
 
 class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
-    """The filters of events."""
+    """The filters of events. An event passes each of them with any of its values."""
 
+    #: Types, such as `sms.received`.
     type: tuple[EventType, ...] = ()
+    #: Names of sources.
     source: tuple[Text, ...] = ()
+    #: Subjects, such as `request/10000001`.
     subject: tuple[Text, ...] = ()
+    #: Services, each as its id, name or key.
     service: tuple[Text, ...] = ()
+    #: Numbers that received it, with or without `+`.
     number: tuple[PhoneNumber, ...] = ()
+    #: The provider's ids of requests.
     request_id: tuple[Text, ...] = ()
+    #: The provider's ids of activations.
     activation_id: tuple[Text, ...] = ()
+    #: The provider's ids of rentals.
     rental_id: tuple[Text, ...] = ()
+    #: References of orders.
     reference: tuple[Text, ...] = ()
+    #: Whether it has a code.
     code: Flag | None = None
+    #: The earliest `recordedtime`: RFC 3339, or how long ago, such as `10m`.
     since: Instant | None = None
+    #: The `recordedtime` before which it lies, as `since`.
     until: Instant | None = None
 
     def filter(self, now: float) -> EventFilter:
@@ -99,20 +113,31 @@ class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
 class EventParameters(EventFilters, frozen=True, kw_only=True):
     """The parameters of a list of events."""
 
+    #: The maximum number of events.
     limit: Limit = Limit(100)
+    #: `asc`: the oldest first, in the order in which they were accepted.
     order: Literal["asc", "desc"] = "asc"
+    #: A `next_cursor`, or the cursor of an event.
     after: Text | None = None
 
 
 class ShowParameters(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of a single event."""
 
+    #: Whether to add the callback as it arrived.
     raw: Flag = "false"
 
 
+#: The JSON of an event.
+EventJson = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Event"})]
+
+
 class ListedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with its place."""
+
+    #: The place of the event: `after` it come the newer ones.
     cursor: str
-    event: msgspec.Raw
+    event: EventJson
 
 
 class ShownDuplicate(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +167,7 @@ class ShownCallback(msgspec.Struct, frozen=True, kw_only=True):
 class WholeEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event with its duplicates, deliveries and routes."""
 
-    event: msgspec.Raw
+    event: EventJson
     duplicates: Sequence[ShownDuplicate]
     deliveries: Sequence[ShownDelivery]
     routes: Sequence[ShownMatch]
@@ -154,7 +179,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The sinks that get the event again."""
 
     #: Missing: the sinks of the first deliveries that are still configured.
-    sinks: Sequence[str] | None = None
+    sinks: Annotated[Sequence[str], Meta(extra_json_schema={"minItems": 1})] | None = None
 
 
 class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,8 +205,13 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
     `headers` takes a source and its callback's headers, and returns those that may be shown.
     """
 
-    @get("/", guards=[needs("events:read")])
+    @get("/", guards=[needs("events:read")], operation=Operation(query=EventParameters))
     async def listed(request: ApiRequest) -> PageAnswer[ListedEvent]:
+        """List events.
+
+        Without `codes:read`, texts, codes and links are `***`. A key with a `when` gets the events
+        that it may see.
+        """
         given = read(request.scope, EventParameters)
         asked = await cursors.asked(given)
         page = await visible(journal, request.auth, given.filter(now()), asked)
@@ -196,8 +226,17 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
             has_more=page.has_more,
         )
 
-    @get("/{event_id:str}", guards=[needs("events:read")])
+    @get(
+        "/{event_id:str}",
+        guards=[needs("events:read")],
+        operation=Operation(query=ShowParameters),
+    )
     async def one(request: ApiRequest, event_id: FromPath[str]) -> WholeEvent:
+        """Get an event.
+
+        With its duplicates, deliveries and routes. `raw=true` adds the callback as it arrived, and
+        needs `codes:read`.
+        """
         if not _ID.fullmatch(event_id):
             raise not_found("event")  # a later version may have added this call
         raw = read(request.scope, ShowParameters).raw == "true"
@@ -228,8 +267,17 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
             raw=callback,
         )
 
-    @post("/{event_id:str}/replay", status_code=200, guards=[needs("deliveries:write")])
+    @post(
+        "/{event_id:str}/replay",
+        status_code=200,
+        guards=[needs("deliveries:write")],
+        operation=Operation(body=ReplayRequest, errors=("unknown_sink",)),
+    )
     async def replay(request: ApiRequest, event_id: FromPath[str]) -> ReplayAnswer:
+        """Replay an event.
+
+        Each sink gets a new delivery of the same event.
+        """
         read(request.scope, NoParameters)
         body = await request.body()
         try:

@@ -15,7 +15,8 @@ _PAGE = f"""\
 <ul>
 <li>API: <a href="/v1/events">/v1</a>. Send <code>Authorization: Bearer KEY</code>, a key of
 <code>api.keys</code> in the configuration.</li>
-<li>Description of the API: <code>docs/api.md</code> in the source code.</li>
+<li>Description of the API: <a href="/schema">/schema</a>, and of events:
+<a href="/schema/events">/schema/events</a>.</li>
 <li>Health: <a href="/healthz">/healthz</a> (the process runs), <a href="/readyz">/readyz</a>
 (callbacks are accepted).</li>
 </ul>

@@ -22,7 +22,8 @@ from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, bad_body, not_found
 from .idempotency import Calls, MadeId
-from .paging import Cursors, named_list
+from .operation import Operation
+from .paging import Cursors, PageAnswer, named_list
 from .parameters import AN_END, NoParameters, read, read_body, read_end
 
 #: Characters of a `when` in JSON. Each new event is compared with it.
@@ -39,11 +40,15 @@ log = structlog.get_logger()
 class KeyBody(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a new key."""
 
+    #: A name for people and logs.
     name: Annotated[str, Meta(description=_A_NAME)] | None = None
+    #: What it may do.
     scopes: tuple[Scope, ...] = ()
+    #: Conditions, as in a route: the key sees only events that meet them.
     when: Annotated[dict[str, Any], Meta(description=_A_FILTER)] | None = None
     #: RFC 3339, or how long from now: `30d`.
     expires: Annotated[str, Meta(description=AN_END)] | None = None
+    #: The most requests in a time: `600/m`.
     rate: Annotated[str, Meta(description=_A_RATE)] | None = None
 
 
@@ -92,8 +97,18 @@ def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]
         # A shadowed key has the name of another, so the keys of the mapping are ids.
         return {known.access.id: ShownKey(**_fields(known)) for known in keys.known()}
 
-    @post("/", status_code=201)
+    @post(
+        "/",
+        status_code=201,
+        operation=Operation(
+            body=KeyBody, required=("name", "scopes"), errors=("already_made", "name_taken")
+        ),
+    )
     async def create(request: ApiRequest) -> NewKey:
+        """Create an API key.
+
+        Only this answer shows the key.
+        """
         read(request.scope, NoParameters)
         async with calls.begin(request, reread=True) as call:
             if call.made is not None:
@@ -119,8 +134,12 @@ def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]
         made = KnownKey(access=access, state="active", last_used_at=None)
         return NewKey(**_fields(made), key=key)
 
-    @delete("/{key:str}")
+    @delete("/{key:str}", operation=Operation(errors=("configured_key",)))
     async def revoke(request: ApiRequest, key: FromPath[str]) -> None:
+        """Revoke an API key.
+
+        `key` is its id or its name.
+        """
         read(request.scope, NoParameters)
         try:
             revoked = await keys.revoke(key)
@@ -131,16 +150,20 @@ def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]
             raise not_found("key")
         log.info("key.revoked", key=revoked.name, key_id=revoked.id, by=request.auth.name)
 
+    listed = named_list(
+        cursors, items, text="List API keys.", answer=PageAnswer[ShownKey], scope="admin"
+    )
     return Router(
         "/keys",
-        route_handlers=[named_list(cursors, items, scope="admin"), create, revoke],
+        route_handlers=[listed, create, revoke],
         guards=[needs("admin", whole=True)],
     )
 
 
 def me(keys: Keys) -> Router:
-    @get("/", guards=[needs("events:read")])
+    @get("/", guards=[needs("events:read")], operation=Operation())
     async def own(request: ApiRequest) -> OwnKey:
+        """Get the rights of the key."""
         read(request.scope, NoParameters)
         access = request.auth
         return OwnKey(

@@ -35,6 +35,15 @@ Country = Annotated[
 ]
 ProviderId = Annotated[str, Meta(description=_AN_ID)] | int
 
+_AMOUNT_JSON = {"type": ["string", "number"]}
+_PRICE_JSON = {
+    "type": ["string", "number", "object", "null"],
+    "properties": {"amount": _AMOUNT_JSON, "currency": {"type": ["string", "null"]}},
+    "required": ["amount"],
+    "additionalProperties": False,
+}
+PriceJson = Annotated[msgspec.Raw, Meta(extra_json_schema=_PRICE_JSON)]
+
 
 class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of an order that a client may send."""
@@ -47,7 +56,7 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     service: Line | None = None
     country: Country | None = None
     #: `1.20`, `"1.20"`, or `{"amount": "1.20", "currency": "USD"}`: the digits stay as sent.
-    price: msgspec.Raw = msgspec.Raw()
+    price: PriceJson = msgspec.field(default_factory=msgspec.Raw)
     reference: Line | None = None
     labels: Mapping[str, str] = {}
     #: RFC 3339, or how long from now: `30m`.

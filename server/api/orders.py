@@ -22,10 +22,11 @@ from ..runtime.orders import Orders, service_of
 from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, not_found
-from .events import shown
+from .events import EventJson, shown
 from .idempotency import Calls, MadeId
-from .order_body import read_order
-from .paging import Cursors, PageRequest, Paging, journal_list
+from .operation import Operation
+from .order_body import OrderBody, read_order
+from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
 from .parameters import NoParameters, PhoneNumber, Text, e164, read
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -66,18 +67,25 @@ class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
 class WholeOrder(ShownOrder, frozen=True, kw_only=True):
     """An order with its events: the newest hundred, oldest first."""
 
-    events: Sequence[msgspec.Raw]
+    events: Sequence[EventJson]
 
 
 class OrderParameters(Paging, frozen=True, kw_only=True):
     """The filter of a list of orders."""
 
+    #: States.
     state: tuple[OrderState, ...] = ()
+    #: Names of sources.
     source: tuple[Text, ...] = ()
+    #: References.
     reference: tuple[Text, ...] = ()
+    #: Numbers, with or without `+`.
     number: tuple[PhoneNumber, ...] = ()
+    #: The provider's ids of requests.
     request_id: tuple[Text, ...] = ()
+    #: The provider's ids of activations.
     activation_id: tuple[Text, ...] = ()
+    #: The provider's ids of rentals.
     rental_id: tuple[Text, ...] = ()
 
 
@@ -111,11 +119,27 @@ def orders(
         cursors,
         fetch,
         lambda order, _access: ShownOrder(**_fields(order, sources)),
+        text="List orders.",
+        answer=PageAnswer[ShownOrder],
         parameters=OrderParameters,
     )
 
-    @post("/", guards=[needs("subscriptions:write", whole=True)])
+    @post(
+        "/",
+        guards=[needs("subscriptions:write", whole=True)],
+        operation=Operation(
+            body=OrderBody,
+            required=("source",),
+            answers={200: ShownOrder, 201: ShownOrder},
+            errors=("order_differs", "unknown_source"),
+        ),
+    )
     async def register(request: ApiRequest) -> Response[ShownOrder]:
+        """Register an order.
+
+        Its details are added to matching events. One of `request_id`, `activation_id`, `rental_id`
+        and `number` identifies it. The same order again answers 200; new fields are added to it.
+        """
         read(request.scope, NoParameters)
         async with calls.begin(request, reread=True) as call:
             if call.made is not None:
@@ -138,15 +162,28 @@ def orders(
             raise not_found("order")
         return kept
 
-    @get("/{order_id:str}", guards=[needs("events:read", whole=True)])
+    @get(
+        "/{order_id:str}",
+        guards=[needs("events:read", whole=True)],
+        operation=Operation(),
+    )
     async def one(request: ApiRequest, order_id: FromPath[str]) -> WholeOrder:
+        """Get an order.
+
+        With its events: the newest hundred.
+        """
         read(request.scope, NoParameters)
         kept = await find(order_id)
         events = [shown(request.auth, body) for body in kept.events]
         return WholeOrder(**_fields(kept.order, sources), events=events)
 
-    @delete("/{order_id:str}", guards=[needs("subscriptions:write", whole=True)])
+    @delete(
+        "/{order_id:str}",
+        guards=[needs("subscriptions:write", whole=True)],
+        operation=Operation(),
+    )
     async def cancel(request: ApiRequest, order_id: FromPath[str]) -> None:
+        """Cancel an order."""
         read(request.scope, NoParameters)
         if not _ID.fullmatch(order_id) or await orders.cancel(order_id) is None:
             raise not_found("order")

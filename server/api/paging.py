@@ -15,6 +15,7 @@ from ..runtime.identity import BadCursor, Identity, StaleCursor
 from ..runtime.keys import Access
 from .auth import ApiRequest, needs
 from .errors import Problem, bad_parameter
+from .operation import Operation
 from .parameters import Limit, Text, read
 
 T = TypeVar("T")
@@ -23,7 +24,9 @@ T = TypeVar("T")
 class Paging(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of every list."""
 
+    #: The maximum number of items.
     limit: Limit = Limit(100)
+    #: `asc`: the oldest first, or the order of the configuration.
     order: Literal["asc", "desc"] = "asc"
     #: A `next_cursor`.
     after: Text | None = None
@@ -68,12 +71,18 @@ def journal_list(
     fetch: Callable[[P, PageRequest], Awaitable[Page[T]]],
     show: Callable[[T, Access], Any],
     *,
+    text: str,
+    answer: Any,
     parameters: type[P],
     scope: str = "events:read",
 ) -> HTTPRouteHandler:
-    """Declare `GET /` for a list of the journal: `fetch` reads a page, `show` makes its items."""
+    """Declare `GET /` for a list of the journal: `fetch` reads a page, `show` makes its items.
 
-    @get("/", guards=[needs(scope, whole=True)])
+    `text` describes the call, and `answer` is its type: `PageAnswer[…]`.
+    """
+    operation = Operation(text=text, query=parameters, answers={200: answer})
+
+    @get("/", guards=[needs(scope, whole=True)], operation=operation)
     async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, parameters)
         asked = await cursors.asked(given)
@@ -92,11 +101,17 @@ def named_list(
     cursors: "Cursors",
     items: Callable[[], Awaitable[Mapping[str, Any]]],
     *,
+    text: str,
+    answer: Any,
     scope: str = "events:read",
 ) -> HTTPRouteHandler:
-    """Declare `GET /` for a short list, such as routes: `items` returns all items by name."""
+    """Declare `GET /` for a short list, such as routes: `items` returns all items by name.
 
-    @get("/", guards=[needs(scope, whole=True)])
+    `text` describes the call, and `answer` is its type: `PageAnswer[…]`.
+    """
+    operation = Operation(text=text, query=Paging, answers={200: answer})
+
+    @get("/", guards=[needs(scope, whole=True)], operation=operation)
     async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, Paging)
         named = await items()

@@ -24,7 +24,8 @@ from .deliveries import utc
 from .errors import Problem, not_found
 from .handlers import request_id
 from .idempotency import Calls
-from .paging import Cursors, PageRequest, Paging, first_page, journal_list
+from .operation import Operation
+from .paging import Cursors, PageAnswer, PageRequest, Paging, first_page, journal_list
 from .parameters import NoParameters, read
 
 
@@ -72,21 +73,39 @@ def quarantine(
         return first_page([(kept.seq, kept) for kept in rows], asked)
 
     listed = journal_list(
-        cursors, fetch, lambda kept, _access: _entry(kept), parameters=Paging, scope="admin"
+        cursors,
+        fetch,
+        lambda kept, _access: _entry(kept),
+        text="List callbacks in quarantine.",
+        answer=PageAnswer[Entry],
+        parameters=Paging,
+        scope="admin",
     )
 
-    @get("/{quarantine_id:str}")
+    @get("/{quarantine_id:str}", operation=Operation())
     async def one(request: ApiRequest, quarantine_id: FromPath[str]) -> WholeEntry:
+        """Get a callback in quarantine.
+
+        With its headers and its body.
+        """
         read(request.scope, NoParameters)
         kept = await _find(journal, quarantine_id)
         known = msgspec.structs.asdict(_entry(kept))
         headers = credentials.stored(kept.source, kept.headers)
         return WholeEntry(**known, headers=headers, body=kept.body)
 
-    @post("/{quarantine_id:str}/replay", status_code=200)
+    @post(
+        "/{quarantine_id:str}/replay",
+        status_code=200,
+        operation=Operation(errors=("source_gone",)),
+    )
     async def replay(
         request: ApiRequest, quarantine_id: FromPath[str]
     ) -> Accepted | StillMalformed:
+        """Replay a callback in quarantine.
+
+        It is read again. `quarantined`: it is still not understood.
+        """
         read(request.scope, NoParameters)
         async with calls.begin(request) as call:
             kept = await _find(journal, quarantine_id)
@@ -103,8 +122,9 @@ def quarantine(
                 )
                 raise Problem(409, "source_gone", text) from None
 
-    @delete("/{quarantine_id:str}")
+    @delete("/{quarantine_id:str}", operation=Operation())
     async def drop(request: ApiRequest, quarantine_id: FromPath[str]) -> None:
+        """Delete a callback in quarantine."""
         read(request.scope, NoParameters)
         if not await journal.submit(DismissQuarantined(quarantine_id)):
             raise _not_found()
@@ -141,6 +161,8 @@ def _entry(kept: QuarantinedCallback) -> Entry:
 
 
 class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests that the door rejected, of one reason, source and peer."""
+
     reason: str
     #: Null if the path names no configured source.
     source: str | None
@@ -169,5 +191,13 @@ def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter)
             last_at=utc(rejection.last_at),
         )
 
-    listed = journal_list(cursors, fetch, shown, parameters=Paging, scope="admin")
+    listed = journal_list(
+        cursors,
+        fetch,
+        shown,
+        text="List rejected requests.",
+        answer=PageAnswer[ShownRejection],
+        parameters=Paging,
+        scope="admin",
+    )
     return Router("/rejections", route_handlers=[listed])

@@ -8,7 +8,7 @@ from litestar import Router
 
 from routes.table import Route
 
-from .paging import Cursors, named_list
+from .paging import Cursors, PageAnswer, named_list
 
 
 class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,4 +27,9 @@ def routes(*, table: Mapping[str, Route], cursors: Cursors) -> Router:
     async def items() -> Mapping[str, ShownRoute]:
         return named
 
-    return Router("/routes", route_handlers=[named_list(cursors, items)])
+    return Router(
+        "/routes",
+        route_handlers=[
+            named_list(cursors, items, text="List routes.", answer=PageAnswer[ShownRoute])
+        ],
+    )

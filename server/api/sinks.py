@@ -21,7 +21,8 @@ from .auth import ApiRequest, needs
 from .deliveries import shown_answer, utc
 from .errors import Problem, not_found
 from .idempotency import Calls, MadeId
-from .paging import Cursors, named_list
+from .operation import Operation
+from .paging import Cursors, PageAnswer, named_list
 from .parameters import NoParameters, read
 
 
@@ -86,8 +87,17 @@ def sinks(
             found[name] = _sink(record, types.get(name), workers.get(name), owed.get(name, 0))
         return found
 
-    @post("/{name:str}/test", status_code=200, guards=[needs("deliveries:write", whole=True)])
+    @post(
+        "/{name:str}/test",
+        status_code=200,
+        guards=[needs("deliveries:write", whole=True)],
+        operation=Operation(errors=("no_source",)),
+    )
     async def test(request: ApiRequest, name: FromPath[str]) -> ShownTest:
+        """Test a sink.
+
+        It gets a sample at once.
+        """
         read(request.scope, NoParameters)
         worker = _known(workers, name)
         async with calls.begin(request) as call:
@@ -114,8 +124,17 @@ def sinks(
             await call.keep(msgspec.structs.replace(result, request=None, answer=None), 200)
         return result
 
-    @post("/{name:str}/pause", status_code=200, guards=[needs("deliveries:write", whole=True)])
+    @post(
+        "/{name:str}/pause",
+        status_code=200,
+        guards=[needs("deliveries:write", whole=True)],
+        operation=Operation(),
+    )
     async def pause(request: ApiRequest, name: FromPath[str]) -> ShownSink:
+        """Pause a sink.
+
+        Its deliveries wait.
+        """
         read(request.scope, NoParameters)
         worker = _known(workers, name)
         async with calls.begin(request, reread=True) as call:
@@ -123,8 +142,14 @@ def sinks(
                 await worker.pause(Pause.OPERATOR, call.guard(partial(_changed, name)))
         return (await shown(name))[name]
 
-    @post("/{name:str}/resume", status_code=200, guards=[needs("deliveries:write", whole=True)])
+    @post(
+        "/{name:str}/resume",
+        status_code=200,
+        guards=[needs("deliveries:write", whole=True)],
+        operation=Operation(),
+    )
     async def resume(request: ApiRequest, name: FromPath[str]) -> ShownSink:
+        """Resume a sink."""
         read(request.scope, NoParameters)
         worker = _known(workers, name)
         async with calls.begin(request, reread=True) as call:
@@ -133,7 +158,8 @@ def sinks(
                 subscriptions.wake(name)
         return (await shown(name))[name]
 
-    return Router("/sinks", route_handlers=[named_list(cursors, shown), test, pause, resume])
+    listed = named_list(cursors, shown, text="List sinks.", answer=PageAnswer[ShownSink])
+    return Router("/sinks", route_handlers=[listed, test, pause, resume])
 
 
 def _known(workers: Mapping[str, Worker], name: str) -> Worker:

@@ -20,7 +20,8 @@ from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, bad_body, not_found
 from .idempotency import Calls
-from .paging import Cursors, named_list
+from .operation import Operation
+from .paging import Cursors, PageAnswer, named_list
 from .parameters import NoParameters, read, read_body
 
 
@@ -180,8 +181,17 @@ def sources(
             ],
         )
 
-    @post("/{name:str}/backfill", status_code=202, guards=[needs("admin", whole=True)])
+    @post(
+        "/{name:str}/backfill",
+        status_code=202,
+        guards=[needs("admin", whole=True)],
+        operation=Operation(body=BackfillBody, errors=("left_alone", "not_configured")),
+    )
     async def backfill(request: ApiRequest, name: FromPath[str]) -> StartedBackfill:
+        """Start a backfill.
+
+        The provider of the source is asked for missed messages.
+        """
         read(request.scope, NoParameters)
         body = await request.body()
         given = read_body(body or b"{}", BackfillBody, "a JSON object is expected").since
@@ -201,7 +211,8 @@ def sources(
             await call.keep(started, 202)
         return started
 
-    return Router("/sources", route_handlers=[named_list(cursors, items), backfill])
+    listed = named_list(cursors, items, text="List sources.", answer=PageAnswer[ShownSource])
+    return Router("/sources", route_handlers=[listed, backfill])
 
 
 def _backfill(backfiller: Backfiller) -> ShownBackfill:

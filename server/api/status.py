@@ -11,22 +11,34 @@ from receiver.door import RETRY_AFTER
 
 from ..runtime.delivery_states import DeliveryStates
 from .auth import ApiRequest, needs
+from .operation import Operation
 from .parameters import NoParameters, read
 
 
 class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`ok`, `ready` or `not_ready`."""
+
     status: str
 
 
 def health(ready: Callable[[], bool]) -> Router:
     """Return the health calls: without a key, and with any parameters."""
 
-    @route("/healthz", http_method=["GET", "HEAD"])
+    @route("/healthz", http_method=["GET", "HEAD"], operation=Operation())
     async def healthz() -> HealthAnswer:
+        """Check whether the process runs."""
         return HealthAnswer(status="ok")
 
-    @route("/readyz", http_method=["GET", "HEAD"])
+    @route(
+        "/readyz",
+        http_method=["GET", "HEAD"],
+        operation=Operation(answers={200: HealthAnswer, 503: HealthAnswer}),
+    )
     async def readyz() -> Response[HealthAnswer]:
+        """Check whether callbacks are accepted.
+
+        The journal is writable and up to date, and the service is not stopping.
+        """
         if ready():
             return Response(HealthAnswer(status="ready"))
         return Response(
@@ -39,6 +51,8 @@ def health(ready: Callable[[], bool]) -> Router:
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of the journal."""
+
     #: Since the journal was made.
     events: int
     duplicates: int
@@ -49,8 +63,9 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stats(*, journal: Journal, states: DeliveryStates) -> Router:
-    @get("/", guards=[needs("events:read", whole=True)])
+    @get("/", guards=[needs("events:read", whole=True)], operation=Operation())
     async def counted(request: ApiRequest) -> Counts:
+        """Get the counts."""
         read(request.scope, NoParameters)
         under_way = len(states.under_way())
         counts = await journal.ask(JournalStats())

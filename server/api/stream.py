@@ -19,6 +19,7 @@ from ..runtime.hub import AT_ONCE, Ended, Follower, Hub, PlacedEvent
 from ..runtime.keys import Access
 from .auth import needs
 from .events import EventFilters
+from .operation import Operation
 from .paging import Cursors
 from .parameters import Text, read
 from .reading import Selection, begin, end_with_client, only_get, write
@@ -49,8 +50,27 @@ def stream(
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
-    @asgi("/events/stream", guards=[needs("events:read")], copy_scope=True)
+    @asgi(
+        "/events/stream",
+        guards=[needs("events:read")],
+        copy_scope=True,
+        operation=Operation(
+            query=StreamParameters,
+            headers={"Last-Event-ID": "The cursor of the last event; it comes before `after`."},
+            answers={200: str},
+            media_type="text/event-stream",
+            errors=("too_many_streams", "reader_ended"),
+        ),
+    )
     async def streamed(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
+        """Stream events.
+
+        The answer is a stream of server-sent events: `id` is the cursor, `event` the type, and
+        `data` the event on one line, as the schema `Event` says. A comment comes every 15 seconds.
+
+        `after=start` begins at the oldest event. Without `after` and `Last-Event-ID`, the stream
+        begins now.
+        """
         request = cast("HTTPScope", scope)
         only_get(request)
         given = read(request, StreamParameters)

@@ -33,6 +33,7 @@ from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, bad_body, not_found
 from .idempotency import Calls, MadeId
+from .operation import Operation
 from .paging import Cursors, PageAnswer, Paging, first_page
 from .parameters import NoParameters, Text, read, read_body
 from .sinks import ShownError, last_error_of, state_of
@@ -51,9 +52,11 @@ When = Annotated[Mapping[str, Any], Meta(title="write paths and conditions, as i
 class SubscriptionBody(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a subscription that a client may send."""
 
+    #: The endpoint. It must return the challenge that it is sent.
     url: Text | None = None
     #: Conditions as in routes. Missing: as a route without `when`.
     when: When | None = None
+    #: The body of each delivery; missing: `json`.
     format: Format | None = None
 
 
@@ -66,7 +69,7 @@ class ShownSubscription(msgspec.Struct, frozen=True, kw_only=True):
     #: The name of the API key that made it.
     key: str
     url: str
-    when: msgspec.Raw | None
+    when: Mapping[str, Any] | None
     format: str
     #: Whether text, code and urls are masked, because the key does not have codes:read.
     masked: bool
@@ -130,8 +133,16 @@ class _Views:
 
 
 def _reading(views: _Views, cursors: Cursors) -> list[HTTPRouteHandler]:
-    @get("/", guards=[needs(_SCOPE)])
+    @get(
+        "/",
+        guards=[needs(_SCOPE)],
+        operation=Operation(query=Paging),
+    )
     async def listed(request: ApiRequest) -> PageAnswer[ShownSubscription]:
+        """List subscriptions.
+
+        They are those that the key made; with `admin`, those of all keys.
+        """
         asked = await cursors.asked(read(request.scope, Paging))
         rows = [(live.place, live) for live in views.owned(request.auth)]
         if asked.desc:
@@ -147,8 +158,13 @@ def _reading(views: _Views, cursors: Cursors) -> list[HTTPRouteHandler]:
             has_more=page.has_more,
         )
 
-    @get("/{subscription_id:str}", guards=[needs(_SCOPE)])
+    @get(
+        "/{subscription_id:str}",
+        guards=[needs(_SCOPE)],
+        operation=Operation(),
+    )
     async def one(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSubscription:
+        """Get a subscription."""
         read(request.scope, NoParameters)
         return await views.one(views.find(request.auth, subscription_id))
 
@@ -156,8 +172,26 @@ def _reading(views: _Views, cursors: Cursors) -> list[HTTPRouteHandler]:
 
 
 def _making(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
-    @post("/", guards=[needs(_SCOPE)])
+    @post(
+        "/",
+        guards=[needs(_SCOPE)],
+        operation=Operation(
+            body=SubscriptionBody,
+            required=("url",),
+            errors=(
+                "already_made",
+                "too_many_subscriptions",
+                "key_ended",
+                "url_blocked",
+                "challenge_failed",
+            ),
+        ),
+    )
     async def create(request: ApiRequest) -> ShownSecret:
+        """Subscribe an endpoint.
+
+        Only this answer shows the secret that signs.
+        """
         read(request.scope, NoParameters)
         async with calls.begin(request, reread=True) as call:
             if call.made is not None:
@@ -175,11 +209,21 @@ def _making(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
                 )
         return ShownSecret(id=id_, secret=secret.reveal())
 
-    @patch("/{subscription_id:str}", guards=[needs(_SCOPE)])
+    @patch(
+        "/{subscription_id:str}",
+        guards=[needs(_SCOPE)],
+        operation=Operation(
+            body=SubscriptionBody, errors=("key_ended", "url_blocked", "challenge_failed")
+        ),
+    )
     async def change(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSubscription:
+        """Change a subscription.
+
+        Missing fields stay. `when` null is the default of routes.
+        """
         read(request.scope, NoParameters)
-        live, body = views.find(request.auth, subscription_id), await request.body()
-        given = _read(body)
+        body = await request.body()
+        given, live = _read(body), views.find(request.auth, subscription_id)
         # For other fields, null is the same as missing.
         written = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get("when")
         when: Mapping[str, Any] | UnsetType | None = UNSET if written is None else given.when
@@ -187,8 +231,16 @@ def _making(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
             await views.all.change(live, url=given.url, when=when, format_=given.format)
         return await views.one(views.find(request.auth, subscription_id))
 
-    @delete("/{subscription_id:str}", guards=[needs(_SCOPE)])
+    @delete(
+        "/{subscription_id:str}",
+        guards=[needs(_SCOPE)],
+        operation=Operation(),
+    )
     async def remove(request: ApiRequest, subscription_id: FromPath[str]) -> None:
+        """Delete a subscription.
+
+        Its pending deliveries become dead.
+        """
         read(request.scope, NoParameters)
         await views.all.delete(views.find(request.auth, subscription_id))
 
@@ -196,8 +248,17 @@ def _making(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
 
 
 def _steering(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
-    @post("/{subscription_id:str}/rotate", status_code=200, guards=[needs(_SCOPE)])
+    @post(
+        "/{subscription_id:str}/rotate",
+        status_code=200,
+        guards=[needs(_SCOPE)],
+        operation=Operation(errors=("already_made", "too_many_secrets")),
+    )
     async def rotate(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSecret:
+        """Rotate the secret of a subscription.
+
+        The former secret signs, too, for 24 hours.
+        """
         read(request.scope, NoParameters)
         live = views.find(request.auth, subscription_id)
         async with calls.begin(request, reread=True) as call:
@@ -211,8 +272,17 @@ def _steering(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
                 raise Problem(409, "too_many_secrets", text) from None
         return ShownSecret(id=live.stored.id, secret=secret.reveal())
 
-    @post("/{subscription_id:str}/resume", status_code=200, guards=[needs(_SCOPE)])
+    @post(
+        "/{subscription_id:str}/resume",
+        status_code=200,
+        guards=[needs(_SCOPE)],
+        operation=Operation(errors=("key_ended", "paused_by_operator")),
+    )
     async def resume(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSubscription:
+        """Resume a subscription.
+
+        Its pending deliveries are sent.
+        """
         read(request.scope, NoParameters)
         live = views.find(request.auth, subscription_id)
         async with calls.begin(request, reread=True) as call:
@@ -244,7 +314,7 @@ def _problems() -> Iterator[None]:
         yield
     except TooMany:
         text = "the key has as many subscriptions as subscriptions.per_key allows; delete one"
-        raise Problem(409, "too_many", text) from None
+        raise Problem(409, "too_many_subscriptions", text) from None
     except KeyEnded:
         text = "the key that made it is gone, or may no longer filter as it does"
         raise Problem(409, "key_ended", text) from None
@@ -305,7 +375,7 @@ def _shown(live: Live, record: SinkRecord, owed: Mapping[str, int]) -> ShownSubs
         sink=live.name,
         key=stored.key,
         url=stored.url,
-        when=None if stored.filter is None else msgspec.Raw(stored.filter.encode()),
+        when=None if stored.filter is None else msgspec.json.decode(stored.filter),
         format=stored.format,
         masked=live.sink.redact is not None,
         tried_always=is_tried_always(live.filter),

@@ -17,6 +17,7 @@ from ..runtime.keys import Access
 from .auth import needs
 from .errors import AGAIN, bad_parameter, reader_ended
 from .events import EventFilters, ListedEvent
+from .operation import Operation
 from .paging import Cursors
 from .parameters import Text, Wait, read
 from .reading import Selection, begin, end_with_client, only_get, write
@@ -31,7 +32,9 @@ _CURSOR = CURSOR.lower().encode()
 class WaitParameters(EventFilters, frozen=True, kw_only=True):
     """The parameters of a wait."""
 
+    #: A cursor: the first match after it is wanted, not the newest one.
     after: Text | None = None
+    #: Seconds to wait.
     timeout: Wait = TIMEOUT
 
     @property
@@ -46,8 +49,24 @@ def wait(
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
-    @asgi("/events/wait", guards=[needs("events:read")], copy_scope=True)
+    @asgi(
+        "/events/wait",
+        guards=[needs("events:read")],
+        copy_scope=True,
+        operation=Operation(
+            query=WaitParameters,
+            answers={200: ListedEvent, 204: None},
+            answer_headers={CURSOR: "The cursor to go on from, as `after`."},
+            errors=("too_many_waits", "reader_ended"),
+        ),
+    )
     async def waited(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
+        """Wait for an event.
+
+        The answer is the newest match since `since`, or the first one after `after`: at once if it
+        is there, else as soon as it comes. 204: the time is up. One of `since`, `after`, `subject`,
+        `request_id`, `activation_id`, `rental_id` and `reference` is required.
+        """
         ends = asyncio.get_running_loop().time()
         request = cast("HTTPScope", scope)
         only_get(request)

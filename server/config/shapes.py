@@ -5,6 +5,7 @@ Reading, overriding, showing, the schema and the reference pages all walk these.
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -204,7 +205,15 @@ def comments(struct: type) -> Mapping[str, str]:
     for base in reversed(struct.__mro__[:-1]):
         if base.__module__.startswith("msgspec"):
             continue
-        for lines, name in _COMMENT.findall(inspect.getsource(base)):
+        source = _source(base.__module__)
+        # `inspect.getsource` of a class would parse the whole module each time.
+        body = re.search(rf"(?ms)^class {base.__name__}\b.*?(?=^[\w@]|\Z)", source)
+        for lines, name in _COMMENT.findall(body[0] if body else inspect.getsource(base)):
             words = (line.strip().removeprefix("#:").strip() for line in lines.splitlines())
             found[name] = " ".join(words)
     return found
+
+
+@cache
+def _source(module: str) -> str:
+    return inspect.getsource(sys.modules[module])

@@ -10,6 +10,7 @@ import msgspec
 from core.clock import rfc3339
 from core.errors import Unavailable
 from core.event import Event, NumberAssigned
+from core.meters import Histogram
 from core.order import (
     AWAITED,
     Order,
@@ -36,6 +37,9 @@ from .identity import Identity
 from .journal_monitor import JournalMonitor
 from .subscriptions import LiveSubscriptions
 
+#: Seconds that a code may take.
+_CODE_SECONDS = (1, 2.5, 5, 10, 15, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
+
 
 class Planner:
     """Turns happenings into events, and plans their deliveries."""
@@ -46,7 +50,7 @@ class Planner:
         identity: Identity,
         routes: Sequence[CompiledRoute],
         workers: Mapping[str, Worker],
-        subscriptions: LiveSubscriptions,
+        subscriptions: LiveSubscriptions | None,
     ) -> None:
         self._identity, self._workers, self._subscriptions = identity, workers, subscriptions
         self._routes = FilterIndex((route.when, route) for route in routes)
@@ -132,6 +136,8 @@ class Recorder:
         self._identity, self._order_book, self._now = identity, order_book, now
         self._sources = sources
         self._lines = frequent_lines()
+        #: Seconds from the registration of an order to its first SMS or call, by source.
+        self.code_seconds: dict[str, Histogram] = {}
 
     def accept(
         self,
@@ -169,7 +175,7 @@ class Recorder:
                 self._order_book.put(order)
             for planned, is_new in zip(plans, outcome.new, strict=True):
                 if is_new and planned.order is not None and planned.event.type in AWAITED:
-                    self._order_book.received(planned.order)
+                    self._measure(self._order_book.received(planned.order), planned.at)
             if any(outcome.new) and callback.channel == "callback" and replaces is None:
                 self._sources[caller.source].health.record(callback, happenings)
             if self._lines is not None:
@@ -244,6 +250,11 @@ class Recorder:
         given = mark_provided(given)
         before = self._order_book.known(given)
         return _Foreseen(given, before, self._order_book.foresee(given, None))
+
+    def _measure(self, received: Order | None, at: float) -> None:
+        if received is not None:
+            histogram = self.code_seconds.setdefault(received.source, Histogram(_CODE_SECONDS))
+            histogram.add(max(0.0, at - received.created_at))
 
     def _plan(
         self, source: str, happening: Happening, at: float, *, named_order: Order | None

@@ -6,7 +6,7 @@ A found message is normalized, planned and recorded like a callback.
 import asyncio
 import contextlib
 import enum
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -124,6 +124,11 @@ class Backfiller:
         self.ran = asyncio.Event()
         #: The current run, else the last.
         self.last: BackfillRun | None = None
+        #: Finished runs by their error, or `complete`, and the new events that they found.
+        self.outcomes: dict[str, int] = defaultdict(int)
+        self.found = 0
+        #: When the last complete run began; None: it is unknown, or there was none.
+        self.succeeded_at: float | None = None
         #: The provider rejects the key: only a request of a person starts a run.
         self.stopped = False
 
@@ -191,6 +196,7 @@ class Backfiller:
         try:
             last = await self._journal.ask(Moment(_MOMENT.format(self.name)))
             wanted, self._since = self._since, None
+            self.succeeded_at = self.succeeded_at or last
             # A last run in the future means that the clock was wrong: any message may be missing.
             since = run.since if last is None or last > at else last - OVERLAP
             since = since if wanted is None else min(since, wanted)
@@ -247,7 +253,10 @@ class Backfiller:
         took = self._ticks() - self._began
         run = msgspec.structs.replace(run, finished_at=self._now())
         self.stopped = run.error == "bad_key"
+        self.outcomes[run.error or "complete"] += 1
+        self.found += run.new
         if run.error is None:
+            self.succeeded_at = run.started_at
             # If it cannot be written, the next run asks for the same time again.
             with contextlib.suppress(Unavailable):
                 await self._journal.submit(SetMoment(_MOMENT.format(self.name), run.started_at))

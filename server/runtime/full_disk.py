@@ -10,6 +10,7 @@ import structlog
 from core.errors import Unavailable
 from httpd.listener import Listener
 from journal import Journal, JournalHealth
+from journal.commit import CommitMeters
 from journal.sqlite.schema import DiskFull
 
 from .intake import MOST_WAITING
@@ -31,6 +32,7 @@ class _AbsentJournal:
     waiting = MOST_WAITING  # the door takes no callback
     health = JournalHealth.FAILING
     failure = None
+    meters = CommitMeters()
 
     def submit(self, _write: object, _then: object = None) -> NoReturn:
         raise Unavailable("the disk is full")

@@ -1,6 +1,13 @@
 """Takes callbacks from the door: accepts, quarantines or rejects them."""
 
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from core.meters import Histogram
 from journal import Journal
+from journal.records import Recorded
+from receiver.callback import Callback, Happening, Malformed
+from receiver.intake import Caller
 from receiver.samples import SampleSigner
 
 from .accept import Recorder
@@ -26,13 +33,70 @@ class CallbackIntake:
         quarantine: QuarantineKeeper,
         rejections: RejectionCounter,
         credentials: HeaderCredentials,
+        ticks: Callable[[], float],
     ) -> None:
         self._journal, self._draining = journal, False
-        self.accept = recorder.accept
-        self.quarantine = quarantine.add
-        self.reject = rejections.add
+        self._accept, self._quarantine, self._reject = (
+            recorder.accept,
+            quarantine.add,
+            rejections.add,
+        )
+        self._ticks = ticks
+        #: By source and outcome: accepted, duplicate, quarantined, rejected, unavailable.
+        self.outcomes: dict[tuple[str, str], int] = defaultdict(int)
+        #: Seconds to store a callback, by source.
+        self.seconds: dict[str, Histogram] = defaultdict(Histogram)
         self.hide_credentials = credentials.hide
         self.is_sample, self.request_id = signer.is_sample, identity.request_id
+
+    def accept(
+        self,
+        caller: Caller,
+        callback: Callback,
+        happenings: Sequence[Happening],
+        done: Callable[[Recorded | Exception], None],
+    ) -> None:
+        """Record the happenings of a callback; call `done` when they are durable."""
+        began = self._ticks()
+
+        def stored(outcome: Recorded | Exception) -> None:
+            if not isinstance(outcome, Exception):
+                word = "accepted" if any(outcome.new) else "duplicate"
+                self._count(caller.source, word, began)
+            done(outcome)
+
+        self._accept(caller, callback, happenings, stored)
+
+    def quarantine(
+        self,
+        caller: Caller,
+        callback: Callback,
+        malformed: Malformed,
+        done: Callable[[str | Exception], None],
+    ) -> None:
+        """Keep a callback that was not understood; call `done` with its id or the error."""
+        began = self._ticks()
+
+        def stored(outcome: str | Exception) -> None:
+            # A callback from another address is stored and rejected.
+            if not isinstance(outcome, Exception) and malformed.reason != "address":
+                self._count(caller.source, "quarantined", began)
+            done(outcome)
+
+        self._quarantine(caller, callback, malformed, stored)
+
+    def _count(self, source: str, outcome: str, began: float) -> None:
+        self.outcomes[source, outcome] += 1
+        self.seconds[source].add(self._ticks() - began)
+
+    def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
+        """Count a rejected request."""
+        self.outcomes[source, "rejected"] += 1
+        self._reject(reason, source, peer, request_id)
+
+    def count_unavailable(self, source: str) -> None:
+        """Count a callback that was answered 503."""
+        self.outcomes[source, "unavailable"] += 1
 
     def drain(self) -> None:
         """Take no more callbacks: the service ends."""

@@ -13,6 +13,7 @@ import structlog
 from core.clock import boot_ticks
 from core.errors import InvalidRow, Unavailable
 from core.event import OrderExpired, Price, Service
+from core.meters import Histogram
 from core.order import (
     BY_NUMBER,
     REMEMBERED,
@@ -209,6 +210,16 @@ class Orders:
         stored = await self._journal.ask(OrderById(order.id))
         if stored is not None:
             self._order_book.put(stored.order)
+
+    @property
+    def states(self) -> Mapping[OrderState, int]:
+        """The number of orders in memory, by state."""
+        return self._order_book.states
+
+    @property
+    def code_seconds(self) -> Mapping[str, Histogram]:
+        """Seconds from the registration of an order to its first SMS or call, by source."""
+        return self._recorder.code_seconds
 
     def open(
         self, source: str, *, since: float | None = None, wide: bool = True

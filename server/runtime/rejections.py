@@ -1,6 +1,7 @@
 """Counts rejected requests in the journal, and logs a sample of them."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 
 import structlog
@@ -30,11 +31,14 @@ class RejectionCounter:
     ) -> None:
         self._journal, self._now = journal, now
         self._sampled = LogSampler(ticks)
+        #: All since the start, by reason and source: for the metrics, which name no peer.
+        self.totals: dict[tuple[str, str], int] = defaultdict(int)
         self._counts: dict[tuple[str, str, str], Rejection] = {}
         self._writing = asyncio.Lock()
 
     def add(self, reason: str, source: str, peer: str, request_id: str) -> None:
         """Count a rejected request. `source` is empty for an unknown source."""
+        self.totals[reason, source] += 1
         unlogged = self._sampled.take(reason)
         if unlogged is not None:
             log.warning(

@@ -24,6 +24,7 @@ from journal.reads import (
     CallbackOfEvent,
     ConsumerByName,
     Consumers,
+    Counters,
     Deliveries,
     DeliveryById,
     DeliveryFilter,
@@ -1044,6 +1045,8 @@ class JournalContract:
         assert {each.attempts[-1].error for each in kept} == {"unsubscribed"}
         counts = (await journal.ask(JournalStats())).deliveries
         assert (counts["dead"], counts["pending"]) == (3, 3)
+        by_sink = await journal.ask(Counters())
+        assert (by_sink["dead/crm"], by_sink["pending/crm"]) == (3, 0)
 
     # --- consumers ------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ def test_second_of_two_equal_events_is_a_duplicate():
         ((first.event.id,), (False,)),
     ]
     assert [new.plan.event.id for new in changes.events] == [first.event.id]
-    assert changes.counts == {"events": 1, "duplicates": 1}
+    assert changes.counts == {"events": 1, "events/tellabot/sms.received": 1, "duplicates": 1}
 
 
 def test_event_joins_an_order_of_its_batch():

@@ -220,7 +220,7 @@ def test_admin_listener_has_a_page(service):
 
     assert (page.status_code, head.status_code, outside.status_code) == (200, 200, 404)
     assert page.headers["content-type"].startswith("text/html")
-    for word in ("smshook", __version__, "/v1", "docs/api.md", "/healthz", "/readyz"):
+    for word in ("smshook", __version__, "/v1", "/schema", "/healthz", "/readyz"):
         assert word in page.text
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import secrets
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -11,8 +12,9 @@ import httpx
 import msgspec
 import pytest
 from asgi import Call
+from described import Described
 from doors import in_front_of
-from services import clock_of, configured, identity_of
+from services import clock_of, configured
 
 from core.delivery import State
 from core.secret import Secret
@@ -20,7 +22,10 @@ from journal.reads import Deliveries, DeliveryById, DeliveryFilter
 from receiver.providers.sms_activate.profiles import HeroSms
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
+from server.api.app import create_api
+from server.api.openapi import document
 from server.config.options import Api, ApiKey
+from server.runtime.identity import Identity
 from server.service import admin_app, assemble, open_journal, public_app, public_door
 from sinks.file.sink import File
 from sinks.sink import Failed
@@ -39,6 +44,7 @@ KEYS = {
     "admin": key("admin", "admin"),
     "reader": key("reader", "events:read"),
     "coder": key("coder", "codes:read"),
+    "nothing": key("nothing"),
     "writer": key("writer", "deliveries:write", "subscriptions:write"),
     "growth": key("growth", "codes:read", when={"data.labels.team": "growth"}),
     "guesser": key("guesser", "events:read", when={"data.code": {"$startsWith": "77"}}),
@@ -60,7 +66,8 @@ class Service:
         self.hub = parts.hub
         self.public = client(in_front_of(public_app(self.parts), public_door(self.parts)))
         self.api = admin_app(self.parts)
-        self.admin = client(self.api)
+        self.described = described(self.parts)
+        self.admin = client(self.api, self.described)
 
     def behind_the_door(self):
         """The door and the API on one listener, as with `admin_listen: same`."""
@@ -189,9 +196,31 @@ async def until(check):
             await asyncio.sleep(0.01)
 
 
-def client(app):
+_DESCRIBED = []
+
+
+def described(parts):
+    """Return the document of the API. It is the same for all services."""
+    if not _DESCRIBED:
+        _DESCRIBED.append(Described(document(create_api(parts))))
+    return _DESCRIBED[0]
+
+
+def client(app, described=None):
+    """Return a client; with a document, it refuses answers that the document does not have."""
+
+    async def check(response):
+        # 500: tests of faults break the service.
+        if response.status_code != 500:
+            path = response.request.url.path
+            body = await response.aread()
+            described.check(
+                response.request.method, path, response.status_code, response.headers, body
+            )
+
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 1), raise_app_exceptions=True)
-    return httpx.AsyncClient(transport=transport, base_url="http://smshook")
+    hooks = {} if described is None else {"response": [check]}
+    return httpx.AsyncClient(transport=transport, base_url="http://smshook", event_hooks=hooks)
 
 
 def options(folder):
@@ -212,10 +241,10 @@ def options(folder):
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, **changed):
+async def running(folder: Path, *, chance=secrets.token_bytes, **changed):
     """Run a service on the journal of that folder; `changed` options replace those above."""
     config = configured(folder, **options(folder) | changed)
-    identity = identity_of(config)
+    identity = Identity(config.server.secret.reveal(), chance)
     journal = await open_journal(config, identity, now=BEGIN)
     try:
         service = Service(config, journal, identity)

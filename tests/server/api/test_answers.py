@@ -55,11 +55,19 @@ async def test_unknown_path_gets_the_answer_of_the_door(service, listener):
     """Mutant: another field, or a request id, that reveals the API to a stranger."""
     at_the_door = await service.public.get("/in/nobody/wrong")
 
-    # The admin listener has a page at `/`.
-    nowhere = ["/metrics", "/schema", "/schema/events", "/console", "/index"]
+    # The admin listener has pages.
+    pages = [
+        "/",
+        "/metrics",
+        "/schema",
+        "/schema/openapi.json",
+        "/schema/events",
+        "/schema/events/sms.received",
+    ]
+    nowhere = ["/console", "/index", "/schema/nothing"]
     answers = [
         await listener.request(method, path)
-        for path in (["/", *nowhere] if listener is service.public else nowhere)
+        for path in ([*pages, *nowhere] if listener is service.public else nowhere)
         for method in ("GET", "POST", "OPTIONS")
     ]
 

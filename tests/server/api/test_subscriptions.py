@@ -74,9 +74,15 @@ def _quick(monkeypatch):
 @contextlib.asynccontextmanager
 async def working(service):
     """Run the subscriptions of a service, as at its start."""
-    subscriptions = service.parts.subscriptions
-    await subscriptions.load(await service.journal.ask(SinkRecords()))
-    task = asyncio.create_task(subscriptions.run(lambda: None))
+    await service.parts.subscriptions.load(await service.journal.ask(SinkRecords()))
+    async with running(service):
+        yield service
+
+
+@contextlib.asynccontextmanager
+async def running(service):
+    """Run the subscriptions that are loaded or made."""
+    task = asyncio.create_task(service.parts.subscriptions.run(lambda: None))
     try:
         yield service
     finally:
@@ -545,26 +551,40 @@ async def test_expired_key_gets_no_further_event(service, receiver):
     assert (paused["owed"], receiver.events) == (0, [])
 
 
-async def test_new_key_of_that_name_must_resume(service, receiver):
+async def test_revoked_key_cuts_attempts_under_way(tmp_path, run, receiver, monkeypatch):
+    """At once, not at the next look. Mutant: `end_key` without `cancel`."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 3600)
+    async with run(tmp_path, **CHANGED) as service, working(service):
+        headers = await new_key(service)
+        made = await subscribed(service, receiver, None, headers=headers)
+        await service.sms()
+        await receiver.got(1)
+        task = service.parts.subscriptions.get(made["id"]).task
+
+        await service.ask("/v1/keys/made", method="DELETE")
+
+        assert await asyncio.wait([task], timeout=10) == ({task}, set())
+
+
+async def test_new_key_of_that_name_must_resume(tmp_path, run, receiver):
     """The events are masked as for the new key, also if it comes within one look.
 
     Mutants: `has_lost_key` is not set, or not looked at; `wake` keeps the rights of the old key.
     """
-    headers = await new_key(service, "codes:read")
-    made = await subscribed(service, receiver, None, headers=headers)
-    await service.sms()
-    await receiver.got(1)
+    async with run(tmp_path, **CHANGED) as service:
+        headers = await new_key(service, "codes:read")
+        made = await subscribed(service, receiver, None, headers=headers)
+        await service.ask("/v1/keys/made", method="DELETE")
+        headers = await new_key(service)
+        await service.sms()
+        async with running(service):
+            await became(service, made, state="paused", paused_by="key", owed=0)
 
-    await service.ask("/v1/keys/made", method="DELETE")
-    headers = await new_key(service)
-    await service.sms()
-    await became(service, made, state="paused", paused_by="key", owed=0)
-
-    path = f"/v1/subscriptions/{made['id']}/resume"
-    resumed = await service.ask(path, None, method="POST", headers=headers)
+            path = f"/v1/subscriptions/{made['id']}/resume"
+            resumed = await service.ask(path, None, method="POST", headers=headers)
+            last = await service.sms()
+            [event] = await receiver.got(1)
     assert (resumed.status_code, resumed.json()["masked"]) == (200, True)
-    last = await service.sms()
-    _, event = await receiver.got(2)
     assert (event["id"], event["data"]["code"]) == (last, "***")
 
 

@@ -1,0 +1,163 @@
+"""Metrics for Prometheus: the figures of the service at the time of the scrape."""
+
+import asyncio
+import contextlib
+import platform
+import shutil
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+from litestar import Response, Router, get
+from litestar.types import Guard
+
+from core.errors import Unavailable
+from journal.reads import Counters, JournalStats, OldestPending, TokenUses
+
+from .. import __version__
+from ..metrics import CONTENT_TYPE, Exposition, add_process
+from ..runtime.parts import Parts
+from .auth import ApiRequest
+from .operation import Operation
+from .parameters import NoParameters, read
+
+_OUTCOMES = ("accepted", "duplicate", "quarantined", "rejected", "unavailable")
+_ENDS = ("delivered", "dead", "expired")
+
+
+def metrics(parts: Parts, *, guards: list[Guard]) -> Router:
+    """Return the scrape. Without guards it needs no key."""
+    started_at = parts.clock.now()
+
+    @get(
+        "/metrics",
+        guards=guards,
+        operation=Operation(answers={200: str}, media_type="text/plain", errors=("bad_parameter",)),
+    )
+    async def scraped(request: ApiRequest) -> Response[str]:
+        """Get the metrics.
+
+        In the text format of Prometheus. With `admin_listen: same`, the call needs a key.
+        """
+        read(request.scope, NoParameters)
+        found = Exposition()
+        found.add("smshook_start_time_seconds", started_at)
+        _add_service(found, parts)
+        # A journal that cannot be read is when the other figures are wanted most.
+        with contextlib.suppress(Unavailable):
+            await _add_stored(found, parts)
+        _add_callbacks(found, parts)
+        _add_sinks(found, parts)
+        _add_sources(found, parts)
+        # The disk may hang.
+        await asyncio.to_thread(_add_files, found, parts.config.journal.path)
+        return Response(
+            found.text(),
+            headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"},
+        )
+
+    return Router("/", route_handlers=[scraped])
+
+
+def _add_service(found: Exposition, parts: Parts) -> None:
+    versions = (__version__, platform.python_version(), sqlite3.sqlite_version)
+    found.add("smshook_build_info", 1, *versions)
+    found.add("smshook_ready", parts.ready())
+    meters = parts.journal.meters
+    found.add("smshook_journal_commits_total", meters.commits)
+    found.add("smshook_journal_operations_total", meters.operations)
+    found.add_histogram("smshook_journal_commit_seconds", meters.seconds)
+    found.add("smshook_journal_waiting", parts.journal.waiting)
+    for state, count in parts.orders.states.items():
+        found.add("smshook_orders", count, state)
+
+
+async def _add_stored(found: Exposition, parts: Parts) -> None:
+    """Add the figures that the journal counts."""
+    journal = parts.journal
+    found.add("smshook_quarantine", (await journal.ask(JournalStats())).quarantine)
+    counters = await journal.ask(Counters())
+    by_kind: dict[str, dict[str, int]] = {}
+    for name, count in counters.items():
+        kind, _, rest = name.partition("/")
+        by_kind.setdefault(kind, {})[rest] = count
+    for kind, name in (
+        ("events", "smshook_events_total"),
+        ("unrouted", "smshook_events_unrouted_total"),
+        ("orders", "smshook_orders_total"),
+    ):
+        for rest, count in by_kind.get(kind, {}).items():
+            source, _, word = rest.partition("/")
+            found.add(name, count, source, word)
+    pending = by_kind.get("pending", {})
+    owed = {name: pending.get(name, 0) for name in (*parts.workers, *pending)}
+    oldest = await journal.ask(OldestPending(tuple(sink for sink, n in owed.items() if n)))
+    # Sinks that are no longer configured are listed as long as they are owed something.
+    for sink, count in owed.items():
+        if count or sink in parts.workers:
+            found.add("smshook_owed", count, sink)
+            found.add("smshook_owed_oldest_seconds", oldest.get(sink, 0), sink)
+    for state in _ENDS:
+        ended = by_kind.get(state, {})
+        for sink in parts.workers:
+            found.add("smshook_deliveries_total", ended.get(sink, 0), sink, state)
+    last: dict[str, float] = {}
+    for use in await journal.ask(TokenUses()):
+        last[use.source] = max(use.last_at, last.get(use.source, 0.0))
+    for source in parts.sources:
+        found.add("smshook_source_last_callback_seconds", last.get(source, 0), source)
+
+
+def _add_callbacks(found: Exposition, parts: Parts) -> None:
+    intake = parts.intake
+    known = {(source, outcome): 0 for source in parts.sources for outcome in _OUTCOMES}
+    for (source, outcome), count in (known | intake.outcomes).items():
+        found.add("smshook_callbacks_total", count, source, outcome)
+    for source, seconds in intake.seconds.items():
+        found.add_histogram("smshook_callback_seconds", seconds, source)
+    for (reason, source), count in parts.rejections.totals.items():
+        found.add("smshook_rejections_total", count, reason, source)
+
+
+def _add_sinks(found: Exposition, parts: Parts) -> None:
+    now = parts.clock.now()
+    for name, worker in parts.workers.items():
+        meters, failing_for = worker.meters, worker.failing_for
+        for (outcome, error), count in meters.attempts.items():
+            found.add("smshook_attempts_total", count, name, outcome, error)
+        found.add_histogram("smshook_attempt_seconds", meters.seconds, name)
+        found.add_histogram("smshook_delivery_lag_seconds", meters.lag, name)
+        since = 0 if failing_for is None else now - failing_for
+        found.add("smshook_sink_failing_since_seconds", since, name)
+        found.add("smshook_sink_paused", worker.paused is not None, name)
+        found.add("smshook_sink_in_flight", len(worker.under_way), name)
+
+
+def _add_sources(found: Exposition, parts: Parts) -> None:
+    for name, state in parts.sources.items():
+        silent = parts.source_monitor.silent_since(state) is not None
+        found.add("smshook_source_silent", silent, name)
+        if state.health.offset is not None:
+            found.add("smshook_source_clock_offset_seconds", state.health.offset, name)
+        backfiller = parts.backfills.of(name)
+        if backfiller is not None:
+            outcomes: Mapping[str, int] = {"complete": 0} | backfiller.outcomes
+            for outcome, count in outcomes.items():
+                found.add("smshook_backfill_total", count, name, outcome)
+            found.add("smshook_backfill_events_total", backfiller.found, name)
+            succeeded_at = backfiller.succeeded_at or 0
+            found.add("smshook_backfill_last_success_seconds", succeeded_at, name)
+    for source, seconds in parts.orders.code_seconds.items():
+        found.add_histogram("smshook_order_code_seconds", seconds, source)
+
+
+def _add_files(found: Exposition, journal: Path) -> None:
+    add_process(found)
+    for name, path in (
+        ("smshook_journal_bytes", journal),
+        ("smshook_journal_wal_bytes", journal.with_name(f"{journal.name}-wal")),
+    ):
+        with contextlib.suppress(OSError):
+            found.add(name, path.stat().st_size)
+    with contextlib.suppress(OSError):
+        found.add("smshook_disk_free_bytes", shutil.disk_usage(journal.parent).free)
