@@ -6,7 +6,6 @@ import http.client
 import itertools
 import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -246,14 +245,12 @@ async def test_javascript_continues_at_each_cursor(tmp_path):
 class Application:
     """An application of the page, in a process of its own."""
 
-    def __init__(self, language, service, folder):
+    def __init__(self, language, service, folder, port):
         self._language, self._folder = language, folder
         code = {"py": APP_PYTHON, "js": APP_JS}[language]
         self._command = program(code, folder, language)
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
-        url = HOOK_URL.rpartition("=")[2].strip().replace(":3000", f":{self.port}")
+        self.port = port
+        url = HOOK_URL.rpartition("=")[2].strip().replace(":3000", f":{port}")
         self._environment = variables(service, HOOK_URL=url)
         self._service, self.url = service, url
         self._process = None
@@ -296,13 +293,13 @@ class Application:
 
 
 @pytest.mark.parametrize("language", ["py", "js"])
-def test_application_stores_each_code_once(language, service, tmp_path):
+def test_application_stores_each_code_once(language, service, tmp_path, unused_tcp_port):
     """Through a replay, kill -9 of the application, and another replay.
 
     Mutants, in both: no look at the known ids; the signature is not verified; it subscribes at each
     start.
     """
-    app = Application(language, service, tmp_path)
+    app = Application(language, service, tmp_path, unused_tcp_port)
     first, second = next(numbers), next(numbers)
 
     with app.running():
