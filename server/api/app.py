@@ -84,7 +84,13 @@ def create_api(parts: Parts) -> Litestar:
                 identity=identity,
                 states=states,
             ),
-            why(journal=journal, routes=parts.routes, states=states, identity=identity),
+            why(
+                journal=journal,
+                routes=parts.routes,
+                subscriptions=parts.subscriptions,
+                states=states,
+                identity=identity,
+            ),
             replays(
                 replays=parts.replays,
                 journal=journal,

@@ -174,12 +174,11 @@ def consumers(
         selection = places.selection(access, given.filter(now()))
         page = await _read(selection, 0 if kept is None else kept.place, given, request.scope)
         [next_cursor] = await cursors.at([page.next_seq])
-        codes = access.may("codes:read")
         return PageAnswer(
             data=[
                 ListedEvent(
                     cursor=cursors.of(place, event.fields["id"]),
-                    event=msgspec.Raw(event.shown(codes=codes)),
+                    event=msgspec.Raw(event.shown(codes=access.reads(event.body, "consumer"))),
                 )
                 for place, event in page.items
             ],

@@ -53,6 +53,7 @@ def metrics(parts: Parts, *, guards: list[Guard]) -> Router:
         _add_callbacks(found, parts)
         _add_sinks(found, parts)
         _add_sources(found, parts)
+        _add_keys(found, parts)
         # The disk may hang.
         await asyncio.to_thread(_add_files, found, parts.config.journal.path)
         return Response(
@@ -132,6 +133,16 @@ async def _add_readers(found: Exposition, parts: Parts) -> None:
         behind[consumer.name] = max(newest - consumer.place, behind.get(consumer.name, 0))
     for name, count in behind.items():
         found.add("smshook_consumer_behind", count, name)
+
+
+def _add_keys(found: Exposition, parts: Parts) -> None:
+    read: dict[tuple[str, str], int] = {}
+    for known in parts.keys.known():
+        for how, count in known.access.codes_read.items():
+            # A key of the configuration may have the name of another.
+            read[known.access.name, how] = count + read.get((known.access.name, how), 0)
+    for (name, how), count in read.items():
+        found.add("smshook_codes_read_total", count, name, how)
 
 
 def _label(sink: str) -> str:

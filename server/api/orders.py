@@ -174,7 +174,7 @@ def orders(
         """
         read(request.scope, NoParameters)
         kept = await find(order_id)
-        events = [shown(request.auth, body) for body in kept.events]
+        events = [shown(request.auth, body, "list") for body in kept.events]
         return WholeOrder(**_fields(kept.order, sources), events=events)
 
     @delete(

@@ -75,11 +75,11 @@ def stream(
         only_get(request)
         given = read(request, StreamParameters)
         access = cast("Access", request["auth"])
-        codes = access.may("codes:read")
         after = await _place(request, given, cursors)
         selection = Selection(journal=journal, hub=hub, access=access, wanted=given.filter(now()))
 
         def frame(event: PlacedEvent) -> bytes:
+            codes = access.reads(event.body, "stream")
             made = event.frames.get(codes)
             if made is None:
                 cursor = cursors.of(event.place, event.fields["id"])

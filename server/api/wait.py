@@ -100,7 +100,8 @@ def wait(
         cursor = cursors.of(event.place, event.fields["id"])
         body = msgspec.json.encode(
             ListedEvent(
-                cursor=cursor, event=msgspec.Raw(event.shown(codes=access.may("codes:read")))
+                cursor=cursor,
+                event=msgspec.Raw(event.shown(codes=access.reads(event.body, "wait"))),
             )
         )
         head = [

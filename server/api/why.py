@@ -1,6 +1,6 @@
 """What happened to an event, and why: at the door, in its routes, in its deliveries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,12 +15,14 @@ from journal import Journal
 from journal.reads import CallbackOfEvent
 from journal.records import StoredEvent
 from routes.explain import Finding, explain, leave_out
+from routes.match import Part
 from routes.table import CompiledRoute
 from sinks.redact import mask, masked_paths
 
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.keys import Access
+from ..runtime.subscriptions import LiveSubscriptions
 from .auth import ApiRequest, needs
 from .deliveries import ShownAttempt, ShownDelivery, shown_delivery, utc
 from .errors import not_found
@@ -72,7 +74,7 @@ class ShownFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownReason(msgspec.Struct, frozen=True, kw_only=True):
-    """A route, and why it did not match."""
+    """A route or subscription, and why it did not match."""
 
     name: str
     #: Whether it matched when the event was accepted.
@@ -100,6 +102,8 @@ class ShownWay(msgspec.Struct, frozen=True, kw_only=True):
     door: ShownDoor | None
     dedupe: ShownDedupe
     routes: Sequence[ShownReason]
+    #: The key's own; for `admin`, all. Their names are those of their sinks.
+    subscriptions: Sequence[ShownReason]
     deliveries: Sequence[ShownProgress]
 
 
@@ -107,9 +111,18 @@ def why(
     *,
     journal: Journal,
     routes: Sequence[CompiledRoute],
+    subscriptions: LiveSubscriptions,
     states: DeliveryStates,
     identity: Identity,
 ) -> HTTPRouteHandler:
+    def own(access: Access) -> Mapping[str, Part]:
+        sees_all = access.may("admin") and access.sees is None
+        return {
+            live.name: live.filter
+            for live in subscriptions
+            if sees_all or live.stored.key == access.name
+        }
+
     def progress(kept: StoredEvent) -> Sequence[ShownProgress]:
         shown = []
         for delivery in kept.deliveries:
@@ -138,6 +151,9 @@ def why(
         arrival = await journal.ask(CallbackOfEvent(event_id))
         event = msgspec.json.decode(kept.body)
         channel = None if arrival is None else arrival.channel
+        filters = own(access)
+        first = [one.sink for one in kept.deliveries if not one.replay]
+        owed = [sink for sink in first if sink in filters]
         return ShownWay(
             id=event_id,
             door=None
@@ -160,7 +176,8 @@ def why(
                     for one in kept.duplicates
                 ],
             ),
-            routes=_reasons(routes, kept.routes, event, access),
+            routes=_reasons({one.name: one.when for one in routes}, kept.routes, event, access),
+            subscriptions=_reasons(filters, owed, event, access),
             deliveries=progress(kept),
         )
 
@@ -168,13 +185,12 @@ def why(
 
 
 def _reasons(
-    routes: Sequence[CompiledRoute],
+    filters: Mapping[str, Part],
     matched: Sequence[str],
     event: dict[str, object],
     access: Access,
 ) -> Sequence[ShownReason]:
-    """Return the configured routes, then those that matched and are gone."""
-    filters = {route.name: route.when for route in routes}
+    """Return those with these filters, then those that matched and are gone."""
     # The `when` of a route may hide nothing from a key that sees all events, and only from it.
     judged = {name: None if access.sees else when for name, when in filters.items()}
     shown = []

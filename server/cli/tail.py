@@ -107,7 +107,8 @@ def wait(
         filters = asked(client, given)
         ids = {"subject", "request_id", "activation_id", "rental_id", "reference"}
         if since is None and after is None and not ids & filters.keys():
-            since = "0s"
+            # A moment would be another one if the wait has to ask again.
+            after = newest_place(client)
         if since is not None:
             filters["since"] = since
         found = client.wait(filters, after=after, timeout=timeout)

@@ -27,8 +27,7 @@ _KINDS = (
 _FORBIDDEN, _NOT_FOUND = 403, 404
 #: Callbacks in quarantine, and rejections, that are looked through.
 _RECENT = 1000
-_ROUTES = (
-    Column("route", 8),
+_CLAUSES = (
     Column("matched"),
     Column("first clause that fails", 12),
     Column("wanted", 8),
@@ -109,8 +108,11 @@ def _print_event(found: Item) -> None:
         arrivals = [(second(one["at"]), one["how"], one["channel"], one["peer"]) for one in copies]
         print_table(("at", "how", "channel", "peer"), arrivals, none="")
     click.echo()
-    print_table(_ROUTES, [row for route in found["routes"] for row in _route(route)], none="")
-    click.echo()
+    for noun, judged in (("route", found["routes"]), ("subscription", found["subscriptions"])):
+        if judged:
+            columns = (Column(noun, 8), *_CLAUSES)
+            print_table(columns, [row for one in judged for row in _judged(one)], none="")
+            click.echo()
     rows = [
         (
             one["sink"],
@@ -125,13 +127,13 @@ def _print_event(found: Item) -> None:
     print_table(_DELIVERIES, rows, none="no delivery: no route of a sink matched")
 
 
-def _route(route: Item) -> Iterator[tuple[Any, ...]]:
-    """Yield the row of a route, and one for each clause below the one that fails."""
-    clauses = [] if route["fails"] is None else list(_clauses(route["fails"]))
-    now = {True: "matches now", None: "hidden, or the route is gone"}
-    is_same = route["matched"] == route["matches"]
-    top = clauses[0] if clauses else (None if is_same else now.get(route["matches"]), None, None)
-    yield route["name"], route["matched"], *top
+def _judged(one: Item) -> Iterator[tuple[Any, ...]]:
+    """Yield the row of a route or subscription, and one for each clause below what fails."""
+    clauses = [] if one["fails"] is None else list(_clauses(one["fails"]))
+    now = {True: "matches now", None: "hidden, or it is gone"}
+    is_same = one["matched"] == one["matches"]
+    top = clauses[0] if clauses else (None if is_same else now.get(one["matches"]), None, None)
+    yield one["name"], one["matched"], *top
     for clause in clauses[1:]:
         yield "", "", *clause
 

@@ -36,7 +36,7 @@ class InProcess(AsyncioTransport):
 
         The service may be about to stop, and must not wait for this call.
         """
-        raise sys.exception() or Unreachable(f"try again in {seconds:.0f} s")
+        raise sys.exception() or Unreachable(f"try again in {seconds:.0f} s", connected=True)
 
 
 class McpApp:

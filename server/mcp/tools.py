@@ -184,8 +184,9 @@ class ListTool(EventTool, frozen=True, kw_only=True):
 class WhyTool(Tool, frozen=True, kw_only=True):
     """Explain what happened to one event: use it when an event did not arrive where it should.
 
-    The result has the event, its duplicates, each delivery with its attempts and errors, and the
-    routes that matched. If there is no event at all, list_events shows what came instead.
+    The result has the arrival of the event, its copies, each route and subscription with the first
+    clause that fails, and each delivery with what it waits for and its last error. If there is no
+    event at all, list_events shows what came instead.
     """
 
     tool = "why"
@@ -194,7 +195,8 @@ class WhyTool(Tool, frozen=True, kw_only=True):
     event_id: Annotated[Text, Meta(description="Id of the event, as list_events shows it.")]
 
     async def call(self, client: AsyncClient, progress: Progress) -> dict[str, Any]:  # noqa: ARG002 - of all tools
-        found: dict[str, Any] = await client.get(f"{_EVENTS}/{quote(self.event_id, safe='')}")
+        path = f"{_EVENTS}/{quote(self.event_id, safe='')}/why"
+        found: dict[str, Any] = await client.get(path)
         return found
 
 

@@ -32,6 +32,10 @@ USES_EVERY = 60.0
 log = structlog.get_logger()
 
 
+#: In each encoded event that has a code. In a text, its quotes would have backslashes.
+_CODE = b'"code":"'
+
+
 class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
     """The compiled `when` of a key."""
 
@@ -63,9 +67,19 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
     rate: Rate | None = None
     #: When it was made; None: it is configured.
     created_at: float | None = None
+    #: The codes that it read since the start, by the kind of call.
+    codes_read: dict[str, int] = {}
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes or "admin" in self.scopes
+
+    def reads(self, body: bytes, how: str) -> bool:
+        """Return whether it gets this event in clear, and count its code if it has one."""
+        if not self.may("codes:read"):
+            return False
+        if _CODE in body:
+            self.codes_read[how] = self.codes_read.get(how, 0) + 1
+        return True
 
 
 class KnownKey(msgspec.Struct, frozen=True, kw_only=True):

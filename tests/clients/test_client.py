@@ -199,6 +199,17 @@ async def test_wait_survives_a_restart_of_the_service(both, end):
     assert {asked.get("after") for asked in queries(end)[1:]} == {"at-7"}
 
 
+async def test_wait_survives_a_lost_first_connection(kind, end):
+    """Mutant: only an answer counts as reached."""
+    both = kind(end.url, KEY, retries=0)
+    end.says(reset, item(9))
+
+    found = await both.ask(both.client.wait, 5, since="1m")
+
+    assert found.event.id == "event-9"
+    await both.ask(both.client.close)
+
+
 async def test_wait_that_is_up_raises_a_timeout(both, end):
     end.usual = up("at-7")
 

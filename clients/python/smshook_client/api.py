@@ -166,11 +166,15 @@ class Api:
     def _network_errors(self) -> Iterator[None]:
         try:
             yield
-        except httpx.TimeoutException:
-            raise Unreachable(f"no answer from {self.place} in time") from None
-        except httpx.RequestError:
+        except httpx.TimeoutException as exc:
+            connected = not isinstance(exc, httpx.ConnectTimeout)
+            text = f"no answer from {self.place} in time"
+            raise Unreachable(text, connected=connected) from None
+        except httpx.ConnectError:
             # The library's message may quote a header, and the key in it.
-            raise Unreachable(f"cannot connect to {self.place}") from None
+            raise Unreachable(f"cannot connect to {self.place}", connected=False) from None
+        except httpx.RequestError:
+            raise Unreachable(f"lost the connection to {self.place}", connected=True) from None
 
     # Events
 
@@ -206,7 +210,8 @@ class Api:
             try:
                 response = await self.send("GET", f"{EVENTS}/wait", params=params, longer=left)
             except SmshookError as exc:
-                failures, reached = failures + 1, reached or isinstance(exc, ApiError)
+                failures += 1
+                reached = reached or isinstance(exc, ApiError) or getattr(exc, "connected", False)
                 pause = self._pause(failures, exc)
                 if self._is_final(exc, failures, reached=reached) or self._clock() + pause > end:
                     raise

@@ -25,9 +25,16 @@ class ConfigurationError(SmshookError, ValueError):
 
 
 class Unreachable(SmshookError):
-    """There is no connection, or no answer in time."""
+    """There is no connection, or no answer in time.
+
+    `connected`: there was a connection.
+    """
 
     is_temporary = True
+
+    def __init__(self, text: str, *, connected: bool) -> None:
+        super().__init__(text)
+        self.connected = connected
 
 
 class InvalidAnswer(SmshookError):

@@ -66,6 +66,36 @@ def test_histogram_counts_values_up_to_each_bound(values):
         assert got["a_bucket", f"{bound:g}"] == sum(value <= bound for value in every)
 
 
+async def test_readers_and_the_codes_they_read_are_counted(service):
+    """Mutants: a masked event counts; an event without a code counts; a stream stays open."""
+    await service.sms(reply="Your code is 4711", pin="4711")
+    await service.sms(reply="Welcome", pin="")
+    [item, _] = await service.data("/v1/events", "coder")
+    await service.data("/v1/events", "reader")
+    await service.ask(f"/v1/events/{item['event']['id']}", "coder")
+    await service.ask("/v1/events/wait?since=1h&code=true", "coder")
+    await service.ask("/v1/consumers/crm/commit", "coder", method="POST", json=after(item))
+    async with service.call("/v1/events/stream?after=start", "coder") as call:
+        await call.begun()
+        while (await call.frame()).startswith(b":"):
+            pass
+        during = samples(await scrape(service))
+    got = samples(await scrape(service))
+
+    read = {
+        labels: value for labels, value in got.items() if labels[0].endswith("codes_read_total")
+    }
+    name = "smshook_codes_read_total"
+    assert read == {(name, "coder", how): 1 for how in ("list", "event", "wait", "stream")}
+    assert (during["smshook_streams",], during["smshook_waits",]) == (1, 0)
+    assert got["smshook_streams",] == 0
+    assert got["smshook_consumer_behind", "crm"] == 1
+
+
+def after(item):
+    return {"cursor": item["cursor"]}
+
+
 async def test_figures_are_true_at_the_scrape(service):
     """Mutants: a counter that is written a second later; a settled delivery counts as owed; a
     refused attempt counts as delivered; a duplicate is an event."""

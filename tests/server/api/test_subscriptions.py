@@ -721,3 +721,24 @@ async def test_subscription_survives_a_start(tmp_path, run, receiver):
 
 def test_name_of_its_sink_is_no_configured_name():
     assert not NAME.fullmatch(f"{module.PREFIX}x")
+
+
+async def test_why_shows_the_own_subscriptions(service, receiver):
+    """Mutant: a key sees the subscriptions of another."""
+    made = await subscribed(service, receiver, when={"data.service.key": "amazon"})
+    event_id = await service.sms()
+
+    shown = {
+        name: (await service.ask(f"/v1/events/{event_id}/why", name)).json()["subscriptions"]
+        for name in ("coder", "reader", "admin")
+    }
+
+    [reason] = shown["coder"]
+    assert (reason["name"], reason["matched"], reason["matches"]) == (
+        f"sub:{made['id']}",
+        False,
+        False,
+    )
+    assert reason["fails"]["clause"] == "data.service.key"
+    assert shown["admin"] == shown["coder"]
+    assert shown["reader"] == []

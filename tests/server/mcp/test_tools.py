@@ -109,7 +109,7 @@ async def test_order_gets_its_code_and_the_next_one(service, kind):
     assert (first["event_id"], first["number"]) == (id_, f"+1850{number:07d}")
     assert [report[1] for report in reports[:2]] == [30, 30]
     assert 0 <= reports[0][0] < reports[1][0]
-    assert why["event"]["id"] == id_
+    assert why["id"] == id_
     assert [delivery["sink"] for delivery in why["deliveries"]] == ["log"]
 
 
