@@ -42,7 +42,7 @@ _PARENTS: frozenset[Path] = frozenset(
 )
 
 
-class Entry(msgspec.Struct, Generic[T], frozen=True, eq=False):
+class IndexEntry(msgspec.Struct, Generic[T], frozen=True, eq=False):
     """A filter in an index, for `FilterIndex.remove`."""
 
     number: int
@@ -60,7 +60,7 @@ class _Equality(NamedTuple):
 
 
 #: Filters by their numbers, in the order in which they were added.
-_Entries = dict[int, Entry[T]]
+_Entries = dict[int, IndexEntry[T]]
 
 
 class _Field(Generic[T]):
@@ -72,13 +72,13 @@ class _Field(Generic[T]):
         #: The number of keys that are numbers. Without one, no text is read as a number.
         self.numbers = 0
 
-    def put(self, key: Key, entry: Entry[T]) -> None:
+    def put(self, key: Key, entry: IndexEntry[T]) -> None:
         if key not in self.entries:
             self.entries[key] = {}
             self.numbers += not isinstance(key, str)
         self.entries[key][entry.number] = entry
 
-    def drop(self, key: Key, entry: Entry[T]) -> None:
+    def drop(self, key: Key, entry: IndexEntry[T]) -> None:
         del self.entries[key][entry.number]
         if not self.entries[key]:
             del self.entries[key]
@@ -103,11 +103,11 @@ class FilterIndex(Generic[T]):
         for filter_, value in filters:
             self.add(filter_, value)
 
-    def add(self, filter_: Part, value: T) -> Entry[T]:
+    def add(self, filter_: Part, value: T) -> IndexEntry[T]:
         """Add a filter. The entry removes it."""
         equality = _equality(filter_)
         keys = () if equality is None else equality.keys
-        entry = Entry(next(self._numbers), filter_.holds, value, keys)
+        entry = IndexEntry(next(self._numbers), filter_.holds, value, keys)
         if equality is None:
             self._always[entry.number] = entry
         for path, key in keys:
@@ -115,7 +115,7 @@ class FilterIndex(Generic[T]):
             fields.setdefault(path[-1], _Field(path)).put(key, entry)
         return entry
 
-    def remove(self, entry: Entry[T]) -> None:
+    def remove(self, entry: IndexEntry[T]) -> None:
         """Remove a filter. Raises KeyError if it was removed before."""
         if not entry.keys:
             del self._always[entry.number]

@@ -28,7 +28,7 @@ from receiver.source_state import SourceState
 from routes.table import compile_table
 from sinks.attempt import real_clock
 from sinks.health import Pause
-from sinks.http.guard import Guard
+from sinks.http.guard import AddressGuard
 from sinks.retry import LONGEST_RETRY_AFTER
 from sinks.sink import Sink
 from sinks.worker import Worker
@@ -161,7 +161,7 @@ def assemble(
     subscriptions = LiveSubscriptions(
         journal=journal,
         identity=identity,
-        guard=Guard(config.subscriptions.allow_networks),
+        guard=AddressGuard(config.subscriptions.allow_networks),
         rights=keys.rights,
         workers=workers,
         make_worker=make_worker,

@@ -77,6 +77,7 @@ CASES = tuple(
         unit="µs",
         run=partial(_plan, count=count),
         seconds=1 + count / 20_000,
+        quick=False,
     )
     for count in _COUNTS
 )

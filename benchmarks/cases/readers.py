@@ -90,6 +90,7 @@ CASES = (
         ),
         run=_readers,
         seconds=35,
+        once=True,
         quick=False,
         metered=True,
     ),

@@ -42,5 +42,7 @@ CASES = (
         figures=("scrape", "scrape/bytes"),
         run=_scrape,
         seconds=6,
+        once=True,
+        quick=False,
     ),
 )

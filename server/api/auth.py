@@ -50,7 +50,7 @@ def authenticated(keys: Keys) -> Guard:
     return guard
 
 
-class Needs(msgspec.Struct, frozen=True):
+class NeedsScope(msgspec.Struct, frozen=True):
     """A guard that requires the scope. `whole` also refuses keys with a `when`."""
 
     scope: str
@@ -65,7 +65,7 @@ class Needs(msgspec.Struct, frozen=True):
 
 
 def needs(scope: str, *, whole: bool = False) -> Guard:
-    return Needs(scope, whole)
+    return NeedsScope(scope, whole)
 
 
 def missing(scope: str) -> Problem:

@@ -70,7 +70,7 @@ class ShownConsumer(msgspec.Struct, frozen=True, kw_only=True):
     moved_at: datetime
 
 
-class _Places:
+class _ConsumerPlaces:
     """Shows consumers and moves them."""
 
     def __init__(
@@ -139,7 +139,7 @@ def consumers(
     now: Callable[[], float],
 ) -> Router:
     """Return the calls. `cursors` are those of events, `list_cursors` those of the list."""
-    places = _Places(journal, hub, cursors, calls, now)
+    places = _ConsumerPlaces(journal, hub, cursors, calls, now)
 
     @get("/", operation=Operation(query=Paging))
     async def listed(request: ApiRequest) -> PageAnswer[ShownConsumer]:
@@ -241,14 +241,14 @@ async def _read(
         return page
     ends = asyncio.get_running_loop().time() + given.wait
     await selection.hub.begin()
-    with selection.subscription("wait") as subscription:
-        end_with_client(scope, subscription)
+    with selection.inbox("wait") as inbox:
+        end_with_client(scope, inbox)
         in_time = True
         while in_time and not (page.items or page.has_more):
-            subscription.restart()
+            inbox.restart()
             page = await selection.page(page.next_seq, limit=given.limit)
             if not (page.items or page.has_more):
-                in_time = await subscription.wait(ends)
+                in_time = await inbox.wait(ends)
     return page
 
 

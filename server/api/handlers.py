@@ -12,7 +12,7 @@ from litestar.types import ExceptionHandlersMap, Message, Scope
 from core.errors import Unavailable
 from receiver.door import callers_request_id
 
-from ..runtime.hub import Ended, TooMany
+from ..runtime.hub import ReaderEnded, TooManyReaders
 from ..runtime.keys import Keys
 from .auth import authenticate
 from .errors import AGAIN, Problem, not_found, reader_ended, unknown_path
@@ -52,10 +52,10 @@ def handlers(keys: Keys | None) -> ExceptionHandlersMap:
         text = "the journal does not work just now; the change may or may not be stored"
         return _answer(request, Problem(503, "unavailable", text, headers=AGAIN))
 
-    def ended(request: AnyRequest, _exc: Ended) -> Response[bytes]:
+    def ended(request: AnyRequest, _exc: ReaderEnded) -> Response[bytes]:
         return _answer(request, reader_ended())
 
-    def too_many(request: AnyRequest, exc: TooMany) -> Response[bytes]:
+    def too_many(request: AnyRequest, exc: TooManyReaders) -> Response[bytes]:
         status, whose = (429, "of this key") if exc.own else (503, "of all keys")
         text = f"{exc.most} {exc.kind}s {whose} are open, and there may be no more"
         return _answer(request, Problem(status, f"too_many_{exc.kind}s", text, headers=AGAIN))
@@ -70,8 +70,8 @@ def handlers(keys: Keys | None) -> ExceptionHandlersMap:
         MethodNotAllowedException: wrong_method,
         HTTPException: refused_by_litestar,
         Unavailable: unavailable,
-        Ended: ended,
-        TooMany: too_many,
+        ReaderEnded: ended,
+        TooManyReaders: too_many,
         Exception: _fault,
     }
 

@@ -14,7 +14,7 @@ from litestar import Litestar
 from .. import __version__
 from .errors import CODES, Document
 from .event_schemas import event_components
-from .operation import Call, calls_of
+from .operation import DescribedCall, calls_of
 from .schemas import parameters_of, schemas_of
 
 _REF = "#/components/schemas/{name}"
@@ -75,7 +75,7 @@ class _Pages:
         self._examples = msgspec.json.decode((files(__package__) / "examples.json").read_bytes())
         self._problem = self._schema(Document, sent=True)
 
-    def operation(self, call: Call) -> dict[str, Any]:
+    def operation(self, call: DescribedCall) -> dict[str, Any]:
         example = self._examples.get(call.id, {})
         scopes = list(dict.fromkeys(guard.scope for guard in call.guards))
         needs = [f"Needs the scope `{scope}`." for scope in scopes]
@@ -95,7 +95,9 @@ class _Pages:
             ),
         }
 
-    def _parameters(self, call: Call, examples: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _parameters(
+        self, call: DescribedCall, examples: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
         text = {"schema": {"type": "string"}}
         found: list[dict[str, Any]] = [
             {"name": name, "in": "path", "required": True, **text}
@@ -114,7 +116,7 @@ class _Pages:
                 parameter["example"] = examples[parameter["name"]]
             yield parameter
 
-    def _body(self, call: Call, example: Mapping[str, Any]) -> dict[str, Any]:
+    def _body(self, call: DescribedCall, example: Mapping[str, Any]) -> dict[str, Any]:
         if call.operation.body is None:
             return {}
         required = list(call.operation.required)
@@ -125,7 +127,7 @@ class _Pages:
         return {"requestBody": {"required": bool(required), "content": content}}
 
     def _answers(
-        self, call: Call, examples: Mapping[str, Any]
+        self, call: DescribedCall, examples: Mapping[str, Any]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         for status, type_ in call.answers.items():
             answer: dict[str, Any] = {
@@ -138,7 +140,7 @@ class _Pages:
                 answer["content"] = {call.operation.media_type: {"schema": schema, **example}}
             yield str(status), answer
 
-    def _problems(self, call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _problems(self, call: DescribedCall) -> Iterator[tuple[str, dict[str, Any]]]:
         codes = defaultdict(list)
         for code in sorted(call.errors):
             for status in CODES[code][0]:
@@ -183,6 +185,6 @@ def _name(ref: Mapping[str, str]) -> str:
     return ref["$ref"].rpartition("/")[2]
 
 
-def _tag(call: Call) -> str:
+def _tag(call: DescribedCall) -> str:
     first, *others = call.path.strip("/").split("/")
     return others[0] if first == "v1" else "service"

@@ -13,7 +13,7 @@ from litestar import Litestar, Response
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.routes import ASGIRoute, HTTPRoute
 
-from .auth import Needs
+from .auth import NeedsScope
 from .parameters import NoParameters
 
 _ARTICLES = {"a", "an", "the"}
@@ -39,7 +39,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ()
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class DescribedCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call of the API with its Operation."""
 
     method: str
@@ -66,9 +66,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return "_".join(word for word in self.summary.lower().split() if word not in _ARTICLES)
 
     @property
-    def guards(self) -> list[Needs]:
+    def guards(self) -> list[NeedsScope]:
         guards = [guard for layer in self.handler.ownership_layers for guard in layer.guards or ()]
-        return [guard for guard in guards if isinstance(guard, Needs)]
+        return [guard for guard in guards if isinstance(guard, NeedsScope)]
 
     @property
     def answers(self) -> Mapping[int, Any]:
@@ -107,7 +107,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return codes
 
 
-def calls_of(app: Litestar) -> Iterator[Call]:
+def calls_of(app: Litestar) -> Iterator[DescribedCall]:
     """Yield the calls that have an Operation, in the order of their declaration."""
     for route in app.routes:
         handlers: list[HTTPRouteHandler | ASGIRouteHandler] = []
@@ -119,6 +119,6 @@ def calls_of(app: Litestar) -> Iterator[Call]:
             operation = handler.opt.get("operation")
             if operation is not None:
                 method, *_ = sorted(getattr(handler, "http_methods", ["GET"]))
-                yield Call(
+                yield DescribedCall(
                     method=method, path=route.path_format, handler=handler, operation=operation
                 )

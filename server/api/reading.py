@@ -15,7 +15,7 @@ from httpd.protocol import GONE
 from journal import Journal
 from journal.reads import EventFilter, Page
 
-from ..runtime.hub import Hub, Kind, PlacedEvent, Subscription
+from ..runtime.hub import Hub, Inbox, Kind, PlacedEvent
 from ..runtime.keys import Access
 from ..runtime.live_filter import SYSTEM, live_filter
 from .events import visible
@@ -51,11 +51,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
                 return None
             after = page.next_seq
 
-    def subscription(self, kind: Kind) -> Subscription:
-        """Return a subscription to the new events. Entering it raises TooMany and Ended."""
+    def inbox(self, kind: Kind) -> Inbox:
+        """Return an inbox to the new events. Entering it raises TooManyReaders and ReaderEnded."""
         access = self.access
         sees = None if access.sees is None else access.sees.part
-        return Subscription(self.hub, kind, access, access.name, live_filter(self.wanted, sees))
+        return Inbox(self.hub, kind, access, access.name, live_filter(self.wanted, sees))
 
     def _takes(self, event: PlacedEvent) -> bool:
         """Whether the reader may get it: `system.*` events only if it names a type."""
@@ -63,11 +63,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return is_named or not str(event.fields["type"]).startswith(SYSTEM)
 
 
-def end_with_client(scope: HTTPScope, subscription: Subscription) -> None:
-    """End the subscription if the client goes away."""
+def end_with_client(scope: HTTPScope, inbox: Inbox) -> None:
+    """End the inbox if the client goes away."""
     when_gone = scope["state"].get(GONE)
     if when_gone is not None:
-        when_gone(subscription.end)
+        when_gone(inbox.end)
 
 
 def only_get(scope: HTTPScope) -> None:

@@ -15,7 +15,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from core.errors import Unavailable
 from journal import Journal
 
-from ..runtime.hub import AT_ONCE, Ended, Follower, Hub, PlacedEvent
+from ..runtime.hub import AT_ONCE, Follower, Hub, PlacedEvent, ReaderEnded
 from ..runtime.keys import Access
 from .auth import needs
 from .events import EventFilters
@@ -89,15 +89,13 @@ def stream(
 
         loop = asyncio.get_running_loop()
         await hub.begin()
-        with selection.subscription("stream") as subscription:
-            follower = Follower(
-                subscription, lambda place: selection.page(place, limit=AT_ONCE), after
-            )
+        with selection.inbox("stream") as inbox:
+            follower = Follower(inbox, lambda place: selection.page(place, limit=AT_ONCE), after)
             await begin(send, 200, _HEADERS)
             await write(send, _COMMENT, more=True)
-            end_with_client(request, subscription)
+            end_with_client(request, inbox)
             # The client resumes with the last cursor that it got.
-            with contextlib.suppress(Ended, Unavailable):
+            with contextlib.suppress(ReaderEnded, Unavailable):
                 while True:
                     events = await follower.next(loop.time() + HEARTBEAT)
                     part = b"".join([frame(event) for event in events])

@@ -27,7 +27,7 @@ from ..runtime.subscriptions import (
     KeyEnded,
     Live,
     LiveSubscriptions,
-    TooMany,
+    TooManySubscriptions,
 )
 from .auth import ApiRequest, needs
 from .deliveries import utc
@@ -267,7 +267,7 @@ def _steering(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
             guard = call.guard(partial(_rotated, live.stored.id))
             try:
                 secret = await views.all.rotate(live, guard)
-            except TooMany:
+            except TooManySubscriptions:
                 text = "four secrets sign already; the oldest ends a day after its rotation"
                 raise Problem(409, "too_many_secrets", text) from None
         return ShownSecret(id=live.stored.id, secret=secret.reveal())
@@ -312,7 +312,7 @@ def _problems() -> Iterator[None]:
     """Turn the errors of a change into answers."""
     try:
         yield
-    except TooMany:
+    except TooManySubscriptions:
         text = "the key has as many subscriptions as subscriptions.per_key allows; delete one"
         raise Problem(409, "too_many_subscriptions", text) from None
     except KeyEnded:

@@ -12,7 +12,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from journal import Journal
 from journal.reads import EventFilter
 
-from ..runtime.hub import Ended, Hub, PlacedEvent, Subscription
+from ..runtime.hub import Hub, Inbox, PlacedEvent, ReaderEnded
 from ..runtime.keys import Access
 from .auth import needs
 from .errors import AGAIN, bad_parameter, reader_ended
@@ -79,19 +79,19 @@ def wait(
         after = None if given.after is None else await cursors.place(given.after)
         selection = Selection(journal=journal, hub=hub, access=access, wanted=given.filter(now()))
         await hub.begin()
-        with selection.subscription("wait") as subscription:
+        with selection.inbox("wait") as inbox:
             seen = None
             if access.sees is not None:
                 # The newest announced event may be hidden. A cursor that moves would reveal it.
                 seen = given.after or await _newest_seen(selection, cursors)
             try:
-                end_with_client(request, subscription)
+                end_with_client(request, inbox)
                 request.clear()  # type: ignore[attr-defined]  # Litestar's copy, which takes memory
-                event = await _find(selection, subscription, after, ends)
-            except Ended:
+                event = await _find(selection, inbox, after, ends)
+            except ReaderEnded:
                 event = None
             cursor = seen or _reached(hub, cursors, given.after, after)
-            if event is None and subscription.ended:
+            if event is None and inbox.ended:
                 raise reader_ended({**AGAIN, CURSOR: cursor})
             if event is None:
                 await begin(send, 204, [(_CURSOR, cursor.encode())])
@@ -116,7 +116,7 @@ def wait(
 
 
 async def _find(
-    selection: Selection, subscription: Subscription, after: int | None, ends: float
+    selection: Selection, inbox: Inbox, after: int | None, ends: float
 ) -> PlacedEvent | None:
     """Return the newest match, or the first one after a place; None: the time is up.
 
@@ -124,25 +124,25 @@ async def _find(
     """
     newest = after is None
     while True:
-        subscription.restart()
+        inbox.restart()
         found = await selection.first(after, desc=newest)
         events = [] if found is None else [found]
         if newest:
             # One may have come meanwhile.
-            events += _taken(subscription, after)
+            events += _taken(inbox, after)
         in_time = True
-        while in_time and not (events or subscription.lost):
-            in_time = await subscription.wait(ends)
-            events = _taken(subscription, after)
+        while in_time and not (events or inbox.lost):
+            in_time = await inbox.wait(ends)
+            events = _taken(inbox, after)
         if events and not newest:
             return events[0]
-        if not subscription.lost:
+        if not inbox.lost:
             return max(events, key=lambda event: event.place, default=None)
 
 
-def _taken(subscription: Subscription, after: int | None) -> list[PlacedEvent]:
+def _taken(inbox: Inbox, after: int | None) -> list[PlacedEvent]:
     events: list[PlacedEvent] = []
-    while more := subscription.take():
+    while more := inbox.take():
         events += more
     return [event for event in events if event.place > (after or 0)]
 

@@ -2,12 +2,12 @@
 
 A reader has a place: it was given each matching event up to there. A `Follower` moves it on.
 
-1. Its subscription starts over: it takes each matching event that is announced from now on.
+1. Its inbox starts over: it takes each matching event that is announced from now on.
 2. A page of the journal is read after its place. An event is committed before it is announced, and
    the journal answers from committed data.
-3. After the last page, each further matching event is in that page or will be in the subscription.
+3. After the last page, each further matching event is in that page or will be in the inbox.
    An event that is in both is left out by its place. The reader is live.
-4. If the subscription gets more than it may hold, it drops all, and the reader goes on with 1.
+4. If the inbox gets more than it may hold, it drops all, and the reader goes on with 1.
 
 So a reader misses and repeats nothing, and holds few events, however slowly it reads.
 """
@@ -26,13 +26,13 @@ import msgspec
 from journal import Journal
 from journal.feed import Committed
 from journal.reads import MarksAt, Page
-from routes.index import Entry, FilterIndex
+from routes.index import FilterIndex, IndexEntry
 from routes.match import Part
 from sinks.redact import mask, masked_paths
 
-#: The most places that a subscription holds.
+#: The most places that an inbox holds.
 MOST_PLACES = 1_000
-#: The most new events that the hub keeps for its subscriptions, and the bytes of their bodies.
+#: The most new events that the hub keeps for its inboxes, and the bytes of their bodies.
 MOST_EVENTS, MOST_BYTES = 2_000, 16 << 20
 #: The most events that a reader takes at once.
 AT_ONCE = 50
@@ -44,11 +44,11 @@ _CODES = masked_paths("codes")
 _END = (1 << 63) - 1
 
 
-class Ended(Exception):
+class ReaderEnded(Exception):
     """The reader must end: its client is gone, its key is revoked, or the service stops."""
 
 
-class TooMany(Exception):
+class TooManyReaders(Exception):
     """There are too many readers of a kind."""
 
     def __init__(self, kind: Kind, most: int, *, own: bool) -> None:
@@ -80,7 +80,7 @@ class PlacedEvent:
         return self.body if codes else self._masked
 
 
-class Subscription:
+class Inbox:
     """The new events of one reader, in order. Use it in `with`."""
 
     __slots__ = (
@@ -92,7 +92,7 @@ class Subscription:
         """`owner` has the rights of its key, `name` is the key's name."""
         self._hub, self._filter = hub, filter_
         self.kind, self.owner, self.name = kind, owner, name
-        self._entry: Entry[Subscription] | None = None
+        self._entry: IndexEntry[Inbox] | None = None
         self._places: list[int] = []
         self._waiting: asyncio.Future[None] | None = None
         #: The first place that it dropped, because there were too many; 0: it dropped no place.
@@ -139,7 +139,7 @@ class Subscription:
         return events
 
     async def wait(self, until: float | None = None) -> bool:
-        """Wait until there are new events, or until some were lost. Raises Ended.
+        """Wait until there are new events, or until some were lost. Raises ReaderEnded.
 
         Return False if the time `until`, in seconds of the event loop, comes first.
         """
@@ -156,7 +156,7 @@ class Subscription:
             if timer is not None:
                 timer.cancel()
         if self.ended:
-            raise Ended
+            raise ReaderEnded
         return bool(self._places or self.lost)
 
     def _be_late(self) -> None:
@@ -188,45 +188,45 @@ class Follower:
 
     def __init__(
         self,
-        subscription: Subscription,
+        inbox: Inbox,
         read: Callable[[int], Awaitable[Page[PlacedEvent]]],
         after: int | None,
     ) -> None:
         """`read` returns the page after a place; `after` None: new events only."""
-        self._subscription, self._read = subscription, read
+        self._inbox, self._read = inbox, read
         self._after = after or 0
         self._is_live = after is None
-        subscription.restart()
+        inbox.restart()
 
     async def next(self, until: float | None = None) -> Sequence[PlacedEvent]:
-        """Wait for the next events. Raises Ended, and the errors of `read`.
+        """Wait for the next events. Raises ReaderEnded, and the errors of `read`.
 
         Return none if the time `until`, in seconds of the event loop, comes first. After it was
         cancelled, the next call goes on where it was.
         """
-        subscription = self._subscription
-        while not subscription.ended:
+        inbox = self._inbox
+        while not inbox.ended:
             if not self._is_live:
-                subscription.restart()
+                inbox.restart()
                 page = await self._read(self._after)
                 self._after, self._is_live = page.next_seq, not page.has_more
                 if page.items:
                     return [event for _, event in page.items]
                 continue
-            if not await subscription.wait(until):
+            if not await inbox.wait(until):
                 return []
-            events = [event for event in subscription.take() if event.place > self._after]
-            if subscription.lost:
+            events = [event for event in inbox.take() if event.place > self._after]
+            if inbox.lost:
                 # All before that place were given, so the journal is read from there.
-                self._after = max(self._after, subscription.lost - 1)
+                self._after = max(self._after, inbox.lost - 1)
                 self._is_live = False
             elif events:
                 return events
-        raise Ended
+        raise ReaderEnded
 
 
 class Hub:
-    """Listens to the commits of a journal, and gives new events to its subscriptions."""
+    """Listens to the commits of a journal, and gives new events to its inboxes."""
 
     def __init__(self, journal: Journal, *, most: Mapping[Kind, int]) -> None:
         """`most` limits the readers of each kind; a key may have half of them."""
@@ -235,11 +235,11 @@ class Hub:
         #: The limit of readers of all kinds. Each has a connection, which callbacks need, too.
         self.most_readers = sum(most.values())
         self._counts: Counter[tuple[Kind, str | None]] = Counter()
-        self._subscriptions: set[Subscription] = set()
+        self._inboxes: set[Inbox] = set()
         #: Keys that were revoked or have expired.
         self._over: WeakSet[object] = WeakSet()
-        self.filters: FilterIndex[Subscription] = FilterIndex()
-        #: New events that subscriptions took, by place, the oldest first.
+        self.filters: FilterIndex[Inbox] = FilterIndex()
+        #: New events that inboxes took, by place, the oldest first.
         self.recent: dict[int, PlacedEvent] = {}
         self._bytes = 0
         self._newest = PlacedEvent(0, b"{}")
@@ -275,57 +275,57 @@ class Hub:
                 self._newest = PlacedEvent(place, msgspec.json.encode({"id": id_}))
             self._has_begun = True
 
-    def add(self, subscription: Subscription) -> None:
-        """Count a reader. Raises TooMany, and Ended once the service stops."""
-        kind, name = subscription.kind, subscription.name
+    def add(self, inbox: Inbox) -> None:
+        """Count a reader. Raises TooManyReaders, and ReaderEnded once the service stops."""
+        kind, name = inbox.kind, inbox.name
         most = self._most[kind]
         # The key may have been revoked since the request was let in.
-        if self._closed or subscription.owner in self._over:
-            raise Ended
+        if self._closed or inbox.owner in self._over:
+            raise ReaderEnded
         if self._counts[kind, name] >= max(1, most // 2):
-            raise TooMany(kind, max(1, most // 2), own=True)
-        if self._counts[kind, None] >= most or len(self._subscriptions) >= self.most_readers:
-            raise TooMany(kind, min(most, self.most_readers), own=False)
+            raise TooManyReaders(kind, max(1, most // 2), own=True)
+        if self._counts[kind, None] >= most or len(self._inboxes) >= self.most_readers:
+            raise TooManyReaders(kind, min(most, self.most_readers), own=False)
         self._counts[kind, None] += 1
         self._counts[kind, name] += 1
-        self._subscriptions.add(subscription)
+        self._inboxes.add(inbox)
 
-    def remove(self, subscription: Subscription) -> None:
+    def remove(self, inbox: Inbox) -> None:
         """Forget a reader that `add` counted."""
-        kind, name = subscription.kind, subscription.name
+        kind, name = inbox.kind, inbox.name
         self._counts[kind, None] -= 1
         self._counts[kind, name] -= 1
         if not self._counts[kind, name]:
             del self._counts[kind, name]
-        self._subscriptions.discard(subscription)
-        if not self._subscriptions:
+        self._inboxes.discard(inbox)
+        if not self._inboxes:
             self.recent.clear()
             self._bytes = 0
 
     def end_readers(self, owner: object) -> None:
         """End all readers of a key, because it was revoked or has expired; take no more."""
         self._over.add(owner)
-        for subscription in tuple(self._subscriptions):
-            if subscription.owner is owner:
-                subscription.end()
+        for inbox in tuple(self._inboxes):
+            if inbox.owner is owner:
+                inbox.end()
 
     def close(self) -> None:
         """End all readers, and take no more."""
         self._closed = True
         self._listening.close()
-        for subscription in tuple(self._subscriptions):
-            subscription.end()
+        for inbox in tuple(self._inboxes):
+            inbox.end()
 
     def _announce(self, committed: Committed) -> None:
         if not committed.events:
             return
-        for place, body in committed.events if self._subscriptions else ():
+        for place, body in committed.events if self._inboxes else ():
             event = PlacedEvent(place, body)
             takers = self.filters.matching(event.fields)
             if takers:
                 self._keep(event)
-            for subscription in takers:
-                subscription.put(place)
+            for inbox in takers:
+                inbox.put(place)
         place, body = committed.events[-1]
         if place > self._newest.place:
             self._newest = PlacedEvent(place, body)

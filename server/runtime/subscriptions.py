@@ -27,17 +27,15 @@ from journal.writes import (
     CreateSubscription,
     DeleteSubscription,
     EndDeliveries,
+    Guard,
     unguarded,
 )
-from journal.writes import (
-    Guard as CallGuard,
-)
-from routes.index import Entry, FilterIndex
+from routes.index import FilterIndex, IndexEntry
 from routes.match import Part, Predicate, compile_filter
 from routes.table import default_filter
 from sinks.attempt import Clock
 from sinks.health import Pause
-from sinks.http.guard import Guard
+from sinks.http.guard import AddressGuard
 from sinks.http.subscription import SigningSecret, Subscription, challenge
 from sinks.outcome import Tested
 from sinks.retry import LONGEST_RETRY_AFTER
@@ -73,7 +71,7 @@ class KeyRights(msgspec.Struct, frozen=True, kw_only=True):
     reads_codes: bool
 
 
-class TooMany(Exception):
+class TooManySubscriptions(Exception):
     """The key has as many subscriptions as it may have, or the subscription as many secrets."""
 
 
@@ -94,7 +92,7 @@ class Live:
         self.filter = _compile(stored.filter)
         self.worker: Worker
         #: Its filter in the index.
-        self.entry: Entry[Live]
+        self.entry: IndexEntry[Live]
         self.task: asyncio.Task[None] | None = None
         #: A commit or a person asked for the worker since it was last stopped.
         self.is_woken = False
@@ -122,7 +120,7 @@ class LiveSubscriptions:
         *,
         journal: Journal,
         identity: Identity,
-        guard: Guard,
+        guard: AddressGuard,
         rights: Callable[[str], KeyRights | None],
         workers: MutableMapping[str, Worker],
         make_worker: Callable[[str, Sink, SinkRecord | None], Worker],
@@ -241,17 +239,18 @@ class LiveSubscriptions:
         url: str,
         when: Mapping[str, Any] | None,
         format_: str,
-        guard: Callable[[str], CallGuard] = lambda _: unguarded,
+        guard: Callable[[str], Guard] = lambda _: unguarded,
     ) -> tuple[str, Secret]:
         """Add a subscription of the key; return its id and its secret.
 
-        It is in force for the next event. `guard` takes its id. Raises TooMany, KeyEnded,
-        CodesHidden, routes' Invalid, Failed and ChallengeFailed (see `challenge`), and Unavailable.
+        It is in force for the next event. `guard` takes its id. Raises TooManySubscriptions,
+        KeyEnded, CodesHidden, routes' Invalid, Failed and ChallengeFailed (see `challenge`), and
+        Unavailable.
         """
         written = _encode(when)
         self._check_filter(key, written)
         if self._creating[key] + sum(live.stored.key == key for live in self) >= self._limit:
-            raise TooMany
+            raise TooManySubscriptions
         self._creating[key] += 1
         try:
             await challenge(url, self._guard, now=self._now())
@@ -301,10 +300,10 @@ class LiveSubscriptions:
             await self._replace(live, msgspec.structs.replace(live.stored, **changes))
         log.info("subscription.changed", subscription=live.stored.id, fields=sorted(changes))
 
-    async def rotate(self, live: Live, guard: CallGuard = unguarded) -> Secret:
+    async def rotate(self, live: Live, guard: Guard = unguarded) -> Secret:
         """Return a new secret. The present one signs, too, for `OVERLAP` seconds.
 
-        Raises TooMany and Unavailable.
+        Raises TooManySubscriptions and Unavailable.
         """
         async with live.changing:
             now, secret = self._now(), _new_secret()
@@ -316,14 +315,14 @@ class LiveSubscriptions:
                 if one.until is None or one.until > now
             ]
             if len(old) >= MOST_SECRETS:
-                raise TooMany
+                raise TooManySubscriptions
             sealed = SealedSecret(sealed=self._identity.seal_secret(live.stored.id, secret))
             stored = msgspec.structs.replace(live.stored, secrets=(sealed, *old))
             await self._replace(live, stored, guard)
         log.info("subscription.rotated", subscription=live.stored.id)
         return secret
 
-    async def resume(self, live: Live, guard: CallGuard = unguarded) -> None:
+    async def resume(self, live: Live, guard: Guard = unguarded) -> None:
         """Resume a paused subscription. Raises KeyEnded and Unavailable."""
         if not self.has_key(live):
             raise KeyEnded
@@ -365,7 +364,7 @@ class LiveSubscriptions:
             raise CodesHidden
 
     async def _replace(
-        self, live: Live, stored: StoredSubscription, guard: CallGuard = unguarded
+        self, live: Live, stored: StoredSubscription, guard: Guard = unguarded
     ) -> None:
         if not await self._journal.submit(guard(ChangeSubscription(stored))):
             return  # it was deleted meanwhile

@@ -78,7 +78,7 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     return tuple(dict.fromkeys(str(where[0]) for *_, where in found))
 
 
-class Guard:
+class AddressGuard:
     """Vets a host at each attempt.
 
     `allowed` are private networks that may be reached, as texts. The rest of the table stays

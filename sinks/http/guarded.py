@@ -12,7 +12,7 @@ from pyreqwest.http import Url
 
 from ..sink import ANSWER_KEPT, Failed
 from .answer import MOST_READ, SinkAnswer, read_beginning
-from .guard import Guard
+from .guard import AddressGuard
 from .openssl import error_word
 
 #: Seconds for which an idle connection is kept.
@@ -47,7 +47,12 @@ class GuardedClient:
     """
 
     def __init__(
-        self, url: str, guard: Guard, *, connections: int, trust: ssl.SSLContext | None = None
+        self,
+        url: str,
+        guard: AddressGuard,
+        *,
+        connections: int,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         parsed = Url(url)
         self._guard, self._trust, self._connections = guard, trust, connections

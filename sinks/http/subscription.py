@@ -16,7 +16,7 @@ from core.units import Duration
 from ..sink import Failed, Outgoing, PauseAfter, Receipt, Send, Unusable
 from .answer import MOST_READ, confirmed
 from .client import check_url
-from .guard import BLOCKED, Guard, is_port_allowed
+from .guard import BLOCKED, AddressGuard, is_port_allowed
 from .guarded import GuardedClient, port_of
 from .sink import Http
 
@@ -41,7 +41,7 @@ class SigningSecret(msgspec.Struct, frozen=True, kw_only=True):
 class Subscription(Http, tag="subscription", frozen=True, kw_only=True):
     """One POST for each event, only to addresses that the guard allows."""
 
-    guard: Guard
+    guard: AddressGuard
     #: Each of them signs, until it ends.
     signing: tuple[SigningSecret, ...]
     concurrency: int = 8
@@ -104,7 +104,7 @@ class ChallengeFailed(Exception):
 
 async def challenge(
     url: str,
-    guard: Guard,
+    guard: AddressGuard,
     *,
     now: float,
     make: Callable[[], str] = lambda: secrets.token_urlsafe(24),

@@ -376,7 +376,7 @@ class JournalContract:
             await record(journal, planned(owed=[owed("log", wait=5.0)]))
 
         assert [list(committed.deliveries) for committed in crm] == [["crm"]]
-        assert [list(committed.due) for committed in log] == [[("log", True)]]
+        assert [list(committed.due) for committed in log] == [[("log", Turn.FRESH)]]
 
     async def test_commit_without_an_event_is_not_announced(self, journal):
         announced = []

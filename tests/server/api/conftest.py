@@ -94,7 +94,7 @@ class Service:
         """Wait until that many readers have read the journal, and wait for new events."""
 
         async def are_live():
-            live = [one for one in self.hub._subscriptions if one._waiting is not None]
+            live = [one for one in self.hub._inboxes if one._waiting is not None]
             return len(live) >= count
 
         await until(are_live)

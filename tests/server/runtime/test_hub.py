@@ -11,7 +11,7 @@ from journal.feed import Committed
 from journal.reads import EventFilter, Marks, Page
 from routes.match import compile_filter
 from server.runtime import hub as module
-from server.runtime.hub import Ended, Follower, Hub, PlacedEvent, Subscription, TooMany
+from server.runtime.hub import Follower, Hub, Inbox, PlacedEvent, ReaderEnded, TooManyReaders
 from server.runtime.live_filter import live_filter
 
 EVERY = compile_filter({}, "t")
@@ -80,8 +80,8 @@ def hub_of(journal, streams=100, waits=100):
     return Hub(journal, most={"stream": streams, "wait": waits})
 
 
-def subscription(hub, kind="stream", *, owner=None, name="key", filter_=WANTED):
-    return Subscription(hub, kind, owner, name, filter_)
+def inbox(hub, kind="stream", *, owner=None, name="key", filter_=WANTED):
+    return Inbox(hub, kind, owner, name, filter_)
 
 
 async def turns(count=6):
@@ -106,7 +106,7 @@ AFTER = st.none() | st.integers(0, 4)
 @hypothesis.given(steps=STEPS, before=st.lists(st.booleans(), max_size=4), after=AFTER)
 def test_reader_sees_each_event_once_and_in_order(steps, before, after):
     """Mutants: it goes live before it has caught up (restarts after the read); an event that is in
-    the page and in the subscription is given twice; lost places are forgotten; the place does not
+    the page and in the inbox is given twice; lost places are forgotten; the place does not
     move with live events; a cancelled read moves it."""
     with pytest.MonkeyPatch.context() as patch:
         # Small, so that it overflows.
@@ -163,7 +163,7 @@ async def follow(steps, before, after):
     hub = hub_of(journal)
     await hub.begin()
     journal.announce()
-    with subscription(hub) as its, subscription(hub, filter_=EVERY) as other:
+    with inbox(hub) as its, inbox(hub, filter_=EVERY) as other:
         other.restart()  # it takes nothing, so that the hub must let go
         reading = Reading(journal, Follower(its, journal.read, after))
         for name, *arguments in steps:
@@ -183,7 +183,7 @@ async def test_slow_reader_holds_few_events():
     journal = MemoryJournal()
     hub = hub_of(journal)
     await hub.begin()
-    with subscription(hub) as slow, subscription(hub) as fast:
+    with inbox(hub) as slow, inbox(hub) as fast:
         Follower(slow, journal.read, None)
         follower = Follower(fast, journal.read, None)
         for _ in range(5):
@@ -203,7 +203,7 @@ async def test_kept_events_are_limited_by_their_bytes(monkeypatch):
     journal = MemoryJournal()
     hub = hub_of(journal)
     await hub.begin()
-    with subscription(hub) as its:
+    with inbox(hub) as its:
         its.restart()
         journal.commit(*[True] * 100)
         journal.announce()
@@ -219,7 +219,7 @@ async def test_reader_of_new_events_only_gets_no_old_one():
     hub = hub_of(journal)
     await hub.begin()
     journal.announce()
-    with subscription(hub) as its:
+    with inbox(hub) as its:
         follower = Follower(its, journal.read, None)
         journal.commit(True, False, True)
         journal.announce()
@@ -239,20 +239,20 @@ async def test_readers_of_a_key_end_at_once():
     hub = hub_of(MemoryJournal())
     await hub.begin()
     revoked, other = Owner(), Owner()
-    with subscription(hub, owner=revoked) as first, subscription(hub, owner=other) as second:
+    with inbox(hub, owner=revoked) as first, inbox(hub, owner=other) as second:
         waiting = [asyncio.create_task(one.wait()) for one in (first, second)]
         await turns()
         hub.end_readers(revoked)
         await turns()
 
-        assert isinstance(waiting[0].exception(), Ended)
-        with pytest.raises(Ended), subscription(hub, owner=revoked):
+        assert isinstance(waiting[0].exception(), ReaderEnded)
+        with pytest.raises(ReaderEnded), inbox(hub, owner=revoked):
             pass
         assert not waiting[1].done()
         hub.close()
         await turns()
-        assert isinstance(waiting[1].exception(), Ended)
-    with pytest.raises(Ended), subscription(hub):
+        assert isinstance(waiting[1].exception(), ReaderEnded)
+    with pytest.raises(ReaderEnded), inbox(hub):
         pass
 
 
@@ -264,8 +264,8 @@ async def test_readers_are_limited_by_kind_key_and_connections():
 
         def enter(kind, name):
             try:
-                open_.enter_context(subscription(hub, kind, name=name))
-            except TooMany as exc:
+                open_.enter_context(inbox(hub, kind, name=name))
+            except TooManyReaders as exc:
                 return exc.own
             return None
 

@@ -9,7 +9,7 @@ import trustme
 from endpoint import endpoint, reply, server_tls
 
 from sinks.http import guard as module
-from sinks.http.guard import BLOCKED, Guard
+from sinks.http.guard import BLOCKED, AddressGuard
 from sinks.http.guarded import GuardedClient
 from sinks.http.subscription import check_subscribed_url
 from sinks.sink import Failed
@@ -93,7 +93,7 @@ async def word_of(url, guard):
 @pytest.mark.parametrize("address", SPECIAL)
 async def test_special_address_is_refused(address):
     """Mutant: `is_global` of the standard library in place of the table."""
-    guard = Guard(resolve=answering([address]))
+    guard = AddressGuard(resolve=answering([address]))
     with pytest.raises(Failed, match=BLOCKED):
         await guard.vet("name.example", 443)
 
@@ -101,7 +101,7 @@ async def test_special_address_is_refused(address):
 @pytest.mark.parametrize("address", PUBLIC)
 async def test_public_address_is_allowed(address):
     """Mutant: a network of the table is one bit too wide."""
-    guard = Guard(resolve=answering([address]))
+    guard = AddressGuard(resolve=answering([address]))
     assert await guard.vet("name.example", 443) == [address]
 
 
@@ -115,17 +115,17 @@ def test_each_row_of_the_table_has_an_address_here():
 async def test_odd_spelling_does_not_reach_this_machine(host):
     """Mutant: the guard compares the host as written."""
     async with endpoint() as end:
-        assert await word_of(f"http://{host}:{end.port}/", Guard()) == BLOCKED
+        assert await word_of(f"http://{host}:{end.port}/", AddressGuard()) == BLOCKED
     assert end.connections == 0
 
 
 @pytest.mark.parametrize("port", [1, 22, 25, 53, 110, 445, 1023])
 async def test_port_of_another_service_is_refused(port):
-    assert await word_of(f"http://1.1.1.1:{port}/", Guard()) == BLOCKED
+    assert await word_of(f"http://1.1.1.1:{port}/", AddressGuard()) == BLOCKED
 
 
 async def test_name_without_an_address_is_dns():
-    assert await word_of("http://name.example/", Guard(resolve=answering([]))) == "dns"
+    assert await word_of("http://name.example/", AddressGuard(resolve=answering([]))) == "dns"
 
 
 # The resolver changes its answer
@@ -134,7 +134,7 @@ async def test_name_without_an_address_is_dns():
 async def test_one_bad_answer_of_several_is_enough():
     """Mutant: only the first answer is vetted."""
     async with endpoint(host="127.0.0.2") as end:
-        guard = Guard(["127.0.0.2"], answering(["127.0.0.2", "127.0.0.1"]))
+        guard = AddressGuard(["127.0.0.2"], answering(["127.0.0.2", "127.0.0.1"]))
         assert await word_of(f"http://name.example:{end.port}/", guard) == BLOCKED
     assert end.connections == 0
 
@@ -148,7 +148,7 @@ async def test_rebinding_after_the_check_changes_nothing(is_tls):
     authority = trustme.CA()
     tls, trust = (server_tls(authority), trusting(authority)) if is_tls else (None, None)
     async with two("127.0.0.2", "127.0.0.1", tls=tls) as (vetted, private):
-        guard = Guard(["127.0.0.2"], answering(["127.0.0.2"]))
+        guard = AddressGuard(["127.0.0.2"], answering(["127.0.0.2"]))
         url = f"http{'s' if is_tls else ''}://localhost:{vetted.port}/hook?a=b"
         answer = await post(url, guard, trust=trust)
 
@@ -170,7 +170,7 @@ async def test_each_post_asks_again():
     Mutant: the host is vetted once a client.
     """
     async with two("127.0.0.2", "127.0.0.1") as (vetted, private):
-        guard = Guard(["127.0.0.2"], answering(["127.0.0.2"], ["127.0.0.1"]))
+        guard = AddressGuard(["127.0.0.2"], answering(["127.0.0.2"], ["127.0.0.1"]))
         client = GuardedClient(f"http://name.example:{vetted.port}/", guard, connections=2)
         assert (await client.post({}, b"one", within=5)).status == 200
         with pytest.raises(Failed, match=BLOCKED):
@@ -182,7 +182,7 @@ async def test_each_post_asks_again():
 async def test_connection_is_not_used_for_another_address():
     """Mutant: the pool outlives the addresses it was made for."""
     async with two("127.0.0.2", "127.0.0.3") as (first, second):
-        guard = Guard(["127.0.0.0/8"], answering(["127.0.0.2"], ["127.0.0.3"]))
+        guard = AddressGuard(["127.0.0.0/8"], answering(["127.0.0.2"], ["127.0.0.3"]))
         client = GuardedClient(f"http://name.example:{first.port}/", guard, connections=2)
         await client.post({}, b"one", within=5)
         await client.post({}, b"two", within=5)
@@ -194,7 +194,7 @@ async def test_connection_is_not_used_for_another_address():
 async def test_next_vetted_address_is_tried():
     """Mutant: only the first vetted address is tried."""
     async with endpoint(host="127.0.0.3") as end:
-        guard = Guard(["127.0.0.0/8"], answering(["127.0.0.2", "127.0.0.3"]))
+        guard = AddressGuard(["127.0.0.0/8"], answering(["127.0.0.2", "127.0.0.3"]))
         assert (await post(f"http://name.example:{end.port}/", guard)).status == 200
 
 
@@ -205,7 +205,7 @@ async def test_redirect_is_an_answer():
     """Mutant: the redirect is followed."""
     async with endpoint(host="127.0.0.2") as end, endpoint() as private:
         end.says(reply(302, headers={"Location": f"http://127.0.0.1:{private.port}/"}))
-        answer = await post(end.url, Guard(["127.0.0.2"]))
+        answer = await post(end.url, AddressGuard(["127.0.0.2"]))
     assert (answer.status, private.connections) == (302, 0)
 
 
@@ -213,7 +213,7 @@ async def test_proxy_of_the_environment_is_ignored(monkeypatch):
     async with endpoint(host="127.0.0.2") as end, endpoint() as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, proxy.url)
-        assert (await post(end.url, Guard(["127.0.0.2"]))).status == 200
+        assert (await post(end.url, AddressGuard(["127.0.0.2"]))).status == 200
     assert proxy.connections == 0
 
 
@@ -230,14 +230,14 @@ async def test_endless_interim_answers_end_the_attempt():
 
     async with endpoint() as end:
         end.says(flood)
-        assert await word_of(end.url, Guard(["127.0.0.1"])) == "protocol"
-        assert (await post(end.url, Guard(["127.0.0.1"]))).status == 200
+        assert await word_of(end.url, AddressGuard(["127.0.0.1"])) == "protocol"
+        assert (await post(end.url, AddressGuard(["127.0.0.1"]))).status == 200
     assert sent < 10_000
 
 
 async def test_connection_is_kept_for_the_same_addresses():
     async with endpoint() as end:
-        client = GuardedClient(end.url, Guard(["127.0.0.1"]), connections=2)
+        client = GuardedClient(end.url, AddressGuard(["127.0.0.1"]), connections=2)
         for _ in range(3):
             await client.post({}, b"body", within=5)
         await client.close()
@@ -259,8 +259,8 @@ async def test_connection_is_kept_for_the_same_addresses():
     ],
 )
 def test_allowed_private_network_is_reached(allowed, address):
-    assert Guard([allowed]).allows(address)
-    assert not Guard().allows(address)
+    assert AddressGuard([allowed]).allows(address)
+    assert not AddressGuard().allows(address)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_allowed_private_network_is_reached(allowed, address):
 )
 def test_metadata_address_is_never_allowed(address):
     """Mutant: an allowed network is looked at first."""
-    assert not Guard(["0.0.0.0/0", "::/0"]).allows(address)
+    assert not AddressGuard(["0.0.0.0/0", "::/0"]).allows(address)
 
 
 # URLs

@@ -11,11 +11,11 @@ from standardwebhooks import Webhook
 
 from core.secret import Secret
 from sinks.http import subscription as module
-from sinks.http.guard import Guard
+from sinks.http.guard import AddressGuard
 from sinks.http.subscription import ChallengeFailed, SigningSecret, Subscription, challenge
 from sinks.sink import Failed, Outgoing
 
-LOOPBACK = Guard(["127.0.0.1"])
+LOOPBACK = AddressGuard(["127.0.0.1"])
 NEW, OLD = (Secret("whsec_" + letter * 32) for letter in "bY")
 #: When the old secret ends; the contract's events are sent before.
 END = 1_600_108_957.0 + 10
@@ -88,7 +88,7 @@ async def test_both_secrets_sign_until_the_old_one_ends(end):
 
 
 async def test_blocked_address_is_a_failure_with_its_word(end):
-    async with subscription(end, guard=Guard()).open() as send:
+    async with subscription(end, guard=AddressGuard()).open() as send:
         with pytest.raises(Failed, match="blocked"):
             await send(outgoing(1))
     assert end.connections == 0
@@ -142,5 +142,5 @@ async def test_other_answer_fails_the_challenge(end, answer, word, status, monke
 async def test_challenge_to_a_blocked_address_is_not_sent(end):
     """Mutant: the challenge goes round the guard."""
     with pytest.raises(Failed, match="blocked"):
-        await challenge(end.url, Guard(), now=1.0)
+        await challenge(end.url, AddressGuard(), now=1.0)
     assert end.connections == 0
