@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from litestar import Litestar, Router
+from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 
 from ..runtime.delivery_states import DeliveryStates
@@ -24,6 +24,7 @@ from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
 from .replays import replays
+from .router import ApiRouter
 from .routes import routes
 from .schema import schema
 from .sinks import sinks
@@ -51,7 +52,7 @@ def create_api(parts: Parts) -> Litestar:
     def cursors(kind: str) -> Cursors:
         return Cursors(identity, journal, kind)
 
-    v1 = Router(
+    v1 = ApiRouter(
         "/v1",
         guards=[authenticated(keys)],
         route_handlers=[

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
-from litestar import Router, delete, get, post
+from litestar import delete, get, post
 from litestar.params import FromPath
 from litestar.types import HTTPScope
 
@@ -27,6 +27,7 @@ from .operation import Operation
 from .paging import Cursors, PageAnswer, Paging
 from .parameters import Limit, NoParameters, Text, Wait, read, read_body
 from .reading import Selection, end_with_client
+from .router import ApiRouter
 
 #: Consumers of one key.
 MOST = 1000
@@ -137,7 +138,7 @@ def consumers(
     list_cursors: Cursors,
     calls: Calls,
     now: Callable[[], float],
-) -> Router:
+) -> ApiRouter:
     """Return the calls. `cursors` are those of events, `list_cursors` those of the list."""
     places = _ConsumerPlaces(journal, hub, cursors, calls, now)
 
@@ -225,7 +226,7 @@ def consumers(
         if not await journal.submit(DropConsumer(request.auth.name, name)):
             raise not_found("consumer")
 
-    return Router(
+    return ApiRouter(
         "/consumers",
         route_handlers=[listed, events, commit, seek, drop],
         guards=[needs("events:read")],

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, overload
 
 import msgspec
-from litestar import Router, get, post
+from litestar import get, post
 from litestar.params import FromPath
 
 from core.delivery import Attempt, State
@@ -24,6 +24,7 @@ from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
 from .parameters import NoParameters, Text, read
+from .router import ApiRouter
 
 #: Replaces the answer of a sink for keys without codes:read: it may repeat the message.
 _MASK = "***"
@@ -101,7 +102,7 @@ def deliveries(
     redelivery: Redelivery,
     identity: Identity,
     states: DeliveryStates,
-) -> Router:
+) -> ApiRouter:
     def whole(kept: StoredDelivery, access: Access) -> WholeDelivery:
         return WholeDelivery(
             id=identity.delivery_id(kept.id),
@@ -179,7 +180,7 @@ def deliveries(
             raise Problem(409, "already_delivered", text)
         return whole(then, request.auth)
 
-    return Router("/deliveries", route_handlers=[listed, one, retry])
+    return ApiRouter("/deliveries", route_handlers=[listed, one, retry])
 
 
 async def _find(journal: Journal, identity: Identity, delivery_id: str) -> StoredDelivery:

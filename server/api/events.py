@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
-from litestar import Router, get, post
+from litestar import get, post
 from litestar.params import FromPath
 from msgspec import Meta
 
@@ -48,6 +48,7 @@ from .parameters import (
     e164,
     read,
 )
+from .router import ApiRouter
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Events that are decoded in one piece to match the `when` of a key. The door shares the thread.
@@ -199,7 +200,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
     identity: Identity,
     states: DeliveryStates,
     now: Callable[[], float],
-) -> Router:
+) -> ApiRouter:
     """Return the calls. `routes` are the names of the configured routes.
 
     `headers` takes a source and its callback's headers, and returns those that may be shown.
@@ -297,7 +298,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
                 raise unknown_sinks(exc) from None
         return _new_deliveries(identity, replayed)
 
-    return Router("/events", route_handlers=[listed, one, replay])
+    return ApiRouter("/events", route_handlers=[listed, one, replay])
 
 
 def _new_deliveries(identity: Identity, replayed: Replayed) -> ReplayAnswer:

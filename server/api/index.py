@@ -1,8 +1,9 @@
 """The page at `/` of the admin listener, with links to the API, docs and health."""
 
-from litestar import MediaType, Response, Router, route
+from litestar import MediaType, Response, route
 
 from .. import __version__
+from .router import ApiRouter
 
 _PAGE = f"""\
 <!doctype html>
@@ -24,7 +25,7 @@ _PAGE = f"""\
 """
 
 
-def index() -> Router:
+def index() -> ApiRouter:
     """Return the page: it needs no key and shows nothing that is stored."""
 
     @route("/", http_method=["GET", "HEAD"])
@@ -38,4 +39,4 @@ def index() -> Router:
             },
         )
 
-    return Router("/", route_handlers=[page])
+    return ApiRouter("/", route_handlers=[page])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 import structlog
-from litestar import Router, delete, get, post
+from litestar import delete, get, post
 from litestar.params import FromPath
 from msgspec import Meta
 
@@ -25,6 +25,7 @@ from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, named_list
 from .parameters import AN_END, NoParameters, read, read_body, read_end
+from .router import ApiRouter
 
 #: Characters of a `when` in JSON. Each new event is compared with it.
 _LONGEST_WHEN = 16_384
@@ -92,7 +93,7 @@ class OwnKey(msgspec.Struct, frozen=True, kw_only=True):
     codes: bool
 
 
-def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]) -> Router:
+def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]) -> ApiRouter:
     async def items() -> Mapping[str, ShownKey]:
         # A shadowed key has the name of another, so the keys of the mapping are ids.
         return {known.access.id: ShownKey(**_fields(known)) for known in keys.known()}
@@ -153,14 +154,14 @@ def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]
     listed = named_list(
         cursors, items, text="List API keys.", answer=PageAnswer[ShownKey], scope="admin"
     )
-    return Router(
+    return ApiRouter(
         "/keys",
         route_handlers=[listed, create, revoke],
         guards=[needs("admin", whole=True)],
     )
 
 
-def me(keys: Keys) -> Router:
+def me(keys: Keys) -> ApiRouter:
     @get("/", guards=[needs("events:read")], operation=Operation())
     async def own(request: ApiRequest) -> OwnKey:
         """Get the rights of the key."""
@@ -176,7 +177,7 @@ def me(keys: Keys) -> Router:
             codes=access.may("codes:read"),
         )
 
-    return Router("/me", route_handlers=[own])
+    return ApiRouter("/me", route_handlers=[own])
 
 
 def _read_key(body: bytes) -> KeyBody:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from litestar import Response, Router, get
+from litestar import Response, get
 from litestar.types import Guard
 
 from core.errors import Unavailable
@@ -21,6 +21,7 @@ from ..runtime.subscriptions import PREFIX
 from .auth import ApiRequest
 from .operation import Operation
 from .parameters import NoParameters, read
+from .router import ApiRouter
 
 _OUTCOMES = ("accepted", "duplicate", "quarantined", "rejected", "unavailable")
 #: The label of all subscriptions. No configured sink has such a name.
@@ -28,7 +29,7 @@ SUBSCRIPTIONS = f"{PREFIX}*"
 _ENDS = ("delivered", "dead", "expired")
 
 
-def metrics(parts: Parts, *, guards: list[Guard]) -> Router:
+def metrics(parts: Parts, *, guards: list[Guard]) -> ApiRouter:
     """Return the scrape. Without guards it needs no key."""
     started_at = parts.clock.now()
 
@@ -61,7 +62,7 @@ def metrics(parts: Parts, *, guards: list[Guard]) -> Router:
             headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"},
         )
 
-    return Router("/", route_handlers=[scraped])
+    return ApiRouter("/", route_handlers=[scraped])
 
 
 def _add_service(found: Exposition, parts: Parts) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from litestar import Response, Router, delete, get, post
+from litestar import Response, delete, get, post
 from litestar.params import FromPath
 
 from core.event import Price
@@ -28,6 +28,7 @@ from .operation import Operation
 from .order_body import OrderBody, read_order
 from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
 from .parameters import NoParameters, PhoneNumber, Text, e164, read
+from .router import ApiRouter
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -98,7 +99,7 @@ def orders(
     identity: Identity,
     states: Sequence[SourceState],
     now: Callable[[], float],
-) -> Router:
+) -> ApiRouter:
     sources = {state.name: state.source for state in states}
 
     async def fetch(given: OrderParameters, asked: PageRequest) -> Page[Order]:
@@ -188,7 +189,7 @@ def orders(
         if not _ID.fullmatch(order_id) or await orders.cancel(order_id) is None:
             raise not_found("order")
 
-    return Router("/orders", route_handlers=[listed, register, one, cancel])
+    return ApiRouter("/orders", route_handlers=[listed, register, one, cancel])
 
 
 def _status(placed: Registered) -> int:

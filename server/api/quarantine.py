@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from litestar import Router, delete, get, post
+from litestar import delete, get, post
 from litestar.params import FromPath
 
 from core.errors import InvalidRow
@@ -27,6 +27,7 @@ from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest, Paging, first_page, journal_list
 from .parameters import NoParameters, read
+from .router import ApiRouter
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +66,7 @@ def quarantine(
     calls: Calls,
     keeper: QuarantineKeeper,
     credentials: HeaderCredentials,
-) -> Router:
+) -> ApiRouter:
     async def fetch(_given: Paging, asked: PageRequest) -> Page[QuarantinedCallback]:
         rows = await journal.ask(
             QuarantinedCallbacks(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
@@ -129,7 +130,7 @@ def quarantine(
         if not await journal.submit(DismissQuarantined(quarantine_id)):
             raise _not_found()
 
-    return Router(
+    return ApiRouter(
         "/quarantine",
         route_handlers=[listed, one, replay, drop],
         guards=[needs("admin", whole=True)],
@@ -172,7 +173,7 @@ class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime
 
 
-def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter) -> Router:
+def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter) -> ApiRouter:
     async def fetch(_given: Paging, asked: PageRequest) -> Page[Rejection]:
         # Rejections are counted in memory and written once a second.
         await counter.write()
@@ -200,4 +201,4 @@ def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter)
         parameters=Paging,
         scope="admin",
     )
-    return Router("/rejections", route_handlers=[listed])
+    return ApiRouter("/rejections", route_handlers=[listed])

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from litestar import Response, Router, delete, get, post
+from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from msgspec import Meta
 
@@ -27,6 +27,7 @@ from .idempotency import Calls
 from .operation import Operation
 from .paging import PageRequest
 from .parameters import EventType, Limit, NoParameters, read, read_body
+from .router import ApiRouter
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SINKS = "write a list of names, or leave it out"
@@ -82,7 +83,7 @@ def replays(
     calls: Calls,
     identity: Identity,
     now: Callable[[], float],
-) -> Router:
+) -> ApiRouter:
     @post(
         "/",
         guards=[needs("deliveries:write")],
@@ -136,7 +137,7 @@ def replays(
         read(request.scope, NoParameters)
         await replays.cancel((await find(request.auth, replay_id)).id)
 
-    return Router("/replays", route_handlers=[start, one, cancel])
+    return ApiRouter("/replays", route_handlers=[start, one, cancel])
 
 
 def _read(body: bytes) -> ReplayBody:

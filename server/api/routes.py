@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from litestar import Router
 
 from routes.table import Route
 
 from .paging import Cursors, PageAnswer, named_list
+from .router import ApiRouter
 
 
 class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
     when: Mapping[str, Any] | None
 
 
-def routes(*, table: Mapping[str, Route], cursors: Cursors) -> Router:
+def routes(*, table: Mapping[str, Route], cursors: Cursors) -> ApiRouter:
     named = {
         name: ShownRoute(name=name, to=route.to, when=route.when) for name, route in table.items()
     }
@@ -27,7 +27,7 @@ def routes(*, table: Mapping[str, Route], cursors: Cursors) -> Router:
     async def items() -> Mapping[str, ShownRoute]:
         return named
 
-    return Router(
+    return ApiRouter(
         "/routes",
         route_handlers=[
             named_list(cursors, items, text="List routes.", answer=PageAnswer[ShownRoute])

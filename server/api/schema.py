@@ -7,12 +7,13 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Request, Response, Router, route
+from litestar import Litestar, Request, Response, route
 from litestar.params import FromPath
 
 from .errors import unknown_path
 from .event_schemas import any_event_schema, event_schemas
 from .openapi import document
+from .router import ApiRouter
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -42,7 +43,7 @@ _POLICY = (
 )
 
 
-def schema() -> Router:
+def schema() -> ApiRouter:
     """Return the pages. They need no key and show nothing that is stored."""
 
     @cache
@@ -87,7 +88,7 @@ def schema() -> Router:
         made = (await asyncio.to_thread(schemas)).get(event_type)
         return unknown_path() if made is None else _json(made, "application/schema+json")
 
-    return Router("/schema", route_handlers=[index, plain, script, any_event, event])
+    return ApiRouter("/schema", route_handlers=[index, plain, script, any_event, event])
 
 
 def _json(content: bytes, media_type: str = "application/json") -> Response[bytes]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 
 import msgspec
-from litestar import Router, post
+from litestar import post
 from litestar.params import FromPath
 
 from journal import Journal
@@ -24,6 +24,7 @@ from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, named_list
 from .parameters import NoParameters, read
+from .router import ApiRouter
 
 
 class ShownError(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +76,7 @@ def sinks(
     cursors: Cursors,
     calls: Calls,
     samples: SampleEvents,
-) -> Router:
+) -> ApiRouter:
     async def shown(*names: str) -> dict[str, ShownSink]:
         records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
         types = {name: str(sink.__struct_config__.tag) for name, sink in configured.items()}
@@ -159,7 +160,7 @@ def sinks(
         return (await shown(name))[name]
 
     listed = named_list(cursors, shown, text="List sinks.", answer=PageAnswer[ShownSink])
-    return Router("/sinks", route_handlers=[listed, test, pause, resume])
+    return ApiRouter("/sinks", route_handlers=[listed, test, pause, resume])
 
 
 def _known(workers: Mapping[str, Worker], name: str) -> Worker:

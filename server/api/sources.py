@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from litestar import Router, post
+from litestar import post
 from litestar.params import FromPath
 
 from core.instants import Instant
@@ -23,6 +23,7 @@ from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer, named_list
 from .parameters import NoParameters, read, read_body
+from .router import ApiRouter
 
 
 class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +133,7 @@ def sources(
     balances: Balances,
     monitor: SourceMonitor,
     now: Callable[[], float],
-) -> Router:
+) -> ApiRouter:
     names = {state.name for state in states}
 
     async def items() -> Mapping[str, ShownSource]:
@@ -212,7 +213,7 @@ def sources(
         return started
 
     listed = named_list(cursors, items, text="List sources.", answer=PageAnswer[ShownSource])
-    return Router("/sources", route_handlers=[listed, backfill])
+    return ApiRouter("/sources", route_handlers=[listed, backfill])
 
 
 def _backfill(backfiller: Backfiller) -> ShownBackfill:

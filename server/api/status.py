@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import msgspec
-from litestar import Response, Router, get, route
+from litestar import Response, get, route
 
 from journal import Journal
 from journal.reads import JournalStats
@@ -13,6 +13,7 @@ from ..runtime.delivery_states import DeliveryStates
 from .auth import ApiRequest, needs
 from .operation import Operation
 from .parameters import NoParameters, read
+from .router import ApiRouter
 
 
 class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +22,7 @@ class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
-def health(ready: Callable[[], bool]) -> Router:
+def health(ready: Callable[[], bool]) -> ApiRouter:
     """Return the health calls: without a key, and with any parameters."""
 
     @route("/healthz", http_method=["GET", "HEAD"], operation=Operation())
@@ -47,7 +48,7 @@ def health(ready: Callable[[], bool]) -> Router:
             headers={"Retry-After": str(RETRY_AFTER)},
         )
 
-    return Router("/", route_handlers=[healthz, readyz])
+    return ApiRouter("/", route_handlers=[healthz, readyz])
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +63,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: Mapping[str, int]
 
 
-def stats(*, journal: Journal, states: DeliveryStates) -> Router:
+def stats(*, journal: Journal, states: DeliveryStates) -> ApiRouter:
     @get("/", guards=[needs("events:read", whole=True)], operation=Operation())
     async def counted(request: ApiRequest) -> Counts:
         """Get the counts."""
@@ -76,4 +77,4 @@ def stats(*, journal: Journal, states: DeliveryStates) -> Router:
             deliveries=states.counted(counts, under_way),
         )
 
-    return Router("/stats", route_handlers=[counted])
+    return ApiRouter("/stats", route_handlers=[counted])

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Router, delete, get, patch, post
+from litestar import delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
@@ -36,6 +36,7 @@ from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, Paging, first_page
 from .parameters import NoParameters, Text, read, read_body
+from .router import ApiRouter
 from .sinks import ShownError, last_error_of, state_of
 
 #: Bytes of a `when` as JSON.
@@ -97,10 +98,10 @@ class ShownSecret(msgspec.Struct, frozen=True, kw_only=True):
 
 def subscriptions(
     *, subscriptions: LiveSubscriptions, journal: Journal, cursors: Cursors, calls: Calls
-) -> Router:
+) -> ApiRouter:
     views = _Views(subscriptions, journal)
     handlers = [*_reading(views, cursors), *_making(views, calls), *_steering(views, calls)]
-    return Router("/subscriptions", route_handlers=handlers)
+    return ApiRouter("/subscriptions", route_handlers=handlers)
 
 
 class _Views:
