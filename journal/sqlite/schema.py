@@ -2,10 +2,11 @@
 
 import contextlib
 import errno
+import functools
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -54,10 +55,11 @@ def has_wal_reset_race(version: tuple[int, int, int]) -> bool:
 def migrations() -> Migrations:
     """Return one step for each `*.sqlite.sql` file, in the order of their numbers."""
     steps = Migrations("journal")
-    for name, sql in _scripts():
+    for name, statements in _scripts():
 
-        def step(db: Database, sql: str = sql) -> None:
-            db.executescript(sql)
+        def step(db: Database, statements: Sequence[str] = statements) -> None:
+            for statement in statements:
+                db.execute(statement)
 
         steps(name=name)(step)
     return steps
@@ -78,13 +80,29 @@ def migrate(path: Path) -> list[str]:
         return taken
 
 
-def _scripts() -> list[tuple[str, str]]:
+@functools.cache
+def _scripts() -> Sequence[tuple[str, Sequence[str]]]:
+    """Return the statements of each step, by its name."""
     suffix = ".sqlite.sql"
     return sorted(
-        (path.name.removesuffix(suffix), path.read_text())
+        (path.name.removesuffix(suffix), _statements(path.read_text()))
         for path in files("journal.sqlite.migrations").iterdir()
         if path.name.endswith(suffix)
     )
+
+
+def _statements(script: str) -> Sequence[str]:
+    """Split a script after the lines that end a statement.
+
+    `sqlite3.executescript` would commit. That of sqlite-utils looks at the whole statement again
+    after each character, which took most of the time to make a journal.
+    """
+    found = [""]
+    for line in script.splitlines(keepends=True):
+        found[-1] += line
+        if sqlite3.complete_statement(found[-1]):
+            found.append("")
+    return found
 
 
 def _migrate(conn: sqlite3.Connection) -> list[str]:

@@ -294,8 +294,8 @@ async def test_journal_locked_by_another_connection_is_refused(path, store):
 # The schema
 
 
-def with_a_step_more(monkeypatch, sql, name="m900_more"):
-    scripts = [*sqlite_open._scripts(), (name, sql)]
+def with_a_step_more(monkeypatch, *statements, name="m900_more"):
+    scripts = [*sqlite_open._scripts(), (name, statements)]
     monkeypatch.setattr(sqlite_open, "_scripts", lambda: scripts)
 
 
@@ -318,7 +318,7 @@ def test_failed_migration_changes_nothing(path, monkeypatch):
     """Mutant: sqlite3's executescript, which commits before it begins."""
     migrate(path)
     before = schema(path)
-    with_a_step_more(monkeypatch, "create table half (a); insert into nowhere values (1);")
+    with_a_step_more(monkeypatch, "create table half (a)", "insert into nowhere values (1)")
 
     with pytest.raises(Unavailable):
         migrate(path)
@@ -331,15 +331,15 @@ import os, pathlib, signal, sys
 from journal.sqlite import schema as sqlite_open
 from sqlite_utils import Database
 
-scripts = [*sqlite_open._scripts(), ("m900_more", "create table half (a); create table never (a);")]
+more = ("m900_more", ["create table half (a)", "create table never (a)"])
+scripts = [*sqlite_open._scripts(), more]
 sqlite_open._scripts = lambda: scripts
-run = Database.executescript
-def half(db, sql):
-    if "half" not in sql:
-        return run(db, sql)
-    run(db, "create table half (a);")
-    os.kill(os.getpid(), signal.SIGKILL)
-Database.executescript = half
+run = Database.execute
+def half(db, sql, *values):
+    if "never" in sql:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run(db, sql, *values)
+Database.execute = half
 sqlite_open.migrate(pathlib.Path(sys.argv[1]))
 """
 
@@ -354,7 +354,7 @@ def test_killed_migration_changes_nothing(path, monkeypatch):
 
     assert killed.returncode == -signal.SIGKILL
     assert schema(path) == before
-    with_a_step_more(monkeypatch, "create table half (a); create table never (a);")
+    with_a_step_more(monkeypatch, "create table half (a)", "create table never (a)")
     assert migrate(path) == ["m900_more"]
 
 

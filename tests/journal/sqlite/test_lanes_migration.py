@@ -24,14 +24,14 @@ def test_migrated_deliveries_are_held_and_correctly_ordered(path):
     scripts = dict(_scripts())
     with contextlib.closing(sqlite3.connect(path)) as conn:
         for name in sorted(name for name in scripts if name < STEP):
-            conn.executescript(scripts[name])
+            conn.executescript("".join(scripts[name]))
         conn.executemany(
             "insert into deliveries (id, event, sink, state, attempts, due_at, scheduled_at,"
             " ordering, accepted_at) values (?, 1, 'log', ?, ?, ?, ?, ?, 500.0)",
             rows,
         )
 
-        conn.executescript(scripts[STEP])
+        conn.executescript("".join(scripts[STEP]))
 
         found = conn.execute("select id, held, due_at, ordering from deliveries").fetchall()
 

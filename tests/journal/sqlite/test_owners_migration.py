@@ -17,19 +17,18 @@ from journal.sqlite.journal import SQLiteJournal
 from journal.writes import Settle, Take
 
 ROOT = Path(__file__).parents[3]
-#: The migration, killed after its first statement.
+#: The migration, killed in the middle.
 KILLED = """
 import os, pathlib, signal, sys
 from journal.sqlite import schema
 from sqlite_utils import Database
 
-run = Database.executescript
-def die_in_the_middle(db, sql):
-    if "drop index deliveries_taken" not in sql:
-        return run(db, sql)
-    run(db, sql[:sql.index("drop index")])
-    os.kill(os.getpid(), signal.SIGKILL)
-Database.executescript = die_in_the_middle
+run = Database.execute
+def die_in_the_middle(db, sql, *values):
+    if "drop index deliveries_taken" in sql:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run(db, sql, *values)
+Database.execute = die_in_the_middle
 schema.migrate(pathlib.Path(sys.argv[1]))
 """
 
