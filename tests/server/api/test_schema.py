@@ -141,7 +141,7 @@ def test_codes_are_those_of_the_source():
     found = set()
     for path in API.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.DescribedCall) and getattr(node.func, "id", "") == "Problem":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem":
                 status, code, *_ = node.args
                 if isinstance(status, ast.Constant) and isinstance(code, ast.Constant):
                     found.add((code.value, status.value))
