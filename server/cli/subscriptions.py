@@ -45,7 +45,7 @@ subscriptions.add_command(
             Column(
                 "tried for",
                 rank=4,
-                value=lambda item: "every event" if item["tried_always"] else "its values",
+                value=lambda item: "every event" if item["tried_always"] else "few events",
             ),
             Column("last success", rank=2, field="last_success_at", value=relative),
             Column(
