@@ -118,7 +118,7 @@ async def test_wait_ends_with_its_client(service):
         call.cut()
         await call.task
 
-    assert (service.hub.waits, service.hub._subscriptions) == (0, set())
+    assert (service.hub.waits, service.hub._inboxes) == (0, set())
 
 
 async def test_more_waits_than_allowed_are_refused(service):
