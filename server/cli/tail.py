@@ -107,7 +107,7 @@ def wait(
         filters = asked(client, given)
         ids = {"subject", "request_id", "activation_id", "rental_id", "reference"}
         if since is None and after is None and not ids & filters.keys():
-            # A moment would be another one if the wait has to ask again.
+            # A `since` of now would move each time that the wait asks again.
             after = newest_place(client)
         if since is not None:
             filters["since"] = since
