@@ -198,7 +198,7 @@ def _reasons(
         when, matches, finding = judged.get(name), None, None
         if when is not None:
             clear = access.may("codes:read")
-            # A masked key sees what follows from the masked event, and nothing else.
+            # A key without codes:read gets only conclusions from the masked event.
             seen = when if clear else leave_out(when, _CODES)
             finding = explain(seen, event if clear else mask(event, _CODES))
             matches = False if finding else (True if seen is when else None)

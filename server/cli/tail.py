@@ -100,8 +100,7 @@ def wait(
 ) -> None:
     """Wait for an event and print it.
 
-    Exits with 1 if none comes in time. With the scope codes:read it shows text and code, otherwise
-    they are masked.
+    Exits with 1 if no event comes in time. Without the scope codes:read, text and code are masked.
     """
     with connect(url, key, "codes:read" if field else "events:read") as client:
         filters = asked(client, given)

@@ -151,7 +151,7 @@ def _clauses(finding: Item) -> Iterator[tuple[str, str, str]]:
 
 
 def _reasons(client: ApiClient, order: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is known about the code of an order, in sentences."""
+    """Yield the known facts about the code of an order, in sentences."""
     since, name = order["created_at"], order["source"]
     if order["events"]:
         ids = ", ".join(event["id"][-8:] for event in order["events"])

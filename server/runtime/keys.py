@@ -65,7 +65,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
     expires_at: float | None = None
     #: The limit of its requests; None: no limit.
     rate: Rate | None = None
-    #: When it was made; None: it is configured.
+    #: When it was created; None: it is configured.
     created_at: float | None = None
     #: The codes that it read since the start, by the kind of call.
     codes_read: dict[str, int] = {}
