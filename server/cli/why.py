@@ -74,7 +74,7 @@ def why(url: str | None, key: str | None, output: str, typed: str) -> None:
 
 
 def _find(client: ApiClient, typed: str) -> tuple[str, Any]:
-    """Return the noun and the data of the thing with that id. Raise Failure if there is no such id."""
+    """Return the noun and the data of the thing with that id. Raise Failure if there is none."""
     for noun, path in _KINDS:
         end = "/why" if noun == "event" else ""
         try:

@@ -185,8 +185,8 @@ class WhyTool(Tool, frozen=True, kw_only=True):
     """Explain what happened to one event: use it when an event did not arrive where it should.
 
     The result has the arrival of the event, its copies, each route and subscription with the first
-    clause that fails, and each delivery with the reason of its wait and its last error. If there is no
-    event at all, list_events shows the events that came.
+    clause that fails, and each delivery with the reason of its wait and its last error. If there is
+    no event at all, list_events shows the events that came.
     """
 
     tool = "why"

@@ -1,8 +1,8 @@
 """Keeps subscriptions: endpoints that services add by the API while smshook runs.
 
 Rules that live here: a subscription gets each event that its filter matches and its API key sees;
-both secrets sign for a day after a rotation; a subscription is paused when its key ends. A worker runs only while
-its subscription has pending deliveries.
+both secrets sign for a day after a rotation; a subscription is paused when its key ends. A worker
+runs only while its subscription has pending deliveries.
 """
 
 import asyncio
@@ -147,7 +147,7 @@ class LiveSubscriptions:
         return self._by_id.get(id_)
 
     async def load(self, records: Mapping[str, SinkRecord]) -> None:
-        """Load the stored subscriptions. `records` are the states of their sinks. Raises Unavailable."""
+        """Load the stored subscriptions; `records`: their sinks' states. Raises Unavailable."""
         pending = await self._journal.ask(PendingBySink())
         for place, stored in await self._journal.ask(Subscriptions()):
             self._add(place, stored, records.get(f"{PREFIX}{stored.id}"))

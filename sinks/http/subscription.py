@@ -95,7 +95,7 @@ def check_subscribed_url(text: str) -> None:
 
 
 class ChallengeFailed(Exception):
-    """The endpoint did not return the challenge. `word` says why, `status` is that of the answer."""
+    """The endpoint did not return the challenge. `word` says why; `status` is of the answer."""
 
     def __init__(self, word: str, status: int | None = None) -> None:
         super().__init__(word)
