@@ -8,7 +8,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 
 class Histogram:
-    """How many values were at most each of the ascending bounds, and their sum."""
+    """Counts of the values up to each of the ascending bounds, and the sum of the values."""
 
     __slots__ = ("_bounds", "_counts", "sum")
 

@@ -279,7 +279,7 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a call's answer that is stored: the ids of what it made, never content."""
+    """The stored part of a call's answer: the ids of the things it made, never content."""
 
     #: The HTTP status.
     status: int

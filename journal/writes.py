@@ -100,7 +100,7 @@ class CancelReplay(Write[StoredReplay | None], frozen=True):
 
 
 class MoveConsumer(Write[StoredConsumer | None], frozen=True):
-    """Set the place of a named reader, which is made if need be; return it.
+    """Set the place of a named reader and return it. A missing one is created.
 
     None: nothing was changed, because the key has `most` others.
     """
@@ -275,7 +275,7 @@ class ChangeSubscription(Write[bool], frozen=True):
 class DeleteSubscription(Write[bool], frozen=True):
     """Remove a subscription and the record of its sink; False: there is no such subscription.
 
-    Submit `EndDeliveries` after it until that returns False.
+    Then submit `EndDeliveries` until it returns less than its `limit`.
     """
 
     id: str
@@ -283,7 +283,7 @@ class DeleteSubscription(Write[bool], frozen=True):
 
 
 class EndDeliveries(Write[int], frozen=True):
-    """Give pending deliveries of a sink up; return their number. They become `dead`.
+    """Give up pending deliveries of a sink; return their number. They become `dead`.
 
     Each gets a refused attempt with `error`.
     """
@@ -391,8 +391,8 @@ class Once(Write[Result], frozen=True):
     at: float
     #: Stored calls before this time do not count.
     since: float
-    #: Takes the result of the write; returns what the call made, or None to store nothing. It is
-    #: called in the thread that writes.
+    #: Takes the result of the write; returns the answer to store, or None to store nothing. It
+    #: is called in the thread that writes.
     made: Callable[[Any], Made | None]
 
 

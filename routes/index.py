@@ -36,7 +36,7 @@ _SELECTIVE: tuple[tuple[str, ...], ...] = (
 _RANKS: Mapping[Path, int] = {
     tuple(path.split(".")): rank for rank, paths in enumerate(_SELECTIVE) for path in paths
 }
-#: Mappings with a bounded number of names. A name that no event has would cost each event a look.
+#: Only fields of these mappings are indexed. Each further mapping would cost each event a look-up.
 _PARENTS: frozenset[Path] = frozenset(
     [(), ("data",), _LABELS, ("data", "service"), ("data", "price")]
 )
@@ -104,7 +104,7 @@ class FilterIndex(Generic[T]):
             self.add(filter_, value)
 
     def add(self, filter_: Part, value: T) -> IndexEntry[T]:
-        """Add a filter. The entry removes it."""
+        """Add a filter. Return its entry, for `remove`."""
         equality = _equality(filter_)
         keys = () if equality is None else equality.keys
         entry = IndexEntry(next(self._numbers), filter_.holds, value, keys)
@@ -136,7 +136,7 @@ class FilterIndex(Generic[T]):
             values = value_at(event, path)
             if not isinstance(values, dict):
                 continue
-            # Events have few labels and filters may name many, so the smaller side counts.
+            # Filters may name many labels, and an event has few: look only at those in both.
             for name in fields.keys() & values.keys():
                 value, field = values[name], fields[name]
                 if value is None:

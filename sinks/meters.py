@@ -1,4 +1,4 @@
-"""What a sink's worker counts since its start, for the metrics."""
+"""Counts of a sink's worker since its start, for the metrics."""
 
 from collections import defaultdict
 

@@ -46,7 +46,7 @@ _HAPPENING = Happening(
     ),
     keys=(Key(parts=("events",)),),
 )
-#: The fastest of these rounds counts: nothing but other programs makes one slower.
+#: The fastest of these rounds counts: only other programs make a round slower.
 _ROUNDS, _EVENTS = 10, 2000
 
 

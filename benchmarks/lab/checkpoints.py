@@ -14,8 +14,8 @@ from journal.sqlite.batch import BatchWriter
 from journal.writes import Write
 from server.cli.main import main
 
-#: A line for each checkpoint: milliseconds of it and of the commit after it. That is the longest
-#: time that a callback waits which arrives as the checkpoint begins.
+#: A line for each checkpoint: milliseconds of it and of the commit after it. A callback that
+#: arrives as the checkpoint begins waits at most this long.
 NOTES = "checkpoints.log"
 
 

@@ -1,4 +1,4 @@
-"""Consumers: named readers of events, each with a place that is kept here."""
+"""Consumers: named readers of events. smshook keeps the place of each."""
 
 import asyncio
 from collections.abc import Callable
@@ -105,7 +105,7 @@ class _ConsumerPlaces:
         if body.cursor is not None and body.time is None:
             return await self._cursors.place(body.cursor, "cursor")
         if body.cursor is not None or body.time is None:
-            raise bad_body("cursor", f"one of both is needed: {expected}")
+            raise bad_body("cursor", f"give either cursor or time: {expected}")
         every = self.selection(access, EventFilter())
         return await _place_before(every, body.time.at(self._now()))
 

@@ -84,7 +84,7 @@ class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
     code: Flag | None = None
     #: The earliest `recordedtime`: RFC 3339, or how long ago, such as `10m`.
     since: Instant | None = None
-    #: The `recordedtime` before which it lies, as `since`.
+    #: The end of the range, exclusive, in the forms of `since`.
     until: Instant | None = None
 
     def filter(self, now: float) -> EventFilter:
@@ -136,7 +136,7 @@ EventJson = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components
 class ListedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event with its place."""
 
-    #: The place of the event: `after` it come the newer ones.
+    #: The place of the event. Pass it as `after` to get newer events.
     cursor: str
     event: EventJson
 

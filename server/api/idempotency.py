@@ -52,8 +52,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Guard:
         """Return a guard for the write of the call.
 
-        `answer` takes its result, and returns the answer to store: with its ids, without content
-        of messages or secrets. None: the call changed nothing, so store nothing.
+        `answer` takes its result, and returns the answer to store: with ids, without content of
+        messages or secrets. None: the call changed nothing, so store nothing.
         """
         once = self.once
         if once is None:
@@ -97,7 +97,7 @@ class Calls:
 
     @contextlib.asynccontextmanager
     async def begin(self, request: ApiRequest, *, reread: bool = False) -> AsyncIterator[Call]:
-        """Enter for the time of a call.
+        """Protect the body of an `async with` as one call.
 
         If the same call was made before, raise AnsweredBefore. With `reread`, return the stored
         answer in `made` instead. Raise Problem if the `Idempotency-Key` is not valid, was used for

@@ -43,7 +43,7 @@ class KeyBody(msgspec.Struct, frozen=True, kw_only=True):
 
     #: A name for people and logs.
     name: Annotated[str, Meta(description=_A_NAME)] | None = None
-    #: What it may do.
+    #: The calls that it may make.
     scopes: tuple[Scope, ...] = ()
     #: Conditions, as in a route: the key sees only events that meet them.
     when: Annotated[dict[str, Any], Meta(description=_A_FILTER)] | None = None

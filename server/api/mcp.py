@@ -16,7 +16,7 @@ from .auth import authenticated
 if TYPE_CHECKING:
     from ..mcp.http import McpApp
 
-#: No GET: its stream is for messages that belong to no request, and there are none.
+#: No GET: its stream would be for messages without a request, and smshook sends no such message.
 _METHODS = ("DELETE", "POST")
 
 

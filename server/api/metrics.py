@@ -47,7 +47,7 @@ def metrics(parts: Parts, *, guards: list[Guard]) -> ApiRouter:
         found = Exposition()
         found.add("smshook_start_time_seconds", started_at)
         _add_service(found, parts)
-        # A journal that cannot be read is when the other figures are wanted most.
+        # If the journal cannot be read, the other figures are needed most.
         with contextlib.suppress(Unavailable):
             await _add_stored(found, parts)
             await _add_readers(found, parts)
@@ -114,7 +114,7 @@ async def _add_deliveries(
     owed, oldest = sinks | _by_label(pending), dict[str, float]()
     for sink, at in since.items():
         oldest[_label(sink)] = min(at, oldest.get(_label(sink), at))
-    # Sinks that are no longer configured are listed as long as they are owed something.
+    # A sink that is no longer configured is listed while it has pending deliveries.
     for sink, count in owed.items():
         if count or sink in sinks:
             found.add("smshook_owed", count, sink)

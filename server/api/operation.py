@@ -1,7 +1,7 @@
 """The description of a call, beside its handler: `@get("/", operation=Operation(…))`.
 
 The docstring of the handler is the text. The path, the scopes and the answer come from the handler;
-an Operation adds what these do not show.
+an Operation adds the rest.
 """
 
 import inspect
@@ -35,7 +35,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     #: The headers of the answer, with their descriptions.
     answer_headers: Mapping[str, str] = {}
     media_type: str = "application/json"
-    #: Codes beside those that follow from the key, the parameters and the body; see `errors.CODES`.
+    #: Codes that do not follow from the key, the parameters or the body; see `errors.CODES`.
     errors: tuple[str, ...] = ()
 
 

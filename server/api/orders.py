@@ -171,7 +171,7 @@ def orders(
     async def one(request: ApiRequest, order_id: FromPath[str]) -> WholeOrder:
         """Get an order.
 
-        With its events: the newest hundred.
+        The answer has its newest hundred events.
         """
         read(request.scope, NoParameters)
         kept = await find(order_id)

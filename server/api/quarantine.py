@@ -87,7 +87,7 @@ def quarantine(
     async def one(request: ApiRequest, quarantine_id: FromPath[str]) -> WholeEntry:
         """Get a callback in quarantine.
 
-        With its headers and its body.
+        The answer has its headers and its body.
         """
         read(request.scope, NoParameters)
         kept = await _find(journal, quarantine_id)

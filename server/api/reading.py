@@ -1,4 +1,4 @@
-"""The parts that streams, waits and consumers share: what they read, and how they end."""
+"""The common parts of streams, waits and consumers: selecting events, and ending."""
 
 from collections.abc import Iterable
 
@@ -23,7 +23,7 @@ from .paging import PageRequest
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """The events that a reader wants and its key may see, in the journal and from the hub."""
+    """The events that a reader wants and its key may see, from the journal and from the hub."""
 
     journal: Journal
     hub: Hub

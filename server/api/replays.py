@@ -35,7 +35,7 @@ _TYPES = "write a whole type, such as sms.received, or a list of one or more"
 _Source = Annotated[str, Meta(min_length=1, description="write a name, or a list of names")]
 _Type = Annotated[str, Meta(description=_TYPES)]
 _Sink = Annotated[str, Meta(min_length=1, description=_SINKS)]
-#: The state of an answer for which nothing was made.
+#: The state of a dry run.
 DRY_RUN = "dry_run"
 
 
@@ -116,7 +116,7 @@ def replays(
 
     async def find(access: Access, replay_id: str) -> StoredReplay:
         stored = await journal.ask(ReplayById(replay_id)) if _ID.fullmatch(replay_id) else None
-        # The counts of others would show how many events are hidden.
+        # The counts of another key's replay would show how many events are hidden.
         is_own = stored is not None and access.name == stored.key
         if stored is None or not (is_own or access.sees is None):
             raise not_found("replay")

@@ -41,7 +41,7 @@ _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 class StreamParameters(EventFilters, frozen=True, kw_only=True):
     """The parameters of a stream."""
 
-    #: A cursor, or `start`. The header `Last-Event-ID` comes before it.
+    #: A cursor, or `start`. The header `Last-Event-ID` takes precedence.
     after: Text | None = None
 
 
@@ -56,7 +56,7 @@ def stream(
         copy_scope=True,
         operation=Operation(
             query=StreamParameters,
-            headers={"Last-Event-ID": "The cursor of the last event; it comes before `after`."},
+            headers={"Last-Event-ID": "The cursor of the last event; it overrides `after`."},
             answers={200: str},
             media_type="text/event-stream",
             errors=("too_many_streams", "reader_ended"),
@@ -115,6 +115,6 @@ async def _place(request: HTTPScope, given: StreamParameters, cursors: Cursors) 
 
 
 def encode(cursor: str, type_: str, body: bytes) -> bytes:
-    """Return an event in the format of a stream; its JSON has no line ends but white space."""
+    """Return an event in the format of a stream. Line ends between JSON values become blanks."""
     line = body.translate(_LINE_ENDS) if b"\n" in body or b"\r" in body else body
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), type_.encode(), line)

@@ -41,10 +41,10 @@ from .sinks import ShownError, last_error_of, state_of
 
 #: Bytes of a `when` as JSON.
 LONGEST_WHEN = 4096
-#: Regular expressions in one `when`. Each takes memory, as much as some megabytes.
+#: Regular expressions in one `when`. Each can take some megabytes of memory.
 MOST_PATTERNS = 4
 _SCOPE = "subscriptions:write"
-_EXPECTED = "a JSON object is expected, with url, and when and format if need be"
+_EXPECTED = "a JSON object is expected, with url, and optionally when and format"
 
 Format = Literal["json", "cloudevents", "standard"]
 When = Annotated[Mapping[str, Any], Meta(title="write paths and conditions, as in a route")]
@@ -55,7 +55,7 @@ class SubscriptionBody(msgspec.Struct, frozen=True, kw_only=True):
 
     #: The endpoint. It must return the challenge that it is sent.
     url: Text | None = None
-    #: Conditions as in routes. Missing: as a route without `when`.
+    #: Conditions as in routes. Missing: the events of a route without `when`.
     when: When | None = None
     #: The body of each delivery; missing: `json`.
     format: Format | None = None
@@ -90,7 +90,7 @@ class ShownSubscription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownSecret(msgspec.Struct, frozen=True, kw_only=True):
-    """The secret that signs, which is shown this once."""
+    """The secret that signs deliveries. It is shown only once."""
 
     id: str
     secret: str
@@ -258,7 +258,7 @@ def _steering(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
     async def rotate(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSecret:
         """Rotate the secret of a subscription.
 
-        The former secret signs, too, for 24 hours.
+        The former secret also signs for 24 hours.
         """
         read(request.scope, NoParameters)
         live = views.find(request.auth, subscription_id)
@@ -317,7 +317,7 @@ def _problems() -> Iterator[None]:
         text = "the key has as many subscriptions as subscriptions.per_key allows; delete one"
         raise Problem(409, "too_many_subscriptions", text) from None
     except KeyEnded:
-        text = "the key that made it is gone, or may no longer filter as it does"
+        text = "its API key is gone, or may no longer subscribe or filter on codes"
         raise Problem(409, "key_ended", text) from None
     except CodesHidden:
         text = "when: a filter on text, code or urls needs a key with codes:read"
@@ -359,7 +359,7 @@ def _read(body: bytes) -> SubscriptionBody:
         if len(written) > LONGEST_WHEN:
             raise bad_body("when", f"longer than {LONGEST_WHEN} bytes")
         if written.count(b'"$regex"') > MOST_PATTERNS:
-            raise bad_body("when", f"more than {MOST_PATTERNS} of $regex")
+            raise bad_body("when", f"has more than {MOST_PATTERNS} $regex")
     return given
 
 

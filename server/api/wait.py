@@ -32,7 +32,7 @@ _CURSOR = CURSOR.lower().encode()
 class WaitParameters(EventFilters, frozen=True, kw_only=True):
     """The parameters of a wait."""
 
-    #: A cursor: the first match after it is wanted, not the newest one.
+    #: A cursor. The answer is the first match after it, not the newest one.
     after: Text | None = None
     #: Seconds to wait.
     timeout: Wait = TIMEOUT
@@ -120,7 +120,7 @@ async def _find(
 ) -> PlacedEvent | None:
     """Return the newest match, or the first one after a place; None: the time is up.
 
-    `ends` is in seconds of the event loop. The journal is searched even if it is over.
+    `ends` is in seconds of the event loop. The journal is searched even if the time is up.
     """
     newest = after is None
     while True:
@@ -148,7 +148,7 @@ def _taken(inbox: Inbox, after: int | None) -> list[PlacedEvent]:
 
 
 def _reached(hub: Hub, cursors: Cursors, given: str | None, after: int | None) -> str:
-    """Return the cursor of the last event that was compared: all that were announced were."""
+    """Return the cursor of the last compared event. Each announced event was compared."""
     place, id_ = hub.newest
     return given if given is not None and (after or 0) >= place else cursors.of(place, id_)
 

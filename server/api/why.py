@@ -1,4 +1,4 @@
-"""What happened to an event, and why: at the door, in its routes, in its deliveries."""
+"""The explanation of an event: its arrival, its routes and its deliveries."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -79,7 +79,7 @@ class ShownReason(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     #: Whether it matched when the event was accepted.
     matched: bool
-    #: Whether it matches now. Null: it is gone, or fields decide that the key may not see.
+    #: Whether it matches now. Null: it is gone, or depends on fields that the key may not see.
     matches: bool | None
     #: The first clause that fails now.
     fails: ShownFinding | None
@@ -95,7 +95,7 @@ class ShownProgress(ShownDelivery, frozen=True, kw_only=True):
 
 
 class ShownWay(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to an event, and why."""
+    """The arrival, the routes and the deliveries of an event, with reasons."""
 
     id: str
     #: Null for an event that no callback or poll brought, such as `order.expired`.
@@ -140,8 +140,8 @@ def why(
     async def answer(request: ApiRequest, event_id: FromPath[str]) -> ShownWay:
         """Explain an event.
 
-        What the door and the search for duplicates found, why each route matched or not, and what
-        its deliveries wait for.
+        The answer has its arrival and its copies, and says why each route matched or not and why
+        each delivery waits.
         """
         read(request.scope, NoParameters)
         if not is_event_id(event_id):
@@ -190,7 +190,7 @@ def _reasons(
     event: dict[str, object],
     access: Access,
 ) -> Sequence[ShownReason]:
-    """Return those with these filters, then those that matched and are gone."""
+    """Return the reasons for `filters`, then for names that matched and are gone."""
     # The `when` of a route may hide nothing from a key that sees all events, and only from it.
     judged = {name: None if access.sees else when for name, when in filters.items()}
     shown = []
@@ -198,7 +198,7 @@ def _reasons(
         when, matches, finding = judged.get(name), None, None
         if when is not None:
             clear = access.may("codes:read")
-            # A masked key sees what follows from the masked event, and nothing else.
+            # A key without codes:read gets only conclusions from the masked event.
             seen = when if clear else leave_out(when, _CODES)
             finding = explain(seen, event if clear else mask(event, _CODES))
             matches = False if finding else (True if seen is when else None)

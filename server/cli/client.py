@@ -39,8 +39,8 @@ class Listing(NamedTuple):
 class ApiClient:
     """A client with one connection; use it in `with`.
 
-    Its methods raise Failure, or ApiProblem for an error of the API. It never tries again: a person
-    does.
+    Its methods raise Failure, or ApiProblem for an error of the API. It never retries: the person
+    at the terminal decides.
     """
 
     #: Items of a page: as many as the API gives.

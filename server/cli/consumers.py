@@ -59,7 +59,7 @@ consumers.add_command(
 def seek(
     url: str | None, key: str | None, output: str, name: str, cursor: str | None, at: str | None
 ) -> None:
-    """Move a consumer forward or back; it is made if need be."""
+    """Move a consumer forward or back. A missing one is created."""
     if (cursor is None) == (at is None):
         raise Wrong("write --cursor or --time")
     body = {"time": at} if cursor is None else {"cursor": cursor}

@@ -89,7 +89,7 @@ def listen(
 
 
 def _sink(url: str, secret: str) -> Http:
-    """Return the sink that sends the events. Errors do not repeat what was typed."""
+    """Return the sink that sends the events. Errors do not repeat the typed values."""
     try:
         return Http(url=Secret(url), secrets=(Secret(secret),))
     except ValueError as exc:

@@ -22,7 +22,7 @@ def mcp(url: str | None, key: str | None) -> None:
     """Serve tools over the Model Context Protocol, on stdin and stdout.
 
     Programs that drive browsers or tests start it: they register orders, wait for codes, list
-    events, and ask why one did not arrive. They see what the API key may see. Needs the extra:
+    events, and ask why one did not arrive. They have the rights of the API key. Needs the extra:
     pip install 'smshook[mcp]'. The service has the same tools over HTTP, at /mcp beside the API.
     """
     if not is_installed():

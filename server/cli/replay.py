@@ -1,4 +1,4 @@
-"""`smshook replay`: send the events of a time again."""
+"""`smshook replay`: send the events of a range of time again."""
 
 import sys
 import time
@@ -64,7 +64,7 @@ def replay(
     yes: bool,
     **given: str | Sequence[str] | None,
 ) -> None:
-    """Send the events of a time again: new deliveries, with the same event ids.
+    """Send the events of a range of time again, with the same event ids.
 
     First counts the events, and asks on a terminal. Options may be given several times: any of
     their values matches. New events go before replayed ones. The replay goes on in the service if

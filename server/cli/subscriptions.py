@@ -89,7 +89,7 @@ def show(item: Item) -> None:
     example="subscriptions create https://app.example.com/hook --format standard",
 )
 @click.argument("endpoint", metavar="URL")
-@click.option("--when", metavar="JSON", help="Conditions as in a route.  Default: as a route.")
+@click.option("--when", metavar="JSON", help="Conditions as in a route.  Default: those of routes.")
 @click.option(
     "--format",
     "format_",
@@ -105,8 +105,8 @@ def create(
 ) -> None:
     """Subscribe an endpoint; print its id and its secret.
 
-    The endpoint must return the challenge that it is sent. The secret is shown only now. What the
-    subscription sees depends on the key.
+    The endpoint must return the challenge that it is sent. The secret is shown only now. The
+    subscription gets only events that the key sees.
     """
     body: dict[str, Any] = {"url": endpoint, "format": format_}
     if when is not None:
@@ -125,7 +125,7 @@ def create(
 @output_option
 @connection_options
 def rotate(url: str | None, key: str | None, output: str, typed: str) -> None:
-    """Make a new secret and print it; the present one signs, too, for 24 hours.
+    """Make a new secret and print it; the present one also signs for 24 hours.
 
     ID may be the end that a list shows.
     """

@@ -100,14 +100,13 @@ def wait(
 ) -> None:
     """Wait for an event and print it.
 
-    Exits with 1 if none comes in time. With the scope codes:read it shows text and code, otherwise
-    they are masked.
+    Exits with 1 if no event comes in time. Without the scope codes:read, text and code are masked.
     """
     with connect(url, key, "codes:read" if field else "events:read") as client:
         filters = asked(client, given)
         ids = {"subject", "request_id", "activation_id", "rental_id", "reference"}
         if since is None and after is None and not ids & filters.keys():
-            # A moment would be another one if the wait has to ask again.
+            # A `since` of now would move each time that the wait asks again.
             after = newest_place(client)
         if since is not None:
             filters["since"] = since

@@ -1,4 +1,4 @@
-"""`smshook why`: what happened to an event, or why the code of an order did not come."""
+"""`smshook why`: explain an event, or the missing code of an order."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,14 +18,14 @@ from .routes import written
 from .table import Column, Item, id_cell, state_cell, words
 from .times import relative
 
-#: What an id may name, and the list to search.
+#: The things that an id may name, each with the list to search.
 _KINDS = (
     ("event", "/v1/events"),
     ("order", "/v1/orders"),
     ("callback in quarantine", "/v1/quarantine"),
 )
 _FORBIDDEN, _NOT_FOUND = 403, 404
-#: Callbacks in quarantine, and rejections, that are looked through.
+#: The most callbacks in quarantine, and rejections, to search.
 _RECENT = 1000
 _CLAUSES = (
     Column("matched"),
@@ -50,9 +50,9 @@ _DELIVERIES = (
 def why(url: str | None, key: str | None, output: str, typed: str) -> None:
     """Show why an event did or did not arrive, or why an order got no code.
 
-    Of an event: its arrival, its copies, each route with the first clause that fails, and each
-    delivery with its last error. Of an order: its source, backfill, quarantine and rejections. Of
-    a callback in quarantine: the reason. ID may be the end that a list shows.
+    For an event: its arrival, its copies, each route with the first clause that fails, and each
+    delivery with its last error. For an order: its source, backfill, quarantine and rejections.
+    For a callback in quarantine: the reason. ID may be the end that a list shows.
     """
     with connect(url, key, "events:read", whole=True) as client:
         noun, found = _find(client, typed)
@@ -74,7 +74,7 @@ def why(url: str | None, key: str | None, output: str, typed: str) -> None:
 
 
 def _find(client: ApiClient, typed: str) -> tuple[str, Any]:
-    """Return the noun and the data of what has that id. Raise Failure if nothing has it."""
+    """Return the noun and the data of the thing with that id. Raise Failure if there is none."""
     for noun, path in _KINDS:
         end = "/why" if noun == "event" else ""
         try:
@@ -128,7 +128,7 @@ def _print_event(found: Item) -> None:
 
 
 def _judged(one: Item) -> Iterator[tuple[Any, ...]]:
-    """Yield the row of a route or subscription, and one for each clause below what fails."""
+    """Yield the row of a route or subscription, and one for each clause below the failing one."""
     clauses = [] if one["fails"] is None else list(_clauses(one["fails"]))
     now = {True: "matches now", None: "hidden, or it is gone"}
     is_same = one["matched"] == one["matches"]
@@ -151,7 +151,7 @@ def _clauses(finding: Item) -> Iterator[tuple[str, str, str]]:
 
 
 def _reasons(client: ApiClient, order: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is known about the code of an order, in sentences."""
+    """Yield the known facts about the code of an order, in sentences."""
     since, name = order["created_at"], order["source"]
     if order["events"]:
         ids = ", ".join(event["id"][-8:] for event in order["events"])

@@ -225,7 +225,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ]
     #: Conditions as in routes. All other events are hidden from this key. Unset: it sees all.
     when: Mapping[str, Any] | None = None
-    #: When the key stops to work, such as `2027-01-01T00:00:00Z`. Set it for access that ends, for
+    #: When the key stops working, such as `2027-01-01T00:00:00Z`. Set it for temporary access, for
     #: example of a contractor. Unset: never.
     expires: Annotated[str, Check(_instant)] | None = None
     #: Limit of its requests, such as `600/m`: further ones get 429 until the rate allows them. Set

@@ -19,7 +19,7 @@ from .protocol import Context, make_server
 #: Bytes of a request: a call of a tool is short.
 _MOST_BYTES = 64 * 1024
 #: Sessions of programs that speak an older version of the protocol, and how long an idle one is
-#: kept, in seconds. A program whose session has ended begins another.
+#: kept, in seconds. After the end of its session, a program begins another.
 _MOST_SESSIONS, _IDLE = 1000, 1800.0
 #: The API is in this process: no name is looked up.
 _URL = "http://smshook"

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from smshook_client import AsyncClient, SmshookError, WaitTimeout
 
-#: Reports that the seconds of a wait passed: how many, of how many.
+#: Reports the progress of a wait: the seconds passed, and the seconds in all.
 Progress = Callable[[float, float], Awaitable[None]]
 
 _EVENTS = "/v1/events"
@@ -185,8 +185,8 @@ class WhyTool(Tool, frozen=True, kw_only=True):
     """Explain what happened to one event: use it when an event did not arrive where it should.
 
     The result has the arrival of the event, its copies, each route and subscription with the first
-    clause that fails, and each delivery with what it waits for and its last error. If there is no
-    event at all, list_events shows what came instead.
+    clause that fails, and each delivery with the reason of its wait and its last error. If there is
+    no event at all, list_events shows the events that came.
     """
 
     tool = "why"
@@ -202,7 +202,7 @@ class WhyTool(Tool, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def _reporting(progress: Progress, total: float) -> AsyncIterator[None]:
-    """Report the time that passes, so that nobody gives up on a call that waits."""
+    """Report the time that passes, so that the program does not give up on the call."""
     now = asyncio.get_running_loop().time
 
     async def report() -> None:
@@ -235,7 +235,7 @@ def input_schema(tool: type[Tool]) -> dict[str, Any]:
 def read_arguments(tool: type[Tool], arguments: Mapping[str, Any]) -> Tool:
     """Return the arguments, checked. Raise msgspec.ValidationError, which repeats no value.
 
-    Some programs send null for what they leave out, and numbers as texts.
+    Some programs send null for a missing argument, and numbers as texts.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     return msgspec.convert(given, tool, strict=False)

@@ -7,7 +7,7 @@ A reader has a place: it was given each matching event up to there. A `Follower`
    the journal answers from committed data.
 3. After the last page, each further matching event is in that page or will be in the inbox.
    An event that is in both is left out by its place. The reader is live.
-4. If the inbox gets more than it may hold, it drops all, and the reader goes on with 1.
+4. If the inbox gets more than it may hold, it drops all. The reader continues with step 1.
 
 So a reader misses and repeats nothing, and holds few events, however slowly it reads.
 """
@@ -58,7 +58,7 @@ class TooManyReaders(Exception):
 
 
 class PlacedEvent:
-    """An event and its place. Readers share its forms, and each form is made once."""
+    """An event and its place. Readers share its encodings; each is made once."""
 
     def __init__(self, place: int, body: bytes) -> None:
         self.place, self.body = place, body
@@ -201,8 +201,8 @@ class Follower:
     async def next(self, until: float | None = None) -> Sequence[PlacedEvent]:
         """Wait for the next events. Raises ReaderEnded, and the errors of `read`.
 
-        Return none if the time `until`, in seconds of the event loop, comes first. After it was
-        cancelled, the next call goes on where it was.
+        Return an empty list if the time `until`, in seconds of the event loop, comes first. A
+        cancelled call loses nothing: the next one continues.
         """
         inbox = self._inbox
         while not inbox.ended:
@@ -217,7 +217,7 @@ class Follower:
                 return []
             events = [event for event in inbox.take() if event.place > self._after]
             if inbox.lost:
-                # All before that place were given, so the journal is read from there.
+                # Each event before that place was returned, so read the journal from there.
                 self._after = max(self._after, inbox.lost - 1)
                 self._is_live = False
             elif events:
@@ -303,14 +303,14 @@ class Hub:
             self._bytes = 0
 
     def end_readers(self, owner: object) -> None:
-        """End all readers of a key, because it was revoked or has expired; take no more."""
+        """End all readers of a key that was revoked or has expired, and refuse new ones."""
         self._over.add(owner)
         for inbox in tuple(self._inboxes):
             if inbox.owner is owner:
                 inbox.end()
 
     def close(self) -> None:
-        """End all readers, and take no more."""
+        """End all readers, and refuse new ones."""
         self._closed = True
         self._listening.close()
         for inbox in tuple(self._inboxes):

@@ -32,7 +32,7 @@ USES_EVERY = 60.0
 log = structlog.get_logger()
 
 
-#: In each encoded event that has a code. In a text, its quotes would have backslashes.
+#: Each encoded event with a code contains this. Inside a text, the quotes would be escaped.
 _CODE = b'"code":"'
 
 
@@ -54,7 +54,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
     id: str
     #: The key's name. Its consumers and subscriptions belong to this name.
     name: str
-    #: With those that they include.
+    #: The scopes of the key, and those that they include.
     scopes: frozenset[str]
     #: The filter of the events that it sees; None: it sees all.
     sees: KeyFilter | None
@@ -65,7 +65,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
     expires_at: float | None = None
     #: The limit of its requests; None: no limit.
     rate: Rate | None = None
-    #: When it was made; None: it is configured.
+    #: When it was created; None: it is configured.
     created_at: float | None = None
     #: The codes that it read since the start, by the kind of call.
     codes_read: dict[str, int] = {}
@@ -212,7 +212,7 @@ class Keys:
         rate: str | None,
         guard: Guard = unguarded,
     ) -> tuple[Access, str]:
-        """Make a key; return its rights, and the key itself, which is stored nowhere.
+        """Make a key; return its rights and the key, which is stored nowhere.
 
         `rate` is written as in the configuration. Raises NameTaken, routes.match.Invalid for the
         `when`, and Unavailable.
@@ -247,7 +247,7 @@ class Keys:
         return access, key
 
     async def revoke(self, id_or_name: str) -> Access | None:
-        """Remove a key, and end all that it reads; None: there is no such key.
+        """Remove a key, and end its streams and waits; None: there is no such key.
 
         Raises Configured and Unavailable.
         """

@@ -114,9 +114,9 @@ class Replays:
                 _log_end(replay)
 
     async def _step(self, replay: StoredReplay) -> StoredReplay | None:
-        """Make the deliveries of the next events; return the replay as it is then."""
+        """Make the deliveries of the next events; return the new state of the replay."""
         key = self._keys.named(replay.key)
-        if key is None:  # nothing more happens for a key that was removed
+        if key is None:  # a removed or expired key replays nothing more
             return await self._journal.submit(CancelReplay(replay.id, at=self._now()))
         page = await self._page(replay, key.sees)
         if page is None:

@@ -1,8 +1,8 @@
 """Keeps subscriptions: endpoints that services add by the API while smshook runs.
 
-Rules that live here: a subscription is owed what its filter matches and its API key sees; both
-secrets sign for a day after a rotation; subscriptions end with their key. A worker runs only while
-its subscription has pending deliveries.
+Rules that live here: a subscription gets each event that its filter matches and its API key sees;
+both secrets sign for a day after a rotation; a subscription is paused when its key ends. A worker
+runs only while its subscription has pending deliveries.
 """
 
 import asyncio
@@ -147,7 +147,7 @@ class LiveSubscriptions:
         return self._by_id.get(id_)
 
     async def load(self, records: Mapping[str, SinkRecord]) -> None:
-        """Load the stored ones. `records` are the states of their sinks. Raises Unavailable."""
+        """Load the stored subscriptions; `records`: their sinks' states. Raises Unavailable."""
         pending = await self._journal.ask(PendingBySink())
         for place, stored in await self._journal.ask(Subscriptions()):
             self._add(place, stored, records.get(f"{PREFIX}{stored.id}"))
@@ -219,7 +219,7 @@ class LiveSubscriptions:
     def end_key(self, name: str) -> None:
         """Stop the subscriptions of a key that ended: begin no attempt, and cut those under way."""
         if self._rights(name) is not None:
-            return  # it was the stored key of a configured name
+            return  # another key has that name, and is in force
         for live in self:
             if live.stored.key == name:
                 live.has_lost_key = True
@@ -285,7 +285,7 @@ class LiveSubscriptions:
         when: Mapping[str, Any] | msgspec.UnsetType | None,
         format_: str | None,
     ) -> None:
-        """Change some fields of a subscription; None or UNSET: not this one.
+        """Change some fields of a subscription; None or UNSET keeps a field.
 
         `when` None: the default of routes. Raises as `create` does.
         """
@@ -301,7 +301,7 @@ class LiveSubscriptions:
         log.info("subscription.changed", subscription=live.stored.id, fields=sorted(changes))
 
     async def rotate(self, live: Live, guard: Guard = unguarded) -> Secret:
-        """Return a new secret. The present one signs, too, for `OVERLAP` seconds.
+        """Return a new secret. The present one also signs for `OVERLAP` seconds.
 
         Raises TooManySubscriptions and Unavailable.
         """
@@ -347,7 +347,7 @@ class LiveSubscriptions:
             del self._by_id[live.stored.id]
             self._index.remove(live.entry)
             del self._workers[live.name]
-        # Events of the time before the commit may have added deliveries: they are ended, too.
+        # Events accepted before the commit may have added deliveries: end them, too.
         ended = await self._end_deliveries(live.name)
         log.info("subscription.deleted", subscription=live.stored.id, ended=ended)
 

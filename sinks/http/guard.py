@@ -14,12 +14,12 @@ from .names import look_up
 
 #: smshook's word for an address that may not be reached.
 BLOCKED = "blocked"
-#: Ports below this are those of other services of a system, except these two.
+#: Ports below this belong to other services of a machine, except these two.
 _FIRST_PORT = 1024
 _WEB_PORTS = frozenset({80, 443})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-#: Takes a host and a port; returns all addresses of the host as texts, none if it has none.
+#: Takes a host and a port; returns all addresses of the host as texts. They may be empty.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
@@ -92,8 +92,8 @@ class AddressGuard:
     async def vet(self, host: str, port: int) -> Sequence[str]:
         """Return the addresses of a host, to connect to them and not to the name.
 
-        Raises Failed: `dns` if it has none, `blocked` if the port or one of them is refused. All
-        of them count: a client connects to any of them.
+        Raises Failed: `dns` if it has no address, `blocked` if the port or an address is refused.
+        Each address is checked, because a client may connect to any of them.
         """
         if not is_port_allowed(port):
             raise Failed(BLOCKED)

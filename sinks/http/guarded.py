@@ -27,7 +27,7 @@ _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutExcept
 
 
 def port_of(url: Url) -> int:
-    """Return the port of a URL, also where it is not written."""
+    """Return the port of a URL, or the default port of its scheme."""
     return url.port or _PORTS[url.scheme]
 
 
@@ -141,7 +141,7 @@ class GuardedClient:
     def _end_vetting(self, vetting: "asyncio.Task[Sequence[str]]") -> None:
         self._vetting = None
         if not vetting.cancelled():
-            vetting.exception()  # those who waited for it may be gone
+            vetting.exception()  # the posts that waited for it may be gone
 
     def _pool_for(self, addresses: Sequence[str]) -> "_Pool":
         """Return connections that lead to these addresses and to no other."""
@@ -222,7 +222,7 @@ class _LimitedStream(httpcore.AsyncNetworkStream):
 
 
 class _PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to vetted addresses only, whatever name it is given."""
+    """Connects only to vetted addresses, and ignores the host name."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses, self._network = tuple(addresses), httpcore.AnyIOBackend()

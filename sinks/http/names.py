@@ -18,7 +18,7 @@ def numeric(host: str, port: int) -> Addresses:
 
 
 def look_up(host: str, port: int) -> "asyncio.Future[Addresses]":
-    """Return the addresses of a name to come; none if it has none. Raises Unusable.
+    """Return a future of the addresses of a name, which may be empty. Raises Unusable.
 
     A resolver may hang. In a thread of its own it delays no other sink and no end of the process.
     """

@@ -24,7 +24,7 @@ from .sink import Http
 CHALLENGE_WITHIN: Final = 5.0
 #: Seconds without a success after which a subscription is paused: five days, as Svix does.
 _FAILING_FOR: Final = Duration(5 * 86400)
-#: The characters after the host and port of a URL: `\` as browsers read it.
+#: The characters that end the host and port of a URL. Browsers read `\` as `/`.
 _AUTHORITY_ENDS = re.compile(r"[/?#\\]")
 #: The longest URL.
 _LONGEST_URL = 2048
@@ -81,7 +81,7 @@ class Subscription(Http, tag="subscription", frozen=True, kw_only=True):
 
 
 def check_subscribed_url(text: str) -> None:
-    """Raise ValueError for a URL that no service can subscribe; the error does not repeat it."""
+    """Raise ValueError for a URL that cannot be subscribed; the error does not repeat it."""
     if len(text) > _LONGEST_URL:
         raise ValueError(f"longer than {_LONGEST_URL} characters")
     check_url(text)
@@ -95,7 +95,7 @@ def check_subscribed_url(text: str) -> None:
 
 
 class ChallengeFailed(Exception):
-    """The endpoint did not return the challenge. `word` says why, `status` is its answer's."""
+    """The endpoint did not return the challenge. `word` says why; `status` is of the answer."""
 
     def __init__(self, word: str, status: int | None = None) -> None:
         super().__init__(word)

@@ -276,7 +276,7 @@ class Api:
     # Failures
 
     def _is_final(self, exc: SmshookError, failures: int, *, reached: bool) -> bool:
-        """Whether no other try may help. A service that was reached once will be back."""
+        """Return whether a retry cannot help. A service that was reached once will be back."""
         return not exc.is_temporary or (not reached and failures > self._retries)
 
     def _pause(self, failures: int, exc: SmshookError | None) -> float:

@@ -64,7 +64,7 @@ class _OrderCalls:
 
     @property
     def cursor(self) -> str | None:
-        """The place of the last code that is not to be returned again."""
+        """The place of the last code. Codes up to it are not returned again."""
         return self._opened.after
 
     def __repr__(self) -> str:
@@ -84,7 +84,7 @@ class _OrderCalls:
 
     @call
     async def cancel(self) -> None:
-        """End the order in smshook, without an event. Its provider does not notice."""
+        """End the order in smshook, without an event. Its provider is not notified."""
         await self._opened.api.send("DELETE", f"{_ORDERS}/{self.id}")
 
 
@@ -182,8 +182,8 @@ class _Calls:
         """Without `url` and `key`, take `SMSHOOK_URL` and `SMSHOOK_API_KEY`.
 
         An empty key means no key. `timeout` is for an answer. A GET that failed is sent again
-        `retries` times. `verify` is a context with the certificates to trust. `transport` takes the
-        place of the network.
+        `retries` times. `verify` is a context with the certificates to trust. `transport` replaces
+        the network.
         """
         url = os.environ.get("SMSHOOK_URL") if url is None else url
         key = os.environ.get("SMSHOOK_API_KEY") if key is None else key
@@ -244,7 +244,7 @@ class _Calls:
                 filters |= {"number": record["number"], "since": record["created_at"]}
         except (KeyError, TypeError):
             raise self._api.garbled() from None
-        # A rental receives many codes: those from before are not meant.
+        # A rental receives many codes: skip those that came before.
         after = await self._api.newest({**filters, "code": True}) if rental_id else None
         return _OpenOrder(self._api, record, filters, after)
 

@@ -61,7 +61,7 @@ class ApiError(SmshookError):
         """`code` is stable, such as `not_found`; `detail` explains it to people."""
         super().__init__(f"{status} {code}: {detail}" if detail else f"{status} {code}")
         self.status, self.code, self.detail = status, code, detail
-        #: Find it in the log of the service.
+        #: The id of the request in the log of the service.
         self.request_id = request_id
         self.retry_after, self.cursor = retry_after, cursor
         self.is_temporary = status in (429, 502, 503, 504)

@@ -91,7 +91,7 @@ class Sms:
     def order(self, service: str | None = None, **fields: Any) -> SmsNumber:
         """Take a number for a service. `fields` are further arguments of `Client.order`.
 
-        With an id or a number in them, take no number, and use that one.
+        If they have an id or a number, use it and take no other number.
         """
         given = {**fields} if service is None else {**fields, "service": service}
         if not {"request_id", "activation_id", "rental_id", "number"}.isdisjoint(given):
@@ -131,7 +131,7 @@ class _SimulatedProvider:
 
     def __init__(self, page: Client, url: str) -> None:
         self._page, self._url = page, url
-        #: Whether the test or its application sends the messages. Otherwise they are made up.
+        #: Whether the test or its application sends the messages. If not, they are made up.
         self.has_sender = False
 
     def take_number(self, service: str | None) -> Mapping[str, Any]:
@@ -219,7 +219,7 @@ def _developing(folder: Path) -> Iterator[Mapping[str, str]]:
 
 
 def _announced(process: subprocess.Popen[bytes], output: Path, errors: Path) -> Mapping[str, str]:
-    """Return what the command prints at its start, before its log."""
+    """Return the addresses and the key, which the command prints before its log."""
     end = time.monotonic() + _START
     while process.poll() is None and time.monotonic() < end:
         text, whole, _ = output.read_text().partition("\n}\n")

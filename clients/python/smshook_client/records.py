@@ -1,4 +1,4 @@
-"""What the client returns. No repr shows a text, a code or a phone number."""
+"""Results of the client. No repr shows a text, a code or a phone number."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Event:
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
-        """Raise KeyError, TypeError or ValueError for anything else than an event."""
+        """Raise KeyError, TypeError or ValueError for anything but an event."""
         return cls(
             id=str(body["id"]),
             source=str(body["source"]),
