@@ -38,6 +38,10 @@ _LINE_REST = 64
 _FIELD_REST = 4
 
 
+def _call(gone: Callable[[], None]) -> None:
+    gone()
+
+
 class _Broken(Exception):
     """Stops the parser; the protocol has the reason."""
 
@@ -181,7 +185,8 @@ class DoorProtocol(HttpToolsProtocol):
         # Otherwise each connection waits for the collector, and most callbacks use a new one.
         self._cycle_transport.release()
         if self.scope is not None:
-            self.scope["state"].pop(GONE, None)
+            # It no longer refers to the protocol. An app that asks later is called at once.
+            self.scope["state"][GONE] = _call
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Return True to keep the connection open for the answer.

@@ -178,3 +178,21 @@ def test_curl_reads_a_stream_and_waits(service):
     answer = json.loads(waiting.communicate(timeout=30)[0])
     assert begun == b":\n", "sent at once, though no event came"
     assert answer["event"]["data"]["code"] == f"G-{number:06d}"
+
+
+async def test_client_that_leaves_early_keeps_no_stream(service):
+    """Mutant: the app asks for the end of a connection after its end, and is never called."""
+    host, port = admin(service)
+    after = service.api("/events", params={"limit": 1}).json()["next_cursor"]
+    for path in (f"events/stream?after={after}", f"events/wait?after={after}") * 20:
+        _, writer = await asyncio.open_connection(host, port)
+        writer.write(f"GET /v1/{path} HTTP/1.1\r\nHost: {host}\r\n".encode())
+        writer.write(f"Authorization: Bearer {live.KEY}\r\n\r\n".encode())
+        await writer.drain()
+        writer.transport.abort()
+
+    def is_over():
+        text = httpx.get(f"{service.admin_url}/metrics").text
+        return "smshook_streams 0\n" in text and "smshook_waits 0\n" in text
+
+    await seen(is_over)

@@ -84,16 +84,18 @@ def wait(
             if access.sees is not None:
                 # The newest announced event may be hidden. A cursor that moves would reveal it.
                 seen = given.after or await _newest_seen(selection, cursors)
+            # If the reader is ended, events that wait in its inbox were not looked at.
+            began = seen or given.after or cursors.of(*hub.newest)
             try:
                 end_with_client(request, inbox)
                 request.clear()  # type: ignore[attr-defined]  # Litestar's copy, which takes memory
                 event = await _find(selection, inbox, after, ends)
             except ReaderEnded:
                 event = None
-            cursor = seen or _reached(hub, cursors, given.after, after)
             if event is None and inbox.ended:
-                raise reader_ended({**AGAIN, CURSOR: cursor})
+                raise reader_ended({**AGAIN, CURSOR: began})
             if event is None:
+                cursor = seen or _reached(hub, cursors, given.after, after)
                 await begin(send, 204, [(_CURSOR, cursor.encode())])
                 await write(send, b"")
                 return

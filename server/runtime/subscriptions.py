@@ -347,6 +347,7 @@ class LiveSubscriptions:
             del self._by_id[live.stored.id]
             self._index.remove(live.entry)
             del self._workers[live.name]
+            await self._stop(live)  # a commit may have woken it meanwhile
         # Events accepted before the commit may have added deliveries: end them, too.
         ended = await self._end_deliveries(live.name)
         log.info("subscription.deleted", subscription=live.stored.id, ended=ended)

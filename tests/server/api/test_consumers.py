@@ -154,8 +154,8 @@ async def test_consumers_of_a_key_are_limited(service, monkeypatch):
     [
         ("crm/commit", {}, "cursor: missing; write the cursor of the last event that is done"),
         ("crm/commit", {"cursor": "x"}, "cursor: no cursor of this list"),
-        ("crm/seek", {}, "cursor: one of both is needed"),
-        ("crm/seek", {"cursor": "x", "time": "1m"}, "cursor: one of both is needed"),
+        ("crm/seek", {}, "cursor: give either cursor or time"),
+        ("crm/seek", {"cursor": "x", "time": "1m"}, "cursor: give either cursor or time"),
         ("crm/seek", {"time": "yesterday"}, "time: write a time such as 2020-09-14T18:42:36Z"),
         ("crm/seek", {"tim": "1m"}, "tim: no such field; did you mean time?"),
         ("CRM/seek", {"time": "1m"}, "name: write at most 63 of a-z"),

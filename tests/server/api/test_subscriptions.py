@@ -235,7 +235,7 @@ WRONG = {
     "when.data.kode: ": {"when": {"data.kode": 1}},
     "RE2": {"when": {"data.code": {"$regex": "(?=a)"}}},
     "longer than 4096": {"when": {"subject": "x" * 4096}},
-    "more than 4 of $regex": {"when": {"$or": [{"source": {"$regex": "a"}}] * 5}},
+    "more than 4 $regex": {"when": {"$or": [{"source": {"$regex": "a"}}] * 5}},
     "format: write one of": {"format": "xml"},
     "uri: no such field": {"uri": 1},
 }
