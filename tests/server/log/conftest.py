@@ -1,9 +1,11 @@
-"""A reader of the log that is stuck."""
+"""Fixtures of the log's tests: a stuck reader, and the state of logging."""
 
 import io
+import logging
 import threading
 
 import pytest
+import structlog
 
 
 class Stuck(io.BytesIO):
@@ -23,3 +25,16 @@ class Stuck(io.BytesIO):
 @pytest.fixture
 def stuck():
     return Stuck()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """Set local time to UTC, and restore the logging of other tests."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setenv("TZ", "UTC")
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import logging
 
 import pytest
 import structlog
@@ -38,19 +37,6 @@ ATTEMPTED = SettledAttempt(
 #: Long texts are cut; Hypothesis rarely finds them itself.
 TEXT = st.text() | st.text(min_size=199, max_size=202)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """Set local time to UTC, and restore the logging of other tests."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    monkeypatch.setenv("TZ", "UTC")
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def event(service=None, to="+18503814729"):

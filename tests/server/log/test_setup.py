@@ -25,19 +25,6 @@ ID = "01931c5e-7b2a-7c3d-9e4f-0123456789ab"
 WORDS = ("source", "peer", "reason", "detail", "service", "error")
 
 
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """Set local time to UTC, and restore the logging of other tests."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    monkeypatch.setenv("TZ", "UTC")
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
 def logging_to(out, *, people=False, level="info"):
     configure(out, people=people, level=level, now=lambda: AT)
     return structlog.get_logger()

@@ -2,13 +2,13 @@ import asyncio
 import json
 import time
 from base64 import b64encode
-from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
 import tools
-from contracts.sink import SinkContract, always_answering, outgoing
-from endpoint import endpoint, hang, reply
+from contracts.endpoint_sink import EndpointContract
+from contracts.sink import outgoing
+from endpoint import endpoint
 from standardwebhooks import Webhook
 
 from core.secret import Secret
@@ -30,7 +30,7 @@ async def end():
 
 
 @pytest.mark.usefixtures("each_client")
-class TestHttp(SinkContract):
+class TestHttp(EndpointContract):
     secrets = ("canary", "127.0.0.1", "Y2FuYXJ5")
 
     @pytest.fixture
@@ -40,32 +40,6 @@ class TestHttp(SinkContract):
             secrets=SECRETS,
             headers={"X-Key": Secret("canary")},
         )
-
-    @pytest.fixture
-    def arrived(self, end):
-        return lambda: [request.body for request in end.requests]
-
-    @pytest.fixture
-    def broken(self, end):
-        @asynccontextmanager
-        async def broken():
-            usual, end.usual = end.usual, dropped
-            yield
-            end.usual = usual
-
-        async def dropped(_request, connection):
-            end.requests.pop()
-            connection.reset()
-
-        return broken
-
-    @pytest.fixture
-    def slow(self, end):
-        return always_answering(end, hang)
-
-    @pytest.fixture
-    def refusing(self, end):
-        return always_answering(end, reply(410, b"canary"))
 
 
 async def sent(end, event=None, **options):

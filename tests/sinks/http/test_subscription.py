@@ -1,11 +1,11 @@
 """The sink of a subscription, and the challenge."""
 
 import json
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
-from contracts.sink import SinkContract, always_answering, outgoing
+from contracts.endpoint_sink import EndpointContract
+from contracts.sink import outgoing
 from endpoint import endpoint, hang, reply
 from standardwebhooks import Webhook
 
@@ -33,38 +33,12 @@ async def end():
         yield end
 
 
-class TestSubscription(SinkContract):
+class TestSubscription(EndpointContract):
     secrets = ("canary", "127.0.0.1", "bbbb", "YYYY")
 
     @pytest.fixture
     def sink(self, end):
         return subscription(end)
-
-    @pytest.fixture
-    def arrived(self, end):
-        return lambda: [request.body for request in end.requests]
-
-    @pytest.fixture
-    def broken(self, end):
-        @asynccontextmanager
-        async def broken():
-            usual, end.usual = end.usual, dropped
-            yield
-            end.usual = usual
-
-        async def dropped(_request, connection):
-            end.requests.pop()
-            connection.reset()
-
-        return broken
-
-    @pytest.fixture
-    def slow(self, end):
-        return always_answering(end, hang)
-
-    @pytest.fixture
-    def refusing(self, end):
-        return always_answering(end, reply(410, b"canary"))
 
 
 async def sent(end, at):
