@@ -324,7 +324,7 @@ _METRIC_HEADINGS = {
 _METRIC_WORDS = {
     "Service": "Its versions and its state.",
     "Callbacks": "Requests to the callback door.",
-    "Events and deliveries": "What was recorded, and what the sinks received of it.",
+    "Events and deliveries": "Recorded events and their deliveries.",
     "Sources": "The providers' side: the last callback, clocks and backfills.",
     "Orders": "Numbers that were taken, and their codes.",
     "Journal": "The file with all events, and its disk.",

@@ -489,7 +489,7 @@ class Outbox:
             self._advance(sink, ordering)
 
     def end(self, op: EndDeliveries) -> int:
-        """Give up pending deliveries, whoever sends them: a later `settle` of them is ignored."""
+        """Give up pending deliveries, also those under way: their `settle` is ignored."""
         rows: list[tuple[int, int]] = []
         for tried in ("attempts = 0", "attempts > 0"):  # each has its own index
             rows += self._conn.execute(

@@ -56,8 +56,8 @@ def handlers(keys: Keys | None) -> ExceptionHandlersMap:
         return _answer(request, reader_ended())
 
     def too_many(request: AnyRequest, exc: TooManyReaders) -> Response[bytes]:
-        status, whose = (429, "of this key") if exc.own else (503, "of all keys")
-        text = f"{exc.most} {exc.kind}s {whose} are open, and there may be no more"
+        status, scope = (429, "of this key") if exc.own else (503, "of all keys")
+        text = f"{exc.most} {exc.kind}s {scope} are open, and there may be no more"
         return _answer(request, Problem(status, f"too_many_{exc.kind}s", text, headers=AGAIN))
 
     def answered_before(_request: AnyRequest, exc: AnsweredBefore) -> Response[bytes]:

@@ -57,7 +57,7 @@ NEVER = _networks(
     "168.63.129.16/32",
     "fd00:ec2::254/128",
     "fd20:ce::254/128",
-    # Of the public 2000::/3:
+    # Within the public 2000::/3:
     "2001::/23",  # Teredo (2001::/32), ORCHID, benchmarks and other protocols
     "2001:db8::/32",  # documentation
     "2002::/16",  # 6to4: any IPv4 address may be inside

@@ -324,7 +324,7 @@ def replay(service, event):
 
 
 def delivered(service, app, event, count):
-    """Wait until the application has answered 2xx to so many deliveries of the event."""
+    """Wait until the application has answered 2xx to that many deliveries of the event."""
     [sink] = app.subscriptions()
 
     def states():

@@ -153,7 +153,7 @@ async def test_repeated_retry_does_not_restart_the_schedule(service):
 
 
 async def test_repeated_pause_does_not_pause_again(service):
-    """The client's retry arrives after somebody resumed the sink."""
+    """The client's retry arrives after the sink was resumed."""
     first = await call(service, "/v1/sinks/log/pause", "once")
     resumed = await call(service, "/v1/sinks/log/resume", "back")
     again = await call(service, "/v1/sinks/log/pause", "once")

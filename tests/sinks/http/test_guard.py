@@ -244,7 +244,7 @@ async def test_connection_is_kept_for_the_same_addresses():
     assert (end.connections, len(end.requests)) == (1, 3)
 
 
-# What the operator allows
+# Networks that the operator allows
 
 
 @pytest.mark.parametrize(

@@ -340,7 +340,7 @@ async def test_next_address_is_tried_if_one_is_silent(resolver):
 
 
 async def test_second_connection_to_a_name_is_closed(resolver, monkeypatch):
-    """Two addresses answer in the same moment. Mutant: one stays open, and nobody uses it."""
+    """Two addresses answer in the same moment. Mutant: one stays open unused."""
     found, _ = resolver
     connect, both = plain.PlainClient._connect_to, asyncio.Barrier(2)
 
