@@ -235,7 +235,8 @@ WRONG = {
     "when.data.kode: ": {"when": {"data.kode": 1}},
     "RE2": {"when": {"data.code": {"$regex": "(?=a)"}}},
     "longer than 4096": {"when": {"subject": "x" * 4096}},
-    "more than 4 $regex": {"when": {"$or": [{"source": {"$regex": "a"}}] * 5}},
+    # Mutant: a filter is compiled before its patterns are counted. RE2 refuses these.
+    "more than 4 $regex": {"when": {"$or": [{"source": {"$regex": "(?=a)"}}] * 5}},
     "format: write one of": {"format": "xml"},
     "uri: no such field": {"uri": 1},
 }
