@@ -14,6 +14,7 @@ So a reader misses and repeats nothing, and holds few events, however slowly it 
 
 import asyncio
 import contextlib
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
@@ -228,12 +229,12 @@ class Follower:
 class Hub:
     """Listens to the commits of a journal, and gives new events to its inboxes."""
 
-    def __init__(self, journal: Journal, *, most: Mapping[Kind, int]) -> None:
-        """`most` limits the readers of each kind; a key may have half of them."""
+    def __init__(self, journal: Journal) -> None:
+        """Call `limit` before the first reader subscribes."""
         self._journal = journal
-        self._most = dict(most)
+        self._most: Mapping[Kind, int] = {}
         #: The limit of readers of all kinds. Each has a connection, which callbacks need, too.
-        self.most_readers = sum(most.values())
+        self.most_readers = sys.maxsize
         self._counts: Counter[tuple[Kind, str | None]] = Counter()
         self._inboxes: set[Inbox] = set()
         #: Keys that were revoked or have expired.
@@ -274,6 +275,10 @@ class Hub:
             if place > self._newest.place:
                 self._newest = PlacedEvent(place, msgspec.json.encode({"id": id_}))
             self._has_begun = True
+
+    def limit(self, *, streams: int, waits: int) -> None:
+        """Limit the readers of each kind; a key may have half of them. Open readers stay."""
+        self._most = {"stream": streams, "wait": waits}
 
     def add(self, inbox: Inbox) -> None:
         """Count a reader. Raises TooManyReaders, and ReaderEnded once the service stops."""

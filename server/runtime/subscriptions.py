@@ -42,6 +42,7 @@ from sinks.retry import LONGEST_RETRY_AFTER
 from sinks.sink import Sink
 from sinks.worker import Worker
 
+from ..config.options import Subscribing
 from .identity import Identity
 from .sink_runner import SinkRunner
 
@@ -112,7 +113,7 @@ class LiveSubscriptions:
 
     `workers` gets their workers, by the names of their sinks. `rights` returns the rights of a key
     by its name; None: it is gone, expired, or may not subscribe. `make_worker` makes the worker of
-    a sink. `limit` is the number of subscriptions that one key may have.
+    a sink.
     """
 
     def __init__(
@@ -120,16 +121,16 @@ class LiveSubscriptions:
         *,
         journal: Journal,
         identity: Identity,
-        guard: AddressGuard,
+        options: Subscribing,
         rights: Callable[[str], KeyRights | None],
         workers: MutableMapping[str, Worker],
         make_worker: Callable[[str, Sink, SinkRecord | None], Worker],
         clock: Clock,
-        limit: int,
     ) -> None:
-        self._journal, self._identity, self._guard = journal, identity, guard
+        self._journal, self._identity = journal, identity
         self._rights, self._workers, self._make_worker = rights, workers, make_worker
-        self._now, self._ticks, self._limit = clock.now, clock.ticks, limit
+        self._now, self._ticks = clock.now, clock.ticks
+        self._options, self._guard = options, AddressGuard(options.allow_networks)
         self._by_id: dict[str, Live] = {}
         self._index: FilterIndex[Live] = FilterIndex()
         #: Creations under way, by key: they count for the limit.
@@ -233,6 +234,24 @@ class LiveSubscriptions:
 
     # --- changes --------------------------------------------------------------------------
 
+    async def use(self, options: Subscribing) -> None:
+        """Use other options, and the present rights of all keys.
+
+        Attempts that they no longer allow are cut at once.
+        """
+        if options.allow_networks != self._options.allow_networks:
+            self._guard = AddressGuard(options.allow_networks)
+        self._options = options
+        changed = [
+            live for live in self if live.task is not None and live.sink != self._sink(live.stored)
+        ]
+        for live in changed:
+            if live.task is not None:
+                live.task.cancel()
+        for live in changed:
+            async with live.changing:
+                await self._restart(live)
+
     async def create(
         self,
         key: str,
@@ -249,7 +268,10 @@ class LiveSubscriptions:
         """
         written = _encode(when)
         self._check_filter(key, written)
-        if self._creating[key] + sum(live.stored.key == key for live in self) >= self._limit:
+        if (
+            self._creating[key] + sum(live.stored.key == key for live in self)
+            >= self._options.per_key
+        ):
             raise TooManySubscriptions
         self._creating[key] += 1
         try:
@@ -372,9 +394,13 @@ class LiveSubscriptions:
         live.stored, live.filter = stored, _compile(stored.filter)
         self._index.remove(live.entry)
         live.entry = self._index.add(live.filter, live)
+        await self._restart(live)
+
+    async def _restart(self, live: Live) -> None:
+        """Use the present fields, rights and networks of a subscription. Hold `changing`."""
         was_running = live.task is not None
         await self._stop(live)
-        live.sink = self._sink(stored)
+        live.sink = self._sink(live.stored)
         live.worker.change(live.sink)
         if was_running:
             self.wake(live.name)

@@ -77,7 +77,9 @@ class MemoryJournal:
 
 
 def hub_of(journal, streams=100, waits=100):
-    return Hub(journal, most={"stream": streams, "wait": waits})
+    hub = Hub(journal)
+    hub.limit(streams=streams, waits=waits)
+    return hub
 
 
 def inbox(hub, kind="stream", *, owner=None, name="key", filter_=WANTED):

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from services import clock_of, configured, identity_of
+from services import clock_of, configured, identity_of, loading
 
 from core.order import REMEMBERED, Order
 from core.secret import Secret
@@ -187,7 +187,11 @@ class Real:
         if self.parts is not None:
             await self.journal.close()
         self.journal = await open_journal(self.config, self.identity, now=self.now)
-        self.parts = await restore(self.config, self.journal, self.identity, clock=self.clock)
+        self.parts = await restore(
+            *(self.config, self.journal, self.identity),
+            clock=self.clock,
+            load=loading(self.config),
+        )
         self.orders, self.source = self.parts.orders, self.parts.sources["tellabot"]
 
     async def register(self, name, number):
