@@ -51,7 +51,7 @@ def reload(*, reloads: Reloads, keys: Keys, calls: Calls) -> ApiRouter:
     @post(
         "/",
         status_code=200,
-        guards=[_MayReload("admin", whole=True, keys=keys)],
+        guards=[_MayReload(("admin",), whole=True, keys=keys)],
         operation=Operation(errors=("config_rejected",)),
     )
     async def reload(request: ApiRequest) -> ShownReload:

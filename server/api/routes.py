@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ..runtime.current import Current
+from ..runtime.keys import Access
 from .paging import Cursors, PageAnswer, named_list
 from .router import ApiRouter
 
@@ -19,7 +20,7 @@ class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def routes(*, current: Current, cursors: Cursors) -> ApiRouter:
-    async def items() -> Mapping[str, ShownRoute]:
+    async def items(_: Access) -> Mapping[str, ShownRoute]:
         return {
             name: ShownRoute(name=name, to=route.to, when=route.when)
             for name, route in current.config.routes.items()

@@ -12,6 +12,7 @@ import structlog
 
 from core.bucket import Bucket
 from core.errors import Unavailable
+from core.event import has_code
 from core.secret import digest, digest_of
 from core.units import Rate, rate
 from journal import Filters, Journal
@@ -33,10 +34,6 @@ USES_EVERY = 60.0
 _LOCAL = "command:local"
 
 log = structlog.get_logger()
-
-
-#: Each encoded event with a code contains this. Inside a text, the quotes would be escaped.
-_CODE = b'"code":"'
 
 
 class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +77,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
         """Return whether it gets this event in clear, and count its code if it has one."""
         if not self.may("codes:read"):
             return False
-        if _CODE in body:
+        if has_code(body):
             self.codes_read[how] = self.codes_read.get(how, 0) + 1
         return True
 
@@ -162,6 +159,10 @@ class Keys:
     def is_expired(self, access: Access) -> bool:
         return access.expires_at is not None and self._now() >= access.expires_at
 
+    def is_in_force(self, access: Access) -> bool:
+        """Return whether it was neither revoked nor has expired."""
+        return self._named.get(access.name) is access and not self.is_expired(access)
+
     def take(self, access: Access) -> float:
         """Count a request. Return 0.0, or the seconds until the key's rate allows it."""
         if access is self.local:
@@ -215,15 +216,10 @@ class Keys:
         self._in_force = dict(self._configured.values())
         self._named = {access.name: access for access in self._in_force.values()}
         for id_, (digest_, access) in self._made.items():
-            if access.name in configured:
-                if access in before:
-                    log.warning("key.shadowed", key=access.name, key_id=id_)
-                continue
-            if access not in before:
-                # Its end was announced. Only a new object is in force again.
-                access = msgspec.structs.replace(access)  # noqa: PLW2901 - the same key
-                self._made[id_] = (digest_, access)
-            self._enforce(digest_, access)
+            if access.name not in configured:
+                self._enforce(digest_, access)
+            elif access in before:
+                log.warning("key.shadowed", key=access.name, key_id=id_)
         for access in before - set(self._in_force.values()):
             self._buckets.pop(access.id, None)
             self._announce(access)
@@ -337,6 +333,8 @@ class Keys:
     def _enforce(self, digest_: bytes, access: Access) -> None:
         self._in_force.setdefault(digest_, access)
         self._named[access.name] = access
+        # A configured key may have had its name for a while: its next end is announced, too.
+        self._announced.discard(access)
 
     # --- the end of a key -----------------------------------------------------------------
 
@@ -358,6 +356,9 @@ class Keys:
         for access in tuple(self._in_force.values()):
             if self.is_expired(access):
                 self._announce(access)
+            else:
+                # The clock was set back: its next end is announced, too.
+                self._announced.discard(access)
 
     async def run(self) -> None:
         """Announce expired keys and store last uses, until cancelled."""
