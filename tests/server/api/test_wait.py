@@ -77,6 +77,47 @@ async def test_wait_ends_without_an_event(service):
     assert answer.headers["smshook-cursor"] == newest
 
 
+async def register(service):
+    """Give the event of request 7 the reference `signup-1`."""
+    order = {"source": "tellabot", "request_id": "7", "reference": "signup-1"}
+    assert (await service.ask("/v1/orders", method="POST", json=order)).status_code == 201
+
+
+async def test_wait_answers_when_a_stored_event_begins_to_match(service):
+    """Its order comes after it. Mutants: the change is not announced, or wakes no wait."""
+    async with service.call("/v1/events/wait?reference=signup-1") as call:
+        await service.waiting()
+        event_id = await service.sms(id=7)
+        await service.sms(id=8)
+        await register(service)
+        status, answer = await call.answer()
+
+    assert (status, answer["event"]["id"]) == (200, event_id)
+    assert answer["event"]["data"]["reference"] == "signup-1"
+
+
+@pytest.mark.parametrize("bound", ["", "&since=0s", "&after={}"])
+async def test_cursor_of_a_204_passes_no_event_that_matches_later(service, bound):
+    """Mutant: it is that of the newest event."""
+    await service.sms()
+    service.now += 60
+    cursor = (await service.ask("/v1/events")).json()["next_cursor"]
+    path = "/v1/events/wait?reference=signup-1"
+    async with service.call(f"{path}{bound.format(cursor)}") as call:
+        await service.waiting()
+        event_id = await service.sms(id=7)
+        [inbox] = service.hub._inboxes
+        inbox._be_late()
+        status, _ = await call.answer()
+    await register(service)
+
+    again = await service.ask(f"{path}&timeout=0&after={call.headers['smshook-cursor']}")
+
+    assert (status, again.status_code) == (204, 200)
+    assert again.json()["event"]["id"] == event_id
+    assert call.headers["smshook-cursor"] == cursor
+
+
 async def test_wait_of_a_filtered_key_shows_nothing_of_hidden_events(service):
     """Mutants: the cursor is that of the newest event; the `when` is not used for new events."""
     path = "/v1/events/wait?since=1h&timeout=0.05&code=true&service=whatsapp"
