@@ -206,7 +206,9 @@ class Worker:
         if send is None:
             attempt = Attempt(at=outgoing.at, outcome="failed", error="closed", took_ms=0.0)
             return Tested(request=request, attempt=attempt)
-        tried = await self._attempts.make(send, event_id, body, number=1, replay=False)
+        tried = await self._attempts.make(
+            send, event_id, body, number=1, replay=False, is_sample=True
+        )
         return Tested(request=request, attempt=tried.attempt)
 
     async def run(self, send: Send) -> None:

@@ -1,8 +1,9 @@
 """Keeps subscriptions: endpoints that services add by the API while smshook runs.
 
 Rules that live here: a subscription gets each event that its filter matches and its API key sees;
-both secrets sign for a day after a rotation; a subscription is paused when its key ends. A worker
-runs only while its subscription has pending deliveries.
+both secrets sign for a day after a rotation; a subscription is paused when its key ends; no
+attempt sends an event that its key does not see. A worker runs only while its subscription has
+pending deliveries.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import secrets
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -39,7 +41,7 @@ from sinks.http.guard import AddressGuard
 from sinks.http.subscription import SigningSecret, Subscription, challenge
 from sinks.outcome import Tested
 from sinks.retry import LONGEST_RETRY_AFTER
-from sinks.sink import Sink
+from sinks.sink import Failed, Refused, Sink
 from sinks.worker import Worker
 
 from .identity import Identity
@@ -53,6 +55,9 @@ OVERLAP: Final = 86400.0
 MOST_SECRETS: Final = 4
 #: The word of a delivery that was pending when its subscription was deleted.
 UNSUBSCRIBED: Final = "unsubscribed"
+#: The words of an attempt at an event that its key does not see, and of one after its key ended.
+HIDDEN: Final = "hidden"
+NO_KEY: Final = "key"
 #: Seconds between two looks at keys and idle workers, and after which an idle worker ends.
 LOOK_EVERY = 1.0
 IDLE_FOR = 30.0
@@ -186,6 +191,7 @@ class LiveSubscriptions:
             redact=None if rights is not None and rights.reads_codes else "codes",
             signing=signing,
             guard=self._guard,
+            allow=partial(self._allow, stored.key),
         )
 
     # --- planning -------------------------------------------------------------------------
@@ -215,6 +221,17 @@ class LiveSubscriptions:
             rights = self._rights(key)
             seen[key] = rights is not None and (rights.sees is None or rights.sees(event))
         return seen[key]
+
+    def _allow(self, key: str, body: bytes) -> None:
+        """Raise Refused if the key does not see an event, and Failed if there is no such key.
+
+        The event may be older than the key: the subscription was resumed, or smshook restarted.
+        """
+        rights = self._rights(key)
+        if rights is None:
+            raise Failed(NO_KEY)
+        if rights.sees is not None and not rights.sees(msgspec.json.decode(body)):
+            raise Refused(HIDDEN)
 
     def end_key(self, name: str) -> None:
         """Stop the subscriptions of a key that ended: begin no attempt, and cut those under way."""
@@ -418,10 +435,10 @@ class LiveSubscriptions:
     def wake(self, name: str) -> None:
         """Run the worker of a subscription, unless it is paused."""
         live = self._by_id.get(name.removeprefix(PREFIX))
-        if live is None or live.worker.paused is not None or live.has_lost_key:
+        if live is None or live.worker.paused is not None or self._tasks is None:
             return
-        if self._tasks is None:
-            return
+        if live.has_lost_key or not self.has_key(live):
+            return  # the next look pauses it
         live.is_woken, live.idle_since = True, None
         if live.task is None:
             live.sink = self._sink(live.stored)  # a new key may have other rights

@@ -5,6 +5,7 @@ import contextlib
 import json
 from base64 import b64decode
 
+import msgspec
 import pytest
 from endpoint import endpoint, reply
 
@@ -517,9 +518,9 @@ async def test_filter_on_codes_ends_with_the_right_to_read_them(tmp_path, run, r
     assert receiver.events == []
 
 
-async def new_key(service, *scopes):
+async def new_key(service, *scopes, **fields):
     """Make the key `made`; return the header that sends it."""
-    body = {"name": "made", "scopes": ["subscriptions:write", *scopes]}
+    body = {"name": "made", "scopes": ["subscriptions:write", *scopes]} | fields
     answer = await service.ask("/v1/keys", method="POST", json=body)
     return {"Authorization": f"Bearer {answer.json()['key']}"}
 
@@ -604,6 +605,108 @@ async def test_revoked_key_in_the_shadow_ends_nothing(tmp_path, run, receiver):
     assert revoked.status_code == 204
 
 
+# Hidden events
+
+
+@pytest.fixture
+def still(monkeypatch):
+    """No look at the keys but the first one."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 3600.0)
+
+
+async def deliveries(service, made):
+    """Return (state, error of the last attempt, number of attempts) of each, by its event."""
+    found = await service.data("/v1/deliveries", sink=f"sub:{made['id']}")
+    return {
+        item["event"]: (item["state"], item["attempts"][-1]["error"], len(item["attempts"]))
+        for item in found
+    }
+
+
+async def test_restart_with_a_narrower_key_sends_no_hidden_event(tmp_path, run, receiver):
+    """Nor does a retry. Mutant: an attempt does not look at the key."""
+    async with run(tmp_path, **CHANGED) as service, working(service):
+        made = await subscribed(service, receiver)
+        sink = f"/v1/sinks/sub:{made['id']}"
+        await service.ask(f"{sink}/pause", method="POST")
+        hidden, seen = await service.hero(), await service.sms()
+    keys = KEYS | {"coder": msgspec.structs.replace(KEYS["growth"], key=KEYS["coder"].key)}
+    async with run(tmp_path, **CHANGED | {"api": Api(keys=keys)}) as service, working(service):
+        await service.ask(f"{sink}/resume", method="POST")
+        item = await became(service, made, owed=0)
+        found = await deliveries(service, made)
+        [dead] = await service.data("/v1/deliveries", state="dead")
+        await service.ask(f"/v1/deliveries/{dead['id']}/retry", method="POST")
+        await became(service, made, owed=0)
+        retried = await deliveries(service, made)
+
+    assert [event["id"] for event in await receiver.got(1)] == [seen]
+    assert found == {hidden: ("dead", "hidden", 1), seen: ("delivered", None, 1)}
+    assert item["last_error"]["error"] == "hidden"
+    assert retried == found | {hidden: ("dead", "hidden", 2)}
+    assert len(receiver.events) == 1
+
+
+async def test_resume_with_a_narrower_key_sends_no_hidden_event(service, receiver):
+    """Mutant: only the first attempt looks at the key."""
+    headers = await new_key(service, "codes:read")
+    made = await subscribed(service, receiver, None, headers=headers)
+    receiver.status = 500
+    hidden = await service.hero()
+    await became(service, made, state="failing")
+    await service.ask("/v1/keys/made", method="DELETE")
+    await became(service, made, paused_by="key")
+    headers = await new_key(service, "codes:read", when={"data.labels.team": "growth"})
+    receiver.status, service.now = 200, service.now + DAY
+
+    path = f"/v1/subscriptions/{made['id']}/resume"
+    await service.ask(path, None, method="POST", headers=headers)
+    await became(service, made, owed=0)
+
+    assert await deliveries(service, made) == {hidden: ("dead", "hidden", 2)}
+    assert len(receiver.events) == 1
+
+
+@pytest.mark.usefixtures("still")
+async def test_start_without_its_key_runs_no_worker(tmp_path, run, receiver, monkeypatch):
+    """Mutant: pending deliveries are sent until the first look pauses the subscription."""
+    async with run(tmp_path, **CHANGED) as service, working(service):
+        made = await subscribed(service, receiver)
+        receiver.status = 500
+        await service.sms()
+        await became(service, made, state="failing")
+    started, runner = [], module.SinkRunner
+    monkeypatch.setattr(module, "SinkRunner", lambda *a, **b: started.append(a) or runner(*a, **b))
+    left = {name: each for name, each in KEYS.items() if name != "coder"}
+    async with run(tmp_path, **CHANGED | {"api": Api(keys=left)}) as service, working(service):
+        paused = await became(service, made, paused_by="key")
+
+    assert (started, paused["owed"]) == ([], 1)
+
+
+@pytest.mark.usefixtures("still")
+async def test_attempt_after_the_end_of_its_key_fails(tmp_path, run, receiver):
+    """The delivery stays pending. Mutants: it is sent; it is dead."""
+    async with run(tmp_path, **CHANGED) as service, working(service):
+        headers = await new_key(service, expires="1h")
+        made = await subscribed(service, receiver, None, headers=headers)
+        receiver.status = 500
+        event_id = await service.sms()
+        await became(service, made, state="failing")
+        receiver.status, service.now = 200, service.now + 3600
+        [live] = service.parts.subscriptions
+        live.worker.look_again()
+
+        async def is_tried():
+            return (await deliveries(service, made))[event_id][2] > 1
+
+        await until(is_tried)
+        found = await deliveries(service, made)
+
+    assert found == {event_id: ("pending", "key", 2)}
+    assert len(receiver.events) == 1
+
+
 # Repeated calls
 
 
@@ -669,6 +772,15 @@ async def test_operator_sees_and_steers_it_as_a_sink(service, receiver):
 
     await service.ask(f"/v1/sinks/{name}/resume", method="POST")
     await receiver.got(2)  # the sample, then the event
+
+
+async def test_sample_is_sent_whatever_the_key_sees(service, receiver):
+    """Mutant: the key must see the sample."""
+    headers = await new_key(service, when={"source": "herosms"})
+    made = await subscribed(service, receiver, None, headers=headers)
+    tested = await service.ask(f"/v1/sinks/sub:{made['id']}/test", method="POST")
+    [event] = await receiver.got(1)
+    assert (tested.json()["outcome"], event["source"]) == ("delivered", "tellabot")
 
 
 async def test_replay_shows_it_no_hidden_event(service, receiver):
