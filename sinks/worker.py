@@ -193,6 +193,10 @@ class Worker:
         """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
         await self._recovery.resume(by, guard)
 
+    def on_resume(self, callback: Callable[[], None]) -> None:
+        """Call `callback` each time the sink was resumed."""
+        self._recovery.on_resume = callback
+
     async def test(self, event_id: str, body: bytes, send: Send | None = None) -> Tested:
         """Send a test event once, paused or not. Nothing is stored.
 

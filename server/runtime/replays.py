@@ -71,9 +71,13 @@ class Replays:
     async def start(self, replay: StoredReplay, guard: Guard = unguarded) -> StoredReplay:
         """Store a replay, and begin it. Raises UnknownSinks, or Unavailable."""
         self.check(replay.sinks or ())
-        stored = await self._journal.submit(guard(StartReplay(replay)))
-        self._follow(stored)
-        return stored
+
+        # It begins even if the caller is gone.
+        def then(outcome: object) -> None:
+            if isinstance(outcome, StoredReplay):
+                self._follow(outcome)
+
+        return await self._journal.submit(guard(StartReplay(replay)), then=then)
 
     async def cancel(self, replay_id: str) -> None:
         """End a replay, if it runs. Its deliveries stay. Raises Unavailable."""

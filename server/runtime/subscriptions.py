@@ -137,6 +137,8 @@ class LiveSubscriptions:
         self._now, self._ticks, self._limit = clock.now, clock.ticks, limit
         self._by_id: dict[str, Live] = {}
         self._index: FilterIndex[Live] = FilterIndex()
+        #: Deleted subscriptions with deliveries that may be pending, by the name of their sink.
+        self._deleted: dict[str, Live] = {}
         #: Creations under way, by key: they count for the limit.
         self._creating: Counter[str] = Counter()
         self._tasks: asyncio.TaskGroup | None = None
@@ -174,6 +176,7 @@ class LiveSubscriptions:
     def _add(self, place: int, stored: StoredSubscription, record: SinkRecord | None) -> Live:
         live = Live(place, stored, self._sink(stored))
         live.worker = self._make_worker(live.name, live.sink, record)
+        live.worker.on_resume(lambda: self.wake(live.name))
         self._by_id[stored.id] = live
         live.entry = self._index.add(live.filter, live)
         self._workers[live.name] = live.worker
@@ -348,26 +351,36 @@ class LiveSubscriptions:
                 await self._stop(live)
                 live.has_lost_key = False
         await live.worker.resume(guard=guard)
-        self.wake(live.name)
 
     async def delete(self, live: Live) -> None:
         """Remove a subscription. Its pending deliveries become dead. Raises Unavailable."""
+
+        # It is out of force even if the caller is gone.
+        def then(outcome: object) -> None:
+            if isinstance(outcome, bool):
+                self._remove(live)
+            else:
+                self.wake(live.name)
+
         async with live.changing:
             await self._stop(live)
             if self._by_id.get(live.stored.id) is not live:
                 return  # another call was faster
-            try:
-                await self._journal.submit(DeleteSubscription(live.stored.id, live.name))
-            except Unavailable:
-                self.wake(live.name)
-                raise
-            del self._by_id[live.stored.id]
-            self._index.remove(live.entry)
-            del self._workers[live.name]
-            await self._stop(live)  # a commit may have woken it meanwhile
-        # Events accepted before the commit may have added deliveries: end them, too.
-        ended = await self._end_deliveries(live.name)
+            write = DeleteSubscription(live.stored.id, live.name)
+            await self._journal.submit(write, then=then)
+            ended = await self._end_deliveries(live.name)
         log.info("subscription.deleted", subscription=live.stored.id, ended=ended)
+
+    def _remove(self, live: Live) -> None:
+        if self._by_id.pop(live.stored.id, None) is None:
+            return
+        self._index.remove(live.entry)
+        del self._workers[live.name]
+        # Events accepted before the commit may have added deliveries: end them, too.
+        self._deleted[live.name] = live
+        live.is_woken = False
+        if live.task is not None:
+            live.task.cancel()  # a commit woke it meanwhile
 
     async def test(self, live: Live, event_id: str, body: bytes) -> Tested:
         """Send a test event once, paused or not."""
@@ -384,17 +397,21 @@ class LiveSubscriptions:
     async def _replace(
         self, live: Live, stored: StoredSubscription, guard: Guard = unguarded
     ) -> None:
-        if not await self._journal.submit(guard(ChangeSubscription(stored))):
-            return  # it was deleted meanwhile
-        live.stored, live.filter = stored, _compile(stored.filter)
-        self._index.remove(live.entry)
-        live.entry = self._index.add(live.filter, live)
-        was_running = live.task is not None
-        await self._stop(live)
-        live.sink = self._sink(stored)
-        live.worker.change(live.sink)
-        if was_running:
-            self.wake(live.name)
+        # It is in force even if the caller is gone.
+        def then(outcome: object) -> None:
+            if outcome is not True or self._by_id.get(stored.id) is not live:
+                return  # it was deleted meanwhile
+            live.stored, live.filter = stored, _compile(stored.filter)
+            self._index.remove(live.entry)
+            live.entry = self._index.add(live.filter, live)
+            live.sink = self._sink(stored)
+            if live.task is None:
+                live.worker.change(live.sink)
+            else:
+                live.is_woken = True  # it runs again, with the new fields
+                live.task.cancel()
+
+        await self._journal.submit(guard(ChangeSubscription(stored)), then=then)
 
     async def _end_deliveries(self, sink: str) -> int:
         ended = 0
@@ -403,6 +420,7 @@ class LiveSubscriptions:
             count = await self._journal.submit(write)
             ended += count
             if count < write.limit:
+                self._deleted.pop(sink, None)
                 return ended
 
     # --- workers --------------------------------------------------------------------------
@@ -446,6 +464,14 @@ class LiveSubscriptions:
             live.worker.look_again()  # it is not idle before it has read the journal
             runner = SinkRunner(live.sink, live.worker, ticks=self._ticks, give_up=self._give_up)
             live.task = self._tasks.create_task(runner.run())
+            live.task.add_done_callback(lambda _: self._ended(live))
+
+    def _ended(self, live: Live) -> None:
+        """Use the present fields, and run the worker again if it was woken after it was stopped."""
+        live.task = live.idle_since = None
+        live.worker.change(live.sink)
+        if live.is_woken:
+            self.wake(live.name)
 
     def _committed(self, committed: Committed) -> None:
         for sink in committed.sinks:
@@ -461,7 +487,11 @@ class LiveSubscriptions:
                 await self._end_deliveries(sink)
 
     async def _look(self) -> None:
-        """Pause subscriptions without a key, and stop the workers that have nothing to do."""
+        """Finish deletions, pause subscriptions without a key, and stop idle workers."""
+        for live in tuple(self._deleted.values()):
+            if not live.changing.locked():
+                async with live.changing:
+                    await self._end_deliveries(live.name)
         now = self._ticks()
         for live in self:
             is_without_key = live.has_lost_key or not self.has_key(live)
@@ -484,9 +514,6 @@ class LiveSubscriptions:
         live.is_woken = False
         live.task.cancel()
         await asyncio.wait([live.task])
-        live.task = live.idle_since = None
-        if live.is_woken:
-            self.wake(live.name)
 
 
 def reads_codes(part: Part) -> bool:

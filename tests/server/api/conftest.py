@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import secrets
+import threading
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -116,6 +117,31 @@ class Service:
             return name[0] if found is None else f'"{found}"'
 
         return json.loads(re.sub('"[0-9a-f]{32}"', number, json.dumps(data)))
+
+    async def stalled(self, kind, call):
+        """Make a call with a disk that does not answer its write of that kind; return the answer.
+
+        Afterwards the disk answers.
+        """
+        commits, answers = self.journal._commits, threading.Event()
+        write = commits._write
+
+        def wait(ops):
+            if any(isinstance(op, kind) for op in ops):
+                answers.wait(30)
+            return write(ops)
+
+        async def is_waiting():
+            return any(isinstance(entry.op, kind) for entry in commits._in_flight)
+
+        commits._write = wait
+        calling = asyncio.create_task(call)
+        await until(is_waiting)
+        commits._stall()
+        answer = await calling
+        commits._write = write
+        answers.set()
+        return answer
 
     async def post(self, body, source="tellabot", *, token=None, headers=()):
         token = TOKENS[source] if token is None else token

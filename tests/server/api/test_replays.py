@@ -6,7 +6,7 @@ import pytest
 from core.delivery import State
 from core.secret import Secret
 from journal.reads import Deliveries
-from journal.writes import IndexVisible
+from journal.writes import IndexVisible, StartReplay
 from server.config.options import Api, ApiKey
 from server.runtime import replays as module
 
@@ -216,6 +216,20 @@ async def test_repeated_call_starts_one_replay(service):
     assert (one.status_code, two.status_code) == (202, 202)
     assert two.json() == one.json()
     assert (done["created"], len(await replayed(service))) == (1, 1)
+
+
+async def test_replay_begins_after_a_stall(service):
+    """Its call got 503. Mutant: only the caller's task begins it."""
+    event_id = await service.sms()
+
+    answer = await service.stalled(StartReplay, start(service))
+
+    async def is_replayed():
+        return await replayed(service) == [(event_id, "log")]
+
+    async with advancing(service):
+        await until(is_replayed)
+    assert answer.status_code == 503
 
 
 async def test_two_replays_go_on_in_turn(service):

@@ -4,9 +4,12 @@ import json
 import pytest
 
 from journal.reads import SinkRecords
+from journal.writes import PauseSink
 from routes.table import Route
 from sinks.file.sink import File
 from sinks.sink import Failed, PauseAfter, Receipt, Refused
+
+from .conftest import until
 
 IDLE = {
     "name": "log",
@@ -307,6 +310,17 @@ async def test_paused_sink_gets_nothing_and_keeps_deliveries(service):
     assert unsent == []
     assert resumed.json() == IDLE | {"owed": 2}
     assert sorted(sent.ids) == sorted([begun, while_paused])
+
+
+async def test_pause_holds_after_a_stall(service):
+    """Its call got 503. Mutant: only the caller's task changes the memory."""
+    answer = await service.stalled(PauseSink, steered(service, "pause"))
+
+    async def is_paused():
+        return (await sinks(service))["log"]["state"] == "paused"
+
+    await until(is_paused)
+    assert answer.status_code == 503
 
 
 async def test_pausing_twice_changes_nothing(service):

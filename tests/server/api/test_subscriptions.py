@@ -12,6 +12,7 @@ from endpoint import endpoint, reply
 from core.secret import Secret
 from core.signing import make_signer
 from journal.reads import SinkRecords, Subscriptions
+from journal.writes import ChangeSubscription, DeleteSubscription, ResumeSink
 from server.config.options import Api, ApiKey, Subscribing
 from server.config.shapes import NAME
 from server.runtime import subscriptions as module
@@ -472,7 +473,7 @@ async def test_deliveries_of_a_gone_subscription_end_at_the_start(tmp_path, run,
             receiver.status = 500
             await service.sms()
             await became(service, made, state="failing")
-        await service.journal.submit(module.DeleteSubscription(made["id"], f"sub:{made['id']}"))
+        await service.journal.submit(DeleteSubscription(made["id"], f"sub:{made['id']}"))
     async with run(tmp_path, **CHANGED) as service, working(service):
         await until(lambda: is_dead(service))
 
@@ -705,6 +706,53 @@ async def test_attempt_after_the_end_of_its_key_fails(tmp_path, run, receiver):
 
     assert found == {event_id: ("pending", "key", 2)}
     assert len(receiver.events) == 1
+
+
+# Calls that are cut off
+
+
+async def test_change_is_in_force_after_a_stall(service, receiver):
+    """Its call got 503. Mutant: only the caller's task changes the memory."""
+    made = await subscribed(service, receiver)
+    await service.sms()
+    await receiver.got(1)
+
+    changing = change(service, made, when={"data.service.key": "amazon"}, format="cloudevents")
+    answer = await service.stalled(ChangeSubscription, changing)
+
+    await became(service, made, format="cloudevents", tried_always=False)
+    event_id = await service.sms(service="Amazon")
+    assert answer.status_code == 503
+    assert [event["id"] for event in (await receiver.got(2))[1:]] == [event_id]
+    assert receiver.events[1].headers["content-type"] == "application/cloudevents+json"
+
+
+async def test_deletion_is_finished_after_a_stall(service, receiver):
+    """Its call got 503. Mutants: only the caller's task changes the memory, or ends deliveries."""
+    made = await subscribed(service, receiver)
+    receiver.status = 500
+    await service.sms()
+    await became(service, made, state="failing", owed=1)
+    path = f"/v1/subscriptions/{made['id']}"
+
+    answer = await service.stalled(DeleteSubscription, service.ask(path, "coder", method="DELETE"))
+
+    await until(lambda: is_dead(service))
+    assert answer.status_code == 503
+    assert (await service.ask(path, "coder")).status_code == 404
+
+
+async def test_resumed_subscription_delivers_after_a_stall(service, receiver):
+    """Mutant: only the caller's task starts the worker."""
+    made = await subscribed(service, receiver)
+    sink = f"/v1/sinks/sub:{made['id']}"
+    await service.ask(f"{sink}/pause", method="POST")
+    await service.sms()
+
+    answer = await service.stalled(ResumeSink, service.ask(f"{sink}/resume", method="POST"))
+
+    await receiver.got(1)
+    assert answer.status_code == 503
 
 
 # Repeated calls
