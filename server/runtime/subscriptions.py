@@ -92,9 +92,9 @@ class Live:
     """A subscription, its worker, and the worker's task while it runs."""
 
     def __init__(self, place: int, stored: StoredSubscription, sink: Subscription) -> None:
-        self.place, self.stored, self.sink = place, stored, sink
+        self.place, self.sink = place, sink
         self.name = f"{PREFIX}{stored.id}"
-        self.filter = _compile(stored.filter)
+        self.use(stored)
         self.worker: Worker
         #: Its filter in the index.
         self.entry: IndexEntry[Live]
@@ -107,9 +107,10 @@ class Live:
         #: One change at a time.
         self.changing = asyncio.Lock()
 
-    @property
-    def reads_codes(self) -> bool:
-        return reads_codes(self.filter)
+    def use(self, stored: StoredSubscription) -> None:
+        """Take the fields of the stored subscription."""
+        self.stored, self.filter = stored, _compile(stored.filter)
+        self.reads_codes = reads_codes(self.filter)
 
 
 class LiveSubscriptions:
@@ -136,6 +137,14 @@ class LiveSubscriptions:
         self._rights, self._workers, self._make_worker = rights, workers, make_worker
         self._now, self._ticks, self._limit = clock.now, clock.ticks, limit
         self._by_id: dict[str, Live] = {}
+        #: By the name of their key, then by id.
+        self._by_key: dict[str, dict[str, Live]] = {}
+        #: The rights of each key at the last look, by its name.
+        self._known: dict[str, KeyRights | None] = {}
+        #: Subscriptions that the next look pauses, because their key ended.
+        self._orphans: set[Live] = set()
+        #: Subscriptions with a worker that runs.
+        self._running: set[Live] = set()
         self._index: FilterIndex[Live] = FilterIndex()
         #: Deleted subscriptions with deliveries that may be pending, by the name of their sink.
         self._deleted: dict[str, Live] = {}
@@ -177,7 +186,7 @@ class LiveSubscriptions:
         live = Live(place, stored, self._sink(stored))
         live.worker = self._make_worker(live.name, live.sink, record)
         live.worker.on_resume(lambda: self.wake(live.name))
-        self._by_id[stored.id] = live
+        self._by_id[stored.id] = self._by_key.setdefault(stored.key, {})[stored.id] = live
         live.entry = self._index.add(live.filter, live)
         self._workers[live.name] = live.worker
         return live
@@ -240,16 +249,15 @@ class LiveSubscriptions:
         """Stop the subscriptions of a key that ended: begin no attempt, and cut those under way."""
         if self._rights(name) is not None:
             return  # another key has that name, and is in force
-        for live in self:
-            if live.stored.key == name:
-                live.has_lost_key = True
-                if live.task is not None:
-                    live.task.cancel()
+        for live in self._by_key.get(name, {}).values():
+            live.has_lost_key = True
+            self._orphans.add(live)
+            if live.task is not None:
+                live.task.cancel()
 
     def has_key(self, live: Live) -> bool:
         """Return whether its key is in force, and still may have this filter."""
-        rights = self._rights(live.stored.key)
-        return rights is not None and (rights.reads_codes or not live.reads_codes)
+        return _allow_filter(self._rights(live.stored.key), live)
 
     # --- changes --------------------------------------------------------------------------
 
@@ -269,7 +277,7 @@ class LiveSubscriptions:
         """
         written = _encode(when)
         self._check_filter(key, written)
-        if self._creating[key] + sum(live.stored.key == key for live in self) >= self._limit:
+        if self._creating[key] + len(self._by_key.get(key, ())) >= self._limit:
             raise TooManySubscriptions
         self._creating[key] += 1
         try:
@@ -289,7 +297,9 @@ class LiveSubscriptions:
             # It is in force even if the caller is gone.
             def then(outcome: object) -> None:
                 if isinstance(outcome, int):
-                    self._add(outcome, stored, None)
+                    live = self._add(outcome, stored, None)
+                    if not self.has_key(live):  # its key ended meanwhile
+                        self._orphans.add(live)
 
             await self._journal.submit(guard(id_)(CreateSubscription(stored)), then=then)
         finally:
@@ -374,6 +384,8 @@ class LiveSubscriptions:
     def _remove(self, live: Live) -> None:
         if self._by_id.pop(live.stored.id, None) is None:
             return
+        del self._by_key[live.stored.key][live.stored.id]
+        self._orphans.discard(live)
         self._index.remove(live.entry)
         del self._workers[live.name]
         # Events accepted before the commit may have added deliveries: end them, too.
@@ -401,7 +413,7 @@ class LiveSubscriptions:
         def then(outcome: object) -> None:
             if outcome is not True or self._by_id.get(stored.id) is not live:
                 return  # it was deleted meanwhile
-            live.stored, live.filter = stored, _compile(stored.filter)
+            live.use(stored)
             self._index.remove(live.entry)
             live.entry = self._index.add(live.filter, live)
             live.sink = self._sink(stored)
@@ -456,7 +468,8 @@ class LiveSubscriptions:
         if live is None or live.worker.paused is not None or self._tasks is None:
             return
         if live.has_lost_key or not self.has_key(live):
-            return  # the next look pauses it
+            self._orphans.add(live)
+            return
         live.is_woken, live.idle_since = True, None
         if live.task is None:
             live.sink = self._sink(live.stored)  # a new key may have other rights
@@ -465,10 +478,12 @@ class LiveSubscriptions:
             runner = SinkRunner(live.sink, live.worker, ticks=self._ticks, give_up=self._give_up)
             live.task = self._tasks.create_task(runner.run())
             live.task.add_done_callback(lambda _: self._ended(live))
+            self._running.add(live)
 
     def _ended(self, live: Live) -> None:
         """Use the present fields, and run the worker again if it was woken after it was stopped."""
         live.task = live.idle_since = None
+        self._running.discard(live)
         live.worker.change(live.sink)
         if live.is_woken:
             self.wake(live.name)
@@ -492,12 +507,15 @@ class LiveSubscriptions:
             if not live.changing.locked():
                 async with live.changing:
                     await self._end_deliveries(live.name)
-        now = self._ticks()
-        for live in self:
-            is_without_key = live.has_lost_key or not self.has_key(live)
-            if live.worker.paused is None and is_without_key:
+        self._look_at_keys()
+        while self._orphans:
+            live = next(iter(self._orphans))
+            if live.worker.paused is None and (live.has_lost_key or not self.has_key(live)):
                 await live.worker.pause(Pause.KEY)
-            if live.task is None or not live.worker.is_idle:
+            self._orphans.discard(live)
+        now = self._ticks()
+        for live in tuple(self._running):
+            if not live.worker.is_idle:
                 live.idle_since = None
                 continue
             if live.idle_since is None:
@@ -507,6 +525,16 @@ class LiveSubscriptions:
                 async with live.changing:
                     await self._stop(live)
 
+    def _look_at_keys(self) -> None:
+        """Find the subscriptions of keys with other rights. There may be a hundred thousand."""
+        for key, lives in self._by_key.items():
+            rights = self._rights(key)
+            if key not in self._known or rights != self._known[key]:
+                self._known[key] = rights
+                self._orphans.update(
+                    live for live in lives.values() if not _allow_filter(rights, live)
+                )
+
     async def _stop(self, live: Live) -> None:
         """Stop the worker. Attempts under way are cut, and made again when it runs."""
         if live.task is None:
@@ -514,6 +542,10 @@ class LiveSubscriptions:
         live.is_woken = False
         live.task.cancel()
         await asyncio.wait([live.task])
+
+
+def _allow_filter(rights: KeyRights | None, live: Live) -> bool:
+    return rights is not None and (rights.reads_codes or not live.reads_codes)
 
 
 def reads_codes(part: Part) -> bool:

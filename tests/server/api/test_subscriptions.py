@@ -12,10 +12,17 @@ from endpoint import endpoint, reply
 from core.secret import Secret
 from core.signing import make_signer
 from journal.reads import SinkRecords, Subscriptions
-from journal.writes import ChangeSubscription, DeleteSubscription, ResumeSink
+from journal.records import StoredSubscription
+from journal.writes import (
+    ChangeSubscription,
+    CreateSubscription,
+    DeleteSubscription,
+    ResumeSink,
+)
 from server.config.options import Api, ApiKey, Subscribing
 from server.config.shapes import NAME
 from server.runtime import subscriptions as module
+from server.runtime.subscriptions import KeyRights
 from sinks import recovery
 
 DAY = 86400.0
@@ -604,6 +611,60 @@ async def test_revoked_key_in_the_shadow_ends_nothing(tmp_path, run, receiver):
         await service.sms()
         await receiver.got(1)
     assert revoked.status_code == 204
+
+
+class Read:
+    """An attribute that keeps the objects that it was read of."""
+
+    def __init__(self):
+        self.of, self._values = [], {}
+
+    def __get__(self, one, _type):
+        self.of.append(one)
+        return self._values[one]
+
+    def __set__(self, one, value):
+        self._values[one] = value
+
+
+async def test_look_visits_subscriptions_of_changed_keys_only(tmp_path, run, monkeypatch):
+    """With a hundred thousand, a look at each of them would hold up callbacks.
+
+    Mutants: the rights of a key are read for each subscription; each one is visited each time.
+    """
+    keys = {name: key(name, "subscriptions:write") for name in ("a", "b")} | KEYS
+    reads, asked = Read(), []
+    monkeypatch.setattr(module.Live, "reads_codes", reads, raising=False)
+    async with run(tmp_path, **CHANGED | {"api": Api(keys=keys)}) as service:
+        subscriptions = service.parts.subscriptions
+        for number in range(20):
+            stored = StoredSubscription(
+                id=f"{number:032x}",
+                key="ab"[number % 2],
+                url="https://app.example.com/hook",
+                filter=None,
+                format="json",
+                secrets=(),
+                created_at=service.now,
+            )
+            await service.journal.submit(CreateSubscription(stored))
+        await subscriptions.load({})
+        rights = {name: KeyRights(sees=None, reads_codes=False) for name in ("a", "b")}
+        subscriptions._rights = lambda name: asked.append(name) or rights[name]
+        counts = []
+        for changed in ({}, {}, {"b": None}, {}):
+            rights |= changed
+            reads.of.clear()
+            asked.clear()
+            await subscriptions._look()
+            counts.append((len(reads.of), len(asked)))
+        states = {live.stored.key: live.worker.paused for live in subscriptions}
+
+    first, second, third, last = counts
+    assert first == (20, 2)
+    assert second == last == (0, 2)
+    assert third == (0, 2 + 10), "and one more look at each that is paused"
+    assert states == {"a": None, "b": "key"}
 
 
 # Hidden events
