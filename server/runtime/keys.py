@@ -147,9 +147,9 @@ class Keys:
         # The digest hides the key: the time of the search shows nothing of it.
         return self._in_force.get(digest(key))
 
-    def named(self, name: str) -> Access | None:
-        """Return the rights of the key with that name; None: there is no such key in force."""
-        found = (access for access in self._in_force.values() if access.name == name)
+    def with_id(self, id_: str) -> Access | None:
+        """Return the rights of the key with that `Access.id`; None: no such key is in force."""
+        found = (access for access in self._in_force.values() if access.id == id_)
         return next((access for access in found if not self.is_expired(access)), None)
 
     def is_expired(self, access: Access) -> bool:

@@ -119,8 +119,9 @@ class Replays:
 
     async def _step(self, replay: StoredReplay) -> StoredReplay | None:
         """Make the deliveries of the next events; return the new state of the replay."""
-        key = self._keys.named(replay.key)
-        if key is None:  # a removed or expired key replays nothing more
+        key = self._keys.with_id(replay.key)
+        # A key that is removed or expired, or may not replay any more, replays nothing more.
+        if key is None or not key.may("deliveries:write"):
             return await self._journal.submit(CancelReplay(replay.id, at=self._now()))
         page = await self._page(replay, key.sees)
         if page is None:

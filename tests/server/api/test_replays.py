@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 
+import msgspec
 import pytest
 
 from core.delivery import State
@@ -303,6 +304,45 @@ async def test_replays_of_others_are_hidden_from_filtered_keys(service):
     ]
 
     assert answers == [404, 404, 200, 204, 200, 204, 200, 204]
+
+
+async def test_replay_ends_with_the_right_to_replay(run, tmp_path):
+    """Mutant: the scope is looked at only when it starts."""
+    async with run(tmp_path) as service:
+        await service.sms()
+        answer = await start(service)
+    reader = msgspec.structs.replace(KEYS["writer"], scopes=("events:read",))
+    async with run(tmp_path, api=Api(keys=KEYS | {"writer": reader})) as service:
+        await service.parts.replays.load()
+        done = await ended(service, answer)
+        made = await replayed(service)
+
+    assert (done["state"], done["created"], made) == ("cancelled", 0, [])
+
+
+async def test_another_key_of_its_name_does_not_continue_a_replay(service):
+    """It does not see it, either: its `when` may hide some of the counted events.
+
+    Mutants: the replay, or the right to see it, belongs to the name of the key.
+    """
+    headers = await new_key(service)
+    await service.sms()
+    answer = await service.ask(PATH, None, method="POST", json={"sinks": ["log"]}, headers=headers)
+    await service.ask("/v1/keys/made", method="DELETE")
+    headers = await new_key(service, when={"source": "herosms"})
+
+    seen = await service.ask(f"{PATH}/{answer.json()['id']}", None, headers=headers)
+    done = await ended(service, answer)
+
+    assert (answer.status_code, seen.status_code) == (202, 404)
+    assert (done["state"], await replayed(service)) == ("cancelled", [])
+
+
+async def new_key(service, **fields):
+    """Make the key `made`; return the header that sends it."""
+    body = {"name": "made", "scopes": ["events:read", "deliveries:write"]} | fields
+    answer = await service.ask("/v1/keys", method="POST", json=body)
+    return {"Authorization": f"Bearer {answer.json()['key']}"}
 
 
 async def test_replay_ends_with_its_key(run, tmp_path):
