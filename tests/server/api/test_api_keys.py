@@ -386,6 +386,22 @@ async def test_index_of_a_revoked_key_is_removed(run, tmp_path):
         assert service.parts.keys.changed.is_set()
 
 
+@pytest.mark.parametrize("order", [1, -1])
+async def test_key_that_is_created_meanwhile_keeps_the_index(run, tmp_path, order):
+    """Mutant: it is decided before the commit whether another key has the same `when`."""
+    when = {"type": "sms.received"}
+    new = {"scopes": ("events:read",), "when": when, "expires_at": None, "rate": None}
+    async with run(tmp_path, api=Api(keys={"admin": admin()})) as service:
+        await make(service, "one", when=when)
+        await service.sms()
+        await indexed(service)
+        keys = service.parts.keys
+        changes = [keys.create(name="two", **new), keys.revoke("one")]
+        await asyncio.gather(*changes[::order])
+
+        assert filters(tmp_path) == [(1, 0)]
+
+
 def admin():
     return ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))
 
