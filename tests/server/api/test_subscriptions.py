@@ -816,6 +816,31 @@ async def test_resumed_subscription_delivers_after_a_stall(service, receiver):
     assert answer.status_code == 503
 
 
+async def test_deleted_subscription_runs_no_worker(service, receiver):
+    """A commit starts its worker while the deletion waits for the disk.
+
+    Mutant: only a worker that ran before is stopped.
+    """
+    made = await subscribed(service, receiver)
+    [live] = service.parts.subscriptions
+    submit = service.journal.submit
+
+    def woken(write, then=None):
+        written = submit(write, then)
+        if isinstance(write, DeleteSubscription):
+            service.parts.subscriptions.wake(live.name)
+            assert live.task is not None
+        return written
+
+    async def is_stopped():
+        return live.task is None
+
+    service.journal.submit = woken
+    await service.ask(f"/v1/subscriptions/{made['id']}", "coder", method="DELETE")
+
+    await until(is_stopped)
+
+
 # Repeated calls
 
 

@@ -162,6 +162,24 @@ async def test_wait_ends_with_its_client(service):
     assert (service.hub.waits, service.hub._inboxes) == (0, set())
 
 
+async def test_wait_that_the_end_cuts_loses_no_event(service):
+    """The event came, and the wait did not look at it any more.
+
+    Mutant: the cursor is that of the newest event at the end.
+    """
+    await service.sms()
+    async with service.call("/v1/events/wait?request_id=7") as call:
+        await service.waiting()
+        with service.journal.listen(lambda _committed: service.hub.close()):
+            event_id = await service.sms(id=7)
+        status, problem = await call.answer()
+
+    after = {"after": call.headers["smshook-cursor"]}
+    missed = await service.data("/v1/events", **after)
+    assert (status, problem["code"]) == (503, "reader_ended")
+    assert [item["event"]["id"] for item in missed] == [event_id]
+
+
 async def test_more_waits_than_allowed_are_refused(service):
     """Mutant: a refused wait is counted."""
     service.hub._most["wait"] = 2
