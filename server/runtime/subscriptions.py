@@ -3,7 +3,7 @@
 Rules that live here: a subscription gets each event that its filter matches and its API key sees;
 both secrets sign for a day after a rotation; a subscription is paused when its key ends; no
 attempt sends an event that its key does not see. A worker runs only while its subscription has
-pending deliveries.
+pending deliveries, and `IDLE_FOR` seconds after the last one.
 """
 
 import asyncio
