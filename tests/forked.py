@@ -43,6 +43,8 @@ def become(arguments, folder, environment, out, errors):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC), number)
     os.environ.clear()
     os.environ.update(environment)
+    # The streams of the server remember whether they can seek.
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115 - open to the end
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(write_through=True)
     script = arguments[1] if arguments[0] == sys.executable else arguments[0]
