@@ -1,6 +1,7 @@
 """For every test: loopback as the only network, and one Hypothesis profile."""
 
 import contextlib
+import gc
 import importlib
 import ipaddress
 import os
@@ -127,6 +128,13 @@ ROOTS = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as 
 ROOTS.write(trustme.CA().cert_pem.bytes())
 ROOTS.flush()
 certifi.where = lambda: ROOTS.name
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Leave the imported modules out of each further search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

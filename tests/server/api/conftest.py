@@ -15,6 +15,7 @@ from asgi import Call
 from counting import uncounted
 from described import Described
 from doors import in_front_of
+from journals import prepared
 from services import clock_of, configured
 
 from core.delivery import State
@@ -261,6 +262,7 @@ async def running(folder: Path, *, chance=secrets.token_bytes, **changed):
     """Run a service on the journal of that folder; `changed` options replace those above."""
     config = configured(folder, **options(folder) | changed)
     identity = Identity(config.server.secret.reveal(), chance)
+    prepared(config.journal.path)
     journal = await open_journal(config, identity, now=BEGIN)
     try:
         service = Service(config, journal, identity)
