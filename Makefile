@@ -59,8 +59,9 @@ test: .venv/.dev .venv/.npm
 # Without coverage: some of these tests fill the machine with connections or processes.
 nightly: .venv/.dev .venv/.npm
 	@.venv/bin/python -m pytest --quiet -m nightly -n $(WORKERS) --dist worksteal $(ARGS)
-	@.venv/bin/python -m pytest --quiet -n $(WORKERS) --dist worksteal \
-		--hypothesis-profile=search tests/core tests/receiver tests/routes tests/journal
+	@.venv/bin/python -m pytest --quiet -n $(WORKERS) --dist worksteal --timeout=900 \
+		--hypothesis-profile=search tests/core tests/receiver tests/routes tests/journal \
+		tests/server/api tests/test_described_api.py
 	@$(MAKE) bench QUICK=1
 
 check: .venv/.dev
