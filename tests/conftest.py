@@ -1,6 +1,7 @@
 """For every test: loopback as the only network, and one Hypothesis profile."""
 
 import contextlib
+import gc
 import importlib
 import ipaddress
 import os
@@ -85,8 +86,14 @@ def pytest_collection(session):
     alone = "PYTEST_XDIST_WORKER" not in os.environ and not xdist.is_xdist_controller(session)
     if alone or os.environ.get("PYTEST_XDIST_WORKER") == COUNTING_WORKER:
         import_counted_modules()
-    with uncounted():
-        return (yield)
+    # The collector would look at all items and modules again and again, now and in each test.
+    gc.disable()
+    try:
+        with uncounted():
+            return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
