@@ -60,8 +60,7 @@ test: .venv/.dev .venv/.npm
 nightly: .venv/.dev .venv/.npm
 	@.venv/bin/python -m pytest --quiet -m nightly -n $(WORKERS) --dist worksteal $(ARGS)
 	@.venv/bin/python -m pytest --quiet -n $(WORKERS) --dist worksteal --timeout=900 \
-		--hypothesis-profile=search tests/core tests/receiver tests/routes tests/journal \
-		tests/server/api tests/test_described_api.py
+		--hypothesis-profile=search tests/core tests/receiver tests/routes tests/journal tests/server/api
 	@$(MAKE) bench QUICK=1
 
 check: .venv/.dev

@@ -86,8 +86,14 @@ def pytest_collection(session):
     alone = "PYTEST_XDIST_WORKER" not in os.environ and not xdist.is_xdist_controller(session)
     if alone or os.environ.get("PYTEST_XDIST_WORKER") == COUNTING_WORKER:
         import_counted_modules()
-    with uncounted():
-        return (yield)
+    # The collector would look at all items and modules again and again, now and in each test.
+    gc.disable()
+    try:
+        with uncounted():
+            return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -128,13 +134,6 @@ ROOTS = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as 
 ROOTS.write(trustme.CA().cert_pem.bytes())
 ROOTS.flush()
 certifi.where = lambda: ROOTS.name
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish():
-    """Leave the imported modules out of each further search for garbage."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
