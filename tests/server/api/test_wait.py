@@ -62,11 +62,11 @@ async def test_one_of_two_events_that_come_at_once_is_the_answer(service, bound,
     assert answer == (await service.ask("/v1/events")).json()["data"][1:][place]
 
 
-@pytest.mark.parametrize("query", ["", "?service=google", "?type=sms.received&code=true"])
-async def test_wait_needs_a_bound(service, query):
-    answer = await service.ask(f"/v1/events/wait{query}")
+async def test_wait_needs_a_bound(service):
+    for query in ("", "?service=google", "?type=sms.received&code=true"):
+        answer = await service.ask(f"/v1/events/wait{query}")
 
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter")
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter")
 
 
 async def test_wait_ends_without_an_event(service):
@@ -261,11 +261,11 @@ async def test_refused_wait_goes_on_from_its_own_cursor(service, refuse, said, m
     assert "smshook-cursor" not in {**without.headers, **wrong.headers}
 
 
-@pytest.mark.parametrize("seconds", ["56", "-1", "1e1", "", "ten", "5.0001"])
-async def test_senseless_timeout_is_refused(service, seconds):
-    answer = await service.ask("/v1/events/wait", params={"since": "1h", "timeout": seconds})
+async def test_senseless_timeout_is_refused(service):
+    for seconds in ("56", "-1", "1e1", "", "ten", "5.0001"):
+        answer = await service.ask("/v1/events/wait", params={"since": "1h", "timeout": seconds})
 
-    assert (answer.status_code, answer.json()["detail"]) == (
-        400,
-        "timeout: write seconds from 0 to 55",
-    )
+        assert (answer.status_code, answer.json()["detail"]) == (
+            400,
+            "timeout: write seconds from 0 to 55",
+        )
