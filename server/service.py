@@ -252,6 +252,7 @@ def assemble(
     # All that depends on the configuration, beside the sinks and the listeners.
     current.follow(lambda new: planner.use(current.routes, new.sinks.values()))
     current.follow(lambda new: keys.use(new.api.keys))
+    current.follow(lambda new: subscriptions.use(new.subscriptions))
     current.follow(lambda new: hub.limit(streams=new.api.streams, waits=new.api.waits))
     current.follow(lambda _: backfills.use(sources))
     return Parts(
@@ -284,7 +285,6 @@ def assemble(
             journal=journal,
             keys=keys,
             sinks=sinks,
-            subscriptions=subscriptions,
             ends=intake.draining,
         ),
         ready=ready,

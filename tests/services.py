@@ -3,6 +3,8 @@
 import contextlib
 import secrets
 
+from journals import prepared
+
 from core.clock import WallClock
 from core.secret import Secret
 from server.config.load import Loaded
@@ -41,6 +43,7 @@ def loading(config):
 async def assembled(config, clock):
     """The parts of a service. Nothing runs."""
     identity = identity_of(config)
+    prepared(config.journal.path)
     journal = await open_journal(config, identity, now=clock.now())
     try:
         yield assemble(

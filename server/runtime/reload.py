@@ -20,7 +20,6 @@ from ..config.options import Config
 from .configured_sinks import ConfiguredSinks, SinkOptions, prepare, read_options
 from .current import Current
 from .keys import Keys, key_filters
-from .subscriptions import LiveSubscriptions
 
 log = structlog.get_logger()
 
@@ -70,11 +69,10 @@ class Reloads:
         journal: Journal,
         keys: Keys,
         sinks: ConfiguredSinks,
-        subscriptions: LiveSubscriptions,
         ends: Callable[[], bool],
     ) -> None:
         self._load, self._current, self._journal, self._keys = load, current, journal, keys
-        self._sinks, self._subscriptions, self._ends = sinks, subscriptions, ends
+        self._sinks, self._ends = sinks, ends
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
 
@@ -106,7 +104,6 @@ class Reloads:
             # No step waits: the new configuration is in force for the next callback.
             self._sinks.use(read.sinks, records)
             self._current.replace(read.config, read.routes)
-            await self._subscriptions.use(read.config.subscriptions)
             unused = tuple(filters.keys() - self._keys.filters.keys())
             if unused:
                 with contextlib.suppress(Unavailable):  # they only take space until the next start

@@ -451,7 +451,7 @@ async def test_filter_of_a_new_key_is_indexed(service):
     await changed(service, api=keys_of(service, new=new))
     shown.append(await service.sms())
     before = await seen(service, secret)
-    await indexed(service)
+    with_new = await indexed(service)
     after = await seen(service, secret)
     filters = len(service.parts.keys.filters)
     await changed(service, api=keys_of(service, new=None))
@@ -459,6 +459,7 @@ async def test_filter_of_a_new_key_is_indexed(service):
 
     assert hidden not in before
     assert before == after == shown
+    assert with_new == filters
     assert count == len(service.parts.keys.filters) == filters - 1
 
 
