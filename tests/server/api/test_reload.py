@@ -45,6 +45,10 @@ async def seen(service, text):
     return [item["event"]["id"] for item in answer.json()["data"]]
 
 
+def access(service, name):
+    return {known.access.name: known.access for known in service.parts.keys.known()}[name]
+
+
 async def indexed(service):
     """Index all that is to be indexed; return the number of filters."""
     while await service.journal.submit(IndexVisible()):
@@ -384,6 +388,19 @@ async def test_route_to_a_new_sink_plans_its_deliveries(service, tmp_path):
     assert ordering == '"+18503814729"'
 
 
+async def test_order_of_a_changed_sink_holds_for_new_events(service):
+    """Its worker gets the options when its attempts have ended. Mutant: no data for the plan."""
+    log = msgspec.structs.replace(service.config.sinks["log"], ordered_by="data.to")
+    await changed(service, sinks={"log": log}, routes={"all": Route(to=("log",))})
+    service.workers["log"].change(log)
+    await service.sms()
+
+    [(ordering,)] = await service.journal._reader.ask(
+        lambda conn: conn.execute("select ordering from deliveries").fetchall()
+    )
+    assert ordering == '"+18503814729"'
+
+
 # Keys
 
 
@@ -394,7 +411,7 @@ async def test_removed_key_ends_and_others_go_on(service):
         await stays.begun()
         await service.waiting(2)
         keys = keys_of(service, reader=None)
-        coder = service.parts.keys.named("coder")
+        coder = access(service, "coder")
         await changed(service, api=keys)
         event_id = await service.sms()
 
@@ -402,7 +419,7 @@ async def test_removed_key_ends_and_others_go_on(service):
         [(_, _, event)] = await stays.frames(1)
 
     assert event["id"] == event_id
-    assert service.parts.keys.named("coder") is coder
+    assert access(service, "coder") is coder
     assert await status(service, "reader-key-0123456789") == 401
     assert await status(service, "coder-key-0123456789") == 200
 
