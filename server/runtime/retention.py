@@ -7,6 +7,7 @@ or soon after an upgrade without `retention`. Dedupe keys stay longer than their
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -48,6 +49,8 @@ _FEW_ROWS = 50
 _CONTENT: Mapping[Retained, Collection[Path]] = {Retained.CODES: CODES, Retained.PEOPLE: PEOPLE}
 #: Kinds whose removed data must not stay in the log.
 _SECRET = frozenset({*_CONTENT, Retained.RAW, Retained.QUARANTINE, Retained.ORDER_NUMBERS})
+#: Kinds that a sealed journal has keys of.
+_SEALED = _SECRET - {Retained.ORDER_NUMBERS}
 _CLOCK, _UPGRADED = "retention_clock", "upgraded_to_retention"
 
 log = structlog.get_logger()
@@ -81,10 +84,20 @@ def limits(retention: Retention) -> Mapping[Retained, float]:
     return {kind: float(seconds) for kind, seconds in kept.items() if seconds is not None}
 
 
+class Destroys(Protocol):
+    """Destroys keys of sealed content."""
+
+    def destroy(self, kind: str, before: float) -> object:
+        """Destroy the keys of content from before a time: no file and no backup opens it then.
+
+        `kind` is that of Retained. Raises Unavailable.
+        """
+
+
 class Pruner:
     """Prunes the journal all the time, and at once if asked.
 
-    `shown` returns a delivery's id for the log.
+    `shown` returns a delivery's id for the log; `keys` are those of sealed content.
     """
 
     def __init__(
@@ -96,8 +109,10 @@ class Pruner:
         workers: Mapping[str, Worker],
         clock: WallClock,
         shown: Callable[[int], str],
+        keys: Destroys | None = None,
     ) -> None:
         self._journal, self._workers, self._clock = journal, workers, clock
+        self._keys = keys
         self._is_configured, self._shown = is_configured, shown
         self.limits = limits(retention)
         self._ages = AgeClock(clock, None)
@@ -224,6 +239,8 @@ class Pruner:
         has_more = is_erased = False
         for kind, kept in self.limits.items():
             before, known = self._ages.now() - kept, self._counted(kind)
+            if not await self._destroy(kind, before):
+                continue  # the next run tries again
             if await self._prune(kind, before, gently=gently):
                 has_more = True
             else:
@@ -273,6 +290,17 @@ class Pruner:
         while await self._write(ForgetPruned(before), gently=gently):
             pass
         self._keys_at = self._clock.ticks()
+
+    async def _destroy(self, kind: Retained, before: float) -> bool:
+        """Destroy the keys of old content, before its rows; return whether they are gone."""
+        if self._keys is None or kind not in _SEALED:
+            return True
+        try:
+            await asyncio.to_thread(self._keys.destroy, kind.value, before)
+        except Unavailable as exc:
+            log.error("retention.keys_kept", kind=kind.value, error=str(exc))  # noqa: TRY400 - a traceback says no more
+            return False
+        return True
 
     async def _empty_log(self) -> None:
         """Leave no erased content in the log. The next run that erases something tries again."""

@@ -10,6 +10,7 @@ from services import assembled, configured
 from structlog.testing import capture_logs
 
 from core.clock import WallClock
+from core.errors import Unavailable
 from core.secret import Secret
 from core.units import Duration
 from journal.reads import DeliveryById, EventById, JournalStats, Moment
@@ -249,3 +250,32 @@ async def test_overdue_data_is_measured(start, machine):
 
         assert parts.pruner.overdue()[Retained.EVENTS] == 300
         assert (await parts.journal.ask(JournalStats())).events == 0
+
+
+class KeyFile:
+    """Keys that fail to be destroyed for some time. It notes whether the row was still clear."""
+
+    def __init__(self, failures):
+        self.failures, self.destroyed = failures, []
+
+    def destroy(self, kind, before):
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("the key file cannot be written")
+        self.destroyed.append((kind, before))
+
+
+async def test_keys_are_destroyed_before_their_rows(start, machine):
+    """Mutant: the rows go although the keys are still there, and nothing tries again."""
+    async with start() as parts:
+        plan = planned(at=NOW, **SMS)
+        await record(parts.journal, plan)
+        machine.pass_by(DAY + 1)
+        parts.pruner._keys = keys = KeyFile(1)
+        await parts.pruner.prune(gently=False)
+        first = await readable(parts, plan)
+        await parts.pruner.prune(gently=False)
+
+        assert (first, await readable(parts, plan)) == ((True, True), (True, False))
+        assert ("codes", NOW + 1) in keys.destroyed
+        assert {kind for kind, _ in keys.destroyed} == {"codes", "raw", "quarantine"}
