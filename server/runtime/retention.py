@@ -31,7 +31,7 @@ EVERY = 30.0
 _NOTED_EVERY = 60.0
 #: Seconds between two steps, at least. A step that took long is followed by a longer pause.
 _BETWEEN = 0.02
-_PAUSES = 4
+_PAUSES = 8
 #: Seconds for which a kind is pruned before the next one: codes must not wait for old events.
 _AT_ONCE = 15.0
 #: Seconds until a step is tried again if the journal is unavailable.
@@ -42,9 +42,8 @@ KEYS_OUTLIVE = 31 * 86_400.0
 _KEYS_EVERY = 86_400.0
 #: Seconds after an upgrade in which nothing is removed, unless `retention` is configured.
 AFTER_UPGRADE = 7 * 86_400.0
-#: Rows of one step: an attempt is a small row.
-_ROWS = {Retained.ATTEMPTS: 500}
-_FEW_ROWS = 50
+#: Rows of one step, while other writes come and while none comes. An attempt is a small row.
+_BUSY_ROWS, _IDLE_ROWS, _SMALL = 20, 100, 10
 #: The content that a kind erases.
 _CONTENT: Mapping[Retained, Collection[Path]] = {Retained.CODES: CODES, Retained.PEOPLE: PEOPLE}
 #: Kinds whose removed data must not stay in the log.
@@ -119,6 +118,8 @@ class Pruner:
         #: Nothing is removed before, unless a person asks for it; None: no such time.
         self.begins_at: float | None = None
         self._keys_at = self._noted_at = float("-inf")
+        #: Whether other writes came during the last step.
+        self._is_busy = True
         self._asked = asyncio.Event()
         self._pruning = asyncio.Lock()
         #: The run under way, or the last one; None: there was no run.
@@ -263,7 +264,7 @@ class Pruner:
                     before=before,
                     at=self._clock.now(),
                     after=place,
-                    limit=_ROWS.get(kind, _FEW_ROWS),
+                    limit=self._rows(kind, gently=gently),
                     spared=spared,
                 ),
                 gently=gently,
@@ -314,7 +315,7 @@ class Pruner:
     async def _write(self, write: Write[Result], *, gently: bool) -> Result:
         """Write one step, however long the journal is unavailable, and pause after it."""
         while True:
-            began = self._clock.ticks()
+            began, before = self._clock.ticks(), self._journal.meters.operations
             try:
                 result = await self._journal.submit(write)
             except Broken:
@@ -323,8 +324,15 @@ class Pruner:
                 await asyncio.sleep(_AGAIN)
                 continue
             took = self._clock.ticks() - began
-            await asyncio.sleep(max(_BETWEEN, took * _PAUSES) if gently else 0)
+            pause = max(_BETWEEN, took * _PAUSES if self._is_busy else 0.0)
+            await asyncio.sleep(pause if gently else 0)
+            # One operation since then is the step itself.
+            self._is_busy = self._journal.meters.operations > before + 1
             return result
+
+    def _rows(self, kind: Retained, *, gently: bool) -> int:
+        rows = _BUSY_ROWS if gently and self._is_busy else _IDLE_ROWS
+        return rows * _SMALL if kind is Retained.ATTEMPTS else rows
 
     def _counted(self, kind: Retained) -> int:
         return 0 if self.last is None else self.last.counts.get(kind, 0)
