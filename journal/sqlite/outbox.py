@@ -15,7 +15,7 @@ from core.paths import order_at, parse
 
 from ..feed import Committed
 from ..reads import DeliveryById
-from ..records import StoredDelivery
+from ..records import StoredDelivery, group_of
 from ..rows import Changes
 from ..writes import (
     BringForward,
@@ -130,6 +130,8 @@ class Outbox:
         self.counts: dict[str, int] = defaultdict(int)
         #: The clock jumps by number, also the finished ones.
         self.shifts = dict(shifts)
+        #: Sinks whose pending deliveries were given up.
+        self._ended: set[str] = set()
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = defaultdict(_Results)
         #: Ids that `deliver` settled and that `settle` has not seen yet.
@@ -179,6 +181,13 @@ class Outbox:
                     results.succeeded,
                 ),
             )
+
+    def forget_ended(self) -> None:
+        """Delete the counters of sinks that ended. Call it after the counters were written."""
+        self.conn.executemany(
+            "delete from counters where name = ? and value = 0",
+            [(f"pending/{sink}",) for sink in self._ended],
+        )
 
     # --- news -----------------------------------------------------------------------------
 
@@ -237,7 +246,7 @@ class Outbox:
         self.counts[f"deliveries.{op.state}"] += 1
         if op.state is not State.PENDING:
             self.counts[f"pending/{delivery.sink}"] -= 1
-            self.counts[f"{op.state}/{delivery.sink}"] += 1
+            self.counts[f"{op.state}/{group_of(delivery.sink)}"] += 1
         if delivery.ordering is not None and op.state is not State.PENDING:
             self._advance(delivery.sink, delivery.ordering)
         return True
@@ -510,6 +519,7 @@ class Outbox:
             )
         ended = [EndedDelivery(id_, op.sink, attempts) for id_, attempts in rows]
         self.give_up(ended, State.DEAD, op.error, op.at)
+        self._ended.add(op.sink)
         return len(rows)
 
     def give_up(self, ended: Sequence[EndedDelivery], state: State, error: str, at: float) -> None:
@@ -525,7 +535,7 @@ class Outbox:
             self.counts["deliveries.pending"] -= 1
             self.counts[f"deliveries.{state}"] += 1
             self.counts[f"pending/{one.sink}"] -= 1
-            self.counts[f"{state}/{one.sink}"] += 1
+            self.counts[f"{state}/{group_of(one.sink)}"] += 1
         for sink, ordering in {(one.sink, one.ordering) for one in ended}:
             if ordering is not None:
                 self._advance(sink, ordering)

@@ -102,7 +102,7 @@ async def test_reader_gets_no_clear_copy_from_memory(service):
         [place] = service.hub.recent
         await service.ask(f"/v1/events/{event}/content", method="DELETE")
         assert place not in service.hub.recent
-        assert CODE.encode() not in service.hub._newest.body
+        assert CODE.encode() not in service.hub._newest[1]
 
 
 async def test_unwritable_list_of_ids_erases_nothing(service, monkeypatch):
