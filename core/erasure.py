@@ -32,7 +32,8 @@ def erase(event: Mapping[str, object], paths: Iterable[Path], *, at: float) -> d
     its = [path for path in paths if value_at(event, path) is not MISSING]
     if not any(map(_holds_content, [value_at(event, path) for path in its], its)):
         return erased
-    data = dict(_mapping(erased.pop("data", None)))
+    data = erased.pop("data")
+    data = dict(data) if isinstance(data, Mapping) else {}
     for path in its:
         if path != SUBJECT:
             data[path[-1]] = None
@@ -63,7 +64,3 @@ def _holds_content(value: object, path: Path) -> bool:
     if path == SUBJECT:
         return isinstance(value, str) and value.startswith(NUMBER)
     return value is not None and value != []
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}

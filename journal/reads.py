@@ -211,7 +211,7 @@ class Prunable(msgspec.Struct, frozen=True, kw_only=True):
     next_place: int | None
 
 
-class EventsNaming(Read["Named"], frozen=True):
+class EventsNaming(Read["EventsFound"], frozen=True):
     """The events that hold a number, in a number or in a text; a part of them is searched."""
 
     #: E.164.
@@ -219,7 +219,7 @@ class EventsNaming(Read["Named"], frozen=True):
     after: int = 0
 
 
-class Named(msgspec.Struct, frozen=True, kw_only=True):
+class EventsFound(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the events that hold a number."""
 
     #: Ids.

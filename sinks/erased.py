@@ -20,13 +20,10 @@ def needed(sink: Sink, paths: Collection[Path] = CONTENT) -> tuple[Path, ...]:
     return tuple(
         path
         for path in paths
-        if not any(_hides(one, path) for one in masked) and (used is None or touches(path, used))
+        # `people` masks a subject only if it is a number, and only then it is content.
+        if not any(path[: len(one)] == one or one[:1] == path == SUBJECT for one in masked)
+        and (used is None or touches(path, used))
     )
-
-
-def _hides(masked: Path, path: Path) -> bool:
-    # `people` masks a subject only if it is a number, and only then it is content.
-    return path[: len(masked)] == masked or (path == SUBJECT and masked[:1] == SUBJECT)
 
 
 def lacks_content(sink: Sink) -> Callable[[bytes], bool]:

@@ -35,7 +35,7 @@ def test_killed_erasure_is_finished_by_the_next_start(tmp_path, step):
     """Mutant: `forgets` (for `listed` and `erasing`): a start does not read the list of ids."""
     service = dying(tmp_path, step).start()
     [event] = service.post(live.sms(1, at=AT, text=f"{CODE} is it", pin=CODE)).json()["events"]
-    live.eventually(service.delivered)
+    live.eventually(lambda: service.stats()["deliveries"]["delivered"] == 1)
     with pytest.raises(httpx.TransportError):
         service.api(f"/events/{event}/content", method="DELETE")
     assert service.process.wait(30) != 0
@@ -65,8 +65,10 @@ def test_killed_removal_leaves_no_part_of_an_event(tmp_path, step):
         live.eventually(lambda: len(service.delivered()) == EVENTS)
         service.stop()
     config = live.CONFIG + RETENTION
+    killed = dying(tmp_path, step, config)
     with contextlib.suppress(AssertionError):  # it may die before it is ready
-        dying(tmp_path, step, config).start()
+        killed.start()
+    assert killed.process.wait(30) != 0
     half = query(
         tmp_path,
         "select (select count(*) from deliveries where event not in (select seq from events))"

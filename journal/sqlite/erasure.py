@@ -16,7 +16,7 @@ from core.erasure import erase as without_content
 from core.order import BY_NUMBER
 from core.paths import Path
 
-from ..reads import EventsNaming, Named
+from ..reads import EventsFound, EventsNaming
 from ..records import Erased, ErasedNumber, HeldDelivery
 from ..writes import EraseContent, EraseNumber
 from .outbox import EndedDelivery, Outbox
@@ -141,7 +141,7 @@ def erase_order_numbers(conn: sqlite3.Connection, places: Sequence[int]) -> None
 # --- on request ------------------------------------------------------------------------------
 
 
-def _erase_on_request(outbox: Outbox, op: EraseContent) -> Erased:
+def erase_on_request(outbox: Outbox, op: EraseContent) -> Erased:
     rows = outbox.conn.execute(
         "select id, seq from events where id in (select value from json_each(?)) order by seq",
         (json.dumps(op.events),),
@@ -156,7 +156,7 @@ def _erase_on_request(outbox: Outbox, op: EraseContent) -> Erased:
     )
 
 
-def _erase_number(outbox: Outbox, op: EraseNumber) -> ErasedNumber:
+def erase_number(outbox: Outbox, op: EraseNumber) -> ErasedNumber:
     conn, digits = outbox.conn, op.number.lstrip("+")
     orders = conn.execute(
         "select seq from orders where state <> 'waiting'"
@@ -174,12 +174,12 @@ def _erase_number(outbox: Outbox, op: EraseNumber) -> ErasedNumber:
 
 #: The functions of the writes here.
 VERBS: Mapping[type, Callable[[Outbox, Any], object]] = {
-    EraseContent: _erase_on_request,
-    EraseNumber: _erase_number,
+    EraseContent: erase_on_request,
+    EraseNumber: erase_number,
 }
 
 
-def naming(conn: sqlite3.Connection, read: EventsNaming) -> Named:
+def naming(conn: sqlite3.Connection, read: EventsNaming) -> EventsFound:
     """Find the events that hold a number among the next ones."""
     digits = read.number.lstrip("+")
     rows = conn.execute(
@@ -193,7 +193,7 @@ def naming(conn: sqlite3.Connection, read: EventsNaming) -> Named:
         if also == f"{NUMBER}{read.number}" or (body is not None and _names(body, read.number))
     ]
     ended = len(rows) < _SEARCHED
-    return Named(events=tuple(found), next_seq=None if ended else rows[-1][0])
+    return EventsFound(events=tuple(found), next_seq=None if ended else rows[-1][0])
 
 
 def _names(body: str, number: str) -> bool:

@@ -169,7 +169,7 @@ def _store_place(
 _Expired = tuple[HeldDelivery, ...]
 
 
-def _remove_events(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired:
+def remove_events(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired:
     """Remove events with all that belongs to them, except their dedupe keys."""
     conn, given = outbox.conn, {"places": json.dumps(places)}
     conn.execute(
@@ -216,20 +216,17 @@ def _remove_events(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expire
     return ()
 
 
-def _erase_codes(outbox: Outbox, op: Prune, places: Sequence[int]) -> _Expired:
-    return erasure.erase(outbox, places, CODES, at=op.at, spared=op.spared).expired
+def erase_content(outbox: Outbox, op: Prune, places: Sequence[int]) -> _Expired:
+    paths = CODES if op.kind is Retained.CODES else PEOPLE
+    return erasure.erase(outbox, places, paths, at=op.at, spared=op.spared).expired
 
 
-def _erase_people(outbox: Outbox, op: Prune, places: Sequence[int]) -> _Expired:
-    return erasure.erase(outbox, places, PEOPLE, at=op.at, spared=op.spared).expired
-
-
-def _erase_raw(outbox: Outbox, op: Prune, places: Sequence[int]) -> _Expired:
+def erase_raw(outbox: Outbox, op: Prune, places: Sequence[int]) -> _Expired:
     erasure.erase_callbacks(outbox.conn, places, at=op.at)
     return ()
 
 
-def _remove_attempts(outbox: Outbox, op: Prune, places: Sequence[int]) -> _Expired:
+def remove_attempts(outbox: Outbox, op: Prune, places: Sequence[int]) -> _Expired:
     for table in ("attempts", "probes"):
         outbox.conn.execute(
             f"delete from {table} where delivery {_IN} and at < :before",  # noqa: S608 - our words
@@ -238,12 +235,12 @@ def _remove_attempts(outbox: Outbox, op: Prune, places: Sequence[int]) -> _Expir
     return ()
 
 
-def _remove_quarantined(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired:
+def remove_quarantined(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired:
     erasure.drop_quarantined(outbox, places)
     return ()
 
 
-def _remove_orders(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired:
+def remove_orders(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired:
     outbox.conn.execute(
         f"delete from orders where seq {_IN}",  # noqa: S608 - our words
         {"places": json.dumps(places)},
@@ -251,20 +248,20 @@ def _remove_orders(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expire
     return ()
 
 
-def _erase_order_numbers(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired:
+def erase_order_numbers(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired:
     erasure.erase_order_numbers(outbox.conn, places)
     return ()
 
 
 _ACTS: Mapping[Retained, Callable[[Outbox, Prune, Sequence[int]], _Expired]] = {
-    Retained.EVENTS: _remove_events,
-    Retained.CODES: _erase_codes,
-    Retained.PEOPLE: _erase_people,
-    Retained.RAW: _erase_raw,
-    Retained.ATTEMPTS: _remove_attempts,
-    Retained.QUARANTINE: _remove_quarantined,
-    Retained.ORDERS: _remove_orders,
-    Retained.ORDER_NUMBERS: _erase_order_numbers,
+    Retained.EVENTS: remove_events,
+    Retained.CODES: erase_content,
+    Retained.PEOPLE: erase_content,
+    Retained.RAW: erase_raw,
+    Retained.ATTEMPTS: remove_attempts,
+    Retained.QUARANTINE: remove_quarantined,
+    Retained.ORDERS: remove_orders,
+    Retained.ORDER_NUMBERS: erase_order_numbers,
 }
 
 

@@ -44,10 +44,10 @@ def promises(config: Config) -> Iterator[str]:
         else:
             codes = f"codes in clear in {_and(clear)}" if clear else "codes masked"
         yield f"  {name}: {sink.place(config.folder)}; {codes}"
+    yield from _kept(config.retention)
     if config.subscriptions.allow_networks:
         networks = ", ".join(config.subscriptions.allow_networks)
         yield f"subscriptions: endpoints may also be in private networks: {networks}"
-    yield from _kept(config.retention)
 
 
 def _kept(retention: Retention) -> Iterator[str]:

@@ -212,11 +212,8 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return msgspec.structs.replace(self, url=f"{_SQLITE}{folder / self.path}")
 
 
-def _lasting() -> Check:
-    return _one_or_more("write 1s or more, such as 30d, or null to keep it")
-
-
-_Kept = Annotated[Duration, _lasting()] | None
+#: How long something is kept; None: for ever.
+Kept = Annotated[Duration, _one_or_more("write 1s or more, such as 30d, or null to keep it")] | None
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -224,19 +221,19 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     #: Whole events. Those with a pending delivery or an open order stay. Dedupe keys stay 31 days
     #: longer.
-    events: _Kept = Duration(90 * 86400)
+    events: Kept = Duration(90 * 86400)
     #: Texts, codes and links. Set it: a code is of no use after minutes. What still waits to be
     #: delivered then, and needs them, expires.
-    codes: _Kept = None
+    codes: Kept = None
     #: Phone numbers. Set it if you may keep personal data for a limited time only.
-    people: _Kept = None
+    people: Kept = None
     #: Callbacks as they arrived. They hold codes and numbers, so they are erased no later than
     #: `codes` and `people`.
-    raw: _Kept = Duration(7 * 86400)
+    raw: Kept = Duration(7 * 86400)
     #: Attempts of deliveries, with the beginning of the sink's answer.
-    attempts: _Kept = Duration(30 * 86400)
+    attempts: Kept = Duration(30 * 86400)
     #: Callbacks that were not understood. They may hold codes.
-    quarantine: _Kept = Duration(30 * 86400)
+    quarantine: Kept = Duration(30 * 86400)
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

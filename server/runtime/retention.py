@@ -258,13 +258,14 @@ class Pruner:
         place = self._cut_off.pop(kind, None)
         while True:
             spared = () if content is None else self.spared(content)
+            rows = _BUSY_ROWS if gently and self._is_busy else _IDLE_ROWS
             pruned = await self._write(
                 Prune(
                     kind,
                     before=before,
                     at=self._clock.now(),
                     after=place,
-                    limit=self._rows(kind, gently=gently),
+                    limit=rows * _SMALL if kind is Retained.ATTEMPTS else rows,
                     spared=spared,
                 ),
                 gently=gently,
@@ -329,10 +330,6 @@ class Pruner:
             # One operation since then is the step itself.
             self._is_busy = self._journal.meters.operations > before + 1
             return result
-
-    def _rows(self, kind: Retained, *, gently: bool) -> int:
-        rows = _BUSY_ROWS if gently and self._is_busy else _IDLE_ROWS
-        return rows * _SMALL if kind is Retained.ATTEMPTS else rows
 
     def _counted(self, kind: Retained) -> int:
         return 0 if self.last is None else self.last.counts.get(kind, 0)
