@@ -75,6 +75,7 @@ def test_killed_removal_leaves_no_part_of_an_event(tmp_path, step):
         " + (select count(*) from attempts where delivery not in (select id from deliveries))"
         " + (select count(*) from event_fields where seq not in (select seq from events))"
         " + (select count(*) from callbacks where id not in (select callback from events))"
+        " + (select count(*) from events where seq not in (select event from deliveries))"
         " + (select count(*) from keys where event not in"
         "    (select seq from events union select seq from pruned_events))",
     )
