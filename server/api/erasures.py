@@ -1,11 +1,8 @@
 """Erasure on request: the content of an event, or all that holds a number."""
 
-from typing import Annotated
-
 import msgspec
 from litestar import Response, delete, post
 from litestar.params import FromPath
-from msgspec import Meta
 
 from ..runtime.erasure import Erasures
 from ..runtime.identity import Identity
@@ -14,12 +11,10 @@ from .errors import bad_body, not_found
 from .events import is_event_id
 from .idempotency import Calls
 from .operation import Operation
-from .parameters import NoParameters, PhoneNumber, e164, read, read_body
+from .parameters import NoParameters, PhoneNumber, Switch, e164, read, read_body
 from .router import ApiRouter
 
 _EXPECTED = 'write {"number": "+18503814729"}'
-
-Switch = Annotated[bool, Meta(title="write true or false")]
 
 
 class ErasureRequest(msgspec.Struct, frozen=True, kw_only=True):

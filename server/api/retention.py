@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post
-from msgspec import Meta
 
 from journal.records import Retained
 
@@ -15,10 +13,8 @@ from .auth import ApiRequest, needs
 from .deliveries import utc
 from .idempotency import Calls
 from .operation import Operation
-from .parameters import NoParameters, read, read_body
+from .parameters import NoParameters, Switch, read, read_body
 from .router import ApiRouter
-
-Switch = Annotated[bool, Meta(title="write true or false")]
 
 
 class PruneRequest(msgspec.Struct, frozen=True, kw_only=True):
