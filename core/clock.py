@@ -78,7 +78,7 @@ class WallClock:
 
 
 class AgeClock:
-    """Tells the age of stored data: a clock that is set forward makes nothing old.
+    """Counts seconds for the ages of stored data: a clock that is set forward makes nothing old.
 
     `now()` follows the wall clock backward, but forward no faster than time passes. If the wall
     clock is more than an hour past `last` at the start, it may be wrong, or the service was stopped
