@@ -256,7 +256,7 @@ class HeldDelivery(NamedTuple):
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one step of pruning."""
 
-    #: Rows of the kind that were removed, or whose content was erased.
+    #: Rows of the kind that were removed or erased.
     count: int
     #: The place to continue from.
     place: int

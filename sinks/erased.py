@@ -1,6 +1,6 @@
 """Whether a sink needs content of an event that was erased.
 
-Rules that live here: a sink that masks it, or whose template leaves it out, needs it not.
+Rules that live here: a sink that masks it, or leaves it out of its template, does not need it.
 """
 
 from collections.abc import Callable, Collection

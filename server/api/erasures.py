@@ -31,16 +31,16 @@ class ErasureAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Null for a dry run.
     id: str | None
-    #: The events whose content was erased.
+    #: The events with erased content.
     events: int
-    #: The orders whose number was erased.
+    #: The orders without their number.
     orders: int
     #: The callbacks that left quarantine. Null for a dry run.
     quarantine: int | None
 
 
 class ErasedEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event whose content was erased."""
+    """An event without its content."""
 
     id: str
 

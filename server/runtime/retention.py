@@ -46,7 +46,7 @@ AFTER_UPGRADE = 7 * 86_400.0
 _BUSY_ROWS, _IDLE_ROWS, _SMALL = 20, 100, 10
 #: The content that a kind erases.
 _CONTENT: Mapping[Retained, Collection[Path]] = {Retained.CODES: CODES, Retained.PEOPLE: PEOPLE}
-#: Kinds whose removed data must not stay in the log.
+#: Kinds of removed data that must not stay in the log.
 _SECRET = frozenset({*_CONTENT, Retained.RAW, Retained.QUARANTINE, Retained.ORDER_NUMBERS})
 #: Kinds that a sealed journal has keys of.
 _SEALED = _SECRET - {Retained.ORDER_NUMBERS}
@@ -343,7 +343,7 @@ class Pruner:
     # --- deliveries -----------------------------------------------------------------------
 
     def spared(self, content: Collection[Path]) -> tuple[str, ...]:
-        """Return the sinks whose deliveries need nothing of that content."""
+        """Return the sinks that need nothing of that content."""
         return tuple(name for name, worker in self._workers.items() if not worker.needs(content))
 
     def put_back(self, deliveries: Collection[HeldDelivery]) -> None:
