@@ -16,7 +16,7 @@ import msgspec
 
 from core.clock import WallClock, boot_ticks
 from httpd.own_host import App, OwnHost
-from journal import Journal, JournalHealth
+from journal import Journal
 from journal.order_book import OrderBook
 from journal.reads import SinkRecords
 from journal.records import SinkRecord
@@ -33,6 +33,7 @@ from sinks.worker import Worker
 
 from . import __version__
 from .api.app import create_api, create_health
+from .config.files import ERASED_IDS
 from .config.load import Loaded
 from .config.options import Config, Server, host_and_port
 from .log.frequent import frequent_lines
@@ -44,6 +45,8 @@ from .runtime.clock_jumps import ClockJumps, watch_clock
 from .runtime.configured_sinks import ConfiguredSinks, adapt, read_options
 from .runtime.credentials import HeaderCredentials
 from .runtime.current import Current
+from .runtime.erasure import ErasedIds, Erasures
+from .runtime.free_space import FreeSpace
 from .runtime.hub import Hub
 from .runtime.identity import Identity
 from .runtime.intake import CallbackIntake
@@ -53,9 +56,11 @@ from .runtime.orders import Orders
 from .runtime.outages import Backfills
 from .runtime.parts import Parts
 from .runtime.quarantine import QuarantineKeeper
+from .runtime.readiness import Readiness
 from .runtime.rejections import RejectionCounter
 from .runtime.reload import Reloads
 from .runtime.replays import Replays
+from .runtime.retention import Pruner
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
 from .runtime.subscriptions import PREFIX, LiveSubscriptions
@@ -119,6 +124,7 @@ async def restore(
     await parts.orders.load()
     await parts.balances.load()
     await parts.replays.load()
+    await parts.pruner.load()
     return parts
 
 
@@ -207,8 +213,10 @@ def assemble(
         sources=sources,
         now=now,
     )
+    space = FreeSpace(config.journal.path.parent, config.journal.min_free)
+    readiness = Readiness(journal, space)
     intake = CallbackIntake(
-        journal=journal,
+        readiness=readiness,
         identity=identity,
         signer=signer,
         recorder=recorder,
@@ -233,8 +241,20 @@ def assemble(
     keys.listen(hub.end_readers)
     keys.listen(lambda access: subscriptions.end_key(access.name))
 
-    def ready() -> bool:
-        return journal.health is JournalHealth.WORKING and not intake.draining()
+    pruner = Pruner(
+        journal,
+        workers=workers,
+        clock=clock,
+        shown=identity.delivery_id,
+    )
+    erasures = Erasures(
+        journal,
+        ErasedIds(config.journal.path.with_name(ERASED_IDS)),
+        pruner=pruner,
+        orders=orders,
+        hub=hub,
+        clock=clock,
+    )
 
     def make_backfill(state: SourceState) -> Backfiller:
         return Backfiller(
@@ -248,13 +268,15 @@ def assemble(
             ticks=ticks,
         )
 
-    backfills = Backfills(make_backfill, journal=journal, ready=ready, now=now, ticks=ticks)
+    backfills = Backfills(make_backfill, journal=journal, ready=readiness, now=now, ticks=ticks)
     # All that depends on the configuration, beside the sinks and the listeners.
     current.follow(lambda new: planner.use(current.routes, new.sinks.values()))
     current.follow(lambda new: keys.use(new.api.keys))
     current.follow(lambda new: subscriptions.use(new.subscriptions))
     current.follow(lambda new: hub.limit(streams=new.api.streams, waits=new.api.waits))
     current.follow(lambda _: backfills.use(sources))
+    current.follow(lambda new: space.use(new.journal.min_free))
+    current.follow(lambda new: pruner.use(new.retention, is_configured=new.retention_is_set))
     return Parts(
         current=current,
         identity=identity,
@@ -287,7 +309,11 @@ def assemble(
             sinks=sinks,
             ends=intake.draining,
         ),
-        ready=ready,
+        space=space,
+        pruner=pruner,
+        erasures=erasures,
+        ready=readiness,
+        not_ready=readiness.reasons,
     )
 
 
@@ -317,6 +343,9 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     supervisor.run("orders", end_orders())
     supervisor.run("replays", parts.replays.run())
     supervisor.run("reload", parts.reloads.run())
+    supervisor.run("disk", parts.space.run())
+    supervisor.run("erasures", parts.erasures.run())
+    supervisor.run("retention", parts.pruner.run())
 
 
 def public_door(parts: Parts) -> Door:
@@ -335,7 +364,7 @@ def public_app(parts: Parts) -> App:
     """Return the app behind the door: health, and the API if `admin_listen` is `same`."""
     if parts.config.server.admin_listen == "same":
         return admin_app(parts)
-    return cast("App", create_health(parts.ready))
+    return cast("App", create_health(parts.ready, parts.not_ready))
 
 
 def admin_app(parts: Parts) -> App:

@@ -9,6 +9,7 @@ from . import (
     generator,
     latency,
     profiled,
+    pruning,
     readers,
     reloading,
     scale,
@@ -26,6 +27,7 @@ CASES = (
     *scraping.CASES,
     *reloading.CASES,
     *readers.CASES,
+    *pruning.CASES,
     *scale.CASES,
     *profiled.CASES,
 )

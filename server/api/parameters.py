@@ -36,6 +36,8 @@ _OTHER_TYPE = "of another type than is expected"
 
 Text = Annotated[str, Meta(min_length=1, description="empty; write a value, or leave it out")]
 Flag = Literal["true", "false"]
+#: `true` or `false` in a body.
+Switch = Annotated[bool, Meta(title="write true or false")]
 EventType = Annotated[
     str,
     Meta(pattern=r"\A[a-z]+(\.[a-z_]+)+\Z", description="write a whole type, such as sms.received"),

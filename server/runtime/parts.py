@@ -1,6 +1,6 @@
 """The parts of a service."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -14,6 +14,8 @@ from .balances import Balances
 from .configured_sinks import ConfiguredSinks
 from .credentials import HeaderCredentials
 from .current import Current
+from .erasure import Erasures
+from .free_space import FreeSpace
 from .hub import Hub
 from .identity import Identity
 from .intake import CallbackIntake
@@ -25,6 +27,7 @@ from .quarantine import QuarantineKeeper
 from .rejections import RejectionCounter
 from .reload import Reloads
 from .replays import Replays
+from .retention import Pruner
 from .samples import SampleEvents
 from .silence import SourceMonitor
 from .subscriptions import LiveSubscriptions
@@ -58,8 +61,12 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     source_monitor: SourceMonitor
     samples: SampleEvents
     reloads: Reloads
-    #: Whether the service takes callbacks.
+    space: FreeSpace
+    pruner: Pruner
+    erasures: Erasures
+    #: Whether the service takes callbacks, and the reasons why not.
     ready: Callable[[], bool]
+    not_ready: Callable[[], Sequence[str]]
 
     @property
     def config(self) -> Config:
