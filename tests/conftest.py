@@ -58,6 +58,10 @@ def refuse_the_network(event, args):
 
 sys.addaudithook(refuse_the_network)
 
+# A shell's job in the background ignores Ctrl-C, and so would the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Coverage doubles the work of a process: what a test starts is not counted, unless it asks for it.
 COVERAGE = None
 if "PYTEST_XDIST_WORKER" in os.environ:

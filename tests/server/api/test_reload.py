@@ -19,7 +19,7 @@ from receiver.polling.options import Backfill
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
 from server.config.load import ConfigError
-from server.config.options import Api, ApiKey, Server, Subscribing
+from server.config.options import Api, ApiKey, JournalOptions, Retention, Server, Subscribing
 from server.runtime import subscriptions as subscriptions_module
 from server.runtime.reload import NotReloaded
 from sinks.file.sink import File
@@ -590,3 +590,24 @@ async def test_own_names_follow(service):
     await changed(service, server=server)
 
     assert (before, after, await asked()) == (403, 401, 401)
+
+
+async def test_changed_retention_is_in_force(run, tmp_path):
+    """Mutant: the pruner does not follow the configuration."""
+    async with run(tmp_path) as service:
+        kept = (await service.ask("/v1/retention")).json()["kept"]
+        answer = await changed(service, retention=Retention(codes=3600))
+        assert answer["changed"] == ["retention.codes"]
+        changed_to = (await service.ask("/v1/retention")).json()["kept"]
+    assert "codes" not in kept
+    assert (changed_to["codes"], changed_to["events"]) == (3600, kept["events"])
+
+
+async def test_changed_free_space_is_in_force(run, tmp_path):
+    """Mutant: the watch of the disk does not follow the configuration."""
+    async with run(tmp_path) as service:
+        url = service.parts.config.journal.url
+        await changed(service, journal=JournalOptions(url=url, min_free=1 << 60))
+        assert not service.parts.ready()
+        await changed(service, journal=JournalOptions(url=url))
+        assert service.parts.ready()
