@@ -399,4 +399,4 @@ def test_note_of_commands_ends_with_the_reload(service):
 
     note = "note: smshook.yaml changed after the service read it; apply this with: "
     assert edited.startswith(note)
-    assert service.run("events", "list").stderr == ""
+    assert service.run("sinks", "list").stderr == ""
