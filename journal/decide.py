@@ -115,7 +115,7 @@ def find_needs(writes: Iterable[Decided]) -> Needs:
 
 def _need_plan(needs: Needs, plan: Planned) -> None:
     source = plan.event.source
-    for key in plan.keys:
+    for key in (*plan.keys, *plan.older_keys):
         needs.keys.add((source, key))
     if plan.copy is not None:
         needs.copies.append(plan)
@@ -238,7 +238,7 @@ class _Batch:
     def _find(self, plan: Planned) -> EventRow | None:
         """Return the stored event with one of the plan's keys, or the one that it copies."""
         event, copy = plan.event, plan.copy
-        for key in plan.keys:
+        for key in (*plan.keys, *plan.older_keys):
             seq = self._keys.get((event.source, key))
             if seq is not None:
                 return self.events[seq]

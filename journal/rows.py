@@ -10,6 +10,7 @@ from core.delivery import Delivery, State
 from core.order import Mention, Order
 
 from .records import AccountBalance, Arrival, Planned, Rejection, StoredReplay
+from .seal import SEALED_NAMES, StoredBody
 from .writes import CreateKey, QuarantineCallback, RegisterOrder, RevokeKey
 
 
@@ -25,6 +26,7 @@ class EventRow(msgspec.Struct, kw_only=True):
     also: str | None
     #: When it was recorded: seconds since the epoch.
     at: float
+    #: In clear, where its keys exist.
     body: str
     #: The channel of its arrival.
     channel: str
@@ -40,6 +42,10 @@ class EventRow(msgspec.Struct, kw_only=True):
     mention: Mention | None = None
     #: The reference in `body`, if the event is new or changed.
     reference: str | None = None
+    #: The stored event, if it is stored.
+    stored: StoredBody | None = None
+    #: Its content is erased: nothing fills it again.
+    erased: bool = False
 
 
 class NewEvent(msgspec.Struct, frozen=True):
@@ -191,7 +197,11 @@ class Changes(msgspec.Struct):
 
 
 def change_data(row: EventRow, body: dict[str, Any], news: Mapping[str, Any], to: Changes) -> None:
-    """Add `news` to the data of an event; `body` is its decoded body."""
+    """Add `news` to the data of an event; `body` is its decoded body. Erased fields stay null."""
+    if row.erased:
+        news = {name: value for name, value in news.items() if name not in SEALED_NAMES}
+    if not news:
+        return
     body["data"] |= news
     row.body = msgspec.json.encode(body).decode()
     row.reference = body["data"].get("reference")

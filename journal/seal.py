@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.clock import rfc3339
+from core.paths import Path
 from core.secret import MASK
 from core.signing import make_hmac
 
@@ -30,7 +31,7 @@ class Kind(StrEnum):
     QUARANTINE = "quarantine"
 
 
-class Why(StrEnum):
+class Reason(StrEnum):
     """The reason to open a sealed part."""
 
     DELIVERY = "delivery"  # an attempt at a sink that gets it in clear
@@ -46,6 +47,7 @@ class Why(StrEnum):
     FILTER = "filter"  # a `when` names the part
     JOIN = "join"  # an order or a copy adds to a stored event
     ORDER = "order"  # the number of an order
+    REPLAY = "replay"  # an event is sent again: its place in line, and what its sinks may see
     LINE = "line"  # `ordered_by` names the part
 
 
@@ -84,7 +86,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     #: The sealed parts; None: nothing of that kind was there.
     codes: bytes | None
     people: bytes | None
-    #: Its subject, or `***` in place of a number.
+    #: Its subject, with the keyed index in place of a number.
     subject: str
     #: The keyed index of its number.
     number: str | None
@@ -101,6 +103,13 @@ class StoredBody(msgspec.Struct, frozen=True):
     erased_at: float | None = None
 
 
+class Opening(NamedTuple):
+    """The kinds that a reader gets in clear, and why."""
+
+    kinds: Collection[Kind]
+    why: Reason
+
+
 class Opened(NamedTuple):
     """An event with the requested parts in clear."""
 
@@ -114,7 +123,10 @@ _FIELDS: Final = {
     Kind.CODES: ("text", "code", "urls"),
     Kind.PEOPLE: ("to", "from", "previous_to"),
 }
-_SUBJECT: Final = "number/"
+#: The names of these fields.
+SEALED_NAMES: Final = frozenset(name for names in _FIELDS.values() for name in names)
+#: Subjects that are numbers begin with this.
+SUBJECT: Final = "number/"
 #: Version, period and nonce come before the encrypted part.
 _VERSION, _HEAD, _NONCE = 1, ">BI", 12
 _BEGIN = struct.calcsize(_HEAD)
@@ -144,45 +156,59 @@ class Opener:
         """`journal` is the identity of the journal."""
         self._keys = keys
         #: How many parts were opened, by reason.
-        self.opened: Counter[Why] = Counter()
+        self.opened: Counter[Reason] = Counter()
         self._bound = {kind: f"smshook seal 1|{journal}|{kind}|".encode() for kind in Kind}
         self._ready: dict[bytes, _Uses] = {}
 
-    def open(self, stored: StoredBody, kinds: Collection[Kind], why: Why) -> Opened:
-        """Return an event with these kinds in clear. Others are masked; what is erased is null.
+    def open(self, stored: StoredBody, opening: Opening | None) -> Opened:
+        """Return an event with some kinds in clear. Others are masked; what is erased is null.
+
+        `opening` None: nothing is opened.
 
         An event with erased content has the attribute `erasedtime`. If the time is not known, it
         is that of its acceptance.
         """
-        if stored.codes is None and stored.people is None and stored.erased_at is None:
+        values = {kind: self._values(stored, kind, opening) for kind in _FIELDS}
+        if not any(its is None or its for its in values.values()):
             return Opened(stored.body)
-        event: dict[str, Any] | None = None
-        erased: list[Kind] = []
-        for kind, blob in ((Kind.CODES, stored.codes), (Kind.PEOPLE, stored.people)):
-            if blob is None and stored.erased_at is None:
-                continue
-            clear = None
-            if blob is not None:
-                if kind not in kinds:
-                    if self._key(kind, blob) is not None:
-                        continue
-                elif (part := self.open_part(kind, stored.id, blob, why)) is not None:
-                    clear = msgspec.json.decode(part)
-            event = msgspec.json.decode(stored.body) if event is None else event
-            if clear is None:
-                clear = dict.fromkeys(_masked(event, kind))
-                if not clear:
-                    continue
-                erased.append(kind)
-            _put(event, clear)
-        if event is None:
-            return Opened(stored.body)
-        if erased or stored.erased_at is not None:
-            at = stored.erased_at
-            event["erasedtime"] = event["recordedtime"] if at is None else rfc3339(at)
-        return Opened(msgspec.json.encode(event), tuple(erased))
+        event: dict[str, Any] = msgspec.json.decode(stored.body)
+        masked = {kind: _masked(event, kind) for kind in values}
+        erased = tuple(kind for kind, its in values.items() if its is None and masked[kind])
+        for kind, its in values.items():
+            _put(event, dict.fromkeys(masked[kind]) if its is None else its)
+        at, data = stored.erased_at, event.pop("data")
+        if at is not None:
+            event["erasedtime"] = rfc3339(at)
+        elif erased:
+            event["erasedtime"] = event["recordedtime"]
+        return Opened(msgspec.json.encode({**event, "data": data}), erased)
 
-    def open_part(self, kind: Kind, id_: str, blob: bytes, why: Why) -> bytes | None:
+    def unmask(self, stored: StoredBody, opening: Opening) -> bytes | None:
+        """Return an event with some kinds in clear. Others stay masked, even if they are erased.
+
+        None: a requested part is erased.
+        """
+        event: dict[str, Any] = msgspec.json.decode(stored.body)
+        for kind in opening.kinds:
+            its = self._values(stored, kind, opening)
+            if its is None or (not its and _masked(event, kind)):
+                return None
+            _put(event, its)
+        return msgspec.json.encode(event)
+
+    def _values(
+        self, stored: StoredBody, kind: Kind, opening: Opening | None
+    ) -> Mapping[str, Any] | None:
+        """Return the values of a kind; none of them if it is not opened. None: it is erased."""
+        blob = stored.codes if kind is Kind.CODES else stored.people
+        if blob is None:
+            return {} if stored.erased_at is None else None
+        if opening is None or kind not in opening.kinds:
+            return {} if self.lives(kind, blob) else None
+        part = self.open_part(kind, stored.id, blob, opening.why)
+        return None if part is None else dict(msgspec.json.decode(part))
+
+    def open_part(self, kind: Kind, id_: str, blob: bytes, why: Reason) -> bytes | None:
         """Return a sealed part of the row with this id. None: it is erased, or of another row."""
         key = self._key(kind, blob)
         if key is None:
@@ -194,34 +220,46 @@ class Opener:
         except InvalidTag:
             return None
 
+    def lives(self, kind: Kind, blob: bytes) -> bool:
+        """Return whether the key of a sealed part exists."""
+        return self._key(kind, blob) is not None
+
+    def derive(self, use: str) -> bytes | None:
+        """Return the key for a use. It has no period. None: the keys are missing."""
+        entry = None if self._keys is None else self._keys.entry("order")
+        return None if entry is None else make_hmac(entry)(f"smshook {use} 1".encode())
+
     def find_number(
         self, number: str, *, since: float | None = None, until: float | None = None
-    ) -> Sequence[str]:
-        """Return the keyed indexes that a number may have between two times, newest first."""
+    ) -> Sequence[tuple[float, str]]:
+        """Return the keyed indexes that a number may have between two times, newest first.
+
+        Each comes with the start of its period, in seconds since the epoch.
+        """
         keys, found = self._keys, []
         for period in () if keys is None else keys.periods(Kind.PEOPLE):
-            start = period * 60
+            start = period * 60.0
             if until is not None and start >= until:
                 continue
             key = None if keys is None else keys.get(Kind.PEOPLE, period)
             if key is not None:
-                found.append(self._index(number, period, key))
+                found.append((start, self._index(number, period, key)))
             if since is not None and start <= since:
                 break
         return found
 
     def _key(self, kind: Kind, blob: bytes) -> bytes | None:
         """Return the key of a sealed part, if it exists."""
-        if self._keys is None or len(blob) < _BEGIN + _NONCE:
+        period = _period_of(blob)
+        if self._keys is None or period is None:
             return None
-        version, period = struct.unpack_from(_HEAD, blob)
-        return self._keys.get(kind, period) if version == _VERSION else None
+        return self._keys.get(kind, period)
 
     def _index(self, number: str, period: int, key: bytes) -> str:
         # The period comes first: the index grows at its end. The text is never like a number in
         # clear, which begins with a plus.
         hashed = self._uses(key).hash(number.encode())[:_HASH]
-        return base64.urlsafe_b64encode(struct.pack(">I", period) + hashed).decode()
+        return (period.to_bytes(4) + hashed).hex()
 
     def _uses(self, key: bytes) -> "_Uses":
         uses = self._ready.get(key)
@@ -242,13 +280,12 @@ class Sealer(Opener):
 
     _keys: PeriodKeys
 
-    def __init__(
-        self, keys: PeriodKeys, *, journal: str, chance: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, keys: PeriodKeys, *, journal: str, chance: Callable[[int], bytes]) -> None:
         super().__init__(keys, journal=journal)
         self._chance = chance
         #: `pop` and `extend` are each one step for other threads: no nonce is used twice.
         self._nonces: list[bytes] = []
+        self._hash_line: Callable[[bytes], bytes] | None = None
 
     def seal(
         self, id_: str, event: Mapping[str, Any], at: float, *, was: StoredBody | None = None
@@ -265,9 +302,8 @@ class Sealer(Opener):
         codes, people = (_take(data, names) for names in _FIELDS.values())
         number = people.get("to")
         subject = event["subject"]
-        if subject.startswith(_SUBJECT):
-            people["subject"] = subject
-            masked["subject"] = subject = MASK
+        if str(subject).startswith(SUBJECT):  # null if it was erased
+            people["subject"], masked["subject"], subject = subject, MASK, f"{SUBJECT}{MASK}"
         its_codes = its_people = index = None
         if codes:
             keyed = self._period(Kind.CODES, at, beside[0], stored=stored)
@@ -275,8 +311,11 @@ class Sealer(Opener):
         if people:
             keyed = self._period(Kind.PEOPLE, at, beside[1], stored=stored)
             its_people = self._seal(Kind.PEOPLE, id_, msgspec.json.encode(people), keyed) or _GONE
-            if number is not None and keyed is not None:
-                index = self._index(number, *keyed)
+            if keyed is not None:
+                index = None if number is None else self._index(number, *keyed)
+                if "subject" in people:
+                    its = self._index(people["subject"].removeprefix(SUBJECT), *keyed)
+                    subject = f"{SUBJECT}{its}"
         return Sealed(
             body=msgspec.json.encode(masked),
             codes=its_codes,
@@ -298,16 +337,31 @@ class Sealer(Opener):
         """
         return self._seal(kind, id_, part, self._period(kind, at, beside, stored=True))
 
+    def is_newest(self, kind: Kind, blob: bytes) -> bool:
+        """Return whether a sealed part has the newest key."""
+        return next(iter(self._keys.periods(kind)), None) == _period_of(blob)
+
+    def newest(self, kind: Kind, at: float) -> float:
+        """Return a time of the newest period with a key, or `at` if that is later."""
+        periods = self._keys.periods(kind)
+        return max(at, periods[0] * 60.0) if periods else at
+
     def index_number(self, number: str, at: float) -> str:
         """Return the keyed index of a number at a time."""
         return self._index(number, *self._keys.current(Kind.PEOPLE, at))
 
+    def dedupe(self, at: float) -> Sequence[bytes]:
+        """Return the keys of dedupe keys; the one for `at` first."""
+        return self._keys.dedupe(at)
+
     def hash_line(self, ordering: str) -> str:
         """Return a keyed hash in place of the `ordering` of a delivery."""
-        key = self._keys.entry("order")
-        if key is None:
-            raise LookupError("the key file has no entry 'order'")
-        hashed = self._uses(key).hash(ordering.encode())[:_LINE_HASH]
+        if self._hash_line is None:
+            key = self.derive("order of deliveries")
+            if key is None:
+                raise LookupError("the keys have no entry `order`")
+            self._hash_line = make_hmac(key)
+        hashed = self._hash_line(ordering.encode())[:_LINE_HASH]
         return base64.urlsafe_b64encode(hashed).decode()
 
     def _period(
@@ -317,11 +371,13 @@ class Sealer(Opener):
         if not stored:
             return self._keys.current(kind, at)
         if beside is not None:
-            (_, period) = struct.unpack_from(_HEAD, beside)
+            period = _period_of(beside)
         else:
             before = (one for one in self._keys.periods(kind) if one * 60 <= at)
             period = next(before, None)
-        key = None if period is None else self._keys.get(kind, period)
+        if period is None:
+            return None
+        key = self._keys.get(kind, period)
         return None if key is None else (period, key)
 
     def _seal(
@@ -342,6 +398,36 @@ class Sealer(Opener):
                 fetched = self._chance(_NONCES * _NONCE)
                 starts = range(0, len(fetched), _NONCE)
                 self._nonces.extend([fetched[i : i + _NONCE] for i in starts])
+
+
+def _period_of(blob: bytes) -> int | None:
+    """Return the period of a sealed part; None: it is none of ours."""
+    if len(blob) < _BEGIN + _NONCE or blob[0] != _VERSION:
+        return None
+    return int.from_bytes(blob[1:_BEGIN])
+
+
+def kinds_at(path: Path) -> Collection[Kind]:
+    """Return the sealed kinds that the value at a path of an event may hold."""
+    first, *below = path
+    if first == "subject":
+        return (Kind.PEOPLE,)
+    if first != "data":
+        return ()
+    return [kind for kind, names in _FIELDS.items() if not below or below[0] in names]
+
+
+def sealed_paths() -> Sequence[Path]:
+    """Return the paths of all fields that are sealed."""
+    return [("subject",), *(("data", name) for names in _FIELDS.values() for name in names)]
+
+
+def masked_paths(event: Mapping[str, Any]) -> Mapping[Kind, Sequence[Path]]:
+    """Return the paths of the masked fields of a sealed event, by kind."""
+    return {
+        kind: [(name,) if name == "subject" else ("data", name) for name in _masked(event, kind)]
+        for kind in _FIELDS
+    }
 
 
 def _take(data: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -374,3 +460,12 @@ def _masked(event: Mapping[str, Any], kind: Kind) -> Sequence[str]:
     if kind is Kind.PEOPLE and event["subject"] == MASK:
         names.append("subject")
     return names
+
+
+def is_clear(stored: StoredBody) -> bool:
+    """Return whether an event was stored with parts that are sealed today."""
+    if stored.codes is not None or stored.people is not None:
+        return False
+    event = msgspec.json.decode(stored.body)
+    taken = _take(dict(event["data"]), tuple(SEALED_NAMES))
+    return bool(taken) or str(event["subject"]).startswith(SUBJECT)

@@ -68,6 +68,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[Key, ...] | None = None
 
 
+def paths_of(part: Part) -> Iterator[Path]:
+    """Yield the paths that a filter reads."""
+    if part.path is not None:
+        yield part.path
+    for below in part.parts:
+        yield from paths_of(below)
+
+
 def compile_when(when: Mapping[str, object], where: str) -> Predicate:
     """Compile a filter to a predicate.
 

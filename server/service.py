@@ -19,6 +19,7 @@ from journal import Journal, JournalHealth
 from journal.order_book import OrderBook
 from journal.reads import SinkRecords
 from journal.records import SinkRecord
+from journal.seal import PeriodKeys
 from journal.sqlite.journal import SQLiteJournal
 from journal.writes import Clamp, IndexVisible, Reorder, ResumeSink
 from receiver.addresses import Peers
@@ -37,7 +38,7 @@ from . import __version__
 from .api.app import create_api, create_health
 from .config.options import Config, host_and_port
 from .log.frequent import frequent_lines
-from .runtime.accept import Planner, Recorder
+from .runtime.accept import Planner, Recorder, no_entries
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
 from .runtime.calls import forget_calls
@@ -72,10 +73,12 @@ async def open_journal(
     now: float,
     broken: Callable[[], None] = lambda: None,
     beside: Sequence[Path] = (),
+    keys: PeriodKeys | None = None,
 ) -> Journal:
     """Open the configured journal.
 
-    `broken` is called when it fails for good; `beside` are files that belong to it.
+    `broken` is called when it fails for good; `beside` are files that belong to it. `keys` seal
+    new rows; None: they are stored in clear.
     """
     return await SQLiteJournal.open(
         config.journal.path,
@@ -85,6 +88,7 @@ async def open_journal(
         broken=broken,
         beside=beside,
         filters=lambda stored: key_filters(config.api.keys, stored),
+        keys=keys,
     )
 
 
@@ -173,8 +177,13 @@ def assemble(
     credentials = HeaderCredentials(sources, identity)
     order_book = OrderBook()
     routes = compile_table(config.routes)
+    sealer = journal.sealer
     planner = Planner(
-        identity=identity, routes=routes, workers=workers, subscriptions=subscriptions
+        identity=identity,
+        routes=routes,
+        workers=workers,
+        subscriptions=subscriptions,
+        entries=sealer.dedupe if sealer is not None and journal.seals_dedupe else no_entries,
     )
     recorder = Recorder(
         journal=journal,

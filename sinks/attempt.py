@@ -11,9 +11,12 @@ import msgspec
 import structlog
 
 from core.clock import WallClock
-from core.delivery import Attempt
+from core.delivery import Attempt, Delivery
+from core.paths import Path, touches
+from journal.seal import Opener, Opening, Reason, StoredBody
+from journal.seal import masked_paths as sealed_in
 
-from .redact import compile_redact
+from .redact import compile_redact, masked_paths
 from .sink import ANSWER_KEPT, Failed, Outgoing, Receipt, Refused, Send, Sink
 
 log = structlog.get_logger()
@@ -52,7 +55,25 @@ class Attempts:
 
     def __init__(self, name: str, sink: Sink, clock: Clock) -> None:
         self._name, self._sink, self._clock = name, sink, clock
-        self._redact = compile_redact(sink.redact)
+        self._redact, self._redacted = compile_redact(sink.redact), masked_paths(sink.redact)
+
+    def open(self, opener: Opener, delivery: Delivery) -> bytes | None:
+        """Return the event with all that the sink gets in clear. None: a part of that is erased.
+
+        Fields that the sink does not get stay masked.
+        """
+        if not delivery.is_masked:
+            return delivery.body
+        sealed = sealed_in(msgspec.json.decode(delivery.body))
+        kinds = [kind for kind, paths in sealed.items() if any(map(self._sends, paths))]
+        stored = StoredBody(delivery.event_id, delivery.body, delivery.codes, delivery.people)
+        return opener.unmask(stored, Opening(kinds, Reason.DELIVERY))
+
+    def _sends(self, path: Path) -> bool:
+        """Return whether the sink gets the value at a path of the event."""
+        is_redacted = any(path[: len(one)] == one for one in self._redacted)
+        used = self._sink.used_paths()
+        return not is_redacted and (used is None or touches(path, used))
 
     async def make(
         self, send: Send, event_id: str, body: bytes, *, number: int, replay: bool

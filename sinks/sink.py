@@ -11,6 +11,7 @@ from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
+from core.paths import Path as EventPath
 from core.paths import parse
 from core.secret import Secret
 from core.units import Duration, Rate
@@ -161,6 +162,10 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
     def under(self, _folder: Path) -> "Sink":
         """Return the same with absolute paths: relative ones are below `folder`."""
         return self
+
+    def used_paths(self) -> tuple[EventPath, ...] | None:
+        """Return the paths of an event that it sends; None: all of the event."""
+        return None
 
     def place(self, _folder: Path) -> str:
         """Return the destination in a few words, without a secret: `http crm.example.com`."""

@@ -14,14 +14,17 @@ class MemoryKeys:
     def __init__(self, *, people=DAY, others=HOUR):
         self._minutes = {kind: people if kind is Kind.PEOPLE else others for kind in Kind}
         self._keys = {kind: {} for kind in Kind}
+        self._destroyed = {kind: set() for kind in Kind}
         self._entries = {"order": b"o" * 32}
 
     def current(self, kind, at):
-        minutes = self._minutes[kind]
-        period = int(at / 60) // minutes * minutes
-        name = f"{kind} {period}".encode()
-        key = self._keys[kind].setdefault(period, hashlib.sha256(name).digest())
-        return period, key
+        periods = {one: int(at / 60) // minutes * minutes for one, minutes in self._minutes.items()}
+        # As in the key file, all kinds have a key at each time.
+        for one, period in periods.items():
+            if period not in self._destroyed[one]:
+                key = hashlib.sha256(f"{one} {period}".encode()).digest()
+                self._keys[one].setdefault(period, key)
+        return periods[kind], self._keys[kind][periods[kind]]
 
     def get(self, kind, period):
         return self._keys[kind].get(period)
@@ -40,3 +43,4 @@ class MemoryKeys:
         """Destroy the keys of a kind of periods that began before that many seconds."""
         for period in [one for one in self._keys[kind] if one * 60 < before]:
             del self._keys[kind][period]
+            self._destroyed[kind].add(period)

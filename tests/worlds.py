@@ -62,6 +62,7 @@ class Watched:
 
     def __init__(self, journal):
         self._journal = journal
+        self.opener, self.sealer = journal.opener, journal.sealer
         self.asked = []
         self.failures = {}
 
@@ -100,9 +101,9 @@ class World:
         self.clock = Clock(now=self.hands.now, ticks=lambda: float(next(ticks)), chance=lambda: 0.0)
         self.journals, self.tasks = [], []
 
-    async def start(self):
+    async def start(self, keys=None):
         self.journal = await SQLiteJournal.open(
-            self.path, seal="seal", now=self.hands.at, version="0.1.0"
+            self.path, seal="seal", now=self.hands.at, version="0.1.0", keys=keys
         )
         self.journals.append(self.journal)
         return self.journal

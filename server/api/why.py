@@ -10,10 +10,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET
 
-from core.paths import MISSING
+from core.paths import MISSING, Path, value_at
 from journal import Journal
 from journal.reads import CallbackOfEvent
 from journal.records import StoredEvent
+from journal.seal import Reason, sealed_paths
 from routes.explain import Finding, explain, leave_out
 from routes.match import Part
 from routes.table import CompiledRoute
@@ -147,7 +148,8 @@ def why(
         if not is_event_id(event_id):
             raise not_found("event")
         access = request.auth
-        kept = await visible_event(journal, access, event_id)
+        opening = access.opening_to_match(Reason.EXPLAIN)
+        kept = await visible_event(journal, access, event_id, opening)
         arrival = await journal.ask(CallbackOfEvent(event_id))
         event = msgspec.json.decode(kept.body)
         channel = None if arrival is None else arrival.channel
@@ -193,13 +195,17 @@ def _reasons(
     """Return the reasons for `filters`, then for names that matched and are gone."""
     # The `when` of a route may hide nothing from a key that sees all events, and only from it.
     judged = {name: None if access.sees else when for name, when in filters.items()}
+    erased: Sequence[Path] = ()
+    if "erasedtime" in event:
+        erased = [path for path in sealed_paths() if value_at(event, path) is None]
     shown = []
     for name in dict.fromkeys((*filters, *matched)):
         when, matches, finding = judged.get(name), None, None
         if when is not None:
             clear = access.may("codes:read")
             # A key without codes:read gets only conclusions from the masked event.
-            seen = when if clear else leave_out(when, _CODES)
+            hidden = () if clear else _CODES
+            seen = leave_out(when, (*hidden, *erased))
             finding = explain(seen, event if clear else mask(event, _CODES))
             matches = False if finding else (True if seen is when else None)
         shown.append(

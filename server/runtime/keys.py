@@ -11,13 +11,15 @@ import structlog
 
 from core.bucket import Bucket
 from core.errors import Unavailable
+from core.paths import value_at
 from core.secret import digest, digest_of
 from core.units import Rate, rate
 from journal import Filters, Journal
 from journal.reads import KeyUses, StoredKeys
 from journal.records import StoredKey
+from journal.seal import Kind, Opening, Reason, kinds_at
 from journal.writes import CreateKey, Guard, NoteKeyUses, RevokeKey, unguarded
-from routes.match import Part, Predicate, compile_filter
+from routes.match import Part, Predicate, compile_filter, paths_of
 
 from .. import __version__
 from ..config.options import ApiKey
@@ -45,6 +47,8 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
     holds: Predicate
     #: The same, for an index.
     part: Part
+    #: The sealed kinds that it reads.
+    kinds: frozenset[Kind] = frozenset()
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
@@ -72,6 +76,17 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes or "admin" in self.scopes
+
+    def opening(self, why: Reason) -> Opening:
+        """Return the kinds that it sees in clear: numbers always, codes with `codes:read`."""
+        codes = (Kind.CODES,) if self.may("codes:read") else ()
+        return Opening((Kind.PEOPLE, *codes), why)
+
+    def opening_to_match(self, why: Reason) -> Opening:
+        """Return the same with the kinds that its `when` reads. Mask those before you show them."""
+        own = frozenset(self.opening(why).kinds)
+        kinds = own if self.sees is None else own | self.sees.kinds
+        return Opening(kinds, why if kinds == own else Reason.FILTER)
 
     def reads(self, body: bytes, how: str) -> bool:
         """Return whether it gets this event in clear, and count its code if it has one."""
@@ -382,5 +397,22 @@ def _filter(when: Mapping[str, Any] | None, where: str) -> KeyFilter | None:
     # Another version may read the same `when` differently: services may be renamed.
     written = f"{__version__} {json.dumps(when, sort_keys=True)}"
     return KeyFilter(
-        digest=hashlib.sha256(written.encode()).hexdigest(), holds=part.holds, part=part
+        digest=hashlib.sha256(written.encode()).hexdigest(),
+        holds=_hide_erased(part),
+        part=part,
+        kinds=frozenset(kind for path in paths_of(part) for kind in kinds_at(path)),
     )
+
+
+def _hide_erased(part: Part) -> Predicate:
+    """Return the predicate of a filter that matches no event with an erased field that it reads."""
+    paths, holds = [path for path in paths_of(part) if kinds_at(path)], part.holds
+    if not paths:
+        return holds
+
+    def shows(event: Mapping[str, Any]) -> bool:
+        if "erasedtime" in event and any(value_at(event, path) is None for path in paths):
+            return False
+        return holds(event)
+
+    return shows

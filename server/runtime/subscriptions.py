@@ -59,6 +59,8 @@ IDLE_FOR = 30.0
 #: Paths of events that only keys with codes:read may filter on.
 _CODES = frozenset({("data", "text"), ("data", "code"), ("data", "urls")})
 _SECRET_BYTES = 32
+#: The use of the key that encrypts their secrets.
+_SECRETS: Final = "subscription secrets"
 
 log = structlog.get_logger()
 
@@ -176,9 +178,11 @@ class LiveSubscriptions:
 
     def _sink(self, stored: StoredSubscription) -> Subscription:
         rights, identity = self._rights(stored.key), self._identity
+        key = self._journal.opener.derive(_SECRETS)
         signing = tuple(
-            SigningSecret(secret=identity.unseal(stored.id, one.sealed), until=one.until)
+            SigningSecret(secret=secret, until=one.until)
             for one in stored.secrets
+            if (secret := identity.unseal(stored.id, one.sealed, key)) is not None
         )
         return Subscription(
             url=Secret(stored.url),
@@ -187,6 +191,10 @@ class LiveSubscriptions:
             signing=signing,
             guard=self._guard,
         )
+
+    def _sealed(self, id_: str, secret: Secret) -> str:
+        key = self._journal.opener.derive(_SECRETS)
+        return self._identity.seal_secret(id_, secret, key)
 
     # --- planning -------------------------------------------------------------------------
 
@@ -227,9 +235,10 @@ class LiveSubscriptions:
                     live.task.cancel()
 
     def has_key(self, live: Live) -> bool:
-        """Return whether its key is in force, and still may have this filter."""
+        """Return whether its key is in force and may have this filter, and it can sign."""
         rights = self._rights(live.stored.key)
-        return rights is not None and (rights.reads_codes or not live.reads_codes)
+        can_sign = bool(live.sink.signing)
+        return can_sign and rights is not None and (rights.reads_codes or not live.reads_codes)
 
     # --- changes --------------------------------------------------------------------------
 
@@ -262,7 +271,7 @@ class LiveSubscriptions:
                 url=url,
                 filter=written,
                 format=format_,
-                secrets=(SealedSecret(sealed=self._identity.seal_secret(id_, secret)),),
+                secrets=(SealedSecret(sealed=self._sealed(id_, secret)),),
                 created_at=at,
             )
 
@@ -316,7 +325,7 @@ class LiveSubscriptions:
             ]
             if len(old) >= MOST_SECRETS:
                 raise TooManySubscriptions
-            sealed = SealedSecret(sealed=self._identity.seal_secret(live.stored.id, secret))
+            sealed = SealedSecret(sealed=self._sealed(live.stored.id, secret))
             stored = msgspec.structs.replace(live.stored, secrets=(sealed, *old))
             await self._replace(live, stored, guard)
         log.info("subscription.rotated", subscription=live.stored.id)

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from core.paths import Path as EventPath
 from core.secret import Secret
 from core.signing import Sign, decode_key, make_signer
 
 from ..sink import Outgoing, Receipt, Send, Sink, checked
-from ..template import compile_json
+from ..template import compile_json, paths_of
 from .answer import confirmed
 from .client import Tls, check_url, host_of, masked_url, posting, start_runtime
 
@@ -84,6 +85,9 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
 
     def place(self, _folder: Path) -> str:
         return f"http {host_of(self.url.reveal())}"
+
+    def used_paths(self) -> tuple[EventPath, ...] | None:
+        return None if self.json is None else paths_of(self.json)
 
     def read_files(self) -> Mapping[tuple[str, ...], Path]:
         return {} if self.tls is None else self.tls.files()

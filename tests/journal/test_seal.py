@@ -1,24 +1,26 @@
-import base64
 import os
+import re
 import string
+from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from period_keys import MemoryKeys
 
 from core.event import Event, NumberChanged, Service, SmsReceived
-from journal.seal import Kind, Opener, Sealer, StoredBody, Why
-from tests.period_keys import MemoryKeys
+from journal.seal import Kind, Opener, Opening, Reason, Sealer, StoredBody
 
 AT = 1_764_500_000.0
 JOURNAL = "7f3a9c52e1d04b6c"
 BOTH = (Kind.CODES, Kind.PEOPLE)
+SHOWN = Opening(BOTH, Reason.SHOW)
 TEXTS = st.text(st.sampled_from('ab"\\:,{}*é\u2028') | st.characters(codec="utf-8"), max_size=12)
 NUMBERS = st.text(string.digits, min_size=7, max_size=15).map("+{}".format)
 
 
-def sealer(keys=None, journal=JOURNAL, **given):
+def sealer(keys=None, journal=JOURNAL):
     return Sealer(MemoryKeys() if keys is None else keys, journal=journal, chance=os.urandom)
 
 
@@ -67,7 +69,7 @@ def test_opened_event_has_the_bytes_that_were_sealed(by_number, **data):
         data["subject"] = f"number/{data['to']}"
     event, by = sms(service=Service(id="go", name=None, key="google"), **data), sealer()
 
-    opened = by.open(seal(event, by), BOTH, Why.SHOW)
+    opened = by.open(seal(event, by), SHOWN)
 
     assert opened == (msgspec.json.encode(event), ())
 
@@ -117,13 +119,13 @@ def test_parts_stay_masked_until_their_kind_is_requested():
     by = sealer()
     stored = seal(SMS, by)
 
-    codes = msgspec.json.decode(by.open(stored, (Kind.CODES,), Why.SHOW).body)["data"]
-    people = msgspec.json.decode(by.open(stored, (Kind.PEOPLE,), Why.SHOW).body)["data"]
+    codes = msgspec.json.decode(by.open(stored, Opening((Kind.CODES,), Reason.SHOW)).body)["data"]
+    people = msgspec.json.decode(by.open(stored, Opening((Kind.PEOPLE,), Reason.SHOW)).body)["data"]
 
     assert (codes["code"], codes["to"]) == ("G-804036", "***")
     assert (people["code"], people["to"]) == ("***", "+18505550123")
-    assert by.open(stored, (), Why.LIST).body == stored.body
-    assert by.opened == {Why.SHOW: 2}
+    assert by.open(stored, None).body == stored.body
+    assert by.opened == {Reason.SHOW: 2}
 
 
 def test_event_without_its_key_reads_as_erased():
@@ -133,8 +135,8 @@ def test_event_without_its_key_reads_as_erased():
     stored = seal(SMS, by)
     keys.destroy(Kind.CODES)
 
-    for kinds, to in ((BOTH, "+18505550123"), ((), "***")):
-        opened = by.open(stored, kinds, Why.SHOW)
+    for opening, to in ((SHOWN, "+18505550123"), (None, "***")):
+        opened = by.open(stored, opening)
 
         event = msgspec.json.decode(opened.body)
         assert event["erasedtime"] == SMS.recordedtime
@@ -148,7 +150,7 @@ def test_event_erased_by_a_person_says_when():
     by = sealer()
     stored = msgspec.structs.replace(seal(SMS, by), codes=None, people=None, erased_at=AT)
 
-    opened = by.open(stored, BOTH, Why.SHOW)
+    opened = by.open(stored, SHOWN)
 
     event = msgspec.json.decode(opened.body)
     assert event["erasedtime"] == "2025-11-30T10:53:20.000000Z"
@@ -160,13 +162,13 @@ def test_event_in_clear_is_returned_as_it_is():
     """Mutant: it is decoded and encoded again."""
     body = b'{ "data": {"code": "***"} }'
 
-    assert Opener(None, journal=JOURNAL).open(StoredBody("1", body), (), Why.LIST) == (body, ())
+    assert Opener(None, journal=JOURNAL).open(StoredBody("1", body), None) == (body, ())
 
 
 def test_journal_without_keys_shows_erased_events():
     stored = seal(SMS, sealer())
 
-    opened = Opener(None, journal=JOURNAL).open(stored, BOTH, Why.SHOW)
+    opened = Opener(None, journal=JOURNAL).open(stored, SHOWN)
 
     data = msgspec.json.decode(opened.body)["data"]
     assert (data["to"], data["code"]) == (None, None)
@@ -191,8 +193,8 @@ def test_part_of_another_place_does_not_open(other):
         case "kind":
             kind = Kind.PEOPLE
 
-    assert by.open_part(Kind.CODES, "a", part, Why.SHOW) == b"804036"
-    assert reader.open_part(kind, id_, part, Why.SHOW) is None
+    assert by.open_part(Kind.CODES, "a", part, Reason.SHOW) == b"804036"
+    assert reader.open_part(kind, id_, part, Reason.SHOW) is None
 
 
 def test_swapped_parts_of_two_events_read_as_erased():
@@ -201,7 +203,7 @@ def test_swapped_parts_of_two_events_read_as_erased():
     one, two = (seal(sms(code=code), by, id_=id_) for id_, code in (("1", "11"), ("2", "22")))
     swapped = msgspec.structs.replace(one, codes=two.codes)
 
-    opened = by.open(swapped, BOTH, Why.SHOW)
+    opened = by.open(swapped, SHOWN)
 
     assert opened.erased == (Kind.CODES,)
     assert b"22" not in opened.body
@@ -213,8 +215,8 @@ def test_damaged_part_does_not_open(part, place, change):
     sealed = bytearray(by.seal_part(Kind.RAW, "1", part, AT))
     sealed[place % len(sealed)] ^= change
 
-    assert by.open_part(Kind.RAW, "1", bytes(sealed), Why.RAW) is None
-    assert by.open_part(Kind.RAW, "1", bytes(sealed[:5]), Why.RAW) is None
+    assert by.open_part(Kind.RAW, "1", bytes(sealed), Reason.RAW) is None
+    assert by.open_part(Kind.RAW, "1", bytes(sealed[:5]), Reason.RAW) is None
 
 
 def test_no_two_parts_have_one_nonce():
@@ -255,9 +257,13 @@ def test_part_added_after_its_key_was_destroyed_is_erased():
     sealed = by.seal(stored.id, event, AT, was=stored)
     again = StoredBody(stored.id, sealed.body, sealed.codes, sealed.people)
 
-    assert by.open(again, BOTH, Why.SHOW).erased == (Kind.CODES,)
+    assert by.open(again, SHOWN).erased == (Kind.CODES,)
     assert by.seal_beside(Kind.CODES, "1", b"answer", AT, stored.codes) is None
     assert by.seal_beside(Kind.CODES, "1", b"answer", AT, None) is None
+
+
+def found(by, number="+18505550123", **between):
+    return [index for _, index in by.find_number(number, **between)]
 
 
 def test_number_is_found_by_one_index_a_day_newest_first():
@@ -267,14 +273,14 @@ def test_number_is_found_by_one_index_a_day_newest_first():
     days = [AT - 86400 * back for back in range(4)]
     indexes = [by.index_number("+18505550123", at) for at in days]
 
-    assert by.find_number("+18505550123") == indexes
-    assert by.find_number("+18505550123", since=days[1], until=days[0] - 86400) == indexes[1:2]
-    assert by.find_number("+18505550123", since=days[2]) == indexes[:3]
-    assert by.find_number("+18505550123", until=days[2]) == indexes[2:]
+    assert found(by) == indexes
+    assert found(by, since=days[1], until=days[0] - 86400) == indexes[1:2]
+    assert found(by, since=days[2]) == indexes[:3]
+    assert found(by, until=days[2]) == indexes[2:]
     assert sorted(indexes, reverse=True) == indexes
-    assert not set(by.find_number("+18505550124")) & set(indexes)
+    assert not set(found(by, "+18505550124")) & set(indexes)
     keys.destroy(Kind.PEOPLE, before=AT - 86400)
-    assert by.find_number("+18505550123") == indexes[:1]
+    assert found(by) == indexes[:1]
 
 
 def test_index_of_a_number_is_not_its_hash_without_the_key():
@@ -283,7 +289,7 @@ def test_index_of_a_number_is_not_its_hash_without_the_key():
     index = by.index_number("+18505550123", AT)
 
     assert index != by.index_number("+18505550123", AT + 86400)
-    assert base64.urlsafe_b64decode(index)[:4] == int(AT // 86400 * 24 * 60).to_bytes(4)
+    assert bytes.fromhex(index)[:4] == int(AT // 86400 * 24 * 60).to_bytes(4)
     assert not index.startswith("+")
 
 
@@ -292,3 +298,32 @@ def test_line_of_a_value_is_the_same_on_every_day():
 
     assert by.hash_line('"+18505550123"') == again.hash_line('"+18505550123"')
     assert by.hash_line('"+18505550123"') != by.hash_line('"+18505550124"')
+
+
+#: Modules that open sealed parts. Each names its reason.
+OPENERS = {
+    "journal/seal.py",
+    "journal/sqlite/deliveries.py",
+    "journal/sqlite/look_up.py",
+    "journal/sqlite/orders.py",
+    "journal/sqlite/outbox.py",
+    "journal/sqlite/queries.py",
+    "journal/sqlite/sealed.py",
+    "journal/sqlite/visible.py",
+    "sinks/attempt.py",
+}
+
+
+def test_no_other_module_opens_sealed_parts():
+    """Mutant: the API opens an event by itself."""
+    root = Path(__file__).parents[2]
+    rooms = ("core", "httpd", "journal", "receiver", "routes", "server", "sinks")
+    opening = re.compile(r"opener\.open\(|\.open_part\(|\.unmask\(|open_answer\(|open_order\(")
+    found = {
+        str(path.relative_to(root))
+        for room in rooms
+        for path in (root / room).rglob("*.py")
+        if opening.search(path.read_text())
+    }
+
+    assert found == OPENERS
