@@ -12,11 +12,12 @@ import structlog
 
 from core.clock import WallClock
 from core.delivery import Attempt, Delivery
+from core.event import has_code
 from core.paths import Path, touches
 from journal.seal import Opener, Opening, Reason, StoredBody
 from journal.seal import masked_paths as sealed_in
 
-from .redact import compile_redact, masked_paths
+from .redact import clear_codes, compile_redact, masked_paths
 from .sink import ANSWER_KEPT, Failed, Outgoing, Receipt, Refused, Send, Sink
 
 log = structlog.get_logger()
@@ -56,6 +57,7 @@ class Attempts:
     def __init__(self, name: str, sink: Sink, clock: Clock) -> None:
         self._name, self._sink, self._clock = name, sink, clock
         self._redact, self._redacted = compile_redact(sink.redact), masked_paths(sink.redact)
+        self._shows_codes = bool(clear_codes(sink.redact))
 
     def open(self, opener: Opener, delivery: Delivery) -> bytes | None:
         """Return the event with all that the sink gets in clear. None: a part of that is erased.
@@ -74,6 +76,11 @@ class Attempts:
         is_redacted = any(path[: len(one)] == one for one in self._redacted)
         used = self._sink.used_paths()
         return not is_redacted and (used is None or touches(path, used))
+
+    def shows_code(self, body: bytes, attempt: Attempt) -> bool:
+        """Return whether the sink got a code in clear: it took the event, or answered."""
+        arrived = attempt.outcome == "delivered" or attempt.status is not None
+        return arrived and self._shows_codes and has_code(body)
 
     async def make(
         self, send: Send, event_id: str, body: bytes, *, number: int, replay: bool

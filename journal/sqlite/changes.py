@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from ..rows import Changes, EventRow
-from ..seal import Kind, Sealed, Sealer, is_clear
+from ..seal import Kind, Sealer, is_clear
 from ..writes import CreateKey
 from . import keys, replays, sealed
 from .bulk import insert
@@ -133,14 +133,15 @@ def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | N
     events, searched = [], []
     for new in changes.events:
         plan, event = new.plan, new.plan.event
-        its, its_fields = _clear(event.subject, plan.body), fields(event.data)
+        subject, body, its_fields = event.subject, plan.body.decode(), fields(event.data)
+        codes = people = None
         if sealer is not None:
-            plan.body.decode()  # bytes that are no text are an error of the row, as in clear
             its = sealer.seal(event.id, msgspec.to_builtins(event), plan.at)
+            subject, body, codes, people = its.subject, its.body.decode(), its.codes, its.people
             its_fields = (its.number, *its_fields[1:])
-        row = (new.seq, event.id, event.source, event.type, its.subject, new.also, plan.at)
-        rest = (_encode_routes(plan.routes), its.body.decode(), event.data.reference)
-        events.append((*row, new.callback, *rest, its.codes, its.people))
+        row = (new.seq, event.id, event.source, event.type, subject, new.also, plan.at)
+        rest = (_encode_routes(plan.routes), body, event.data.reference, codes, people)
+        events.append((*row, new.callback, *rest))
         searched.append((new.seq, *its_fields))
     insert(conn, _EVENTS, events)
     insert(conn, FIELDS, searched)
@@ -150,10 +151,6 @@ def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | N
     insert(conn, "twins", changes.copies)
     if changes.changed:
         _write_bodies(conn, changes.changed.values(), sealer)
-
-
-def _clear(subject: str, body: bytes) -> Sealed:
-    return Sealed(body=body, codes=None, people=None, subject=subject, number=None)
 
 
 def _write_bodies(

@@ -10,7 +10,7 @@ import jsonschema_rs
 import pytest
 from callbacks.recorded import RECORDED
 
-from core.event import Event, kinds
+from core.event import kinds
 from server.api import schema
 from server.api.app import create_api
 from server.api.errors import CODES
@@ -120,11 +120,11 @@ async def test_fields_are_those_that_the_service_takes(service, document):
 async def test_scopes_are_those_that_the_service_asks_for(service, document):
     """Mutant: the document names the scope of another call."""
     for path, method, operation in calls(document):
-        [*scopes] = operation["security"][0]["key"]
+        scopes = [scope for each in operation["security"] for scope in each["key"]]
         answer = await service.ask(path, "nothing", method=method)
         without = await service.ask(path, None, method=method)
 
-        assert answer.json()["detail"] == f"the key needs the scope {scopes[0]}"
+        assert answer.json()["detail"] == f"the key needs the scope {' or '.join(scopes)}"
         assert without.status_code == 401
 
 
@@ -267,7 +267,7 @@ async def test_delivered_events_follow_their_schemas(service, validators):
             shown = mask(event, hidden)
             assert validators[event["type"]].is_valid(shown)
             assert validators["any"].is_valid(shown)
-            for name in Event.__struct_fields__:
+            for name in shown.keys() - {"erasedtime"}:
                 assert not validators["any"].is_valid(without(shown, name))
             for name in shown["data"]:
                 assert not validators["any"].is_valid(
