@@ -3,7 +3,6 @@
 import difflib
 import enum
 import functools
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -64,11 +63,6 @@ def order_at(event: object, path: Path) -> str | None:
     if value is MISSING or value is None:
         return None
     return msgspec.json.encode(value, order="sorted").decode()
-
-
-def touches(path: Path, others: Iterable[Path]) -> bool:
-    """Return whether a path leads to one of the others, or into it."""
-    return any(path[: len(one)] == one or one[: len(path)] == path for one in others)
 
 
 @functools.cache  # a filter reads it for each of its paths

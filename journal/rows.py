@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 
 from core.delivery import Delivery, State
+from core.erasure import CONTENT_NAMES
 from core.order import Mention, Order
 
 from .records import AccountBalance, Arrival, Planned, Rejection, StoredReplay
-from .seal import SEALED_NAMES, StoredBody
+from .seal import StoredBody
 from .writes import CreateKey, QuarantineCallback, RegisterOrder, RevokeKey
 
 
@@ -128,6 +129,8 @@ class LookedUp(msgspec.Struct, kw_only=True):
     last_delivery: int
     #: The place of an event by (source, key).
     keys: dict[tuple[str, bytes], int] = {}
+    #: The ids of removed events, by place: their keys still recognize copies.
+    pruned: dict[int, str] = {}
     #: By place, in ascending order. Their orders are in `orders`.
     events: dict[int, EventRow] = {}
     #: By id, without `received_at`.
@@ -199,7 +202,7 @@ class Changes(msgspec.Struct):
 def change_data(row: EventRow, body: dict[str, Any], news: Mapping[str, Any], to: Changes) -> None:
     """Add `news` to the data of an event; `body` is its decoded body. Erased fields stay null."""
     if row.erased:
-        news = {name: value for name, value in news.items() if name not in SEALED_NAMES}
+        news = {name: value for name, value in news.items() if name not in CONTENT_NAMES}
     if not news:
         return
     body["data"] |= news

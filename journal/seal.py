@@ -17,6 +17,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.clock import rfc3339
+from core.erasure import CODES, CONTENT_NAMES, NUMBER, PEOPLE
+from core.erasure import SUBJECT as SUBJECT_PATH
 from core.paths import Path
 from core.secret import MASK
 from core.signing import make_hmac
@@ -48,6 +50,7 @@ class Reason(StrEnum):
     JOIN = "join"  # an order or a copy adds to a stored event
     ORDER = "order"  # the number of an order
     REPLAY = "replay"  # an event is sent again: its place in line, and what its sinks may see
+    ERASE = "erase"  # a search for the events that hold a number, to erase them
     LINE = "line"  # `ordered_by` names the part
 
 
@@ -120,13 +123,11 @@ class Opened(NamedTuple):
 
 #: The sealed fields of `data`, by kind. Numbers also stand in `subject`.
 _FIELDS: Final = {
-    Kind.CODES: ("text", "code", "urls"),
-    Kind.PEOPLE: ("to", "from", "previous_to"),
+    kind: tuple(path[1] for path in paths if path != SUBJECT_PATH)
+    for kind, paths in ((Kind.CODES, CODES), (Kind.PEOPLE, PEOPLE))
 }
-#: The names of these fields.
-SEALED_NAMES: Final = frozenset(name for names in _FIELDS.values() for name in names)
 #: Subjects that are numbers begin with this.
-SUBJECT: Final = "number/"
+SUBJECT: Final = NUMBER
 #: Version, period and nonce come before the encrypted part.
 _VERSION, _HEAD, _NONCE = 1, ">BI", 12
 _BEGIN = struct.calcsize(_HEAD)
@@ -417,11 +418,6 @@ def kinds_at(path: Path) -> Collection[Kind]:
     return [kind for kind, names in _FIELDS.items() if not below or below[0] in names]
 
 
-def sealed_paths() -> Sequence[Path]:
-    """Return the paths of all fields that are sealed."""
-    return [("subject",), *(("data", name) for names in _FIELDS.values() for name in names)]
-
-
 def masked_paths(event: Mapping[str, Any]) -> Mapping[Kind, Sequence[Path]]:
     """Return the paths of the masked fields of a sealed event, by kind."""
     return {
@@ -467,5 +463,5 @@ def is_clear(stored: StoredBody) -> bool:
     if stored.codes is not None or stored.people is not None:
         return False
     event = msgspec.json.decode(stored.body)
-    taken = _take(dict(event["data"]), tuple(SEALED_NAMES))
+    taken = _take(dict(event["data"]), tuple(CONTENT_NAMES))
     return bool(taken) or str(event["subject"]).startswith(SUBJECT)

@@ -13,11 +13,11 @@ import structlog
 from core.clock import WallClock
 from core.delivery import Attempt, Delivery
 from core.event import has_code
-from core.paths import Path, touches
 from journal.seal import Opener, Opening, Reason, StoredBody
 from journal.seal import masked_paths as sealed_in
 
-from .redact import clear_codes, compile_redact, masked_paths
+from .erased import needed
+from .redact import clear_codes, compile_redact
 from .sink import ANSWER_KEPT, Failed, Outgoing, Receipt, Refused, Send, Sink
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ class Attempts:
 
     def __init__(self, name: str, sink: Sink, clock: Clock) -> None:
         self._name, self._sink, self._clock = name, sink, clock
-        self._redact, self._redacted = compile_redact(sink.redact), masked_paths(sink.redact)
+        self._redact = compile_redact(sink.redact)
         self._shows_codes = bool(clear_codes(sink.redact))
 
     def open(self, opener: Opener, delivery: Delivery) -> bytes | None:
@@ -67,15 +67,9 @@ class Attempts:
         if not delivery.is_masked:
             return delivery.body
         sealed = sealed_in(msgspec.json.decode(delivery.body))
-        kinds = [kind for kind, paths in sealed.items() if any(map(self._sends, paths))]
+        kinds = [kind for kind, paths in sealed.items() if needed(self._sink, paths)]
         stored = StoredBody(delivery.event_id, delivery.body, delivery.codes, delivery.people)
         return opener.unmask(stored, Opening(kinds, Reason.DELIVERY))
-
-    def _sends(self, path: Path) -> bool:
-        """Return whether the sink gets the value at a path of the event."""
-        is_redacted = any(path[: len(one)] == one for one in self._redacted)
-        used = self._sink.used_paths()
-        return not is_redacted and (used is None or touches(path, used))
 
     def shows_code(self, body: bytes, attempt: Attempt) -> bool:
         """Return whether the sink got a code in clear: it took the event, or answered."""

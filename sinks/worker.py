@@ -16,13 +16,14 @@ import structlog
 from core.bucket import Bucket
 from core.delivery import ERASED, Attempt, SettledAttempt, State, Turn, WaitsFor
 from core.errors import Broken, InvalidRow
-from core.paths import order_at, parse
+from core.paths import Path, order_at, parse
 from journal import Journal
 from journal.records import Owed, SinkRecord, StoredDelivery
 from journal.seal import Kind, kinds_at
 from journal.writes import Guard, Settle, unguarded
 
 from .attempt import Attempts, Clock, Tried
+from .erased import lacks_content, needed
 from .feed import PAUSE, Feed
 from .health import Pause, SinkHealth
 from .lanes import Lanes, Taken
@@ -66,6 +67,7 @@ class Worker:
         self._code_sent = code_sent
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
+        self._lacks_content = lacks_content(sink)
         self.meters = SinkMeters()
         record = record or SinkRecord(name=name)
         since = record.failing_since
@@ -143,6 +145,7 @@ class Worker:
         Only `url`, `secrets`, `format`, `redact` and their like may differ.
         """
         self._sink, self._attempts = sink, Attempts(self.name, sink, self._clock)
+        self._lacks_content = lacks_content(sink)
 
     def waits_for(self, kept: StoredDelivery) -> WaitsFor:
         """Return what a pending delivery waits for. No attempt of it may be under way."""
@@ -188,6 +191,10 @@ class Worker:
                     lane.queue.remove(taken)
                     self._put_back(taken)
                     return
+
+    def needs(self, paths: Collection[Path]) -> bool:
+        """Whether it sends content of an event at one of these paths in clear."""
+        return bool(needed(self._sink, paths))
 
     def look_again(self) -> None:
         """Ask the journal again what is due: due times were moved."""
@@ -353,7 +360,8 @@ class Worker:
         if self._clock.now() >= self._expires_at(taken):
             return Outcome(state=State.EXPIRED)
         body = self._attempts.open(self._journal.opener, delivery)
-        if body is None:
+        if body is None or self._lacks_content(body):
+            # An event with gaps must not pass for a whole one.
             at = self._clock.now()
             attempt = Attempt(at=at, outcome="refused", error=ERASED, took_ms=0.0)
             return Outcome(state=State.EXPIRED, attempt=attempt)

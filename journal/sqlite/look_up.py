@@ -63,13 +63,15 @@ _EVENTS = f"""
     select {sealed.BODY}, events.seq, events.source, type, subject, also, recorded_at,
       callbacks.channel, orders.id, taken,
       (select count(*) from duplicates where event = events.seq),
-      exists (select 1 from duplicates where event = events.seq and channel = 'poll')
+      exists (select 1 from duplicates where event = events.seq and channel = 'poll'),
+      events.erased_at is not null
     from wanted cross join events on events.seq = place
     join callbacks on callbacks.id = events.callback
     left join order_events on order_events.event = events.seq
     left join orders on orders.seq = order_seq
     order by events.seq
 """  # noqa: S608 - our words
+_PRUNED = "select seq, id from wanted cross join pruned_events on seq = place"
 _ORDERS = f"""
     select {", ".join(f"its.{column}" for column in COLUMNS.split(", "))}, seq, recorded_at
     from (select {COLUMNS}, ({FIRST_AWAITED}) as first from wanted cross join orders on {{}}) as its
@@ -122,6 +124,8 @@ def look_up(conn: sqlite3.Connection, needs: Needs, opener: Opener) -> LookedUp:
         places.update(place for (place,) in search(conn, "wanted(its_id)", sql, wanted))
     if places:
         _read_events(conn, places, found, opener, forms=bool(needs.copies))
+        gone = [(place,) for place in places - found.events.keys()]
+        found.pruned.update(search(conn, "wanted(place)", _PRUNED, gone))
     owners = {row.order for row in found.events.values() if row.order is not None}
     if ids := needs.orders | owners:
         wanted = [(id_,) for id_ in ids - found.orders.keys()]
@@ -187,7 +191,7 @@ def _read_events(
     wanted = [(place,) for place in sorted(places)]
     for row in search(conn, "wanted(place)", _EVENTS, wanted):
         stored = sealed.stored_body(row[: sealed.BODY_WIDTH])
-        *plain, order, taken, duplicates, polled = row[sealed.BODY_WIDTH :]
+        *plain, order, taken, duplicates, polled, erased = row[sealed.BODY_WIDTH :]
         seq, source, type_, subject, also, at, channel = plain
         opened = opener.open(stored, sealed.TO_JOIN)
         if stored.people is not None and subject.startswith(SUBJECT):
@@ -207,7 +211,7 @@ def _read_events(
             duplicates=duplicates,
             polled=bool(polled),
             stored=stored,
-            erased=bool(opened.erased) or b'"erasedtime":' in opened.body,
+            erased=bool(erased or opened.erased),
         )
     if forms:
         of_events = "select event, form, second from wanted cross join twins on event = place"

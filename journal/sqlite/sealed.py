@@ -13,7 +13,7 @@ from ..records import Arrival
 from ..seal import SUBJECT, Kind, Opener, Opening, Reason, Sealer, StoredBody
 
 #: The columns of an event for `stored_body`.
-BODY: Final = "events.id, events.body, events.codes, events.people"
+BODY: Final = "events.id, events.body, events.codes, events.people, events.erased_at"
 #: How many columns these are.
 BODY_WIDTH: Final = BODY.count(",") + 1
 #: Everything, to join an event with its order or its copy, and for filters.
@@ -26,8 +26,8 @@ _Headers = tuple[tuple[str, str], ...]
 
 def stored_body(row: Sequence[Any]) -> StoredBody:
     """Return an event of a row of BODY."""
-    id_, body, codes, people = row
-    return StoredBody(id_, body.encode(), codes, people)
+    id_, body, codes, people, erased_at = row
+    return StoredBody(id_, body.encode(), codes, people, erased_at)
 
 
 # --- numbers ----------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ def no_filters(_keys: Sequence[StoredKey]) -> Filters:
 #: Adds the event to all filters that show it.
 _SHOWN = (
     "insert or ignore into visible select id, new.seq from visible_filters"
-    " where digest is not null and shows(id, new.id, new.body, new.codes, new.people);"
+    " where digest is not null"
+    " and shows(id, new.id, new.body, new.codes, new.people, new.erased_at);"
 )
 _FORGET = (
     "delete from visible where seq = new.seq"
@@ -49,7 +50,7 @@ _STORED = (
 )
 _CHANGED = (
     "create temp trigger if not exists event_changed"
-    " after update of body, codes, people on main.events"
+    " after update of body, codes, people, erased_at on main.events"
     f" begin {_FORGET} {_SHOWN} end"
 )
 

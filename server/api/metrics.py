@@ -78,6 +78,8 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     found.add("smshook_waits", parts.hub.waits)
     for state, count in parts.orders.states.items():
         found.add("smshook_orders", count, state)
+    for kind, seconds in parts.pruner.overdue().items():
+        found.add("smshook_erasure_overdue_seconds", seconds, kind)
 
 
 async def _add_stored(found: Exposition, parts: Parts) -> None:
@@ -127,15 +129,17 @@ async def _add_deliveries(
 
 async def _add_readers(found: Exposition, parts: Parts) -> None:
     await parts.hub.begin()
-    newest, _ = parts.hub.newest
-    behind: dict[str, int] = {}
-    # The oldest have a series of their own: one that changes its name would look like a new one.
     consumers = await parts.journal.ask(Consumers())
-    for consumer in sorted(consumers, key=lambda one: one.created_at):
+    behind: dict[str, int] = {}
+    counts = await parts.hub.behind([one.place for one in consumers])
+    # The oldest have a series of their own: one that changes its name would look like a new one.
+    for consumer, count in sorted(
+        zip(consumers, counts, strict=True), key=lambda one: one[0].created_at
+    ):
         # Consumers of several keys may share a name.
         is_named = consumer.name in behind or len(behind) < MOST_CONSUMERS
         name = consumer.name if is_named else OTHERS
-        behind[name] = max(newest - consumer.place, behind.get(name, 0))
+        behind[name] = max(count, behind.get(name, 0))
     for name, count in behind.items():
         found.add("smshook_consumer_behind", count, name)
 

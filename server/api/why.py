@@ -10,11 +10,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET
 
-from core.paths import MISSING, Path, value_at
+from core.erasure import CONTENT, is_erased
+from core.paths import MISSING
 from journal import Journal
 from journal.reads import CallbackOfEvent
 from journal.records import StoredEvent
-from journal.seal import Reason, sealed_paths
+from journal.seal import Reason
 from routes.explain import Finding, explain, leave_out
 from routes.match import Part
 from routes.table import CompiledRoute
@@ -195,9 +196,7 @@ def _reasons(
     """Return the reasons for `filters`, then for names that matched and are gone."""
     # The `when` of a route may hide nothing from a key that sees all events, and only from it.
     judged = {name: None if access.sees else when for name, when in filters.items()}
-    erased: Sequence[Path] = ()
-    if "erasedtime" in event:
-        erased = [path for path in sealed_paths() if value_at(event, path) is None]
+    erased = [path for path in CONTENT if is_erased(event, (path,))]
     shown = []
     for name in dict.fromkeys((*filters, *matched)):
         when, matches, finding = judged.get(name), None, None

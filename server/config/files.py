@@ -12,6 +12,8 @@ from .options import JournalOptions
 
 #: What SQLite and the service keep beside a journal.
 BESIDE_JOURNAL = ("-wal", "-shm", "-journal", ".lock")
+#: The file with the ids of erased events, beside the journal: one id a line.
+ERASED_IDS = "smshook.erased"
 _JOURNAL_URL = ("journal", "url")
 
 
@@ -47,6 +49,7 @@ def check_files(
         reserved[path] = "is the journal"
         beside = [path.with_name(f"{path.name}{end}") for end in BESIDE_JOURNAL]
         reserved |= dict.fromkeys(beside, "is part of the journal")
+        reserved[path.with_name(ERASED_IDS)] = "has the ids of erased events"
     files = written_files(sinks)
     for i, file in enumerate(files):
         conflict = _conflict(file, reserved, files[:i], files[i + 1 :])

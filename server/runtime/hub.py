@@ -15,7 +15,7 @@ So a reader misses and repeats nothing, and holds few events, however slowly it 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -295,6 +295,15 @@ class Hub:
                 self._newest = (place, msgspec.json.encode({"id": id_}))
             self._has_begun = True
 
+    async def behind(self, places: Iterable[int]) -> list[int]:
+        """Return how many events may follow each place. Removed ones do not count.
+
+        Raises Unavailable.
+        """
+        marks = await self._journal.ask(MarksAt("events", (1,), desc=True))
+        oldest, _ = marks.beside.get(1, (_END, ""))
+        return [max(0, self._newest[0] - max(place, oldest - 1)) for place in places]
+
     def add(self, inbox: Inbox) -> None:
         """Count a reader. Raises TooManyReaders, and ReaderEnded once the service stops."""
         kind, name = inbox.kind, inbox.name
@@ -327,6 +336,16 @@ class Hub:
         for inbox in tuple(self._inboxes):
             if inbox.owner is owner:
                 inbox.end()
+
+    def forget(self, places: Sequence[int]) -> None:
+        """Forget events that were erased. Their readers read the journal again."""
+        for place in places:
+            event = self.recent.pop(place, None)
+            if event is not None:
+                self._bytes -= event.size
+        if self._newest[0] in places:
+            place, id_ = self.newest
+            self._newest = (place, msgspec.json.encode({"id": id_}))
 
     def close(self) -> None:
         """End all readers, and refuse new ones."""

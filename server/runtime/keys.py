@@ -12,7 +12,6 @@ import structlog
 from core.bucket import Bucket
 from core.errors import Unavailable
 from core.event import has_code
-from core.paths import value_at
 from core.secret import digest, digest_of
 from core.units import Rate, rate
 from journal import Filters, Journal
@@ -402,21 +401,7 @@ def _filter(when: Mapping[str, Any] | None, where: str) -> KeyFilter | None:
     written = f"{__version__} {json.dumps(when, sort_keys=True)}"
     return KeyFilter(
         digest=hashlib.sha256(written.encode()).hexdigest(),
-        holds=_hide_erased(part),
+        holds=part.holds,
         part=part,
         kinds=frozenset(kind for path in paths_of(part) for kind in kinds_at(path)),
     )
-
-
-def _hide_erased(part: Part) -> Predicate:
-    """Return the predicate of a filter that matches no event with an erased field that it reads."""
-    paths, holds = [path for path in paths_of(part) if kinds_at(path)], part.holds
-    if not paths:
-        return holds
-
-    def shows(event: Mapping[str, Any]) -> bool:
-        if "erasedtime" in event and any(value_at(event, path) is None for path in paths):
-            return False
-        return holds(event)
-
-    return shows

@@ -304,6 +304,7 @@ def test_line_of_a_value_is_the_same_on_every_day():
 OPENERS = {
     "journal/seal.py",
     "journal/sqlite/deliveries.py",
+    "journal/sqlite/erasure.py",
     "journal/sqlite/look_up.py",
     "journal/sqlite/orders.py",
     "journal/sqlite/outbox.py",

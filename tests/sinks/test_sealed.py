@@ -8,7 +8,7 @@ from period_keys import MemoryKeys
 from worlds import World, until
 
 from core.delivery import Delivery, State
-from core.paths import touches
+from core.erasure import touches
 from core.secret import Secret
 from core.units import Duration
 from journal.reads import SinkRecords
