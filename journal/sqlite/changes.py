@@ -22,7 +22,6 @@ _EVENTS = (
     "events (seq, id, source, type, subject, also, recorded_at, callback, routes, body, reference,"
     " codes, people)"
 )
-_CALLBACKS = "callbacks (id, source, channel, token, peer, at, headers, body)"
 _DELIVERIES = "deliveries (id, event, sink, state, due_at, owner, accepted_at, ordering, replay)"
 _LINK = """
     insert into order_events (event, order_seq, taken) select ?, seq, ? from orders where id = ?
