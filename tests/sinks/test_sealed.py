@@ -75,7 +75,7 @@ async def taken_later(world, subject=BY_REQUEST):
         (None, BY_NUMBER, 2),
         ("codes", BY_REQUEST, 1),
         ("people", BY_REQUEST, 0),
-        ("people", BY_NUMBER, 1),
+        ("people", BY_NUMBER, 0),
         (("data.text", "data.code"), BY_REQUEST, 2),
         (("data.price",), BY_REQUEST, 2),
         (("data.to", "data.from"), BY_REQUEST, 1),

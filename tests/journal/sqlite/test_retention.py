@@ -241,7 +241,8 @@ async def test_erased_codes_are_in_no_file(path, journal):
 
     kept = await journal.ask(EventById(plan.event.id))
     data = msgspec.json.decode(kept.body)["data"]
-    assert before == [f"{path.name}-wal"] or path.name in before
+    # A sealed journal held none before.
+    assert path.name in before or before == [f"{path.name}-wal"] * (journal.sealer is None)
     assert in_files(path, CODE) == []
     assert [data[name] for name in ("text", "code", "urls", "to")] == [None, None, None, NUMBER]
     assert [one.answer for one in kept.deliveries[0].attempts] == [None]
