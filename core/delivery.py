@@ -2,12 +2,12 @@
 
 import enum
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 #: The error of a delivery that expired, because content that its sink needs was erased.
-ERASED = "erased"
+ERASED: Final = "erased"
 
 
 class State(enum.StrEnum):
@@ -58,6 +58,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
     #: The CloudEvent as stored, encoded once.
     body: bytes
+    #: Whether sealed parts are masked in `body`, and these parts.
+    is_masked: bool = False
+    codes: bytes | None = None
+    people: bytes | None = None
     sink: str
     #: The start of the process that sends it. The journal believes only the owner.
     owner: int

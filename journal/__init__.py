@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from .commit import CommitMeters
 from .feed import Committed
 from .reads import Answer, Read
+from .seal import Opener, Sealer
 from .writes import Result, Write
 
 #: The filters of API keys: by digest, a predicate over an event as plain JSON values. The digest
@@ -33,6 +34,12 @@ class Journal(Protocol):
 
     #: Unique to each journal. A cursor is valid only in the journal that returned it.
     identity: str
+    #: Opens the sealed parts of its rows.
+    opener: Opener
+    #: The same, if new rows are sealed; None: they are stored in clear.
+    sealer: Sealer | None
+    #: Whether its dedupe keys need keys of the sealer. An older journal keeps its own.
+    seals_dedupe: bool
 
     @property
     def waiting(self) -> int:

@@ -115,7 +115,7 @@ def find_needs(writes: Iterable[Decided]) -> Needs:
 
 def _need_plan(needs: Needs, plan: Planned) -> None:
     source = plan.event.source
-    for key in plan.keys:
+    for key in (*plan.keys, *plan.older_keys):
         needs.keys.add((source, key))
     if plan.copy is not None:
         needs.copies.append(plan)
@@ -243,7 +243,7 @@ class _Batch:
     def _find(self, plan: Planned) -> EventRow | None:
         """Return the stored event with one of the plan's keys, or the one that it copies."""
         event, copy = plan.event, plan.copy
-        for key in plan.keys:
+        for key in (*plan.keys, *plan.older_keys):
             seq = self._keys.get((event.source, key))
             if seq is not None and seq not in self._rows.pruned:
                 return self.events[seq]
@@ -277,7 +277,7 @@ class _Batch:
         source, pruned = plan.event.source, self._rows.pruned
         if not pruned:
             return None
-        found = (self._keys.get((source, key)) for key in plan.keys)
+        found = (self._keys.get((source, key)) for key in (*plan.keys, *plan.older_keys))
         return next((pruned[seq] for seq in found if seq in pruned), None)
 
     def _add_event(

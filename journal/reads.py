@@ -26,6 +26,7 @@ from .records import (
     StoredSubscription,
     TokenUse,
 )
+from .seal import Opening, Reason
 
 T = TypeVar("T")
 Answer = TypeVar("Answer")
@@ -153,6 +154,8 @@ class Events(PageRead[Page[bytes]], frozen=True):
     """A page of events."""
 
     filter: EventFilter = EventFilter()
+    #: The sealed parts that are opened; None: no part.
+    opening: Opening | None = None
 
 
 class VisibleEvents(PageRead[Page[bytes] | None], frozen=True):
@@ -164,6 +167,7 @@ class VisibleEvents(PageRead[Page[bytes] | None], frozen=True):
     #: The digest of the key's filter.
     shown_to: str
     filter: EventFilter = EventFilter()
+    opening: Opening | None = None
 
 
 class IsVisible(Read[bool | None], frozen=True):
@@ -181,12 +185,15 @@ class EventById(Read[StoredEvent | None], frozen=True):
     """An event with all that belongs to it; None: there is no such event."""
 
     id: str
+    opening: Opening | None = None
 
 
 class CallbackOfEvent(Read[Arrival | None], frozen=True):
-    """The callback of an event, as it arrived; None: there is no callback."""
+    """The callback of an event, as it arrived; None: there is no callback, or it is erased."""
 
     event_id: str
+    #: Reason it is opened; None: a sealed one comes without headers and body.
+    why: Reason | None = None
 
 
 # --- retention and erasure ------------------------------------------------------------------------
@@ -283,12 +290,15 @@ class Deliveries(PageRead[Page[StoredDelivery]], frozen=True):
     """A page of deliveries; their ids are their places."""
 
     filter: DeliveryFilter = DeliveryFilter()
+    #: For the answers of sinks.
+    opening: Opening | None = None
 
 
 class DeliveryById(Read[StoredDelivery | None], frozen=True):
     """A delivery; None: there is no such delivery."""
 
     id: int
+    opening: Opening | None = None
 
 
 class NextDue(Read[float | None], frozen=True):
@@ -331,6 +341,8 @@ class OrderById(Read[StoredOrder | None], frozen=True):
     """An order with its events; None: there is no such order."""
 
     id: str
+    #: For its events.
+    opening: Opening | None = None
 
 
 class OpenOrders(Read[Sequence[Order]], frozen=True):
@@ -356,6 +368,8 @@ class QuarantinedById(Read[QuarantinedCallback | None], frozen=True):
     """A callback in quarantine; None: there is no such callback."""
 
     id: str
+    #: Reason it is opened; None: a sealed one comes without headers and body.
+    why: Reason | None = None
 
 
 class Rejections(PageRead[Sequence[tuple[int, Rejection]]], frozen=True):

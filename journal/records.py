@@ -44,6 +44,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     #: The dedupe keys: each a growing prefix and a keyed hash.
     keys: tuple[bytes, ...]
+    #: The same with keys of former months: a stored event may have them.
+    older_keys: tuple[bytes, ...] = ()
     #: Its content, to find a copy that came the other way, by callback or poll. None: compare the
     #: keys only.
     copy: Copy | None = None
@@ -135,6 +137,8 @@ class QuarantinedCallback(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    #: Headers and body are erased.
+    is_erased: bool = False
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,7 +175,7 @@ class StoredDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event with its duplicates and deliveries."""
+    """An event with its duplicates and deliveries. Sealed answers of sinks are masked."""
 
     seq: int
     body: bytes

@@ -11,6 +11,7 @@ from core.erasure import CONTENT_NAMES
 from core.order import Mention, Order
 
 from .records import AccountBalance, Arrival, Planned, Rejection, StoredReplay
+from .seal import StoredBody
 from .writes import CreateKey, QuarantineCallback, RegisterOrder, RevokeKey
 
 
@@ -26,6 +27,7 @@ class EventRow(msgspec.Struct, kw_only=True):
     also: str | None
     #: When it was recorded: seconds since the epoch.
     at: float
+    #: In clear, where its keys exist.
     body: str
     #: The channel of its arrival.
     channel: str
@@ -41,6 +43,8 @@ class EventRow(msgspec.Struct, kw_only=True):
     mention: Mention | None = None
     #: The reference in `body`, if the event is new or changed.
     reference: str | None = None
+    #: The stored event, if it is stored.
+    stored: StoredBody | None = None
     #: Its content is erased: nothing fills it again.
     erased: bool = False
 
@@ -199,6 +203,8 @@ def change_data(row: EventRow, body: dict[str, Any], news: Mapping[str, Any], to
     """Add `news` to the data of an event; `body` is its decoded body. Erased fields stay null."""
     if row.erased:
         news = {name: value for name, value in news.items() if name not in CONTENT_NAMES}
+    if not news:
+        return
     body["data"] |= news
     row.body = msgspec.json.encode(body).decode()
     row.reference = body["data"].get("reference")

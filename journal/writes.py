@@ -30,6 +30,7 @@ from .records import (
     StoredReplay,
     StoredSubscription,
 )
+from .seal import Opening
 
 Result = TypeVar("Result")
 
@@ -199,6 +200,8 @@ class RetryDelivery(Write[StoredDelivery | None], frozen=True):
 
     delivery: int
     now: float
+    #: For the answers in the result.
+    opening: Opening | None = None
 
 
 class Shift(Write[bool], frozen=True):
@@ -345,6 +348,18 @@ class MoveOrders(Write[None], frozen=True):
     #: Orders as they were and as they are to be.
     moved: tuple[tuple[Order, Order], ...]
     endless: ClassVar[bool] = True
+
+
+class RenewOrders(Write[bool], frozen=True):
+    """Seal the numbers of open orders under the newest key; return whether work is left.
+
+    Submit it when a new day begins: the number of an open order must not be erased.
+    """
+
+    now: float
+    #: Orders of one step.
+    limit: int = 500
+    patient: ClassVar[bool] = True
 
 
 class SetBalance(Write[Recorded | None], frozen=True):

@@ -72,6 +72,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[Key, ...] | None = None
 
 
+def paths_of(part: Part) -> Iterator[Path]:
+    """Yield the paths that a filter reads."""
+    if part.path is not None:
+        yield part.path
+    for below in part.parts:
+        yield from paths_of(below)
+
+
 def compile_when(when: Mapping[str, object], where: str) -> Predicate:
     """Compile a filter to a predicate.
 
@@ -95,20 +103,13 @@ def compile_filter(when: Mapping[str, object], where: str) -> Part:
     compiled = _compile_filter(when, where, complain)
     if complaints:
         raise Invalid(complaints)
-    paths = frozenset(_paths(compiled))
+    paths = frozenset(paths_of(compiled))
     if not any(touches(path, CONTENT) for path in paths):
         return compiled
     # A null that was erased is not a value: `$ne`, `$not` and `$exists` must not match it.
     return msgspec.structs.replace(
         compiled, holds=lambda event: not is_erased(event, paths) and compiled.holds(event)
     )
-
-
-def _paths(part: Part) -> Iterator[Path]:
-    if part.path is not None:
-        yield part.path
-    for below in part.parts:
-        yield from _paths(below)
 
 
 def _compile_filter(written: object, place: str, complain: _Complain) -> Part:

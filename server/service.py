@@ -20,6 +20,7 @@ from journal import Journal
 from journal.order_book import OrderBook
 from journal.reads import SinkRecords
 from journal.records import SinkRecord
+from journal.seal import PeriodKeys
 from journal.sqlite.journal import SQLiteJournal
 from journal.writes import IndexVisible, ResumeSink
 from receiver.addresses import Peers
@@ -37,7 +38,7 @@ from .config.files import ERASED_IDS
 from .config.load import Loaded
 from .config.options import Config, Server, host_and_port
 from .log.frequent import frequent_lines
-from .runtime.accept import Planner, Recorder
+from .runtime.accept import Planner, Recorder, no_entries
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
 from .runtime.calls import forget_calls
@@ -78,10 +79,12 @@ async def open_journal(
     now: float,
     broken: Callable[[], None] = lambda: None,
     beside: Sequence[Path] = (),
+    keys: PeriodKeys | None = None,
 ) -> Journal:
     """Open the configured journal.
 
-    `broken` is called when it fails for good; `beside` are files that belong to it.
+    `broken` is called when it fails for good; `beside` are files that belong to it. `keys` seal
+    new rows; None: they are stored in clear.
     """
     return await SQLiteJournal.open(
         config.journal.path,
@@ -91,6 +94,7 @@ async def open_journal(
         broken=broken,
         beside=beside,
         filters=lambda stored: key_filters(config.api.keys, stored),
+        keys=keys,
     )
 
 
@@ -191,8 +195,13 @@ def assemble(
     rejections = RejectionCounter(journal, now=now, ticks=ticks)
     credentials = HeaderCredentials(sources, identity)
     order_book = OrderBook()
+    sealer = journal.sealer
     planner = Planner(
-        identity=identity, routes=current.routes, workers=workers, subscriptions=subscriptions
+        identity=identity,
+        routes=current.routes,
+        workers=workers,
+        subscriptions=subscriptions,
+        entries=sealer.dedupe if sealer is not None and journal.seals_dedupe else no_entries,
     )
     recorder = Recorder(
         journal=journal,

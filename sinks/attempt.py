@@ -11,9 +11,12 @@ import msgspec
 import structlog
 
 from core.clock import WallClock
-from core.delivery import Attempt
+from core.delivery import Attempt, Delivery
 from core.event import has_code
+from journal.seal import Opener, Opening, Reason, StoredBody
+from journal.seal import masked_paths as sealed_in
 
+from .erased import needed
 from .redact import clear_codes, compile_redact
 from .sink import ANSWER_KEPT, Failed, Outgoing, Receipt, Refused, Send, Sink
 
@@ -55,6 +58,18 @@ class Attempts:
         self._name, self._sink, self._clock = name, sink, clock
         self._redact = compile_redact(sink.redact)
         self._shows_codes = bool(clear_codes(sink.redact))
+
+    def open(self, opener: Opener, delivery: Delivery) -> bytes | None:
+        """Return the event with all that the sink gets in clear. None: a part of that is erased.
+
+        Fields that the sink does not get stay masked.
+        """
+        if not delivery.is_masked:
+            return delivery.body
+        sealed = sealed_in(msgspec.json.decode(delivery.body))
+        kinds = [kind for kind, paths in sealed.items() if needed(self._sink, paths)]
+        stored = StoredBody(delivery.event_id, delivery.body, delivery.codes, delivery.people)
+        return opener.unmask(stored, Opening(kinds, Reason.DELIVERY))
 
     def shows_code(self, body: bytes, attempt: Attempt) -> bool:
         """Return whether the sink got a code in clear: it took the event, or answered."""

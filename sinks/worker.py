@@ -19,6 +19,7 @@ from core.errors import Broken, InvalidRow
 from core.paths import Path, order_at, parse
 from journal import Journal
 from journal.records import Owed, SinkRecord, StoredDelivery
+from journal.seal import Kind, kinds_at
 from journal.writes import Guard, Settle, unguarded
 
 from .attempt import Attempts, Clock, Tried
@@ -185,10 +186,17 @@ class Worker:
         """Whether `plan_delivery` reads the event."""
         return self._order is not None
 
+    @property
+    def plans_by(self) -> Collection[Kind]:
+        """The sealed kinds that `plan_delivery` reads."""
+        return () if self._order is None else kinds_at(self._order)
+
     def plan_delivery(self, event: Mapping[str, object]) -> Owed:
         """Plan the delivery of a new event, given as plain JSON values."""
         wait = self._sink.retry.wait(0, self._clock.chance) or 0.0
         ordering = None if self._order is None else order_at(event, self._order)
+        if ordering is not None and self._journal.sealer is not None:
+            ordering = self._journal.sealer.hash_line(ordering)
         return Owed(sink=self.name, wait=wait, ordering=ordering)
 
     def put_back(self, delivery_id: int) -> None:
@@ -375,15 +383,16 @@ class Worker:
         delivery = taken.delivery
         if self._clock.now() >= self._expires_at(taken):
             return Outcome(state=State.EXPIRED)
-        if self._lacks_content(delivery.body):
+        body = self._attempts.open(self._journal.opener, delivery)
+        if body is None or self._lacks_content(body):
             # An event with gaps must not pass for a whole one.
             at = self._clock.now()
-            refused = Attempt(at=at, outcome="refused", error=ERASED, took_ms=0.0)
-            return Outcome(state=State.EXPIRED, attempt=refused)
+            attempt = Attempt(at=at, outcome="refused", error=ERASED, took_ms=0.0)
+            return Outcome(state=State.EXPIRED, attempt=attempt)
         tried = await self._attempts.make(
             send,
             delivery.event_id,
-            delivery.body,
+            body,
             number=delivery.attempts + 1,
             replay=delivery.replay,
         )

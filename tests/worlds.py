@@ -63,6 +63,7 @@ class Watched:
 
     def __init__(self, journal):
         self._journal = journal
+        self.opener, self.sealer = journal.opener, journal.sealer
         self.asked = []
         self.failures = {}
 
@@ -101,9 +102,9 @@ class World:
         self.clock = Clock(now=self.hands.now, ticks=lambda: float(next(ticks)), chance=lambda: 0.0)
         self.journals, self.tasks = [], []
 
-    async def start(self):
+    async def start(self, keys=None):
         self.journal = await SQLiteJournal.open(
-            prepared(self.path), seal="seal", now=self.hands.at, version="0.1.0"
+            prepared(self.path), seal="seal", now=self.hands.at, version="0.1.0", keys=keys
         )
         self.journals.append(self.journal)
         return self.journal

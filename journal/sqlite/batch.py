@@ -8,16 +8,18 @@ from core.errors import Broken, InvalidRow, Unavailable
 
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..feed import Committed
+from ..seal import Opener, Sealer
 from ..writes import (
     ChangeFilters,
     ForgetCalls,
     HideCredentials,
     IndexVisible,
+    RenewOrders,
     Shift,
     Touch,
     Write,
 )
-from . import consumers, event_search, subscriptions, visible
+from . import consumers, event_search, orders, subscriptions, visible
 from .bulk import add
 from .calls import CallsOfBatch, forget
 from .changes import write
@@ -51,10 +53,16 @@ class BatchWriter:
         start: int,
         files: JournalFiles | None = None,
         filters: visible.ById | None = None,
+        opener: Opener | None = None,
     ) -> None:
-        """`filters` are those that `visible.configure` returned; they are changed."""
+        """`filters` are those that `visible.configure` returned; they are changed.
+
+        `opener` opens sealed rows. New rows are stored in clear if it is no Sealer.
+        """
         self._conn, self._start, self._files = conn, start, files
         self._filters: visible.ById = {} if filters is None else filters
+        self._opener = Opener(None, journal="") if opener is None else opener
+        self._sealer = self._opener if isinstance(self._opener, Sealer) else None
         self._checkpoint_at = CHECKPOINT_AT
         #: Whether the last batch with changes succeeded.
         self.working = True
@@ -66,7 +74,7 @@ class BatchWriter:
     def write(self, ops: Sequence[Write[Any]]) -> list[Any]:
         """Write the operations durably and return their results, or raise and store nothing."""
         before = self._conn.total_changes
-        outbox = Outbox(self._conn, self._start, self._shifts)
+        outbox = self._outbox()
         try:
             self._conn.execute("begin immediate")
             calls = CallsOfBatch(self._conn, ops)
@@ -97,6 +105,9 @@ class BatchWriter:
             self._committed.append(committed)
         return results
 
+    def _outbox(self) -> Outbox:
+        return Outbox(self._conn, self._start, self._shifts, self._opener, self._sealer)
+
     def take_committed(self) -> Sequence[Committed]:
         """Return the news of the commits since the last call. Not while a batch is written."""
         committed, self._committed = self._committed, []
@@ -107,9 +118,9 @@ class BatchWriter:
         decided = cast("list[Decided]", [op for op in ops if type(op) in DECIDED])
         decisions: Iterator[Any] = iter(())
         if decided:
-            looked_up = look_up(self._conn, find_needs(decided))
+            looked_up = look_up(self._conn, find_needs(decided), self._opener)
             changes, made = decide(decided, looked_up, owner=self._start)
-            write(self._conn, changes)
+            write(self._conn, changes, self._sealer)
             visible.follow(self._conn, self._filters, changes.api_keys)
             outbox.announce(changes)
             for name, count in changes.counts.items():
@@ -126,6 +137,8 @@ class BatchWriter:
                 result = _UPKEEP[type(op)](self._conn, op)
             elif isinstance(op, ChangeFilters):
                 visible.change(self._conn, self._filters, op)
+            elif isinstance(op, RenewOrders):
+                result = self._sealer is not None and orders.renew(self._conn, op, self._sealer)
             elif isinstance(op, HideCredentials):
                 result = hide(self._conn, op.hidden, op.limit)
                 if not result:
@@ -146,7 +159,7 @@ class BatchWriter:
             raise Broken(error_name(exc)) from exc
         if not isinstance(verdict, InvalidRow):
             # Later writes have instants of the new clock, even if its first step failed.
-            failed = Outbox(self._conn, self._start, self._shifts)
+            failed = self._outbox()
             for op in ops:
                 if isinstance(op, Shift):
                     failed.begin_shift(op)

@@ -14,7 +14,8 @@ _MOST = 32
 CACHED_STATEMENTS = 16 * _MOST
 _DELIVER = """
     update deliveries set state = 'delivered', attempts = ?, due_at = null,
-                          scheduled_at = null, owner = null
+                          scheduled_at = null, owner = null,
+                          ordering = iif(?, null, ordering)
     where id in ($rows) and owner = ? and attempts = ?
     returning id
 """
@@ -47,14 +48,19 @@ def search(conn: sqlite3.Connection, wanted: str, sql: str, rows: Collection[Row
     ]
 
 
-def deliver(conn: sqlite3.Connection, ids: Sequence[int], *, owner: int, attempts: int) -> set[int]:
-    """Mark the owner's deliveries with that many attempts as delivered; return their ids."""
+def deliver(
+    conn: sqlite3.Connection, ids: Sequence[int], *, owner: int, attempts: int, forgets: bool
+) -> set[int]:
+    """Mark the owner's deliveries with that many attempts as delivered; return their ids.
+
+    `forgets`: their `ordering` becomes null.
+    """
     return {
         id_
         for part in _parts([(one,) for one in ids])
         for (id_,) in conn.execute(
             _statement(_DELIVER, 1, len(part)),
-            [attempts + 1, *chain.from_iterable(part), owner, attempts],
+            [attempts + 1, forgets, *chain.from_iterable(part), owner, attempts],
         )
     }
 

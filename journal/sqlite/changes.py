@@ -2,27 +2,27 @@
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from functools import lru_cache
 
 import msgspec
 from msgspec.structs import astuple
 
-from ..rows import Changes
+from ..rows import Changes, EventRow
+from ..seal import Kind, Sealer, is_clear
 from ..writes import CreateKey
-from . import keys, replays
+from . import keys, replays, sealed
 from .bulk import insert
 from .event_search import FIELDS, fields
-from .orders import COLUMNS, order_values
+from .orders import INSERT, UPDATE, order_values
 from .times import note_times
 
+_CALLBACKS = "callbacks (id, source, channel, token, peer, at, headers, body, sealed)"
 _EVENTS = (
-    "events (seq, id, source, type, subject, also, recorded_at, callback, routes, body, reference)"
+    "events (seq, id, source, type, subject, also, recorded_at, callback, routes, body, reference,"
+    " codes, people)"
 )
-_CALLBACKS = "callbacks (id, source, channel, token, peer, at, headers, body)"
 _DELIVERIES = "deliveries (id, event, sink, state, due_at, owner, accepted_at, ordering, replay)"
-_SLOTS = ", ".join("?" * (COLUMNS.count(",") + 1))
-_NEW_ORDER = f"insert into orders ({COLUMNS}) values ({_SLOTS})"  # noqa: S608 - our words
-_ORDER = f"update orders set ({COLUMNS}) = ({_SLOTS}) where id = ?"  # noqa: S608 - our words
 _LINK = """
     insert into order_events (event, order_seq, taken) select ?, seq, ? from orders where id = ?
     on conflict do update set order_seq = excluded.order_seq, taken = excluded.taken
@@ -33,8 +33,8 @@ _ORDER_COPY = """
 """
 _QUARANTINE = """
     insert into quarantine
-      (id, source, fingerprint, reason, detail, token, peer, at, last_at, headers, body)
-    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      (id, source, fingerprint, reason, detail, token, peer, at, last_at, headers, body, sealed)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     on conflict (source, fingerprint) do update
     set count = count + 1, last_at = max(last_at, excluded.last_at)
 """
@@ -66,17 +66,20 @@ _MOMENT = "insert into moments (name, at) values (?, ?) on conflict do update se
 _encode_routes = lru_cache(maxsize=1024)(json.dumps)
 
 
-def write(conn: sqlite3.Connection, changes: Changes) -> None:
-    """Write all rows except the counters, in the transaction of the caller."""
-    _write_events(conn, changes)
+def write(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | None = None) -> None:
+    """Write all rows except the counters, in the transaction of the caller.
+
+    `sealer` None: new rows are stored in clear.
+    """
+    _write_events(conn, changes, sealer)
     if changes.token_uses:
         uses = [(*name, count, at) for name, (count, at) in changes.token_uses.items()]
         conn.executemany(_USE, uses)
     if changes.new_orders or changes.orders or changes.links or changes.order_copies:
-        new = [order_values(order) for order in changes.new_orders.values()]
-        conn.executemany(_NEW_ORDER, new)
-        changed = [(*order_values(order), order.id) for order in changes.orders.values()]
-        conn.executemany(_ORDER, changed)
+        new = [order_values(order, sealer) for order in changes.new_orders.values()]
+        conn.executemany(INSERT, new)
+        changed = [(*order_values(order, sealer), order.id) for order in changes.orders.values()]
+        conn.executemany(UPDATE, changed)
         links = [
             (row.seq, msgspec.json.encode(row.taken).decode(), row.order)
             for row in changes.links.values()
@@ -91,7 +94,7 @@ def write(conn: sqlite3.Connection, changes: Changes) -> None:
             (
                 *(one.id, one.arrival.source, one.fingerprint, one.reason, one.detail),
                 *(one.arrival.token, one.arrival.peer, one.arrival.at, one.arrival.at),
-                *(json.dumps(one.arrival.headers), one.arrival.body),
+                *sealed.callback_columns(sealer, Kind.QUARANTINE, one.id, one.arrival),
             )
             for again in changes.quarantine.values()
             for one in again
@@ -117,12 +120,11 @@ def write(conn: sqlite3.Connection, changes: Changes) -> None:
             keys.remove(conn, key.id)
 
 
-def _write_events(conn: sqlite3.Connection, changes: Changes) -> None:
-    encode = msgspec.json.encode
+def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | None) -> None:
     callbacks = [
         (
             *(id_, one.source, one.channel, one.token, one.peer, one.at),
-            *(encode(one.headers).decode(), one.body),
+            *sealed.callback_columns(sealer, Kind.RAW, str(id_), one),
         )
         for id_, one in changes.callbacks
     ]
@@ -131,10 +133,16 @@ def _write_events(conn: sqlite3.Connection, changes: Changes) -> None:
     events, searched = [], []
     for new in changes.events:
         plan, event = new.plan, new.plan.event
-        row = (new.seq, event.id, event.source, event.type, event.subject, new.also, plan.at)
-        its = (_encode_routes(plan.routes), plan.body.decode(), event.data.reference)
-        events.append((*row, new.callback, *its))
-        searched.append((new.seq, *fields(event.data)))
+        subject, body, its_fields = event.subject, plan.body.decode(), fields(event.data)
+        codes = people = None
+        if sealer is not None:
+            its = sealer.seal(event.id, msgspec.to_builtins(event), plan.at)
+            subject, body, codes, people = its.subject, its.body.decode(), its.codes, its.people
+            its_fields = (its.number, *its_fields[1:])
+        row = (new.seq, event.id, event.source, event.type, subject, new.also, plan.at)
+        rest = (_encode_routes(plan.routes), body, event.data.reference, codes, people)
+        events.append((*row, new.callback, *rest))
+        searched.append((new.seq, *its_fields))
     insert(conn, _EVENTS, events)
     insert(conn, FIELDS, searched)
     insert(conn, "keys", changes.keys)
@@ -142,5 +150,22 @@ def _write_events(conn: sqlite3.Connection, changes: Changes) -> None:
     insert(conn, "duplicates", changes.duplicates)
     insert(conn, "twins", changes.copies)
     if changes.changed:
-        bodies = [(row.body, row.reference, row.seq) for row in changes.changed.values()]
-        conn.executemany("update events set body = ?, reference = ? where seq = ?", bodies)
+        _write_bodies(conn, changes.changed.values(), sealer)
+
+
+def _write_bodies(
+    conn: sqlite3.Connection, rows: Iterable[EventRow], sealer: Sealer | None
+) -> None:
+    """Write events with another body. One that was stored in clear stays in clear."""
+    clear = []
+    for row in rows:
+        if sealer is None or (row.stored is not None and is_clear(row.stored)):
+            clear.append((row.body, row.reference, row.seq))
+            continue
+        its = sealer.seal(row.id, msgspec.json.decode(row.body), row.at, was=row.stored)
+        conn.execute(
+            "update events set body = ?, reference = ?, codes = ?, people = ? where seq = ?",
+            (its.body.decode(), row.reference, its.codes, its.people, row.seq),
+        )
+        conn.execute("update event_fields set number = ? where seq = ?", (its.number, row.seq))
+    conn.executemany("update events set body = ?, reference = ? where seq = ?", clear)

@@ -20,6 +20,8 @@ from ..reads import (
     SinkRecords,
 )
 from ..records import SinkRecord, StoredDelivery
+from ..seal import Opener, Opening
+from . import sealed
 from .paging import Condition, Sought, any_of, page
 
 _EVENT_ID = "(select id from events where seq = deliveries.event)"
@@ -39,10 +41,10 @@ _FEW = {
 _ATTEMPT = tuple(field.name for field in fields(Attempt))
 #: Attempts and probes of a delivery. Probes of a number precede the attempt of that number.
 _ATTEMPTS = f"""
-    select {", ".join(_ATTEMPT)} from (
-      select n, at, outcome, status, error, took_ms, answer, 0 as probes from attempts
+    select n, sealed, {", ".join(_ATTEMPT)} from (
+      select n, at, outcome, status, error, took_ms, answer, 0 as probes, sealed from attempts
       where delivery = :id
-      union all select n, at, outcome, status, error, took_ms, answer, count from probes
+      union all select n, at, outcome, status, error, took_ms, answer, count, sealed from probes
       where delivery = :id) order by n, probes desc
 """  # noqa: S608 - our words
 _SINK = tuple(field.name for field in fields(SinkRecord) if field.name != "held")
@@ -51,6 +53,7 @@ _SINK = tuple(field.name for field in fields(SinkRecord) if field.name != "held"
 def deliveries(
     conn: sqlite3.Connection,
     read: Deliveries,
+    opener: Opener,
 ) -> Page[StoredDelivery]:
     wanted = read.filter
     few = wanted.state and set(wanted.state) <= {State.SENDING, *_FEW}
@@ -67,7 +70,7 @@ def deliveries(
         conditions=conditions,
         indexed=not conditions or bool(wanted.event or few),
     )
-    return page(conn, sought, lambda row: _delivery(conn, row), read)
+    return page(conn, sought, lambda row: _delivery(conn, row, opener, read.opening), read)
 
 
 def _states(wanted: DeliveryFilter) -> list[Condition]:
@@ -97,23 +100,32 @@ def _states(wanted: DeliveryFilter) -> list[Condition]:
     return conditions
 
 
-def delivery(conn: sqlite3.Connection, read: DeliveryById) -> StoredDelivery | None:
+def delivery(conn: sqlite3.Connection, read: DeliveryById, opener: Opener) -> StoredDelivery | None:
     row = conn.execute(
         f"select id, {_COLUMNS} from deliveries where id = ?",  # noqa: S608 - our words
         (read.id,),
     ).fetchone()
-    return None if row is None else _delivery(conn, row)
+    return None if row is None else _delivery(conn, row, opener, read.opening)
 
 
-def of_event(conn: sqlite3.Connection, seq: int) -> tuple[StoredDelivery, ...]:
+def of_event(conn: sqlite3.Connection, seq: int, opener: Opener) -> tuple[StoredDelivery, ...]:
     rows = conn.execute(
         f"select id, {_COLUMNS} from deliveries where event = ? order by id",  # noqa: S608 - our words
         (seq,),
     ).fetchall()
-    return tuple(_delivery(conn, row) for row in rows)
+    return tuple(_delivery(conn, row, opener, None) for row in rows)
 
 
-def _delivery(conn: sqlite3.Connection, row: Sequence[Any]) -> StoredDelivery:
+def _delivery(
+    conn: sqlite3.Connection, row: Sequence[Any], opener: Opener, opening: Opening | None
+) -> StoredDelivery:
+    def attempt(number: int, part: bytes | None, *columns: Any) -> Attempt:
+        shown = dict(zip(_ATTEMPT, columns, strict=True))
+        if part is not None:
+            answer_id = sealed.answer_id(event_id, id_, number, probe=shown["probes"] > 0)
+            shown["answer"] = sealed.open_answer(opener, answer_id, part, opening)
+        return Attempt(**shown)
+
     id_, event_id, sink, state, replay, accepted_at, due_at, owner = row
     return StoredDelivery(
         id=id_,
@@ -124,10 +136,7 @@ def _delivery(conn: sqlite3.Connection, row: Sequence[Any]) -> StoredDelivery:
         accepted_at=accepted_at,
         due_at=due_at,
         owner=owner,
-        attempts=tuple(
-            Attempt(**dict(zip(_ATTEMPT, attempt, strict=True)))
-            for attempt in conn.execute(_ATTEMPTS, {"id": id_})
-        ),
+        attempts=tuple(attempt(*columns) for columns in conn.execute(_ATTEMPTS, {"id": id_})),
     )
 
 

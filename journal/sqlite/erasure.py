@@ -18,13 +18,16 @@ from core.paths import Path
 
 from ..reads import EventsFound, EventsNaming
 from ..records import Erased, ErasedNumber, HeldDelivery
+from ..seal import Kind, Opener, Opening, Reason
 from ..writes import EraseContent, EraseNumber
 from .outbox import EndedDelivery, Outbox
+from .sealed import BODY, find_numbers, open_callback, stored_body
 
 #: In place of the number of an order that is known by its number.
 _NO_NAME = "***"
 #: Events of one search for a number: about 20 milliseconds.
 _SEARCHED = 5_000
+_TO_ERASE = Opening((Kind.CODES, Kind.PEOPLE), Reason.ERASE)
 _IN = "in (select value from json_each(:places))"
 _PENDING = f"""
     select deliveries.id, sink, attempts, ordering, events.id from deliveries
@@ -64,16 +67,23 @@ def erase(
     """
     conn, given = outbox.conn, {"places": json.dumps(places)}
     changed = []
+    codes, people = bool(set(CODES) & set(paths)), bool(set(PEOPLE) & set(paths))
+    # In a sealed event the masks are erased, and the sealed parts with them.
     for seq, body in conn.execute(f"select seq, body from events where seq {_IN}", given):  # noqa: S608 - our words
         event = msgspec.json.decode(body)
         erased = without_content(event, paths, at=at)
         if erased != event:
-            changed.append((msgspec.json.encode(erased).decode(), at, seq))
-    conn.executemany("update events set body = ?, erased_at = ? where seq = ?", changed)
+            changed.append((msgspec.json.encode(erased).decode(), at, codes, people, seq))
+    conn.executemany(
+        "update events set body = ?, erased_at = ?, codes = iif(?, null, codes),"
+        " people = iif(?, null, people) where seq = ?",
+        changed,
+    )
     erase_callbacks(conn, places, at=at)
     for table in ("attempts", "probes"):
         conn.execute(
-            f"update {table} set answer = null where answer is not null"  # noqa: S608 - our words
+            f"update {table} set answer = null, sealed = null"  # noqa: S608 - our words
+            " where (answer is not null or sealed is not null)"
             f" and delivery in (select id from deliveries where event {_IN})",
             given,
         )
@@ -113,7 +123,7 @@ def _erase_orderings(outbox: Outbox, given: Mapping[str, object]) -> None:
 def erase_callbacks(conn: sqlite3.Connection, places: Sequence[int], *, at: float) -> None:
     """Remove the bytes and the headers of the callbacks of events."""
     conn.execute(
-        "update callbacks set body = x'', headers = '[]', erased_at = :at"  # noqa: S608 - our words
+        "update callbacks set body = x'', headers = '[]', sealed = null, erased_at = :at"  # noqa: S608 - our words
         f" where id in (select callback from events where seq {_IN})"
         " and erased_at is null and channel <> 'none'",
         {"places": json.dumps(places), "at": at},
@@ -132,8 +142,8 @@ def drop_quarantined(outbox: Outbox, places: Sequence[int]) -> None:
 def erase_order_numbers(conn: sqlite3.Connection, places: Sequence[int]) -> None:
     """Remove the numbers of orders."""
     conn.execute(
-        f"update orders set number = null, name = iif(kind = :by_number, :no_name, name)"  # noqa: S608 - our words
-        f" where seq {_IN}",
+        "update orders set number = null, sealed = null,"  # noqa: S608 - our words
+        f" name = iif(kind = :by_number, :no_name, name) where seq {_IN}",
         {"places": json.dumps(places), "by_number": BY_NUMBER, "no_name": _NO_NAME},
     )
 
@@ -158,18 +168,27 @@ def erase_on_request(outbox: Outbox, op: EraseContent) -> Erased:
 
 def erase_number(outbox: Outbox, op: EraseNumber) -> ErasedNumber:
     conn, digits = outbox.conn, op.number.lstrip("+")
+    numbers = json.dumps(find_numbers(outbox.opener, [op.number]))
     orders = conn.execute(
         "select seq from orders where state <> 'waiting'"
-        " and (number = :number or (kind = :by_number and name = :number))",
-        {"number": op.number, "by_number": BY_NUMBER},
+        " and (number in (select value from json_each(:numbers))"
+        " or (kind = :by_number and name in (select value from json_each(:numbers))))",
+        {"numbers": numbers, "by_number": BY_NUMBER},
     ).fetchall()
     erase_order_numbers(conn, [seq for (seq,) in orders])
     held = conn.execute(
         "select seq from quarantine where instr(body, :digits) or instr(headers, :text)",
         {"digits": digits.encode(), "text": digits},
     ).fetchall()
-    drop_quarantined(outbox, [seq for (seq,) in held])
-    return ErasedNumber(orders=len(orders), quarantine=len(held))
+    places = [seq for (seq,) in held]
+    for seq, id_, *columns in conn.execute(
+        "select seq, id, headers, body, sealed from quarantine where sealed is not null"
+    ):
+        opened = open_callback(outbox.opener, Kind.QUARANTINE, id_, columns, Reason.ERASE)
+        if opened is not None and digits in f"{opened[0]}{opened[1]!r}":
+            places.append(seq)
+    drop_quarantined(outbox, places)
+    return ErasedNumber(orders=len(orders), quarantine=len(places))
 
 
 #: The functions of the writes here.
@@ -179,24 +198,29 @@ VERBS: Mapping[type, Callable[[Outbox, Any], object]] = {
 }
 
 
-def naming(conn: sqlite3.Connection, read: EventsNaming) -> EventsFound:
+def naming(conn: sqlite3.Connection, read: EventsNaming, opener: Opener) -> EventsFound:
     """Find the events that hold a number among the next ones."""
     digits = read.number.lstrip("+")
     rows = conn.execute(
-        "select seq, id, case when instr(body, :digits) then body end, also from events"
+        f"select seq, also, instr(body, :digits), {BODY} from events"  # noqa: S608 - our words
         " where seq > :after order by seq limit :limit",
         {"digits": digits, "after": read.after, "limit": _SEARCHED},
     ).fetchall()
-    found = [
-        id_
-        for _, id_, body, also in rows
-        if also == f"{NUMBER}{read.number}" or (body is not None and _names(body, read.number))
-    ]
+    found = []
+    for _, also, has_digits, *columns in rows:
+        stored = stored_body(columns)
+        is_sealed = stored.codes is not None or stored.people is not None
+        names = also == f"{NUMBER}{read.number}"
+        if not names and (is_sealed or has_digits):
+            opened = opener.open(stored, _TO_ERASE)
+            names = _names(opened.body, read.number)
+        if names:
+            found.append(stored.id)
     ended = len(rows) < _SEARCHED
     return EventsFound(events=tuple(found), next_seq=None if ended else rows[-1][0])
 
 
-def _names(body: str, number: str) -> bool:
+def _names(body: bytes, number: str) -> bool:
     event = msgspec.json.decode(body)
     data, digits = event["data"], number.lstrip("+")
     numbers = [data.get(path[1]) for path in PEOPLE if path != SUBJECT]

@@ -5,13 +5,19 @@ the schema changes them with it. `fill` adds those of an older version's events;
 filter reads their JSON.
 """
 
+import json
+import math
 import sqlite3
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from core.event import SUBJECTS, Data
 
 from ..reads import EventFilter
+from ..seal import Opener
 from .paging import Condition, any_of
+from .sealed import find_subjects
+from .times import TOLERATED
 
 #: Events of a bucket in the index of numbers, and the condition on one; both as in the migration.
 BUCKET: Final = 1 << 12
@@ -55,6 +61,8 @@ class Search(NamedTuple):
     indexed: bool
     #: Whether it is the index of numbers. It is searched one BUCKET at a time, by `IN_BUCKET`.
     by_number: bool
+    #: Takes the first and last place of a bucket; returns a further condition on it.
+    narrow: Callable[[int, int], Condition] | None = None
 
     @property
     def tables(self) -> tuple[str, str]:
@@ -66,10 +74,10 @@ class Search(NamedTuple):
         return "event_fields", " cross join events using (seq)"
 
 
-def search(conn: sqlite3.Connection, wanted: EventFilter) -> Search:
+def search(conn: sqlite3.Connection, wanted: EventFilter, opener: Opener) -> Search:
     filled = _missing(conn) == 0
     named = [
-        *any_of(("subject",), wanted.subject),
+        *any_of(("subject",), [it for one in wanted.subject for it in find_subjects(opener, one)]),
         *any_of(("reference",), wanted.reference),
     ]
     for kind, name in SUBJECTS.items():
@@ -79,7 +87,8 @@ def search(conn: sqlite3.Connection, wanted: EventFilter) -> Search:
         named += any_of((f"json_extract(body, '$.data.{name}')",), ids)
     sql = {name: name for name in _JSON} if filled else _JSON
     services = (sql["service_id"], sql["service_name"], sql["service_key"])
-    fields = [*any_of((sql["number"],), wanted.number), *any_of(services, wanted.service)]
+    numbers = _Numbers(conn, opener, wanted)
+    fields = [*any_of(services, wanted.service)]
     if wanted.code is not None:
         fields.append((f"({sql['has_code']}) = ?", (int(wanted.code),)))
     other = [*any_of(("type",), wanted.type), *any_of(("source",), wanted.source)]
@@ -88,13 +97,64 @@ def search(conn: sqlite3.Connection, wanted: EventFilter) -> Search:
     if wanted.until is not None:
         other.append(("recorded_at < ?", (wanted.until,)))
     by_number = filled and not named and 0 < len(wanted.number) <= _MOST_NUMBERS
+    narrows = by_number and numbers.are_sealed
+    if wanted.number and not narrows:
+        fields.insert(0, numbers.condition(sql["number"]))
     conditions = [*fields, *other, *named]
     return Search(
         conditions=conditions,
-        reads_fields=filled and bool(fields),
+        reads_fields=filled and bool(fields or narrows),
         indexed=bool(named) or by_number or not conditions,
         by_number=by_number,
+        narrow=numbers.condition_between if narrows else None,
     )
+
+
+class _Numbers:
+    """The texts that the column of numbers may have for the numbers of a filter.
+
+    A sealed number has another one on each day.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, opener: Opener, wanted: EventFilter) -> None:
+        self._conn, self._clear = conn, wanted.number
+        #: The times between which a text was stored, in seconds since the epoch.
+        self._sealed: list[tuple[float, float, str]] = []
+        for number in wanted.number:
+            end = math.inf
+            for begin, index in opener.find_number(number, since=wanted.since, until=wanted.until):
+                self._sealed.append((begin, end, index))
+                end = begin
+
+    @property
+    def are_sealed(self) -> bool:
+        return bool(self._sealed)
+
+    def condition(self, expression: str) -> Condition:
+        texts = (*self._clear, *(text for _, _, text in self._sealed))
+        if not self._sealed:
+            return next(any_of((expression,), texts))
+        # Rows of an older version are in clear, and have no row in `event_fields` yet.
+        stored = "(select number from event_fields as its where its.seq = events.seq)"
+        values = "(select value from json_each(?))"  # there may be more than SQLite has slots
+        either = (expression,) if expression == "number" else (expression, stored)
+        sql = " or ".join(f"{one} in {values}" for one in either)
+        return f"({sql})", (json.dumps(texts),) * len(either)
+
+    def condition_between(self, low: int, high: int) -> Condition:
+        """Return the condition for events between two places: they have a few days."""
+        begin, end, unordered = self._conn.execute(
+            "select (select recorded_at from events where seq >= ? order by seq limit 1),"
+            " (select recorded_at from events where seq <= ? order by seq desc limit 1),"
+            " (select value from meta where name = 'unordered_until')",
+            (low, high),
+        ).fetchone()
+        texts = [*self._clear]
+        for its_begin, its_end, text in self._sealed:
+            is_near = its_begin <= (end or 0) + TOLERATED and its_end >= (begin or 0) - TOLERATED
+            if is_near or low <= int(unordered):
+                texts.append(text)
+        return next(any_of(("number",), texts))
 
 
 def fill(conn: sqlite3.Connection) -> bool:

@@ -53,6 +53,7 @@ from ..reads import (
     TokenUses,
     VisibleEvents,
 )
+from ..seal import Opener, PeriodKeys, Sealer
 from ..thread import WorkThread
 from ..writes import Result, Write
 from . import (
@@ -100,14 +101,16 @@ class SQLiteJournal:
     ) -> None:
         self._conn, self._thread = begun.conn, thread
         self._writer = BatchWriter(
-            begun.conn, begun.start, JournalFiles(path, beside), begun.filters
+            begun.conn, begun.start, JournalFiles(path, beside), begun.filters, begun.opener
         )
         self._commits: GroupCommit[Write[Any], Any] = GroupCommit(
             self._writer.write, thread=self._thread, broken=broken, tend=self._tend
         )
         self._feed = CommitFeed()
         self._reader = Reader(path, failed=self._commits.fail)
-        self.identity = begun.identity
+        self.identity, self.opener = begun.identity, begun.opener
+        self.sealer = begun.opener if isinstance(begun.opener, Sealer) else None
+        self.seals_dedupe = begun.seals_dedupe and self.sealer is not None
         self._gate_at = GATE_AT
         self._gating: asyncio.Task[None] | None = None
         self._looking: asyncio.TimerHandle | None = None
@@ -123,6 +126,7 @@ class SQLiteJournal:
         broken: Callable[[], None] = lambda: None,
         beside: Sequence[Path] = (),
         filters: FiltersOf = no_filters,
+        keys: PeriodKeys | None = None,
     ) -> "SQLiteJournal":
         """Open or create the journal, upgrade its schema, and count this start.
 
@@ -132,13 +136,16 @@ class SQLiteJournal:
 
         `broken` is called once, when nothing more may be written. `beside`: more files that must
         not move while the journal is open. `filters` takes the stored API keys and returns the
-        filters of all keys; submit `IndexVisible` until it returns False.
+        filters of all keys; submit `IndexVisible` until it returns False. `keys` seal new rows;
+        None: they are stored in clear, and sealed rows are erased.
         """
 
         def opened() -> OpenedFile | Exception:
             try:
                 with errors_named(path):
-                    return begin(path, seal=seal, now=now, version=version, filters=filters)
+                    return begin(
+                        path, seal=seal, now=now, version=version, filters=filters, keys=keys
+                    )
             except Exception as exc:  # noqa: BLE001 - the caller gets any error
                 return exc
 
@@ -224,11 +231,14 @@ class SQLiteJournal:
         return self._feed.listen(callback, sink=sink)
 
     async def ask(self, read: Read[Answer]) -> Answer:
-        answer = _ANSWERS[type(read)]
-        return cast(
-            "Answer",
-            await self._reader.ask(lambda conn: answer(conn, read), within=read.within),
-        )
+        opener, opening = self.opener, _OPENING.get(type(read))
+
+        def answer(conn: sqlite3.Connection) -> Any:
+            if opening is not None:
+                return opening(conn, read, opener)
+            return _ANSWERS[type(read)](conn, read)
+
+        return cast("Answer", await self._reader.ask(answer, within=read.within))
 
     async def empty_log(self) -> None:
         for _ in range(_EMPTIED):
@@ -265,32 +275,20 @@ def _ignore(done: "asyncio.Future[Any]") -> None:
 #: The function that answers each read.
 _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     CallByKey: calls.call,
-    CallbackOfEvent: queries.callback,
     ConsumerByName: consumers.consumer,
     Consumers: consumers.consumers,
     Counters: queries.counters,
-    Deliveries: deliveries.deliveries,
-    DeliveryById: deliveries.delivery,
-    EventById: queries.event,
-    EventCount: replays.count,
-    Events: queries.events,
-    EventsNaming: erasure.naming,
     FirstSinks: replays.first_sinks,
     IsVisible: visible.is_visible,
     JournalStats: queries.stats,
     KeyUses: keys.key_uses,
-    KnownOrders: orders.orders,
     LastBalances: queries.balances,
     MarksAt: paging.marks,
     Moment: queries.moment,
     NextDue: deliveries.next_due,
     OldestPending: deliveries.oldest_pending,
-    OpenOrders: orders.open_orders,
-    OrderById: orders.order,
     PendingBySink: deliveries.pending_by_sink,
     PrunableCount: retention.count,
-    QuarantinedById: queries.quarantined_one,
-    QuarantinedCallbacks: queries.quarantined,
     Rejections: queries.rejections,
     ReplayById: replays.replay,
     RunningReplays: replays.running,
@@ -298,5 +296,20 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     StoredKeys: keys.stored_keys,
     Subscriptions: subscriptions.subscriptions,
     TokenUses: queries.token_uses,
+}
+#: The function that answers each read of rows with sealed parts.
+_OPENING: Mapping[type, Callable[[sqlite3.Connection, Any, Opener], Any]] = {
+    CallbackOfEvent: queries.callback,
+    Deliveries: deliveries.deliveries,
+    DeliveryById: deliveries.delivery,
+    EventById: queries.event,
+    EventCount: replays.count,
+    Events: queries.events,
+    EventsNaming: erasure.naming,
+    KnownOrders: orders.orders,
+    OpenOrders: orders.open_orders,
+    OrderById: orders.order,
+    QuarantinedById: queries.quarantined_one,
+    QuarantinedCallbacks: queries.quarantined,
     VisibleEvents: queries.visible_events,
 }

@@ -4,14 +4,18 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterator
 
+import msgspec
+
 from core.order import BY_NUMBER, GRACE, RegisteredBy
 
 from ..decide import ALIKE, COMPARED
 from ..decide_orders import may_change, order_name
 from ..rows import EventRow, LookedUp, Needs
-from . import replays
+from ..seal import SUBJECT, Opener
+from . import replays, sealed
 from .bulk import Row, search
 from .orders import COLUMNS, FIRST_AWAITED, read_order
+from .sealed import find_indexes, find_subjects
 
 #: The newest events that are searched for a number, which has no index; and the most events that
 #: are found by an id, which has an index. Both are limited because callbacks wait meanwhile.
@@ -45,12 +49,18 @@ _OF_NUMBER = f"""
     select seq from wanted cross join events on seq > place and recorded_at >= since
       and source = its_source and instr(body, text) and {_FREE}
 """  # noqa: S608 - our words
+_OF_INDEX = f"""
+    select events.seq from wanted cross join event_fields as fields
+      on fields.seq > place and fields.number = its_index
+    cross join events on events.seq = fields.seq
+      and recorded_at >= since and source = its_source and {_FREE}
+"""  # noqa: S608 - our words
 _OF_ORDER = """
     select event from wanted cross join orders on id = its_id
     cross join order_events on order_seq = orders.seq
 """
-_EVENTS = """
-    select events.seq, events.id, events.source, type, subject, also, recorded_at, events.body,
+_EVENTS = f"""
+    select {sealed.BODY}, events.seq, events.source, type, subject, also, recorded_at,
       callbacks.channel, orders.id, taken,
       (select count(*) from duplicates where event = events.seq),
       exists (select 1 from duplicates where event = events.seq and channel = 'poll'),
@@ -60,7 +70,7 @@ _EVENTS = """
     left join order_events on order_events.event = events.seq
     left join orders on orders.seq = order_seq
     order by events.seq
-"""
+"""  # noqa: S608 - our words
 _PRUNED = "select seq, id from wanted cross join pruned_events on seq = place"
 _ORDERS = f"""
     select {", ".join(f"its.{column}" for column in COLUMNS.split(", "))}, seq, recorded_at
@@ -85,7 +95,7 @@ _REJECTIONS = """
 """
 
 
-def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
+def look_up(conn: sqlite3.Connection, needs: Needs, opener: Opener) -> LookedUp:
     """Return the needed rows, in the transaction of the caller."""
     last = dict(conn.execute("select name, seq from sqlite_sequence"))
     found = LookedUp(
@@ -98,27 +108,28 @@ def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
     places = set(found.keys.values())
     if needs.copies:
         plans = [
-            (event.subject, event.source, event.type, ALIKE.get(event.type), copy.form)
+            (subject, event.source, event.type, ALIKE.get(event.type), copy.form)
             for plan in needs.copies
             if (event := plan.event) and (copy := plan.copy)
-            if not any((event.source, key) in found.keys for key in plan.keys)
+            if not any((event.source, key) in found.keys for key in (*plan.keys, *plan.older_keys))
+            for subject in find_subjects(opener, event.subject)
         ]
         columns = "wanted(its_subject, its_source, one, other, form)"
         places.update(place for (place,) in search(conn, columns, _POSSIBLE_COPIES, plans))
     if needs.registered:
-        places.update(_find_events_of_orders(conn, needs, found))
+        places.update(_find_events_of_orders(conn, needs, found, opener))
     if needs.events:
         sql = "select seq from wanted cross join events on id = its_id"
         wanted = [(id_,) for id_ in needs.events]
         places.update(place for (place,) in search(conn, "wanted(its_id)", sql, wanted))
     if places:
-        _read_events(conn, places, found, forms=bool(needs.copies))
+        _read_events(conn, places, found, opener, forms=bool(needs.copies))
         gone = [(place,) for place in places - found.events.keys()]
         found.pruned.update(search(conn, "wanted(place)", _PRUNED, gone))
     owners = {row.order for row in found.events.values() if row.order is not None}
     if ids := needs.orders | owners:
         wanted = [(id_,) for id_ in ids - found.orders.keys()]
-        _read_orders(conn, "wanted(its_id)", _ORDERS_BY_ID, wanted, found)
+        _read_orders(conn, "wanted(its_id)", _ORDERS_BY_ID, wanted, found, opener)
     if needs.orderings:
         columns = "wanted(its_sink, its_ordering)"
         found.unfinished.update(search(conn, columns, _UNFINISHED, needs.orderings))
@@ -132,13 +143,19 @@ def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
 
 
 def _find_events_of_orders(
-    conn: sqlite3.Connection, needs: Needs, found: LookedUp
+    conn: sqlite3.Connection, needs: Needs, found: LookedUp, opener: Opener
 ) -> Iterator[int]:
     """Find the events that an order of the batch has or may take."""
     columns = "wanted(its_source, its_kind, its_name)"
-    _read_orders(conn, columns, _ORDERS_BY_NAME, needs.registered, found)
+    # The newest is read last: a number has another keyed index on each day.
+    names = [
+        (source, kind, stored)
+        for source, kind, name in needs.registered
+        for stored in (name, *(reversed(find_indexes(opener, name)) if kind == BY_NUMBER else ()))
+    ]
+    _read_orders(conn, columns, _ORDERS_BY_NAME, names, found, opener)
     found.named = {order_name(order): order.id for order in found.orders.values()}
-    subjects, numbers, ids = [], [], []
+    subjects, numbers, indexes, ids = [], [], [], []
     for name, registered in needs.registered.items():
         source, kind, _ = name
         given = [write.order for write in registered]
@@ -153,41 +170,48 @@ def _find_events_of_orders(
             subjects.append((given[0].subject, source, by_user))
         since = min(order.created_at for order in either) - GRACE
         # The field as encoded in a body. In the text of an SMS its quotes would be escaped.
-        numbers += [
-            (source, f'"to":"{number}"', since, found.last_event - LOOKED_THROUGH, by_user)
-            for number in {order.number for order in either if order.number is not None}
-        ]
+        place = found.last_event - LOOKED_THROUGH
+        for number in {order.number for order in either if order.number is not None}:
+            numbers.append((source, f'"to":"{number}"', since, place, by_user))
+            its = find_indexes(opener, number, since=since)
+            indexes += [(source, index, since, place, by_user) for index in its]
     for columns, sql, rows in (
         ("wanted(its_id)", _OF_ORDER, ids),
         ("wanted(its_subject, its_source, by_user)", _OF_SUBJECT, subjects),
         ("wanted(its_source, text, since, place, by_user)", _OF_NUMBER, numbers),
+        ("wanted(its_source, its_index, since, place, by_user)", _OF_INDEX, indexes),
     ):
         for (place,) in search(conn, columns, sql, rows):
             yield place
 
 
 def _read_events(
-    conn: sqlite3.Connection, places: set[int], found: LookedUp, *, forms: bool
+    conn: sqlite3.Connection, places: set[int], found: LookedUp, opener: Opener, *, forms: bool
 ) -> None:
     wanted = [(place,) for place in sorted(places)]
     for row in search(conn, "wanted(place)", _EVENTS, wanted):
-        *plain, order, taken, duplicates, polled, erased = row
-        seq, id_, source, type_, subject, also, at, body, channel = plain
+        stored = sealed.stored_body(row[: sealed.BODY_WIDTH])
+        *plain, order, taken, duplicates, polled, erased = row[sealed.BODY_WIDTH :]
+        seq, source, type_, subject, also, at, channel = plain
+        opened = opener.open(stored, sealed.TO_JOIN)
+        if stored.people is not None and subject.startswith(SUBJECT):
+            subject = msgspec.json.decode(opened.body)["subject"] or subject
         found.events[seq] = EventRow(
             seq=seq,
-            id=id_,
+            id=stored.id,
             source=source,
             type=type_,
             subject=subject,
             also=also,
             at=at,
-            body=body,
+            body=opened.body.decode(),
             channel=channel,
             order=order,
             taken=tuple(json.loads(taken or "[]")),
             duplicates=duplicates,
             polled=bool(polled),
-            erased=bool(erased),
+            stored=stored,
+            erased=bool(erased or opened.erased),
         )
     if forms:
         of_events = "select event, form, second from wanted cross join twins on event = place"
@@ -196,11 +220,16 @@ def _read_events(
 
 
 def _read_orders(
-    conn: sqlite3.Connection, columns: str, sql: str, wanted: Collection[Row], found: LookedUp
+    conn: sqlite3.Connection,
+    columns: str,
+    sql: str,
+    wanted: Collection[Row],
+    found: LookedUp,
+    opener: Opener,
 ) -> None:
     for row in search(conn, columns, sql, wanted):
         *said, first, at = row
-        order = read_order((*said, None))
+        order = read_order((*said, None), opener)
         found.orders[order.id] = order
         if first is not None:
             found.received[order.id] = (first, at)

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from core.delivery import Attempt, Delivery, State, Turn
-from core.paths import order_at, parse
+from core.delivery import ERASED, Attempt, Delivery, State, Turn
+from core.paths import Path, order_at, parse
 
 from ..feed import Committed
 from ..reads import DeliveryById
 from ..records import StoredDelivery, group_of
 from ..rows import Changes
+from ..seal import Kind, Opener, Opening, Reason, Sealer, kinds_at
 from ..writes import (
     BringForward,
     Clamp,
@@ -31,6 +32,7 @@ from ..writes import (
     Shift,
     Take,
 )
+from . import sealed
 from .bulk import deliver, insert
 from .deliveries import TURNS, delivery
 
@@ -50,12 +52,14 @@ FIRST_UNFINISHED = (
 _UNKNOWN = "deliveries.id not in (select value from json_each(?))"
 
 
+_ATTEMPTS = "attempts (delivery, n, at, outcome, status, error, took_ms, answer, sealed)"
 #: Adds a probe to those of the same number.
 _PROBED = """
-    insert into probes values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set
+    insert into probes (delivery, n, at, outcome, status, error, took_ms, answer, sealed, count)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set
       at = excluded.at, outcome = excluded.outcome, status = excluded.status,
       error = excluded.error, took_ms = excluded.took_ms, answer = excluded.answer,
-      count = count + excluded.count
+      sealed = excluded.sealed, count = count + excluded.count
 """
 
 
@@ -74,6 +78,9 @@ class _PendingRow(NamedTuple):
     fixed: int
     event_id: str
     body: str
+    codes: bytes | None
+    people: bytes | None
+    erased_at: float | None
 
 
 class EndedDelivery(NamedTuple):
@@ -122,10 +129,17 @@ class Outbox:
     """The deliveries in one transaction."""
 
     def __init__(
-        self, conn: sqlite3.Connection, start: int, shifts: Mapping[int, Shifting]
+        self,
+        conn: sqlite3.Connection,
+        start: int,
+        shifts: Mapping[int, Shifting],
+        opener: Opener,
+        sealer: Sealer | None = None,
     ) -> None:
+        """`sealer` None: new rows are stored in clear."""
         self.conn = conn
         self._start = start
+        self.opener, self._sealer = opener, sealer
         #: The changes of counters, by name.
         self.counts: dict[str, int] = defaultdict(int)
         #: The clock jumps by number, also the finished ones.
@@ -153,10 +167,16 @@ class Outbox:
         for one in delivered:
             alike.setdefault(one.attempts, []).append(one.id)
         for attempts, ids in alike.items():
-            self._delivered |= deliver(self.conn, ids, owner=self._start, attempts=attempts)
+            self._delivered |= deliver(
+                self.conn,
+                ids,
+                owner=self._start,
+                attempts=attempts,
+                forgets=self._sealer is not None,
+            )
 
     def flush(self) -> None:
-        insert(self.conn, "attempts", self._attempts)
+        insert(self.conn, _ATTEMPTS, self._attempts)
         for sink, results in self._results.items():
             self.conn.execute(
                 """
@@ -239,11 +259,12 @@ class Outbox:
         elif not self._update(op, attempts):
             return False
         if attempt is not None:
-            self._results[delivery.sink].add(attempt)
+            if attempt.error != ERASED:  # no attempt at the sink
+                self._results[delivery.sink].add(attempt)
+            number = attempts + bool(attempt.probes)
             row = (
-                *(delivery.id, attempts + bool(attempt.probes)),
-                *(attempt.at, attempt.outcome, attempt.status, attempt.error),
-                *(attempt.took_ms, attempt.answer),
+                *(delivery.id, number, attempt.at, attempt.outcome, attempt.status),
+                *(attempt.error, attempt.took_ms, *self._answer(delivery, number, attempt)),
             )
             if attempt.probes:
                 self.conn.execute(_PROBED, (*row, attempt.probes))
@@ -257,6 +278,21 @@ class Outbox:
         if delivery.ordering is not None and op.state is not State.PENDING:
             self._advance(delivery.sink, delivery.ordering)
         return True
+
+    def _answer(
+        self, delivery: Delivery, number: int, attempt: Attempt
+    ) -> tuple[bytes | None, bytes | None]:
+        """Return the columns `answer` and `sealed` of an attempt. It is erased with its event."""
+        if self._sealer is None or attempt.answer is None:
+            return attempt.answer, None
+        is_probe = attempt.probes > 0
+        id_ = sealed.answer_id(delivery.event_id, delivery.id, number, probe=is_probe)
+        at, beside = delivery.accepted_at, delivery.codes
+        part = self._sealer.seal_beside(Kind.CODES, id_, attempt.answer, at, beside)
+        if part is None and beside is None:  # the event is older than all keys
+            at = self._sealer.newest(Kind.CODES, at)
+            part = self._sealer.seal_part(Kind.CODES, id_, attempt.answer, at)
+        return None, part
 
     def _is_newest(self) -> bool:
         """Return whether no later start opened the file. A later start owns all deliveries."""
@@ -272,10 +308,12 @@ class Outbox:
         due_at = None if op.due_at is None else op.due_at - lag
         changed = self.conn.execute(
             "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"
-            " fixed = ?, held = ?,"
+            " fixed = ?, held = ?, ordering = iif(?, null, ordering),"
             " owner = null where id = ? and owner = ? and attempts = ?",
             (
                 *(op.state, attempts, due_at, due_at if op.asked else None, op.fixed, op.held),
+                # The `ordering` may be a number: it is not kept longer than it is needed.
+                self._sealer is not None and op.state is not State.PENDING,
                 *(op.delivery.id, self._start, op.delivery.attempts),
             ),
         ).rowcount
@@ -349,7 +387,7 @@ class Outbox:
         rows = self.conn.execute(
             f"""
             select deliveries.id, owner, attempts, begun, accepted_at, ordering, replay, due_at,
-                   scheduled_at, fixed, events.id, body
+                   scheduled_at, fixed, {sealed.BODY}
             from deliveries cross join events on seq = event where {where}
             """,  # noqa: S608 - our words
             values,
@@ -364,6 +402,9 @@ class Outbox:
             id=row.id,
             event_id=row.event_id,
             body=row.body.encode(),
+            is_masked=row.codes is not None or row.people is not None,
+            codes=row.codes,
+            people=row.people,
             sink=sink,
             owner=self._start,
             attempts=row.attempts,
@@ -467,13 +508,13 @@ class Outbox:
 
     def retry(self, op: RetryDelivery) -> StoredDelivery | None:
         row = self.conn.execute(
-            "select state, sink, owner, attempts, replay, events.body from deliveries"
+            f"select state, sink, owner, attempts, replay, {sealed.BODY} from deliveries"  # noqa: S608 - our words
             " join events on events.seq = deliveries.event where deliveries.id = ?",
             (op.delivery,),
         ).fetchone()
         if row is None:
             return None
-        state, sink, owner, attempts, replay, body = row
+        state, sink, owner, attempts, replay, *stored = row
         now = op.now - self._lag(op.delivery)
         if owner is not None:
             self.conn.execute(
@@ -483,7 +524,7 @@ class Outbox:
         elif state != State.DELIVERED:
             # The `ordering` of a finished delivery may be old: `ordered_by` may have changed.
             path = self._ordered_by(sink)
-            ordering = None if path is None else order_at(msgspec.json.decode(body), parse(path))
+            ordering = None if path is None else self._order_at(stored, parse(path))
             self.conn.execute(
                 "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
                 " begun = attempts, fixed = 0, held = 0,"
@@ -496,11 +537,20 @@ class Outbox:
             self._note_due(sink, op.now, Turn.of(attempts, replay=replay))
             if ordering is not None:
                 self._line_up(sink, ordering)
-        return delivery(self.conn, DeliveryById(op.delivery))
+        return delivery(self.conn, DeliveryById(op.delivery, op.opening), self.opener)
 
     def _ordered_by(self, sink: str) -> str | None:
         row = self.conn.execute("select ordered_by from sinks where name = ?", (sink,)).fetchone()
         return None if row is None else row[0]
+
+    def _order_at(self, stored: Sequence[Any], path: Path) -> str | None:
+        """Return the `ordering` of a delivery. `stored` is a row of BODY."""
+        opening = Opening(kinds_at(path), Reason.LINE)
+        opened = self.opener.open(sealed.stored_body(stored), opening)
+        ordering = order_at(msgspec.json.decode(opened.body), path)
+        if ordering is None or self._sealer is None:
+            return ordering
+        return self._sealer.hash_line(ordering)
 
     def _line_up(self, sink: str, ordering: str) -> None:
         """Let only the first delivery be due, or no delivery while one is being sent."""
@@ -533,12 +583,13 @@ class Outbox:
         """End pending deliveries. Each gets a refused attempt with `error`."""
         self.conn.executemany(
             "update deliveries set state = ?, attempts = attempts + 1, due_at = null,"
-            " scheduled_at = null, owner = null, held = 0, fixed = 0 where id = ?",
-            [(state, one.id) for one in ended],
+            " scheduled_at = null, owner = null, held = 0, fixed = 0,"
+            " ordering = iif(?, null, ordering) where id = ?",
+            [(state, self._sealer is not None, one.id) for one in ended],
         )
         for one in ended:
             number = one.attempts + 1
-            self._attempts.append((one.id, number, at, "refused", None, error, 0.0, None))
+            self._attempts.append((one.id, number, at, "refused", None, error, 0.0, None, None))
             self.counts["deliveries.pending"] -= 1
             self.counts[f"deliveries.{state}"] += 1
             self.counts[f"pending/{one.sink}"] -= 1
@@ -588,15 +639,15 @@ class Outbox:
         )
         path = None if op.ordered_by is None else parse(op.ordered_by)
         rows = self.conn.execute(
-            "select deliveries.id, due_at, deliveries.accepted_at, events.body from deliveries"
+            f"select deliveries.id, due_at, deliveries.accepted_at, {sealed.BODY} from deliveries"  # noqa: S608 - our words
             " join events on events.seq = deliveries.event"
             " where sink = ? and state = 'pending' order by deliveries.id",
             (op.sink,),
         )
         seen: set[str] = set()
         changes: list[tuple[str | None, float | None, int]] = []
-        for id_, due_at, accepted_at, body in rows:
-            ordering = None if path is None else order_at(msgspec.json.decode(body), path)
+        for id_, due_at, accepted_at, *stored in rows:
+            ordering = None if path is None else self._order_at(stored, path)
             behind = ordering is not None and ordering in seen
             due = None if behind else (accepted_at if due_at is None else due_at)
             changes.append((ordering, due, id_))

@@ -33,6 +33,8 @@ class Sought(NamedTuple):
     #: If not 0, each statement searches that many places, from a multiple of it on. A condition
     #: may name the first of them as `?1`.
     part: int = 0
+    #: Takes the first and last place of a part; returns a further condition on its rows.
+    narrow: Callable[[int, int], Condition] | None = None
 
 
 def page(
@@ -53,17 +55,19 @@ def page(
     values = [value for _, given in sought.conditions for value in given]
     # With the plus, SQLite does not read the table by its key.
     key = f"+{place}" if sought.indexed and sought.conditions else place
-    sql = (
+    head = (
         f"select {place}, {sought.columns} from {sought.table}{sought.joined}"  # noqa: S608 - our words
         f" where {key} between ? and ?{where}"
-        f" order by {place} {'desc' if desc else 'asc'} limit ?"
     )
+    tail = f" order by {place} {'desc' if desc else 'asc'} limit ?"
     rows: list[Any] = []
     size = sought.part
     starts = range(first - first % size, last + 1, size) if size else (first,)
     for start in reversed(starts) if desc else starts:
         low, high = max(first, start), min(last, start + size - 1) if size else last
-        rows += conn.execute(sql, (low, high, *values, limit + 1 - len(rows)))
+        narrow, further = ("", ()) if sought.narrow is None else sought.narrow(low, high)
+        sql = f"{head} and {narrow}{tail}" if narrow else f"{head}{tail}"
+        rows += conn.execute(sql, (low, high, *values, *further, limit + 1 - len(rows)))
         if len(rows) > limit:
             break
     items = tuple((at, convert(row)) for at, *row in rows[:limit])

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.delivery import State
@@ -34,13 +34,16 @@ from ..records import (
     StoredEvent,
     TokenUse,
 )
-from . import visible
+from ..seal import Kind, Opener, Reason
+from . import sealed, visible
 from .deliveries import of_event
 from .event_search import BUCKET, IN_BUCKET, search
 from .paging import Sought, page
 from .times import span
 
-_QUARANTINE = "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body"
+_QUARANTINE = (
+    "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body, sealed"
+)
 
 
 def stats(conn: sqlite3.Connection, _read: JournalStats) -> Stats:
@@ -57,23 +60,28 @@ def counters(conn: sqlite3.Connection, _read: Counters) -> Mapping[str, int]:
     return dict(conn.execute("select name, value from counters where instr(name, '/')"))
 
 
-def events(conn: sqlite3.Connection, read: Events) -> Page[bytes]:
-    wanted, found = read.filter, search(conn, read.filter)
+def events(conn: sqlite3.Connection, read: Events, opener: Opener) -> Page[bytes]:
+    wanted, found = read.filter, search(conn, read.filter, opener)
     table, joined = found.tables
     sought = Sought(
         table=table,
         joined=joined,
         place="seq",
-        columns="body",
+        columns=sealed.BODY,
         conditions=[*([IN_BUCKET] if found.by_number else []), *found.conditions],
         indexed=found.indexed,
         within=lambda newest: span(conn, newest, since=wanted.since, until=wanted.until),
         part=BUCKET if found.by_number else 0,
+        narrow=found.narrow,
     )
-    return page(conn, sought, lambda row: bytes(row[0].encode()), read)
+    return page(
+        conn, sought, lambda row: opener.open(sealed.stored_body(row), read.opening).body, read
+    )
 
 
-def visible_events(conn: sqlite3.Connection, read: VisibleEvents) -> Page[bytes] | None:
+def visible_events(
+    conn: sqlite3.Connection, read: VisibleEvents, opener: Opener
+) -> Page[bytes] | None:
     wanted, filter_ = read.filter, visible.complete(conn, read.shown_to)
     if filter_ is None:
         return None
@@ -82,17 +90,20 @@ def visible_events(conn: sqlite3.Connection, read: VisibleEvents) -> Page[bytes]
         "select coalesce(max(seq), 0) from sqlite_sequence where name = 'events'"
     ).fetchone()
     within = span(conn, newest, since=wanted.since, until=wanted.until)
-    return visible.page(conn, filter_, search(conn, wanted), within, read)
+    return visible.page(conn, filter_, search(conn, wanted, opener), within, read, opener)
 
 
-def event(conn: sqlite3.Connection, read: EventById) -> StoredEvent | None:
-    row = conn.execute("select seq, body, routes from events where id = ?", (read.id,)).fetchone()
+def event(conn: sqlite3.Connection, read: EventById, opener: Opener) -> StoredEvent | None:
+    row = conn.execute(
+        f"select seq, routes, {sealed.BODY} from events where id = ?",  # noqa: S608 - our words
+        (read.id,),
+    ).fetchone()
     if row is None:
         return None
-    seq, body, routes = row
+    seq, routes, *stored = row
     return StoredEvent(
         seq=seq,
-        body=body.encode(),
+        body=opener.open(sealed.stored_body(stored), read.opening).body,
         routes=tuple(json.loads(routes)),
         duplicates=tuple(
             Duplicate(at=at, channel=channel, peer=peer)
@@ -100,51 +111,65 @@ def event(conn: sqlite3.Connection, read: EventById) -> StoredEvent | None:
                 "select at, channel, peer from duplicates where event = ? order by n", (seq,)
             )
         ),
-        deliveries=of_event(conn, seq),
+        deliveries=of_event(conn, seq, opener),
     )
 
 
-def callback(conn: sqlite3.Connection, read: CallbackOfEvent) -> Arrival | None:
+def callback(conn: sqlite3.Connection, read: CallbackOfEvent, opener: Opener) -> Arrival | None:
     row = conn.execute(
-        "select c.source, c.channel, c.token, c.peer, c.at, c.headers, c.body from events"
-        " join callbacks c on c.id = events.callback"
+        "select c.id, c.source, c.channel, c.token, c.peer, c.at, c.headers, c.body, c.sealed"
+        " from events join callbacks c on c.id = events.callback"
         " where events.id = ? and c.channel <> ? and c.erased_at is null",
         (read.event_id, NO_CALLBACK),
     ).fetchone()
     if row is None:
         return None
-    source, channel, token, peer, at, headers, body = row
+    id_, source, channel, token, peer, at, *columns = row
+    opened = sealed.open_callback(opener, Kind.RAW, str(id_), columns, read.why)
+    if opened is None:
+        return None
+    headers, body = opened
     return Arrival(
         source=source,
         channel=channel,
         token=token,
         peer=peer,
         at=at,
-        headers=_headers(headers),
+        headers=headers,
         body=body,
     )
 
 
-def quarantined(conn: sqlite3.Connection, read: QuarantinedCallbacks) -> list[QuarantinedCallback]:
+def quarantined(
+    conn: sqlite3.Connection, read: QuarantinedCallbacks, opener: Opener
+) -> list[QuarantinedCallback]:
     beyond, values = _beyond(read)
     rows = conn.execute(
         f"select {_QUARANTINE} from quarantine {beyond} limit ?",  # noqa: S608 - our words
         values,
     )
-    return [_quarantine(row) for row in rows]
+    return [_quarantine(row, opener, None) for row in rows]
 
 
-def quarantined_one(conn: sqlite3.Connection, read: QuarantinedById) -> QuarantinedCallback | None:
+def quarantined_one(
+    conn: sqlite3.Connection, read: QuarantinedById, opener: Opener
+) -> QuarantinedCallback | None:
     row = conn.execute(
         f"select {_QUARANTINE} from quarantine where id = ?",  # noqa: S608 - our words
         (read.id,),
     ).fetchone()
-    return None if row is None else _quarantine(row)
+    return None if row is None else _quarantine(row, opener, read.why)
 
 
-def _quarantine(row: tuple[object, ...]) -> QuarantinedCallback:
-    named = dict(zip(_QUARANTINE.split(", "), row, strict=True))
-    return QuarantinedCallback(**{**named, "headers": _headers(str(named["headers"]))})  # type: ignore[arg-type]
+def _quarantine(row: Sequence[Any], opener: Opener, why: Reason | None) -> QuarantinedCallback:
+    *plain, headers, body, part = row
+    named = dict(zip(_QUARANTINE.split(", "), plain, strict=False))
+    columns = headers, body, part
+    opened = sealed.open_callback(opener, Kind.QUARANTINE, named["id"], columns, why)
+    its_headers, its_body = ((), b"") if opened is None else opened
+    return QuarantinedCallback(
+        **named, headers=its_headers, body=its_body, is_erased=opened is None
+    )
 
 
 def rejections(conn: sqlite3.Connection, read: Rejections) -> list[tuple[int, Rejection]]:
@@ -200,7 +225,3 @@ def _beyond(read: PageRead[Any]) -> tuple[str, tuple[int, ...]]:
     if read.after is None:
         return order, (read.limit,)
     return f"where seq {'<' if read.desc else '>'} ? {order}", (read.after, read.limit)
-
-
-def _headers(kept: str) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in json.loads(kept))

@@ -9,6 +9,7 @@ from msgspec.structs import astuple
 
 from ..reads import Counted, EventCount, FirstSinks, ReplayById, RunningReplays
 from ..records import ReplayState, StoredReplay
+from ..seal import Opener
 from .bulk import search as find
 from .event_search import search
 from .paging import lowest_place, window
@@ -56,8 +57,8 @@ def _stored(row: Sequence[Any]) -> StoredReplay:
     return StoredReplay(**(values | lists | {"state": ReplayState(values["state"])}))
 
 
-def count(conn: sqlite3.Connection, read: EventCount) -> Counted:
-    wanted, found = read.filter, search(conn, read.filter)
+def count(conn: sqlite3.Connection, read: EventCount, opener: Opener) -> Counted:
+    wanted, found = read.filter, search(conn, read.filter, opener)
     within = span(conn, read.upto, since=wanted.since, until=wanted.until)
     oldest = lowest_place(conn, "events", "seq")
     within = within.from_place(oldest)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from core.errors import Broken, Unavailable
 
+from ..seal import Opener, PeriodKeys, Sealer
 from .batch import BUSY_MS, checkpoint
 from .bulk import CACHED_STATEMENTS
 from .errors import error_name, judged
@@ -198,12 +199,24 @@ class OpenedFile(NamedTuple):
     start: int
     identity: str
     filters: ById
+    opener: Opener
+    #: Whether the journal was made with keys: its dedupe keys need them.
+    seals_dedupe: bool
 
 
 def begin(
-    path: Path, *, seal: str, now: float, version: str, filters: FiltersOf = no_filters
+    path: Path,
+    *,
+    seal: str,
+    now: float,
+    version: str,
+    filters: FiltersOf = no_filters,
+    keys: PeriodKeys | None = None,
 ) -> OpenedFile:
-    """Open the file in the writing thread. Raises WrongJournal for another secret."""
+    """Open the file in the writing thread. Raises WrongJournal for another secret.
+
+    `keys` None: new rows are stored in clear.
+    """
     conn = _connect(path)
     with _closed_after(conn):
         # Refuse another secret before the migration writes.
@@ -216,6 +229,11 @@ def begin(
             )
         _migrate(conn)
         conn.execute("begin immediate")
+        if keys is not None:
+            conn.execute(
+                "insert into meta select 'dedupe', 'sealed'"
+                " where not exists (select 1 from meta where name = 'identity')"
+            )
         conn.executemany(
             "insert into meta values (?, ?) on conflict do nothing",
             (("identity", uuid.uuid4().hex), ("seal", seal)),
@@ -224,11 +242,15 @@ def begin(
         start = conn.execute(
             "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
         ).lastrowid
-        by_id = configure(conn, filters(stored_keys(conn)))
+        opener = Opener(None, journal=identity)
+        if keys is not None:
+            opener = Sealer(keys, journal=identity, chance=os.urandom)
+        by_id = configure(conn, filters(stored_keys(conn)), opener)
+        (seals_dedupe,) = conn.execute("select count(*) from meta where name = 'dedupe'").fetchone()
         conn.execute("commit")
         # The log of an earlier start may not have reached the disk. Now it has.
         _write_back(conn)
-    return OpenedFile(conn, int(start or 0), identity, by_id)
+    return OpenedFile(conn, int(start or 0), identity, by_id, opener, bool(seals_dedupe))
 
 
 def _write_back(conn: sqlite3.Connection) -> None:

@@ -11,7 +11,9 @@ import msgspec
 from .. import Filters
 from ..reads import IsVisible, Page, VisibleEvents
 from ..records import StoredKey
+from ..seal import Opener
 from ..writes import ChangeFilters, CreateKey, RevokeKey
+from . import sealed
 from .event_search import Search
 from .keys import stored_keys
 from .paging import WINDOW, window
@@ -35,7 +37,8 @@ def no_filters(_keys: Sequence[StoredKey]) -> Filters:
 #: Adds the event to all filters that show it.
 _SHOWN = (
     "insert or ignore into visible select id, new.seq from visible_filters"
-    " where digest is not null and shows(id, new.body);"
+    " where digest is not null"
+    " and shows(id, new.id, new.body, new.codes, new.people, new.erased_at);"
 )
 _FORGET = (
     "delete from visible where seq = new.seq"
@@ -47,7 +50,8 @@ _STORED = (
     f"create temp trigger if not exists event_stored after insert on main.events begin {_SHOWN} end"
 )
 _CHANGED = (
-    f"create temp trigger if not exists event_changed after update of body on main.events"
+    "create temp trigger if not exists event_changed"
+    " after update of body, codes, people, erased_at on main.events"
     f" begin {_FORGET} {_SHOWN} end"
 )
 
@@ -55,7 +59,7 @@ _CHANGED = (
 # --- writing ---------------------------------------------------------------------------------
 
 
-def configure(conn: sqlite3.Connection, filters: Filters) -> ById:
+def configure(conn: sqlite3.Connection, filters: Filters, opener: Opener) -> ById:
     """Keep an index for each of these filters from now on, and for no other.
 
     Call it in a transaction, before an event is written through that connection. Return the
@@ -67,16 +71,19 @@ def configure(conn: sqlite3.Connection, filters: Filters) -> ById:
         if digest is not None and digest not in filters:
             remove(conn, digest)
     by_id: ById = {}
-    # All filters check an event before the next event comes.
-    decode = lru_cache(maxsize=1)(msgspec.json.decode)
 
-    def shows(filter_: int, body: str) -> bool:
+    # All filters check an event before the next event comes.
+    @lru_cache(maxsize=1)
+    def opened(*columns: Any) -> Any:
+        return msgspec.json.decode(opener.open(sealed.stored_body(columns), sealed.TO_FILTER).body)
+
+    def shows(filter_: int, *columns: Any) -> bool:
         try:
-            return bool(by_id[filter_](decode(body)))
+            return bool(by_id[filter_](opened(*columns)))
         except Exception:  # noqa: BLE001 - a filter that fails must not keep events from being stored
             return False
 
-    conn.create_function("shows", 2, shows)
+    conn.create_function("shows", 1 + sealed.BODY_WIDTH, shows)
     for digest, holds in filters.items():
         add(conn, by_id, digest, holds)
     return by_id
@@ -155,8 +162,8 @@ def _index(conn: sqlite3.Connection, filter_: int, unseen: int, limit: int) -> N
     ).fetchone()
     # Events that were changed since are indexed already.
     conn.execute(
-        "insert or ignore into visible select :filter, seq from events"
-        " where seq between :first and :last and shows(:filter, body)",
+        "insert or ignore into visible select :filter, seq from events"  # noqa: S608 - our words
+        f" where seq between :first and :last and shows(:filter, {sealed.BODY})",
         {"filter": filter_, "first": first, "last": unseen},
     )
     conn.execute(
@@ -195,6 +202,7 @@ def page(
     search: Search,
     span: Span,
     read: VisibleEvents,
+    opener: Opener,
 ) -> Page[bytes]:
     """Read one page of the events that the filter shows; read at most WINDOW of them.
 
@@ -219,13 +227,16 @@ def page(
     fields = " cross join event_fields on event_fields.seq = visible.seq"
     # CROSS JOIN, NOT INDEXED: an index on events would read hidden ones.
     rows = conn.execute(
-        f"select visible.seq, body from visible{fields if search.reads_fields else ''}"  # noqa: S608 - our words
+        f"select visible.seq, {sealed.BODY} from visible{fields if search.reads_fields else ''}"  # noqa: S608 - our words
         " cross join events not indexed on events.seq = visible.seq"
         f" where filter = ? and visible.seq between ? and ?{where}"
         f" order by visible.seq {order} limit ?",
         (filter_, first, last, *values, limit + 1),
     ).fetchall()
-    items = tuple((seq, body.encode()) for seq, body in rows[:limit])
+    items = tuple(
+        (seq, opener.open(sealed.stored_body(stored), read.opening).body)
+        for seq, *stored in rows[:limit]
+    )
     if len(rows) > limit:
         return Page(items=items, next_seq=items[-1][0], has_more=True)
     if edge is not None:

@@ -13,6 +13,7 @@ from core.instants import Instant
 from journal import Journal
 from journal.reads import ConsumerByName, Consumers, EventFilter, Page
 from journal.records import StoredConsumer
+from journal.seal import Reason
 from journal.writes import DropConsumer, MoveConsumer
 
 from ..config.shapes import NAME
@@ -86,7 +87,13 @@ class _ConsumerPlaces:
         self._calls = calls
 
     def selection(self, access: Access, wanted: EventFilter) -> Selection:
-        return Selection(journal=self._journal, hub=self._hub, access=access, wanted=wanted)
+        return Selection(
+            journal=self._journal,
+            hub=self._hub,
+            access=access,
+            wanted=wanted,
+            why=Reason.CONSUMER,
+        )
 
     async def shown(self, access: Access, kept: StoredConsumer) -> ShownConsumer:
         await self._hub.begin()

@@ -13,6 +13,7 @@ from core.delivery import Attempt, State
 from journal import Journal
 from journal.reads import Deliveries, DeliveryById, DeliveryFilter, Page
 from journal.records import StoredDelivery, StoredEvent
+from journal.seal import Reason
 from sinks.http.guard import BLOCKED
 
 from ..runtime.delivery_states import DeliveryStates
@@ -123,12 +124,20 @@ def deliveries(
 
     find = partial(_find, journal, identity)
 
-    async def fetch(given: DeliveryParameters, asked: PageRequest) -> Page[StoredDelivery]:
+    async def fetch(
+        given: DeliveryParameters, asked: PageRequest, access: Access
+    ) -> Page[StoredDelivery]:
         wanted = DeliveryFilter(
             state=given.state, sink=given.sink, event=given.event, under_way=states.under_way()
         )
         return await journal.ask(
-            Deliveries(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
+            Deliveries(
+                filter=wanted,
+                after=asked.after,
+                limit=asked.limit,
+                desc=asked.desc,
+                opening=access.opening(Reason.ANSWER),
+            )
         )
 
     listed = journal_list(
@@ -148,7 +157,7 @@ def deliveries(
     async def one(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
         """Get a delivery."""
         read(request.scope, NoParameters)
-        return whole(await find(delivery_id), request.auth)
+        return whole(await find(delivery_id, request.auth), request.auth)
 
     @post(
         "/{delivery_id:str}/retry",
@@ -163,12 +172,13 @@ def deliveries(
         """
         read(request.scope, NoParameters)
         async with calls.begin(request, reread=True) as call:
-            kept = await find(delivery_id)
+            kept = await find(delivery_id, request.auth)
             if call.made is not None:
                 return whole(kept, request.auth)
             guard = call.guard(_retried)
             try:
-                then = await redelivery.retry(kept.id, kept.sink, guard)
+                opening = request.auth.opening(Reason.ANSWER)
+                then = await redelivery.retry(kept.id, kept.sink, guard, opening)
             except BeingSent:
                 text = "it is being sent just now; look again in a moment"
                 raise Problem(409, "being_sent", text) from None
@@ -185,9 +195,12 @@ def deliveries(
     return ApiRouter("/deliveries", route_handlers=[listed, one, retry])
 
 
-async def _find(journal: Journal, identity: Identity, delivery_id: str) -> StoredDelivery:
+async def _find(
+    journal: Journal, identity: Identity, delivery_id: str, access: Access
+) -> StoredDelivery:
     number = identity.delivery_number(delivery_id)
-    kept = None if number is None else await journal.ask(DeliveryById(number))
+    opening = access.opening(Reason.ANSWER)
+    kept = None if number is None else await journal.ask(DeliveryById(number, opening))
     if kept is None:
         raise not_found("delivery")
     return kept

@@ -25,6 +25,7 @@ from journal.reads import (
     VisibleEvents,
 )
 from journal.records import Replayed, StoredEvent
+from journal.seal import Kind, Opening, Reason
 from receiver.credentials import Headers
 from sinks.redact import mask, masked_paths
 
@@ -218,7 +219,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
         """
         given = read(request.scope, EventParameters)
         asked = await cursors.asked(given)
-        page = await visible(journal, request.auth, given.filter(now()), asked)
+        page = await visible(journal, request.auth, given.filter(now()), asked, Reason.LIST)
         places = [*(seq for seq, _ in page.items), page.next_seq]
         *items, next_cursor = await cursors.at(places, desc=asked.desc)
         return PageAnswer(
@@ -246,8 +247,9 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
         raw = read(request.scope, ShowParameters).raw == "true"
         if raw and not request.auth.may("codes:read"):
             raise missing("codes:read")
-        kept = await visible_event(journal, request.auth, event_id)
-        arrival = await journal.ask(CallbackOfEvent(event_id)) if raw else None
+        opening = request.auth.opening_to_match(Reason.SHOW)
+        kept = await visible_event(journal, request.auth, event_id, opening)
+        arrival = await journal.ask(CallbackOfEvent(event_id, Reason.RAW)) if raw else None
         callback: ShownCallback | msgspec.UnsetType | None = None if raw else msgspec.UNSET
         if arrival is not None:
             callback = ShownCallback(
@@ -296,7 +298,8 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
             text = "sinks: empty; leave it out for the sinks of the first deliveries"
             raise Problem(400, "bad_body", text)
         async with calls.begin(request) as call:
-            kept = await visible_event(journal, request.auth, event_id)
+            opening = Opening(tuple(Kind), Reason.REPLAY)
+            kept = await visible_event(journal, request.auth, event_id, opening)
             guard = call.guard(partial(_new_deliveries, identity))
             try:
                 replayed = await redelivery.replay(kept, wanted.sinks, guard)
@@ -321,12 +324,22 @@ def unknown_sinks(exc: UnknownSinks) -> Problem:
 
 
 async def visible(
-    journal: Journal, access: Access, wanted: EventFilter, asked: PageRequest
+    journal: Journal, access: Access, wanted: EventFilter, asked: PageRequest, why: Reason | None
 ) -> Page[bytes]:
-    """Return a page of the events that the key may see."""
+    """Return a page of the events that the key may see, with the parts that it sees in clear.
+
+    `why` None: all parts are masked.
+    """
+    opening = None if why is None else access.opening(why)
     if access.sees is None:
         return await journal.ask(
-            Events(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
+            Events(
+                filter=wanted,
+                after=asked.after,
+                limit=asked.limit,
+                desc=asked.desc,
+                opening=opening,
+            )
         )
     page = await journal.ask(
         VisibleEvents(
@@ -335,9 +348,10 @@ async def visible(
             after=asked.after,
             limit=asked.limit,
             desc=asked.desc,
+            opening=opening,
         )
     )
-    return await walk(journal, access, wanted, asked) if page is None else page
+    return await walk(journal, access, wanted, asked, why) if page is None else page
 
 
 async def walk(
@@ -345,15 +359,25 @@ async def walk(
     access: Access,
     wanted: EventFilter,
     asked: PageRequest,
+    why: Reason | None,
     *,
     at_once: int = AT_ONCE,
     most: int = MOST,
 ) -> Page[bytes]:
     """Return a page by matching each event, while the index of the key is being built."""
+    opening = access.opening_to_match(Reason.FILTER if why is None else why)
     found: list[tuple[int, bytes]] = []
     after, looked_at = asked.after, 0
     while True:
-        page = await journal.ask(Events(filter=wanted, after=after, limit=at_once, desc=asked.desc))
+        page = await journal.ask(
+            Events(
+                filter=wanted,
+                after=after,
+                limit=at_once,
+                desc=asked.desc,
+                opening=opening,
+            )
+        )
         found += [(seq, body) for seq, body in page.items if _shows(access, body)]
         if len(found) > asked.limit:
             shown = found[: asked.limit]
@@ -368,14 +392,19 @@ async def walk(
             return Page(items=tuple(found), next_seq=after, has_more=True)
 
 
-async def visible_event(journal: Journal, access: Access, event_id: str) -> StoredEvent:
-    """Return the event. Raise Problem if it does not exist or the key may not see it."""
+async def visible_event(
+    journal: Journal, access: Access, event_id: str, opening: Opening
+) -> StoredEvent:
+    """Return the event. `opening` has the kinds that the `when` of the key reads.
+
+    Raise Problem if it does not exist or the key may not see it.
+    """
     if access.sees is not None:
         # First: a hidden event must take no more work than one that does not exist.
         shown = await journal.ask(IsVisible(access.sees.digest, event_id))
         if shown is False:
             raise not_found("event")
-    kept = await journal.ask(EventById(event_id))
+    kept = await journal.ask(EventById(event_id, opening))
     if kept is None or not _shows(access, kept.body):
         raise not_found("event")
     return kept

@@ -14,9 +14,11 @@ from core.order import KINDS, Order, OrderState
 from journal import Journal
 from journal.reads import KnownOrders, OrderById, OrderFilter, Page
 from journal.records import Registered, StoredOrder
+from journal.seal import Reason
 from receiver.source_state import SourceState
 
 from ..runtime.identity import Identity
+from ..runtime.keys import Access
 from ..runtime.orders import Orders, service_of
 from .auth import ApiRequest, needs
 from .deliveries import utc
@@ -99,7 +101,7 @@ def orders(
     sources: Mapping[str, SourceState],
     now: Callable[[], float],
 ) -> ApiRouter:
-    async def fetch(given: OrderParameters, asked: PageRequest) -> Page[Order]:
+    async def fetch(given: OrderParameters, asked: PageRequest, _access: Access) -> Page[Order]:
         wanted = OrderFilter(
             state=given.state,
             source=given.source,
@@ -141,7 +143,7 @@ def orders(
         read(request.scope, NoParameters)
         async with calls.begin(request, reread=True) as call:
             if call.made is not None:
-                stored = await find(MadeId.of(call.made).id)
+                stored = await find(MadeId.of(call.made).id, request.auth)
                 again = ShownOrder(**_fields(stored.order, sources))
                 return Response(again, status_code=call.made.status)
             body = await request.body()
@@ -154,8 +156,9 @@ def orders(
         shown_order = ShownOrder(**_fields(placed.order, sources))
         return Response(shown_order, status_code=_status(placed))
 
-    async def find(order_id: str) -> StoredOrder:
-        kept = await journal.ask(OrderById(order_id)) if _ID.fullmatch(order_id) else None
+    async def find(order_id: str, access: Access) -> StoredOrder:
+        asked = OrderById(order_id, access.opening(Reason.LIST))
+        kept = await journal.ask(asked) if _ID.fullmatch(order_id) else None
         if kept is None:
             raise not_found("order")
         return kept
@@ -171,7 +174,7 @@ def orders(
         The answer has its newest hundred events.
         """
         read(request.scope, NoParameters)
-        kept = await find(order_id)
+        kept = await find(order_id, request.auth)
         events = [shown(request.auth, body, "list") for body in kept.events]
         return WholeOrder(**_fields(kept.order, sources), events=events)
 

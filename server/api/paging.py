@@ -68,7 +68,7 @@ class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def journal_list(
     cursors: "Cursors",
-    fetch: Callable[[P, PageRequest], Awaitable[Page[T]]],
+    fetch: Callable[[P, PageRequest, Access], Awaitable[Page[T]]],
     show: Callable[[T, Access], Any],
     *,
     text: str,
@@ -86,7 +86,7 @@ def journal_list(
     async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, parameters)
         asked = await cursors.asked(given)
-        page = await fetch(given, asked)
+        page = await fetch(given, asked, request.auth)
         [next_cursor] = await cursors.at([page.next_seq], desc=asked.desc)
         return PageAnswer(
             data=[show(row, request.auth) for _, row in page.items],

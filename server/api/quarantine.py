@@ -11,6 +11,7 @@ from core.errors import InvalidRow
 from journal import Journal
 from journal.reads import Page, QuarantinedById, QuarantinedCallbacks, Rejections
 from journal.records import QuarantinedCallback, Rejection
+from journal.seal import Reason
 from journal.writes import DismissQuarantined
 from receiver.callback import Malformed
 from receiver.intake import Accepted
@@ -47,8 +48,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class WholeEntry(Entry, frozen=True, kw_only=True):
     """A callback in quarantine as it arrived; the body in base64."""
 
-    headers: Sequence[tuple[str, str]]
-    body: bytes
+    #: Null if they are erased.
+    headers: Sequence[tuple[str, str]] | None
+    body: bytes | None
 
 
 class StillMalformed(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +69,9 @@ def quarantine(
     keeper: QuarantineKeeper,
     credentials: HeaderCredentials,
 ) -> ApiRouter:
-    async def fetch(_given: Paging, asked: PageRequest) -> Page[QuarantinedCallback]:
+    async def fetch(
+        _given: Paging, asked: PageRequest, _access: Access
+    ) -> Page[QuarantinedCallback]:
         rows = await journal.ask(
             QuarantinedCallbacks(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
         )
@@ -90,10 +94,7 @@ def quarantine(
         The answer has its headers and its body.
         """
         read(request.scope, NoParameters)
-        kept = await _find(journal, quarantine_id)
-        known = msgspec.structs.asdict(_entry(kept))
-        headers = credentials.stored(kept.source, kept.headers)
-        return WholeEntry(**known, headers=headers, body=kept.body)
+        return _whole(await _find(journal, quarantine_id), credentials)
 
     @post(
         "/{quarantine_id:str}/replay",
@@ -138,7 +139,7 @@ def quarantine(
 
 
 async def _find(journal: Journal, quarantine_id: str) -> QuarantinedCallback:
-    kept = await journal.ask(QuarantinedById(quarantine_id))
+    kept = await journal.ask(QuarantinedById(quarantine_id, Reason.QUARANTINE))
     if kept is None:
         raise _not_found()
     return kept
@@ -146,6 +147,14 @@ async def _find(journal: Journal, quarantine_id: str) -> QuarantinedCallback:
 
 def _not_found() -> Problem:
     return not_found("callback in quarantine")
+
+
+def _whole(kept: QuarantinedCallback, credentials: HeaderCredentials) -> WholeEntry:
+    known = msgspec.structs.asdict(_entry(kept))
+    if kept.is_erased:
+        return WholeEntry(**known, headers=None, body=None)
+    headers = credentials.stored(kept.source, kept.headers)
+    return WholeEntry(**known, headers=headers, body=kept.body)
 
 
 def _entry(kept: QuarantinedCallback) -> Entry:
@@ -174,7 +183,7 @@ class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter) -> ApiRouter:
-    async def fetch(_given: Paging, asked: PageRequest) -> Page[Rejection]:
+    async def fetch(_given: Paging, asked: PageRequest, _access: Access) -> Page[Rejection]:
         # Rejections are counted in memory and written once a second.
         await counter.write()
         rows = await journal.ask(

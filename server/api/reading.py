@@ -14,6 +14,7 @@ from litestar.types import (
 from httpd.protocol import GONE
 from journal import Journal
 from journal.reads import EventFilter, Page
+from journal.seal import Reason
 
 from ..runtime.hub import Hub, Inbox, Kind, PlacedEvent
 from ..runtime.keys import Access
@@ -29,11 +30,12 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     hub: Hub
     access: Access
     wanted: EventFilter
+    why: Reason
 
     async def page(self, after: int | None, *, limit: int, desc: bool = False) -> Page[PlacedEvent]:
         """Return a page of the journal after a place."""
         asked = PageRequest(limit=limit, desc=desc, after=after)
-        page = await visible(self.journal, self.access, self.wanted, asked)
+        page = await visible(self.journal, self.access, self.wanted, asked, self.why)
         placed = [(place, PlacedEvent(place, body)) for place, body in page.items]
         return Page(
             items=tuple([item for item in placed if self._takes(item[1])]),

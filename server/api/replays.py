@@ -192,7 +192,7 @@ async def _counted(journal: Journal, access: Access, asked: StoredReplay) -> Sto
             matched, place = matched + part.count, part.next_seq
         else:
             request = PageRequest(limit=Limit.MOST, desc=False, after=place)
-            page = await visible(journal, access, wanted, request)
+            page = await visible(journal, access, wanted, request, None)
             matched += sum(seq <= last for seq, _ in page.items)
             place = page.next_seq if page.has_more and page.next_seq < last else None
     return msgspec.structs.replace(asked, matched=matched, last=last)

@@ -14,6 +14,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from core.errors import Unavailable
 from journal import Journal
+from journal.seal import Reason
 
 from ..runtime.hub import AT_ONCE, Follower, Hub, PlacedEvent, ReaderEnded
 from ..runtime.keys import Access
@@ -76,7 +77,13 @@ def stream(
         given = read(request, StreamParameters)
         access = cast("Access", request["auth"])
         after = await _place(request, given, cursors)
-        selection = Selection(journal=journal, hub=hub, access=access, wanted=given.filter(now()))
+        selection = Selection(
+            journal=journal,
+            hub=hub,
+            access=access,
+            wanted=given.filter(now()),
+            why=Reason.STREAM,
+        )
 
         def frame(event: PlacedEvent) -> bytes:
             codes = access.reads(event.body, "stream")

@@ -12,6 +12,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from journal import Journal
 from journal.reads import EventFilter
+from journal.seal import Reason
 
 from ..runtime.hub import Hub, Inbox, PlacedEvent, ReaderEnded, TooManyReaders
 from ..runtime.keys import Access
@@ -94,7 +95,13 @@ def wait(
         ends += given.timeout
         access = cast("Access", request["auth"])
         after = None if given.after is None else await cursors.place(given.after)
-        selection = Selection(journal=journal, hub=hub, access=access, wanted=given.filter(now()))
+        selection = Selection(
+            journal=journal,
+            hub=hub,
+            access=access,
+            wanted=given.filter(now()),
+            why=Reason.WAIT,
+        )
         await hub.begin()
         # If the reader is ended, events that wait in its inbox were not looked at.
         began = given.after or await _newest(selection, cursors)

@@ -10,10 +10,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET
 
+from core.erasure import CONTENT, is_erased
 from core.paths import MISSING
 from journal import Journal
 from journal.reads import CallbackOfEvent
 from journal.records import StoredEvent
+from journal.seal import Reason
 from routes.explain import Finding, explain, leave_out
 from routes.match import Part
 from sinks.redact import mask, masked_paths
@@ -147,7 +149,8 @@ def why(
         if not is_event_id(event_id):
             raise not_found("event")
         access = request.auth
-        kept = await visible_event(journal, access, event_id)
+        opening = access.opening_to_match(Reason.EXPLAIN)
+        kept = await visible_event(journal, access, event_id, opening)
         arrival = await journal.ask(CallbackOfEvent(event_id))
         event = msgspec.json.decode(kept.body)
         channel = None if arrival is None else arrival.channel
@@ -195,13 +198,15 @@ def _reasons(
     """Return the reasons for `filters`, then for names that matched and are gone."""
     # The `when` of a route may hide nothing from a key that sees all events, and only from it.
     judged = {name: None if access.sees else when for name, when in filters.items()}
+    erased = [path for path in CONTENT if is_erased(event, (path,))]
     shown = []
     for name in dict.fromkeys((*filters, *matched)):
         when, matches, finding = judged.get(name), None, None
         if when is not None:
             clear = access.may("codes:read")
             # A key without codes:read gets only conclusions from the masked event.
-            seen = when if clear else leave_out(when, _CODES)
+            hidden = () if clear else _CODES
+            seen = leave_out(when, (*hidden, *erased))
             finding = explain(seen, event if clear else mask(event, _CODES))
             matches = False if finding else (True if seen is when else None)
         shown.append(

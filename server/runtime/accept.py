@@ -42,6 +42,11 @@ from .subscriptions import LiveSubscriptions
 _CODE_SECONDS = (1, 2.5, 5, 10, 15, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
 
 
+def no_entries(_at: float) -> Sequence[bytes]:
+    """Return one empty key, for a journal with dedupe keys that need no key file."""
+    return (b"",)
+
+
 class Planner:
     """Turns happenings into events, and plans their deliveries."""
 
@@ -52,7 +57,10 @@ class Planner:
         routes: Sequence[CompiledRoute],
         workers: Mapping[str, Worker],
         subscriptions: LiveSubscriptions | None,
+        entries: Callable[[float], Sequence[bytes]] = no_entries,
     ) -> None:
+        """`entries` returns the keys of dedupe keys at a time: the one to store first."""
+        self._entries = entries
         self._identity, self._workers, self._subscriptions = identity, workers, subscriptions
         self.use(routes)
 
@@ -80,7 +88,9 @@ class Planner:
         is an order that the event itself makes known.
         """
         recordedtime = rfc3339(at)
-        keys = tuple([self._identity.dedupe_key(key) for key in happening.keys])
+        now, *before = self._entries(at)
+        keys = tuple([self._identity.dedupe_key(key, now) for key in happening.keys])
+        older = [self._identity.dedupe_key(key, one) for one in before for key in happening.keys]
         event = Event(
             id=self._identity.event_id(at),
             source=source,
@@ -104,6 +114,7 @@ class Planner:
             at=at,
             body=msgspec.json.encode(event),
             keys=keys,
+            older_keys=tuple(older),
             copy=happening.copy,
             order=order,
             taken=taken,

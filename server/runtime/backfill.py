@@ -19,6 +19,7 @@ from core.event import SUBJECTS
 from core.order import NAMES
 from journal import Journal
 from journal.reads import EventFilter, Events, Moment
+from journal.seal import Kind, Opening, Reason
 from journal.writes import SetMoment
 from receiver.intake import Caller
 from receiver.polling.client import PollingClient, Summary, open_client
@@ -340,6 +341,7 @@ class Backfiller:
                     after=after,
                     limit=_PAGE,
                     desc=True,
+                    opening=Opening((Kind.PEOPLE,), Reason.ORDER),
                 )
             )
             for _, body in page.items:

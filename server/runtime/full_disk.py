@@ -11,6 +11,7 @@ from core.errors import Unavailable
 from httpd.listener import Listener
 from journal import Journal, JournalHealth
 from journal.commit import CommitMeters
+from journal.seal import Opener, Sealer
 from journal.sqlite.schema import DiskFull
 
 from .readiness import MOST_WAITING
@@ -33,6 +34,9 @@ class _AbsentJournal:
     health = JournalHealth.FAILING
     failure = None
     meters = CommitMeters()
+    opener = Opener(None, journal=identity)
+    sealer: Sealer | None = None
+    seals_dedupe = False
 
     def submit(self, _write: object, _then: object = None) -> NoReturn:
         raise Unavailable("the disk is full")

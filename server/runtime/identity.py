@@ -23,6 +23,8 @@ _HASH = 16
 #: these have a single spelling in base64.
 _CURSOR, _CURSOR_LENGTH = ">16sQ8s", 64
 _DELIVERY_ID = re.compile("[0-9a-f]{32}")
+#: Begins a secret that a key of the key file encrypts. Base64 has no colon.
+_UNDER_KEY = "key:"
 #: Random bytes fetched at once.
 _FETCHED = 4096
 #: The random bits in the second half of a UUID, and the bits of its variant: RFC 9562, 4.1.
@@ -65,6 +67,8 @@ class Identity:
             return hmac.digest(secret.encode(), f"smshook {use}".encode(), "sha256")
 
         self._dedupe = make_hmac(derived("dedupe key"))
+        #: The same, by a key of the key file.
+        self._dedupe_with: dict[bytes, Callable[[bytes], bytes]] = {b"": self._dedupe}
         self._body = make_hmac(derived("quarantine fingerprint"))
         self._cursor = AESSIV(derived("encrypted cursor"))
         self._subscription = AESSIV(derived("subscription secret"))
@@ -97,16 +101,20 @@ class Identity:
         """Return a keyed hash of a request with an `Idempotency-Key`, or of that header."""
         return self._call(b"".join([len(part).to_bytes(8) + part for part in parts]))
 
-    def dedupe_key(self, key: Key) -> bytes:
+    def dedupe_key(self, key: Key, entry: bytes = b"") -> bytes:
         """Return 20 bytes: the provider's second, big-endian, then a keyed hash of the parts.
 
-        A hash without a key would reveal a code: there are few codes to try.
+        A hash without a key would reveal a code: there are few codes to try. `entry` is a key of
+        the key file that the hash needs, too; empty: none.
         """
+        hash_ = self._dedupe_with.get(entry)
+        if hash_ is None:
+            hash_ = self._dedupe_with[entry] = make_hmac(self._dedupe(entry))
         message = b""
         for text in key.parts:
             part = text.encode()
             message += len(part).to_bytes(4) + part
-        return (key.second & 0xFFFFFFFF).to_bytes(4) + self._dedupe(message)[:_HASH]
+        return (key.second & 0xFFFFFFFF).to_bytes(4) + hash_(message)[:_HASH]
 
     def fingerprint(self, body: bytes) -> bytes:
         """Return a keyed hash of a quarantined body."""
@@ -136,15 +144,27 @@ class Identity:
             raise StaleCursor
         return int(place), bytes(mark)
 
-    def seal_secret(self, owner: str, secret: Secret) -> str:
-        """Return a secret encrypted, as text. Only `unseal` with the same `owner` returns it."""
-        sealed = self._subscription.encrypt(secret.reveal().encode(), [owner.encode()])
-        return base64.b64encode(sealed).decode()
+    def seal_secret(self, owner: str, secret: Secret, key: bytes | None = None) -> str:
+        """Return a secret encrypted, as text. Only `unseal` with the same `owner` returns it.
 
-    def unseal(self, owner: str, sealed: str) -> Secret:
-        """Return the secret of an owner. Raises InvalidTag for another owner or key."""
-        text = self._subscription.decrypt(base64.b64decode(sealed), [owner.encode()])
-        return Secret(text.decode())
+        `key`: a key of the key file; None: the key is derived from the configured secret.
+        """
+        cipher = self._subscription if key is None else AESSIV(key)
+        sealed = cipher.encrypt(secret.reveal().encode(), [owner.encode()])
+        return ("" if key is None else _UNDER_KEY) + base64.b64encode(sealed).decode()
+
+    def unseal(self, owner: str, sealed: str, key: bytes | None = None) -> Secret | None:
+        """Return the secret of an owner; None: it needs a key that is missing.
+
+        Raises InvalidTag for another owner or key.
+        """
+        cipher: AESSIV | None = self._subscription
+        if sealed.startswith(_UNDER_KEY):
+            cipher = None if key is None else AESSIV(key)
+        if cipher is None:
+            return None
+        part = base64.b64decode(sealed.removeprefix(_UNDER_KEY))
+        return Secret(cipher.decrypt(part, [owner.encode()]).decode())
 
     def delivery_id(self, number: int) -> str:
         """Return the public id of a delivery. Its number would reveal how many there are."""

@@ -18,8 +18,9 @@ from core.units import Rate, rate
 from journal import Filters, Journal
 from journal.reads import KeyUses, StoredKeys
 from journal.records import StoredKey
+from journal.seal import Kind, Opening, Reason, kinds_at
 from journal.writes import CreateKey, Guard, NoteKeyUses, RevokeKey, unguarded
-from routes.match import Part, Predicate, compile_filter
+from routes.match import Part, Predicate, compile_filter, paths_of
 
 from .. import __version__
 from ..config.options import ApiKey
@@ -45,6 +46,8 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
     holds: Predicate
     #: The same, for an index.
     part: Part
+    #: The sealed kinds that it reads.
+    kinds: frozenset[Kind] = frozenset()
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
@@ -72,6 +75,17 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes or "admin" in self.scopes
+
+    def opening(self, why: Reason) -> Opening:
+        """Return the kinds that it sees in clear: numbers always, codes with `codes:read`."""
+        codes = (Kind.CODES,) if self.may("codes:read") else ()
+        return Opening((Kind.PEOPLE, *codes), why)
+
+    def opening_to_match(self, why: Reason) -> Opening:
+        """Return the same with the kinds that its `when` reads. Mask those before you show them."""
+        own = frozenset(self.opening(why).kinds)
+        kinds = own if self.sees is None else own | self.sees.kinds
+        return Opening(kinds, why if kinds == own else Reason.FILTER)
 
     def reads(self, body: bytes, how: str) -> bool:
         """Return whether it gets this event in clear, and count its code if it has one."""
@@ -431,7 +445,12 @@ def _filter(when: Mapping[str, Any] | None, where: str) -> KeyFilter | None:
     if when is None:
         return None
     part = compile_filter(when, where)
-    return KeyFilter(digest=_filter_digest(when), holds=part.holds, part=part)
+    return KeyFilter(
+        digest=_filter_digest(when),
+        holds=part.holds,
+        part=part,
+        kinds=frozenset(kind for path in paths_of(part) for kind in kinds_at(path)),
+    )
 
 
 def _filter_digest(when: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ from journal.writes import (
     LapseOrder,
     MoveOrders,
     RegisterOrder,
+    RenewOrders,
     unguarded,
 )
 from receiver.callback import Happening, Key
@@ -274,6 +275,8 @@ class Orders:
                 await asyncio.sleep(PAUSE)
             if self._ticks() >= self._forget_at:
                 self._order_book.forget(self._now())
+                if self._journal.sealer is not None:
+                    await finish(lambda: self._journal.submit(RenewOrders(self._now())))
                 self._forget_at = self._ticks() + FORGET_EVERY
 
     async def end_due(self) -> bool:

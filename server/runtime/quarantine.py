@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
+from core.delivery import ERASED
 from core.errors import Unavailable
 from journal import Journal
 from journal.records import Quarantined, QuarantinedCallback
@@ -88,9 +89,11 @@ class QuarantineKeeper:
     ) -> Accepted:
         """Read a callback again. If it is understood now, its events replace it.
 
-        Raises Malformed if it is still not understood, and SourceGone if its source is not
-        configured.
+        Raises Malformed if it is still not understood or its bytes are erased, and SourceGone if
+        its source is not configured.
         """
+        if kept.is_erased:
+            raise Malformed(ERASED, "its bytes are erased")
         state = self._sources.get(kept.source)
         if state is None:
             raise SourceGone(kept.source)

@@ -6,6 +6,7 @@ import msgspec
 
 from journal import Journal
 from journal.records import Replayed, StoredDelivery, StoredEvent
+from journal.seal import Opening
 from journal.writes import Guard, ReplayEvent, RetryDelivery, unguarded
 from sinks.worker import Worker
 
@@ -71,9 +72,15 @@ class Redelivery:
         return Replayed(ids=()) if replayed is None else replayed
 
     async def retry(
-        self, delivery_id: int, sink: str, guard: Guard = unguarded
+        self,
+        delivery_id: int,
+        sink: str,
+        guard: Guard = unguarded,
+        opening: Opening | None = None,
     ) -> StoredDelivery | None:
         """Make a delivery due now and return it; a delivered one does not change.
+
+        `opening` is for the answers of its attempts.
 
         Raises BeingSent and Unsubscribed. Returns None if there is no such delivery.
         """
@@ -85,4 +92,4 @@ class Redelivery:
                 raise BeingSent
             # The worker reads it again, with its schedule from the start.
             worker.put_back(delivery_id)
-        return await self._journal.submit(guard(RetryDelivery(delivery_id, now=self._now())))
+        return await self._journal.submit(guard(RetryDelivery(delivery_id, self._now(), opening)))

@@ -22,11 +22,13 @@ from journal.reads import (
     VisibleEvents,
 )
 from journal.records import Owed, ReplayState, StoredReplay
+from journal.seal import Kind, Opening, Reason
 from journal.writes import AdvanceReplay, CancelReplay, Guard, StartReplay, unguarded
 from sinks.worker import Worker
 
 from .keys import KeyFilter, Keys
 from .redelivery import check_sinks
+from .subscriptions import PREFIX
 
 #: Events of one step.
 STEP = 100
@@ -146,10 +148,25 @@ class Replays:
             type=replay.types, source=replay.sources, since=replay.since, until=replay.until
         )
         if sees is None:
-            return await self._journal.ask(Events(filter=wanted, after=replay.place, limit=STEP))
+            return await self._journal.ask(
+                Events(filter=wanted, after=replay.place, limit=STEP, opening=self._opening())
+            )
         return await self._journal.ask(
-            VisibleEvents(shown_to=sees.digest, filter=wanted, after=replay.place, limit=STEP)
+            VisibleEvents(
+                shown_to=sees.digest,
+                filter=wanted,
+                after=replay.place,
+                limit=STEP,
+                opening=self._opening(),
+            )
         )
+
+    def _opening(self) -> Opening:
+        """Return the kinds that the plans of deliveries read, and the filters of keys."""
+        kinds = {kind for worker in self._workers.values() for kind in worker.plans_by}
+        if any(name.startswith(PREFIX) for name in self._workers):
+            kinds = {Kind.CODES, Kind.PEOPLE}
+        return Opening(kinds, Reason.REPLAY)
 
     async def _plan(
         self, replay: StoredReplay, items: Sequence[tuple[int, bytes]]

@@ -65,6 +65,8 @@ IDLE_FOR = 30.0
 #: Paths of events that only keys with codes:read may filter on.
 _CODES = frozenset({("data", "text"), ("data", "code"), ("data", "urls")})
 _SECRET_BYTES = 32
+#: The use of the key that encrypts their secrets.
+_SECRETS: Final = "subscription secrets"
 
 log = structlog.get_logger()
 
@@ -112,6 +114,11 @@ class Live:
         """Take the fields of the stored subscription."""
         self.stored, self.filter = stored, _compile(stored.filter)
         self.reads_codes = reads_codes(self.filter)
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether all its secrets are there: some may need a key file that is missing."""
+        return len(self.sink.signing) == len(self.stored.secrets)
 
 
 class LiveSubscriptions:
@@ -194,9 +201,11 @@ class LiveSubscriptions:
 
     def _sink(self, stored: StoredSubscription) -> Subscription:
         rights, identity = self._rights(stored.key), self._identity
+        key = self._journal.opener.derive(_SECRETS)
         signing = tuple(
-            SigningSecret(secret=identity.unseal(stored.id, one.sealed), until=one.until)
+            SigningSecret(secret=secret, until=one.until)
             for one in stored.secrets
+            if (secret := identity.unseal(stored.id, one.sealed, key)) is not None
         )
         return Subscription(
             url=Secret(stored.url),
@@ -206,6 +215,10 @@ class LiveSubscriptions:
             guard=self._guard,
             allow=partial(self._allow, stored.key),
         )
+
+    def _sealed(self, id_: str, secret: Secret) -> str:
+        key = self._journal.opener.derive(_SECRETS)
+        return self._identity.seal_secret(id_, secret, key)
 
     # --- planning -------------------------------------------------------------------------
 
@@ -257,8 +270,8 @@ class LiveSubscriptions:
                 live.task.cancel()
 
     def has_key(self, live: Live) -> bool:
-        """Return whether its key is in force, and still may have this filter."""
-        return _allow_filter(self._rights(live.stored.key), live)
+        """Return whether its key is in force and may have this filter, and it can sign."""
+        return live.can_sign and _allow_filter(self._rights(live.stored.key), live)
 
     # --- changes --------------------------------------------------------------------------
 
@@ -305,7 +318,7 @@ class LiveSubscriptions:
                 url=url,
                 filter=written,
                 format=format_,
-                secrets=(SealedSecret(sealed=self._identity.seal_secret(id_, secret)),),
+                secrets=(SealedSecret(sealed=self._sealed(id_, secret)),),
                 created_at=at,
             )
 
@@ -361,7 +374,7 @@ class LiveSubscriptions:
             ]
             if len(old) >= MOST_SECRETS:
                 raise TooManySubscriptions
-            sealed = SealedSecret(sealed=self._identity.seal_secret(live.stored.id, secret))
+            sealed = SealedSecret(sealed=self._sealed(live.stored.id, secret))
             stored = msgspec.structs.replace(live.stored, secrets=(sealed, *old))
             await self._replace(live, stored, guard)
         log.info("subscription.rotated", subscription=live.stored.id)
@@ -547,7 +560,9 @@ class LiveSubscriptions:
             if key not in self._known or rights != self._known[key]:
                 self._known[key] = rights
                 self._orphans.update(
-                    live for live in lives.values() if not _allow_filter(rights, live)
+                    live
+                    for live in lives.values()
+                    if not (live.can_sign and _allow_filter(rights, live))
                 )
 
     async def _stop(self, live: Live) -> None:

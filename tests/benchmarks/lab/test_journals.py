@@ -100,8 +100,9 @@ def test_journal_is_filled_again_only_after_it_grew(kept_in):
     again = journals.journal(EVENTS).stat().st_ino
     with contextlib.closing(sqlite3.connect(path)) as conn:
         conn.execute(
-            "insert into events select seq + 1000, id || seq, source, type, subject, also,"
-            " recorded_at, callback, routes, body, reference, erased_at from events limit 1"
+            "insert into events (seq, id, source, type, subject, recorded_at, callback, routes,"
+            " body) select seq + 1000, id || seq, source, type, subject, recorded_at, callback,"
+            " routes, body from events limit 1"
         )
         conn.commit()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sqlite3
 
 import hypothesis
@@ -9,12 +10,16 @@ import msgspec
 import pytest
 import writes
 from hypothesis import given
+from hypothesis import strategies as st
+from period_keys import MemoryKeys
 
 from core.order import Order
 from journal.records import Recorded, Registered
-from journal.sqlite import bulk, look_up
+from journal.seal import Opener, Sealer
+from journal.sqlite import bulk, look_up, sealed
 from journal.sqlite.batch import BatchWriter
 from journal.sqlite.schema import migrate
+from journal.sqlite.sealed import stored_body
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +42,29 @@ def shown(result):
 
 
 @pytest.mark.uncounted
-@given(writes.batches())
+@given(writes.batches(), st.booleans())
 @hypothesis.settings(max_examples=150, deadline=None)
-def test_sqlite_finds_everything_a_batch_needs(template, batches):
-    """Mutants: a user's order finds no events of a provider's order; events lack their forms; an
+def test_sqlite_finds_everything_a_batch_needs(template, batches, is_sealed):
+    """In clear and sealed.
+
+    Mutants: a user's order finds no events of a provider's order; events lack their forms; an
     order's events are found only if an event names it; a link keeps its old order."""
-    memory = writes.Memory()
+    memory, opener = writes.Memory(), Opener(None, journal="j")
+    if is_sealed:
+        opener = Sealer(MemoryKeys(), journal="j", chance=os.urandom)
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
         template.backup(conn)
-        writer = BatchWriter(conn, 1)
+        writer = BatchWriter(conn, 1, opener=opener)
 
         for batch in batches:
             assert list(map(shown, writer.write(batch))) == list(map(shown, memory.write(batch)))
 
-        bodies = conn.execute("select seq, body, reference from events order by seq").fetchall()
+        bodies = [
+            (seq, opener.open(stored_body(stored), sealed.TO_JOIN).body.decode(), reference)
+            for seq, reference, *stored in conn.execute(
+                f"select seq, reference, {sealed.BODY} from events order by seq"  # noqa: S608 - our words
+            )
+        ]
         owners = conn.execute(
             "select event, orders.id, taken from order_events join orders on orders.seq = order_seq"
         ).fetchall()

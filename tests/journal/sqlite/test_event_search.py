@@ -19,6 +19,7 @@ from journals import prepared
 
 from core.event import NumberChanged, Service
 from journal.reads import EventFilter, Events
+from journal.seal import Opener
 from journal.sqlite import event_search, paging, queries, schema
 from journal.sqlite.journal import SQLiteJournal
 from journal.sqlite.outbox import Outbox
@@ -208,7 +209,7 @@ def steps_of(path, wanted, *, desc=False):
     with shell(path) as conn:
         said = []
         conn.set_trace_callback(said.append)
-        queries.events(conn, Events(filter=wanted, desc=desc))
+        queries.events(conn, Events(filter=wanted, desc=desc), Opener(None, journal=""))
         conn.set_trace_callback(None)
         asked = [sql for sql in said if "body" in sql]
         return {row[3] for row in conn.execute(f"explain query plan {asked[0]}")}, len(asked)
@@ -360,7 +361,9 @@ async def test_clamp_reads_no_delivered_deliveries(path):
     with shell(path) as conn:
         said = []
         conn.set_trace_callback(said.append)
-        Outbox(conn, 1, {}).clamp(Clamp("log", now=NOW, longest=1.0, asked=1.0))
+        Outbox(conn, 1, {}, Opener(None, journal="")).clamp(
+            Clamp("log", now=NOW, longest=1.0, asked=1.0)
+        )
         conn.set_trace_callback(None)
         updates = [sql for sql in said if "update deliveries" in sql]
         steps = [row[3] for sql in updates for row in conn.execute(f"explain query plan {sql}")]

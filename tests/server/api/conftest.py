@@ -304,12 +304,15 @@ def options(folder):
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, *, chance=secrets.token_bytes, **changed):
-    """Run a service on the journal of that folder; `changed` options replace those above."""
+async def running(folder: Path, *, chance=secrets.token_bytes, keys=None, **changed):
+    """Run a service on the journal of that folder; `changed` options replace those above.
+
+    `keys` seal the journal; None: it is in clear.
+    """
     config = configured(folder, **options(folder) | changed)
     identity = Identity(config.server.secret.reveal(), chance)
     prepared(config.journal.path)
-    journal = await open_journal(config, identity, now=BEGIN)
+    journal = await open_journal(config, identity, now=BEGIN, keys=keys)
     try:
         service = Service(config, journal, identity)
         await service.parts.keys.load()

@@ -8,6 +8,7 @@ from base64 import b64decode
 import msgspec
 import pytest
 from endpoint import endpoint, reply
+from period_keys import MemoryKeys
 
 from core.secret import Secret
 from core.signing import make_signer
@@ -1117,3 +1118,28 @@ async def test_why_shows_the_own_subscriptions(service, receiver):
     assert reason["fails"]["clause"] == "data.service.key"
     assert shown["admin"] == shown["coder"]
     assert shown["reader"] == []
+
+
+async def test_secret_of_a_sealed_journal_needs_the_key_file(tmp_path, run, receiver):
+    """Without it nothing is sent: a subscription must not be delivered unsigned.
+
+    Mutants: the secret is encrypted under `server.secret` alone; an empty signature is sent.
+    """
+    keys = MemoryKeys()
+    async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
+        made = await subscribed(service, receiver)
+        await service.sms(id=1, reply="1", pin="1", timestamp=1_789_990_001)
+        await receiver.got(1)
+        [(_, stored)] = await service.journal.ask(Subscriptions())
+    async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
+        await service.sms(id=2, reply="2", pin="2", timestamp=1_789_990_002)
+        await receiver.got(2)
+    async with run(tmp_path, **CHANGED) as service, working(service):
+        await service.sms(id=3, reply="3", pin="3", timestamp=1_789_990_003)
+        resumed = await service.ask(
+            f"/v1/subscriptions/{made['id']}/resume", "coder", method="POST"
+        )
+
+    assert stored.secrets[0].sealed.startswith("key:")
+    assert len(receiver.events) == 2
+    assert resumed.status_code == 409
