@@ -9,7 +9,16 @@ from core.errors import Broken, InvalidRow, Unavailable
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..feed import Committed
 from ..seal import Opener, Sealer
-from ..writes import ForgetCalls, HideCredentials, IndexVisible, RenewOrders, Shift, Touch, Write
+from ..writes import (
+    ChangeFilters,
+    ForgetCalls,
+    HideCredentials,
+    IndexVisible,
+    RenewOrders,
+    Shift,
+    Touch,
+    Write,
+)
 from . import consumers, event_search, orders, subscriptions, visible
 from .bulk import add
 from .calls import CallsOfBatch, forget
@@ -60,6 +69,12 @@ class BatchWriter:
         self._committed: list[Committed] = []
         #: Truncate the log at the next checkpoint: it holds secrets that the tables no longer hold.
         self._log_in_clear = False
+        #: The functions of the writes that need more than the connection.
+        self._own: Mapping[type, Callable[[Any], Any]] = {
+            ChangeFilters: lambda op: visible.change(self._conn, self._filters, op),
+            HideCredentials: self._hide_credentials,
+            RenewOrders: self._renew_orders,
+        }
 
     def write(self, ops: Sequence[Write[Any]]) -> list[Any]:
         """Write the operations durably and return their results, or raise and store nothing."""
@@ -125,14 +140,19 @@ class BatchWriter:
                 result = VERBS[type(op)](outbox, op)
             elif type(op) in _UPKEEP:
                 result = _UPKEEP[type(op)](self._conn, op)
-            elif isinstance(op, RenewOrders):
-                result = self._sealer is not None and orders.renew(self._conn, op, self._sealer)
-            elif isinstance(op, HideCredentials):
-                result = hide(self._conn, op.hidden, op.limit)
-                if not result:
-                    result = self._log_in_clear = log_is_in_clear(self._conn)
+            elif type(op) in self._own:
+                result = self._own[type(op)](op)
             results.append(result)
         return results
+
+    def _renew_orders(self, op: RenewOrders) -> bool:
+        return self._sealer is not None and orders.renew(self._conn, op, self._sealer)
+
+    def _hide_credentials(self, op: HideCredentials) -> bool:
+        left = hide(self._conn, op.hidden, op.limit)
+        if not left:
+            left = self._log_in_clear = log_is_in_clear(self._conn)
+        return left
 
     def _give_up(self, ops: Sequence[Write[Any]], verdict: Exception) -> None:
         """Store nothing of a batch that failed. Raises Broken if its transaction stays open."""

@@ -15,7 +15,6 @@ from journal import Journal
 from journal.reads import KnownOrders, OrderById, OrderFilter, Page
 from journal.records import Registered, StoredOrder
 from journal.seal import Reason
-from receiver.source import Source
 from receiver.source_state import SourceState
 
 from ..runtime.identity import Identity
@@ -99,11 +98,9 @@ def orders(
     cursors: Cursors,
     calls: Calls,
     identity: Identity,
-    states: Sequence[SourceState],
+    sources: Mapping[str, SourceState],
     now: Callable[[], float],
 ) -> ApiRouter:
-    sources = {state.name: state.source for state in states}
-
     async def fetch(given: OrderParameters, asked: PageRequest, _access: Access) -> Page[Order]:
         wanted = OrderFilter(
             state=given.state,
@@ -203,8 +200,9 @@ def _made(placed: Registered) -> MadeId | None:
     return None if placed.conflicts else MadeId(placed.order.id)
 
 
-def _fields(order: Order, sources: Mapping[str, Source]) -> dict[str, Any]:
-    service = service_of(sources.get(order.source), order.service)
+def _fields(order: Order, sources: Mapping[str, SourceState]) -> dict[str, Any]:
+    state = sources.get(order.source)
+    service = service_of(None if state is None else state.source, order.service)
     ended = OrderState.EXPIRED if order.is_unannounced else None
     ids = {kind: order.name if kind == order.kind else None for kind in KINDS}
     return {

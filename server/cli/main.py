@@ -39,6 +39,7 @@ _MODULES = {
     "subscriptions": "subscriptions",
     "keys": "keys",
     "report": "report",
+    "reload": "reload",
     "config": "config",
     "healthcheck": "serve",
     "migrate": "config",

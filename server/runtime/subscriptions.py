@@ -44,6 +44,7 @@ from sinks.retry import LONGEST_RETRY_AFTER
 from sinks.sink import Failed, Refused, Sink
 from sinks.worker import Worker
 
+from ..config.options import Subscribing
 from .identity import Identity
 from .sink_runner import SinkRunner
 
@@ -114,13 +115,18 @@ class Live:
         self.stored, self.filter = stored, _compile(stored.filter)
         self.reads_codes = reads_codes(self.filter)
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether all its secrets are there: some may need a key file that is missing."""
+        return len(self.sink.signing) == len(self.stored.secrets)
+
 
 class LiveSubscriptions:
     """All subscriptions.
 
     `workers` gets their workers, by the names of their sinks. `rights` returns the rights of a key
     by its name; None: it is gone, expired, or may not subscribe. `make_worker` makes the worker of
-    a sink. `limit` is the number of subscriptions that one key may have.
+    a sink.
     """
 
     def __init__(
@@ -128,16 +134,16 @@ class LiveSubscriptions:
         *,
         journal: Journal,
         identity: Identity,
-        guard: AddressGuard,
+        options: Subscribing,
         rights: Callable[[str], KeyRights | None],
         workers: MutableMapping[str, Worker],
         make_worker: Callable[[str, Sink, SinkRecord | None], Worker],
         clock: Clock,
-        limit: int,
     ) -> None:
-        self._journal, self._identity, self._guard = journal, identity, guard
+        self._journal, self._identity = journal, identity
         self._rights, self._workers, self._make_worker = rights, workers, make_worker
-        self._now, self._ticks, self._limit = clock.now, clock.ticks, limit
+        self._now, self._ticks = clock.now, clock.ticks
+        self._options, self._guard = options, AddressGuard(options.allow_networks)
         self._by_id: dict[str, Live] = {}
         #: By the name of their key, then by id.
         self._by_key: dict[str, dict[str, Live]] = {}
@@ -265,9 +271,23 @@ class LiveSubscriptions:
 
     def has_key(self, live: Live) -> bool:
         """Return whether its key is in force and may have this filter, and it can sign."""
-        return bool(live.sink.signing) and _allow_filter(self._rights(live.stored.key), live)
+        return live.can_sign and _allow_filter(self._rights(live.stored.key), live)
 
     # --- changes --------------------------------------------------------------------------
+
+    def use(self, options: Subscribing) -> None:
+        """Use other options, and the present rights of all keys.
+
+        Workers with a sink that differs are cut at once, and run again.
+        """
+        if options.allow_networks != self._options.allow_networks:
+            self._guard = AddressGuard(options.allow_networks)
+        self._options = options
+        for live in tuple(self._running):
+            sink = self._sink(live.stored)
+            if live.task is not None and sink != live.sink:
+                live.sink, live.is_woken = sink, True
+                live.task.cancel()
 
     async def create(
         self,
@@ -285,7 +305,7 @@ class LiveSubscriptions:
         """
         written = _encode(when)
         self._check_filter(key, written)
-        if self._creating[key] + len(self._by_key.get(key, ())) >= self._limit:
+        if self._creating[key] + len(self._by_key.get(key, ())) >= self._options.per_key:
             raise TooManySubscriptions
         self._creating[key] += 1
         try:
@@ -542,7 +562,7 @@ class LiveSubscriptions:
                 self._orphans.update(
                     live
                     for live in lives.values()
-                    if not (live.sink.signing and _allow_filter(rights, live))
+                    if not (live.can_sign and _allow_filter(rights, live))
                 )
 
     async def _stop(self, live: Live) -> None:

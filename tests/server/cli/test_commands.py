@@ -56,7 +56,7 @@ SO_FAR = [
     *("subscriptions list", "subscriptions show", "subscriptions create"),
     *("subscriptions rotate", "subscriptions resume", "subscriptions delete"),
     *("keys list", "keys create", "keys revoke"),
-    "report",
+    *("report", "reload"),
     *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
 
