@@ -166,10 +166,6 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         """Return the same with absolute paths: relative ones are below `folder`."""
         return self
 
-    def used_paths(self) -> tuple[EventPath, ...] | None:
-        """Return the paths of an event that it sends; None: all of the event."""
-        return None
-
     def place(self, _folder: Path) -> str:
         """Return the destination in a few words, without a secret: `http crm.example.com`."""
         return str(self.__struct_config__.tag)
@@ -177,6 +173,10 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
     def request(self, outgoing: Outgoing) -> str:
         """Return the request as text, for a test of the sink; its own secrets are masked."""
         return outgoing.body.decode()
+
+    def used_paths(self) -> tuple[EventPath, ...] | None:
+        """Return the paths of an event that it sends; None: all of the event."""
+        return None
 
     # `check` and `serve` use these before anything is sent.
 

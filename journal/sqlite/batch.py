@@ -70,6 +70,12 @@ class BatchWriter:
         self._committed: list[Committed] = []
         #: Truncate the log at the next checkpoint: it holds secrets that the tables no longer hold.
         self._log_in_clear = False
+        #: The functions of the writes that need more than the connection.
+        self._own: Mapping[type, Callable[[Any], Any]] = {
+            ChangeFilters: lambda op: visible.change(self._conn, self._filters, op),
+            HideCredentials: self._hide_credentials,
+            RenewOrders: self._renew_orders,
+        }
 
     def write(self, ops: Sequence[Write[Any]]) -> list[Any]:
         """Write the operations durably and return their results, or raise and store nothing."""
@@ -135,16 +141,19 @@ class BatchWriter:
                 result = _OF_OUTBOX[type(op)](outbox, op)
             elif type(op) in _UPKEEP:
                 result = _UPKEEP[type(op)](self._conn, op)
-            elif isinstance(op, ChangeFilters):
-                visible.change(self._conn, self._filters, op)
-            elif isinstance(op, RenewOrders):
-                result = self._sealer is not None and orders.renew(self._conn, op, self._sealer)
-            elif isinstance(op, HideCredentials):
-                result = hide(self._conn, op.hidden, op.limit)
-                if not result:
-                    result = self._log_in_clear = log_is_in_clear(self._conn)
+            elif type(op) in self._own:
+                result = self._own[type(op)](op)
             results.append(result)
         return results
+
+    def _renew_orders(self, op: RenewOrders) -> bool:
+        return self._sealer is not None and orders.renew(self._conn, op, self._sealer)
+
+    def _hide_credentials(self, op: HideCredentials) -> bool:
+        left = hide(self._conn, op.hidden, op.limit)
+        if not left:
+            left = self._log_in_clear = log_is_in_clear(self._conn)
+        return left
 
     def _give_up(self, ops: Sequence[Write[Any]], verdict: Exception) -> None:
         """Store nothing of a batch that failed. Raises Broken if its transaction stays open."""

@@ -86,14 +86,14 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
     def place(self, _folder: Path) -> str:
         return f"http {host_of(self.url.reveal())}"
 
-    def used_paths(self) -> tuple[EventPath, ...] | None:
-        return None if self.json is None else paths_of(self.json)
-
     def read_files(self) -> Mapping[tuple[str, ...], Path]:
         return {} if self.tls is None else self.tls.files()
 
     def urls(self) -> Mapping[str, Secret]:
         return {"url": self.url} | ({} if self.proxy is None else {"proxy": self.proxy})
+
+    def used_paths(self) -> tuple[EventPath, ...] | None:
+        return None if self.json is None else paths_of(self.json)
 
     def request(self, outgoing: Outgoing) -> str:
         headers, body = self._composing()(outgoing)

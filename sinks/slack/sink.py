@@ -61,14 +61,14 @@ class Slack(Sink, tag="slack", frozen=True, kw_only=True):
     def place(self, _folder: Path) -> str:
         return f"slack {host_of(self.url.reveal())}"
 
-    def used_paths(self) -> tuple[EventPath, ...] | None:
-        return None if self.message is None else paths_of(self.message)
-
     def read_files(self) -> Mapping[tuple[str, ...], Path]:
         return {} if self.tls is None else self.tls.files()
 
     def urls(self) -> Mapping[str, Secret]:
         return {"url": self.url} | ({} if self.proxy is None else {"proxy": self.proxy})
+
+    def used_paths(self) -> tuple[EventPath, ...] | None:
+        return None if self.message is None else paths_of(self.message)
 
     def request(self, outgoing: Outgoing) -> str:
         event = msgspec.json.decode(outgoing.body, type=dict[str, object])
