@@ -136,6 +136,7 @@ def assemble(
 
     `chance` returns a number of [0, 1); `records` are the stored states of sinks.
     """
+    identity.begin_generation(journal.generation, first=journal.generation == journal.identity)
     clock = WallClock(ticks=boot_ticks) if clock is None else clock
     now, ticks = clock.now, clock.ticks
     sources = {name: SourceState(name, source, ticks) for name, source in config.sources.items()}

@@ -1,6 +1,9 @@
 """Writes of whole files, for processes that end in the middle."""
 
 from journal import key_file
+from server.backups import restore
+
+SECRET = "the secret of a service that is only tested"
 
 
 def rewrite(path, text):
@@ -8,3 +11,9 @@ def rewrite(path, text):
     key_file.clean(path)
     key_file.replace(path, text)
     key_file.clean(path)
+
+
+def restored(made, journal):
+    """Restore the journal from a backup."""
+    with made.open("rb") as source:
+        return restore(source, journal, SECRET)

@@ -39,6 +39,8 @@ _MODULES = {
     "subscriptions": "subscriptions",
     "keys": "keys",
     "report": "report",
+    "backup": "backup",
+    "restore": "backup",
     "config": "config",
     "healthcheck": "serve",
     "migrate": "config",

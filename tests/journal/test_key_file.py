@@ -54,7 +54,8 @@ def test_missing_file_reads_as_none(path):
 
 @pytest.mark.parametrize("before", [None, OLD])
 def test_death_at_any_step_leaves_a_whole_file(path, monkeypatch, before):
-    """Mutants: the file is written in place; renamed before the link; `.dead` is not cleaned."""
+    """Mutants: the file is written in place; `.dead` is not cleaned; or is overwritten while it is
+    a second name of the file in use."""
     if before is not None:
         rewrite(path, before)
     seen = []
@@ -62,6 +63,7 @@ def test_death_at_any_step_leaves_a_whole_file(path, monkeypatch, before):
         seen.append(key_file.read(path))
         with removals_watched(monkeypatch, path):
             key_file.clean(path)
+            assert key_file.read(path) == seen[-1]
             names = [found.name for found in path.parent.iterdir()]
             rewrite(path, OLD)
         assert names in ([path.name], [])

@@ -426,6 +426,16 @@ def test_damaged_file_is_not_changed(opened, path):
     assert path.read_bytes() == data
 
 
+def test_start_finishes_an_interrupted_rewrite(opened, path):
+    """Mutant: the next rewrite does it, an hour later."""
+    opened()
+    path.with_name("smshook.keys.dead").write_text("old keys")
+
+    opened()
+
+    assert [left.name for left in path.parent.iterdir()] == [path.name]
+
+
 def test_symbolic_link_stays_a_link(tmp_path, path):
     """Mutant: a rename that replaces the link, so the disk of the link has the keys."""
     (tmp_path / "elsewhere").mkdir()

@@ -1,0 +1,91 @@
+"""Backs up the journal into one file, and restores it."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from journal.lock import Lock
+from journal.sqlite.backup import Contents, check, copy
+from journal.sqlite.schema import begin_generation
+
+from .config.files import BESIDE_JOURNAL, is_same, reserved_files
+from .durable import put_new, sync_file, sync_folder, unfinished
+from .runtime.identity import Chance, Identity
+
+#: The first bytes of a database (sqlite.org/fileformat2.html, 1.3).
+_MAGIC = b"SQLite format 3\0"
+_STATES = [end for end in BESIDE_JOURNAL if end != ".lock"]
+#: Takes the copied pages and all pages.
+Progress = Callable[[int, int], None]
+
+
+class Refused(Exception):
+    """A file is in the way. Nothing was written."""
+
+
+def back_up(config: Path, journal: Path, target: Path, progress: Progress) -> Contents:
+    """Write a checked copy of the journal, with mode 0600. An earlier backup is replaced.
+
+    `config` is the path of the configuration. Raises Refused, NotABackup, Unavailable and OSError.
+    """
+    for path, what in reserved_files(config, journal).items():
+        if is_same(target, path):
+            raise Refused(f"{target} {what}; name another file")
+    if os.path.lexists(target) and not _is_database(target):
+        raise Refused(f"{target} exists and is no backup; name another file")
+    with unfinished(target) as temporary:
+        contents = _copied(journal, temporary, progress)
+        temporary.rename(target)
+        sync_folder(target.parent)
+    return contents
+
+
+def stream(journal: Path, out: BinaryIO, progress: Progress) -> Contents:
+    """Write a checked copy of the journal to a stream, from a temporary file beside the journal.
+
+    Raises NotABackup, Unavailable and OSError.
+    """
+    with unfinished(journal.with_name(f"{journal.name}.backup")) as temporary:
+        contents = _copied(journal, temporary, progress)
+        with temporary.open("rb") as made:
+            shutil.copyfileobj(made, out)
+    out.flush()
+    return contents
+
+
+def restore(backup: BinaryIO, journal: Path, secret: str) -> Contents:
+    """Restore the journal from a backup, as a new generation. The file appears when it is complete.
+
+    Raises Refused if there is a journal, Held, NotABackup, WrongJournal, Unavailable and OSError.
+    """
+    with Lock(journal):
+        for path in (journal, *(journal.with_name(journal.name + end) for end in _STATES)):
+            if os.path.lexists(path):
+                raise Refused(
+                    f"{path} exists; nothing was restored. Move it to another folder first"
+                )
+        with unfinished(journal, _STATES) as temporary:
+            with temporary.open("wb") as made:
+                shutil.copyfileobj(backup, made)
+            # Before any change: another kind of database would become an empty journal.
+            contents = check(temporary)
+            begin_generation(temporary, seal=Identity(secret, Chance()).seal)
+            sync_file(temporary)
+            put_new(temporary, journal)
+    return contents
+
+
+def _copied(journal: Path, temporary: Path, progress: Progress) -> Contents:
+    if not journal.exists():
+        raise Refused(f"there is no journal at {journal}")
+    copy(journal, temporary, progress)
+    return check(temporary)
+
+
+def _is_database(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
