@@ -48,7 +48,7 @@ class UnknownRoot(Exception):
         super().__init__(f"{path.name} needs the root key {names}: add it to seal.root")
 
 
-class Span(NamedTuple):
+class KeySpan(NamedTuple):
     """A period, in minutes since 1970; `end` is not part of it."""
 
     start: int
@@ -61,7 +61,7 @@ class WrappedKey(msgspec.Struct, frozen=True):
     #: Such as `codes`.
     kind: str
     #: None: an entry without period.
-    span: Span | None
+    span: KeySpan | None
     #: The fingerprint of the root key that wraps it.
     root: str
     wrapped: bytes
@@ -92,7 +92,7 @@ class Root:
         #: Eight hex digits that identify the root key, and reveal nothing of it.
         self.fingerprint = derived("smshook root fingerprint 1", 4).hex()
 
-    def wrap(self, kind: str, span: Span | None, key: bytes, nonce: bytes) -> WrappedKey:
+    def wrap(self, kind: str, span: KeySpan | None, key: bytes, nonce: bytes) -> WrappedKey:
         made = WrappedKey(kind, span, self.fingerprint, b"")
         wrapped = nonce + self._cipher.encrypt(nonce, key, made.name.encode())
         return msgspec.structs.replace(made, wrapped=wrapped)
@@ -145,7 +145,7 @@ class KeyFile(msgspec.Struct, frozen=True):
         ]
         return "".join(f"{line}\n" for line in lines)
 
-    def spans(self, kind: str) -> Sequence[Span]:
+    def spans(self, kind: str) -> Sequence[KeySpan]:
         """Return the periods with a key, in no order."""
         return [key.span for key in self.keys.values() if key.kind == kind and key.span]
 
@@ -198,7 +198,7 @@ class Keyring:
         self._chance = chance
         self._changing = threading.Lock()
         minutes = int(period // 60)
-        self._grids: Mapping[str, Callable[[int], Span]] = {
+        self._grids: Mapping[str, Callable[[int], KeySpan]] = {
             Kind.CODES: _regular(minutes),
             Kind.RAW: _regular(minutes),
             Kind.PEOPLE: _regular(DAY),
@@ -329,7 +329,7 @@ class Keyring:
         file = self._state.file
         keys, opened = dict(file.keys), dict(self._state.opened)
 
-        def add(kind: str, span: Span | None) -> None:
+        def add(kind: str, span: KeySpan | None) -> None:
             key = self._chance(_KEY)
             wrapped = self._roots[0].wrap(kind, span, key, self._chance(_NONCE))
             keys[kind, wrapped.start], opened[kind, wrapped.start] = wrapped, key
@@ -368,7 +368,7 @@ class Keyring:
             raise Damaged(self._path, "a key does not belong to its line") from None
 
 
-def new_span(regular: Span, minute: int, spans: Iterable[Span], destroyed: int) -> Span:
+def new_span(regular: KeySpan, minute: int, spans: Iterable[KeySpan], destroyed: int) -> KeySpan:
     """Return the period to make for a minute that no period covers.
 
     It is the regular one, without the minutes of its neighbours and of destroyed periods. So after
@@ -377,26 +377,26 @@ def new_span(regular: Span, minute: int, spans: Iterable[Span], destroyed: int) 
     spans = tuple(spans)
     ends = [span.end for span in spans if span.end <= minute]
     starts = [span.start for span in spans if span.start > minute]
-    return Span(max([regular.start, destroyed, *ends]), min([regular.end, *starts]))
+    return KeySpan(max([regular.start, destroyed, *ends]), min([regular.end, *starts]))
 
 
-def _covering(minute: int, spans: Iterable[Span]) -> Span | None:
+def _covering(minute: int, spans: Iterable[KeySpan]) -> KeySpan | None:
     return next((span for span in spans if span.start <= minute < span.end), None)
 
 
-def _regular(minutes: int) -> Callable[[int], Span]:
-    def span(minute: int) -> Span:
+def _regular(minutes: int) -> Callable[[int], KeySpan]:
+    def span(minute: int) -> KeySpan:
         start = minute // minutes * minutes
-        return Span(start, start + minutes)
+        return KeySpan(start, start + minutes)
 
     return span
 
 
-def _month(minute: int) -> Span:
+def _month(minute: int) -> KeySpan:
     """Return the calendar month of a minute."""
     first = datetime.fromtimestamp(minute * 60, UTC).replace(day=1, hour=0, minute=0)
     after = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
-    return Span(int(first.timestamp() // 60), int(after.timestamp() // 60))
+    return KeySpan(int(first.timestamp() // 60), int(after.timestamp() // 60))
 
 
 def _written(minute: int) -> str:
@@ -414,7 +414,7 @@ def _read_key(line: str) -> WrappedKey:
     span = None
     if start != _NEVER:
         first = _read_minute(start)
-        span = Span(first, first + int(minutes))
+        span = KeySpan(first, first + int(minutes))
     try:
         return WrappedKey(kind, span, root, base64.b64decode(wrapped, validate=True))
     except binascii.Error as exc:

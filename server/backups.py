@@ -21,20 +21,20 @@ _STATES = [end for end in BESIDE_JOURNAL if end != ".lock"]
 Progress = Callable[[int, int], None]
 
 
-class Refused(Exception):
-    """A file is in the way. Nothing was written."""
+class WrongPath(Exception):
+    """A file is in the way, or missing. Nothing was written."""
 
 
 def back_up(config: Path, journal: Path, target: Path, progress: Progress) -> Contents:
     """Write a checked copy of the journal, with mode 0600. An earlier backup is replaced.
 
-    `config` is the path of the configuration. Raises Refused, NotABackup, Unavailable and OSError.
+    `config` is the path of the configuration. Raises WrongPath, NotABackup, Unavailable, OSError.
     """
     for path, what in reserved_files(config, journal).items():
         if is_same(target, path):
-            raise Refused(f"{target} {what}; name another file")
+            raise WrongPath(f"{target} {what}; name another file")
     if os.path.lexists(target) and not _is_database(target):
-        raise Refused(f"{target} exists and is no backup; name another file")
+        raise WrongPath(f"{target} exists and is no backup; name another file")
     with unfinished(target) as temporary:
         contents = _copied(journal, temporary, progress)
         temporary.rename(target)
@@ -58,12 +58,12 @@ def stream(journal: Path, out: BinaryIO, progress: Progress) -> Contents:
 def restore(backup: BinaryIO, journal: Path, secret: str) -> Contents:
     """Restore the journal from a backup, as a new generation. The file appears when it is complete.
 
-    Raises Refused if there is a journal, Held, NotABackup, WrongJournal, Unavailable and OSError.
+    Raises WrongPath if there is a journal, Held, NotABackup, WrongJournal, Unavailable and OSError.
     """
     with Lock(journal):
         for path in (journal, *(journal.with_name(journal.name + end) for end in _STATES)):
             if os.path.lexists(path):
-                raise Refused(
+                raise WrongPath(
                     f"{path} exists; nothing was restored. Move it to another folder first"
                 )
         with unfinished(journal, _STATES) as temporary:
@@ -79,7 +79,7 @@ def restore(backup: BinaryIO, journal: Path, secret: str) -> Contents:
 
 def _copied(journal: Path, temporary: Path, progress: Progress) -> Contents:
     if not journal.exists():
-        raise Refused(f"there is no journal at {journal}")
+        raise WrongPath(f"there is no journal at {journal}")
     copy(journal, temporary, progress)
     return check(temporary)
 

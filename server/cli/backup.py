@@ -38,7 +38,7 @@ def backup(file: Path, output: str) -> None:
             contents = backups.stream(known.journal, sys.stdout.buffer, _show)
         else:
             contents = backups.back_up(known.path, known.journal, file, _show)
-    except (backups.Refused, NotABackup) as exc:
+    except (backups.WrongPath, NotABackup) as exc:
         raise Failure(str(exc)) from None
     finally:
         _clear()
@@ -66,7 +66,7 @@ def restore(file: Path, output: str) -> None:
         else:
             with file.open("rb") as source:
                 contents = backups.restore(source, known.journal, known.secret)
-    except (backups.Refused, NotABackup) as exc:
+    except (backups.WrongPath, NotABackup) as exc:
         raise Failure(str(exc)) from None
     _print(near(known.journal), contents, output)
 

@@ -13,7 +13,7 @@ from core.errors import Unavailable
 from core.secret import Secret
 from journal import key_file
 from journal.key_file import Damaged
-from journal.keyring import DEDUPE, KeyFile, Keyring, Span, UnknownRoot, new_span
+from journal.keyring import DEDUPE, KeyFile, Keyring, KeySpan, UnknownRoot, new_span
 from journal.seal import Kind
 
 ROOT, OTHER, THIRD = (Secret(f"the {name} root key of these tests") for name in ("a", "b", "c"))
@@ -162,7 +162,7 @@ def test_periods_cover_every_instant_once_and_no_longer(steps):
         minute = max(at, destroyed)
         if not any(span.start <= minute < span.end for span in spans):
             start = minute // length * length
-            made = new_span(Span(start, start + length), minute, spans, destroyed)
+            made = new_span(KeySpan(start, start + length), minute, spans, destroyed)
             assert made.start <= minute < made.end
             assert made.end - made.start <= length
             assert made.start >= destroyed

@@ -19,7 +19,7 @@ from journal.reads import JournalStats
 from journal.sqlite.backup import NotABackup
 from journal.sqlite.schema import WrongJournal
 from server import backups, durable
-from server.backups import Refused, back_up, restore, stream
+from server.backups import WrongPath, back_up, restore, stream
 from server.service import open_journal
 
 #: The functions of the system that end a step of a restore.
@@ -123,7 +123,7 @@ def test_path_that_is_no_backup_is_not_replaced(journal, tmp_path, kind):
     else:
         path.symlink_to(tmp_path / "nowhere")
 
-    with pytest.raises(Refused, match="mine exists and is no backup; name another file"):
+    with pytest.raises(WrongPath, match="mine exists and is no backup; name another file"):
         saved(journal, path)
 
     assert names(tmp_path) == ["mine"]
@@ -139,13 +139,13 @@ def test_path_that_is_no_backup_is_not_replaced(journal, tmp_path, kind):
 )
 def test_file_of_the_service_is_not_replaced(journal, name, what):
     """Mutant: the journal is replaced by its copy, and the service ends."""
-    with pytest.raises(Refused, match=f"{name} {what}; name another file"):
+    with pytest.raises(WrongPath, match=f"{name} {what}; name another file"):
         saved(journal, journal.with_name(name))
 
 
 def test_missing_journal_is_refused(empty, tmp_path):
     """Mutant: an empty journal is made, and backed up."""
-    with pytest.raises(Refused, match="there is no journal at"):
+    with pytest.raises(WrongPath, match="there is no journal at"):
         saved(empty, tmp_path / "backup.db")
 
     assert names(tmp_path) == ["empty"]
@@ -201,7 +201,7 @@ def test_existing_file_of_a_journal_is_not_replaced(made, empty, name):
     is looked for."""
     empty.with_name(name).write_text("mine")
 
-    with pytest.raises(Refused, match=f"{name} exists; nothing was restored"):
+    with pytest.raises(WrongPath, match=f"{name} exists; nothing was restored"):
         restored(made, empty)
 
     assert empty.with_name(name).read_text() == "mine"
