@@ -7,6 +7,8 @@ from functools import lru_cache
 
 #: Seconds. A shorter step is followed without a report: clocks are corrected all the time.
 SMALLEST_JUMP = 2.0
+#: Seconds that a clock may be ahead at a start, and that are waited if it is further ahead.
+LONGEST_STEP = 3600.0
 
 
 def boot_ticks() -> float:
@@ -73,6 +75,32 @@ class WallClock:
         for shifted in self._listeners:
             shifted(by)
         return by
+
+
+class AgeClock:
+    """Tells the age of stored data: a clock that is set forward makes nothing old.
+
+    `now()` follows the wall clock backward, but forward no faster than time passes. If the wall
+    clock is more than an hour past `last` at the start, it may be wrong, or the service was stopped
+    for long: `wait` is an hour then, in which time the clock can be corrected.
+
+    `last` is the value of `now()` that was stored last; None: there is no such value.
+    """
+
+    def __init__(self, clock: WallClock, last: float | None) -> None:
+        self._clock = clock
+        self._begun, self._ticks = clock.now(), clock.ticks()
+        self.is_ahead = last is not None and self._begun - last > LONGEST_STEP
+
+    def now(self) -> float:
+        """Return seconds since the epoch, to compute ages with."""
+        return min(self._clock.now(), self._begun + self._clock.ticks() - self._ticks)
+
+    @property
+    def wait(self) -> float:
+        """Seconds until ages may be computed."""
+        passed = self._clock.ticks() - self._ticks
+        return max(0.0, LONGEST_STEP - passed) if self.is_ahead else 0.0
 
 
 @lru_cache(maxsize=64)

@@ -32,6 +32,8 @@ class PossibleCopy(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     id: str
     copy: Copy
+    #: Its text and code are erased, so only the time can be compared.
+    erased: bool = False
 
 
 def find_copy(mine: Copy, candidates: Iterable[PossibleCopy]) -> PossibleCopy | None:
@@ -44,9 +46,16 @@ def find_copy(mine: Copy, candidates: Iterable[PossibleCopy]) -> PossibleCopy | 
     found = [
         (rule, _distance(mine, one.copy), one.seq, one)
         for one in candidates
-        if (rule := _first_rule(mine, one.copy)) is not None
+        if (rule := _rule(mine, one)) is not None
     ]
     return min(found, key=lambda ranked: ranked[:3])[-1] if found else None
+
+
+def _rule(mine: Copy, other: PossibleCopy) -> int | None:
+    """Return the number of the first rule, or of the last one: an erased copy of the same time."""
+    if not other.erased:
+        return _first_rule(mine, other.copy)
+    return 4 if _distance(mine, other.copy) <= MAX_DIFFERENCE else None
 
 
 def _first_rule(mine: Copy, other: Copy) -> int | None:

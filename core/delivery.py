@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
+#: The error of a delivery that expired, because content that its sink needs was erased.
+ERASED = "erased"
+
 
 class State(enum.StrEnum):
     """The state of a delivery.
@@ -20,7 +23,7 @@ class State(enum.StrEnum):
     SENDING = "sending"  # pending, with an attempt under way
     DELIVERED = "delivered"  # the sink has it for good
     DEAD = "dead"  # given up
-    EXPIRED = "expired"  # not delivered before its `expire_after`
+    EXPIRED = "expired"  # not delivered before its `expire_after`, or before it was erased
 
 
 class WaitsFor(enum.StrEnum):

@@ -67,8 +67,8 @@ class SmsReceived(Data, frozen=True, kw_only=True):
     text: str | None = None
     #: As sent, such as `G-804036`; if none was sent, as found in the text. Masked like the text.
     code: str | None = None
-    #: Links in the text. Masked like the text.
-    urls: tuple[str, ...] = ()
+    #: Links in the text. Masked like the text; null only where it was erased.
+    urls: tuple[str, ...] | None = ()
     #: The price.
     price: Price | None = None
     #: The provider's id of the request for the number, or of its check for SMS.
@@ -226,7 +226,8 @@ SUBJECTS: Mapping[str, str] = {
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened. It is sent as it was stored.
 
-    Attributes are those of CloudEvents 1.0; `recordedtime` and `dedupekey` are extensions.
+    Attributes are those of CloudEvents 1.0; `recordedtime`, `dedupekey` and `erasedtime` are
+    extensions.
     """
 
     #: The version of CloudEvents: `1.0`.
@@ -239,7 +240,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     #: The type of event: `sms.received`. It determines the fields of `data`.
     type: str
     #: The thing it happened to, as kind and id: `request/10000001`, `activation/…`, `rental/…`,
-    #: `telephone/…`, `number/…` or `account/…`.
+    #: `telephone/…`, `number/…` or `account/…`. Null where it was a number that was erased.
     subject: str
     #: When it happened, by the provider's clock: RFC 3339, UTC, fractions as sent.
     time: str
@@ -249,5 +250,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     dedupekey: str
     #: The media type of `data`: `application/json`.
     datacontenttype: str = "application/json"
+    #: When content of the event was erased: RFC 3339, UTC. The erased fields are null: texts, codes
+    #: and links, or numbers. Missing: nothing was erased.
+    erasedtime: str | msgspec.UnsetType = msgspec.UNSET
     #: The details; their fields depend on the type.
     data: Data

@@ -97,6 +97,13 @@ class Journal(Protocol):
         """
         ...
 
+    async def empty_log(self) -> None:
+        """Leave no page of an earlier time in the log: it could hold erased content.
+
+        Raises Unavailable, also while another process reads the journal, and Broken.
+        """
+        ...
+
     async def close(self) -> None:
         """Write the waiting operations, then close the file."""
         ...

@@ -222,6 +222,11 @@ class _Batch:
         callback = 0
         for plan in write.plans:
             known = self._find(plan)
+            if known is None and (pruned := self._find_pruned(plan)) is not None:
+                self._counts["duplicates"] += arrival.channel != POLL
+                ids.append(pruned)
+                new.append(False)
+                continue
             if known is None:
                 callback = callback or self._add_callback(arrival)
                 self._add_event(plan, callback, arrival.channel, orders)
@@ -240,7 +245,7 @@ class _Batch:
         event, copy = plan.event, plan.copy
         for key in plan.keys:
             seq = self._keys.get((event.source, key))
-            if seq is not None:
+            if seq is not None and seq not in self._rows.pruned:
                 return self.events[seq]
         if copy is None:
             return None
@@ -262,9 +267,18 @@ class _Batch:
                 # An event without its own time has the time of its copies.
                 second = min((one for one in row.forms.values() if one is not None), default=None)
             said = Copy(form=data.channel, text=data.text, code=data.code, second=second)
-            possible.append(PossibleCopy(seq=row.seq, id=row.id, copy=said))
+            is_erased = row.erased and said.text is None and said.code is None
+            possible.append(PossibleCopy(seq=row.seq, id=row.id, copy=said, erased=is_erased))
         found = find_copy(copy, possible)
         return None if found is None else events[found.seq]
+
+    def _find_pruned(self, plan: Planned) -> str | None:
+        """Return the id of the removed event with one of the plan's keys."""
+        source, pruned = plan.event.source, self._rows.pruned
+        if not pruned:
+            return None
+        found = (self._keys.get((source, key)) for key in plan.keys)
+        return next((pruned[seq] for seq in found if seq in pruned), None)
 
     def _add_event(
         self,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from core.order import (
+    BY_NUMBER,
     REMEMBERED,
     Mention,
     Order,
@@ -133,3 +134,11 @@ class OrderBook:
         ]
         for order_id in ended:
             self.drop(order_id)
+
+    def forget_number(self, number: str) -> None:
+        """Remove a number from all orders. Those that are known by it are dropped."""
+        for order in [one for one in self._orders.values() if one.number == number]:
+            if order.kind == BY_NUMBER:
+                self.drop(order.id)
+            else:
+                self.put(msgspec.structs.replace(order, number=None))

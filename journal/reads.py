@@ -14,6 +14,7 @@ from .records import (
     MadeCall,
     QuarantinedCallback,
     Rejection,
+    Retained,
     SinkRecord,
     Stats,
     StoredConsumer,
@@ -185,6 +186,45 @@ class CallbackOfEvent(Read[Arrival | None], frozen=True):
     """The callback of an event, as it arrived; None: there is no callback."""
 
     event_id: str
+
+
+# --- retention and erasure ------------------------------------------------------------------------
+
+
+class PrunableCount(Read["Prunable"], frozen=True):
+    """The number of rows that `Prune` would remove or erase; a part of them is counted."""
+
+    kind: Retained
+    before: float
+    #: Now.
+    at: float
+    #: None: from the stored place.
+    after: int | None = None
+
+
+class Prunable(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a count."""
+
+    count: int
+    #: The place to continue from; None: there are no more rows.
+    next_place: int | None
+
+
+class EventsNaming(Read["Named"], frozen=True):
+    """The events that hold a number, in a number or in a text; a part of them is searched."""
+
+    #: E.164.
+    number: str
+    after: int = 0
+
+
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the events that hold a number."""
+
+    #: Ids.
+    events: tuple[str, ...]
+    #: The place to continue from; None: there are no more events.
+    next_seq: int | None
 
 
 # --- replays ------------------------------------------------------------------------------------

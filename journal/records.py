@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -221,6 +222,76 @@ class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_status: int | None = None
     #: Whether a delivery waits because of an outage.
     held: bool = False
+
+
+class Retained(enum.StrEnum):
+    """A kind of stored data with a retention of its own."""
+
+    #: Whole events, with all that belongs to them, except their dedupe keys.
+    EVENTS = "events"
+    #: Texts, codes and links, the answers of sinks, and the callbacks that hold them.
+    CODES = "codes"
+    #: Phone numbers, and the callbacks that hold them.
+    PEOPLE = "people"
+    #: Callbacks as they arrived.
+    RAW = "raw"
+    #: Attempts of deliveries.
+    ATTEMPTS = "attempts"
+    #: Callbacks in quarantine.
+    QUARANTINE = "quarantine"
+    #: Ended orders without a stored event.
+    ORDERS = "orders"
+    #: The numbers of ended orders.
+    ORDER_NUMBERS = "order_numbers"
+
+
+class HeldDelivery(NamedTuple):
+    """A pending delivery of an event that was erased."""
+
+    sink: str
+    id: int
+    event_id: str
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one step of pruning."""
+
+    #: Rows of the kind that were removed, or whose content was erased.
+    count: int
+    #: The place to continue from.
+    place: int
+    #: Whether later rows may be old enough.
+    more: bool
+    #: The pending deliveries that expired, because they need erased content.
+    expired: tuple[HeldDelivery, ...] = ()
+
+
+class PrunedKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one step of pruning dedupe keys."""
+
+    count: int
+    #: The key to continue from, as (source, key); None: all keys were looked at.
+    place: tuple[str, bytes] | None
+
+
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of erasing the content of events."""
+
+    #: The ids of the stored events among them.
+    events: tuple[str, ...]
+    #: Their places.
+    places: tuple[int, ...]
+    #: Their pending deliveries, and those of them that expired.
+    deliveries: tuple[HeldDelivery, ...]
+    expired: tuple[HeldDelivery, ...]
+
+
+class ErasedNumber(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of erasing a number from orders and from quarantine."""
+
+    orders: int
+    #: Callbacks that left quarantine.
+    quarantine: int
 
 
 class SealedSecret(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from core.delivery import Delivery, State
+from core.erasure import CONTENT_NAMES
 from core.order import Mention, Order
 
 from .records import AccountBalance, Arrival, Planned, Rejection, StoredReplay
@@ -40,6 +41,8 @@ class EventRow(msgspec.Struct, kw_only=True):
     mention: Mention | None = None
     #: The reference in `body`, if the event is new or changed.
     reference: str | None = None
+    #: Its content is erased: nothing fills it again.
+    erased: bool = False
 
 
 class NewEvent(msgspec.Struct, frozen=True):
@@ -122,6 +125,8 @@ class LookedUp(msgspec.Struct, kw_only=True):
     last_delivery: int
     #: The place of an event by (source, key).
     keys: dict[tuple[str, bytes], int] = {}
+    #: The ids of removed events, by place: their keys still recognize copies.
+    pruned: dict[int, str] = {}
     #: By place, in ascending order. Their orders are in `orders`.
     events: dict[int, EventRow] = {}
     #: By id, without `received_at`.
@@ -191,7 +196,9 @@ class Changes(msgspec.Struct):
 
 
 def change_data(row: EventRow, body: dict[str, Any], news: Mapping[str, Any], to: Changes) -> None:
-    """Add `news` to the data of an event; `body` is its decoded body."""
+    """Add `news` to the data of an event; `body` is its decoded body. Erased fields stay null."""
+    if row.erased:
+        news = {name: value for name, value in news.items() if name not in CONTENT_NAMES}
     body["data"] |= news
     row.body = msgspec.json.encode(body).decode()
     row.reference = body["data"].get("reference")

@@ -11,14 +11,19 @@ from core.order import TIME_UP, Order
 from .records import (
     AccountBalance,
     Arrival,
+    Erased,
+    ErasedNumber,
     Made,
     Owed,
     Planned,
+    Pruned,
+    PrunedKeys,
     Quarantined,
     Recorded,
     Registered,
     Rejection,
     Replayed,
+    Retained,
     StoredConsumer,
     StoredDelivery,
     StoredKey,
@@ -442,6 +447,70 @@ class NoteKeyUses(Write[None], frozen=True):
     #: (name, at).
     uses: tuple[tuple[str, float], ...]
     patient: ClassVar[bool] = True
+
+
+# --- retention and erasure ------------------------------------------------------------------------
+
+
+class Prune(Write[Pruned], frozen=True):
+    """Remove or erase data of one kind from before a time, the oldest first.
+
+    Submit it again with the returned place until there is no more. A place that all later passes
+    can begin at is stored: `after` None begins there.
+    """
+
+    kind: Retained
+    #: In seconds since the epoch, as all times here.
+    before: float
+    #: Now.
+    at: float
+    after: int | None = None
+    #: Rows of one step, also of those that are skipped.
+    limit: int = 50
+    #: Sinks that need nothing of the erased content. Their pending deliveries stay.
+    spared: tuple[str, ...] = ()
+    patient: ClassVar[bool] = True
+
+
+class PruneKeys(Write[PrunedKeys], frozen=True):
+    """Remove the dedupe keys of events that were recorded before a time and are removed."""
+
+    before: float
+    #: (source, key).
+    after: tuple[str, bytes] = ("", b"")
+    limit: int = 1000
+    patient: ClassVar[bool] = True
+
+
+class ForgetPruned(Write[bool], frozen=True):
+    """Forget the ids of events that were recorded before a time; return whether some are left.
+
+    Only after `PruneKeys` has looked at all keys with the same time.
+    """
+
+    before: float
+    limit: int = 500
+    patient: ClassVar[bool] = True
+
+
+class EraseContent(Write[Erased], frozen=True):
+    """Erase the content of events, whatever their age. Then the log must be emptied.
+
+    That is what `Retained.CODES`, `PEOPLE` and `RAW` erase.
+    """
+
+    #: Ids.
+    events: tuple[str, ...]
+    at: float
+    #: As in `Prune`.
+    spared: tuple[str, ...] = ()
+
+
+class EraseNumber(Write[ErasedNumber], frozen=True):
+    """Erase a number from ended orders, and drop the callbacks in quarantine that hold it."""
+
+    #: E.164.
+    number: str
 
 
 # --- the journal itself -------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import re2  # type: ignore[import-untyped]  # it ships no types
 
+from core.erasure import CONTENT, is_erased, touches
 from core.paths import MISSING, Path, parse, value_at
 from core.services import SPELLED_PATHS, spellings_at
 
@@ -91,7 +92,20 @@ def compile_filter(when: Mapping[str, object], where: str) -> Part:
     compiled = _compile_filter(when, where, complain)
     if complaints:
         raise Invalid(complaints)
-    return compiled
+    paths = frozenset(_paths(compiled))
+    if not any(touches(path, CONTENT) for path in paths):
+        return compiled
+    # A null that was erased is not a value: `$ne`, `$not` and `$exists` must not match it.
+    return msgspec.structs.replace(
+        compiled, holds=lambda event: not is_erased(event, paths) and compiled.holds(event)
+    )
+
+
+def _paths(part: Part) -> Iterator[Path]:
+    if part.path is not None:
+        yield part.path
+    for below in part.parts:
+        yield from _paths(below)
 
 
 def _compile_filter(written: object, place: str, complain: _Complain) -> Part:

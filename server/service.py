@@ -15,7 +15,7 @@ import msgspec
 
 from core.clock import WallClock, boot_ticks
 from httpd.own_host import App, OwnHost
-from journal import Journal, JournalHealth
+from journal import Journal
 from journal.order_book import OrderBook
 from journal.reads import SinkRecords
 from journal.records import SinkRecord
@@ -35,6 +35,7 @@ from sinks.worker import Worker
 
 from . import __version__
 from .api.app import create_api, create_health
+from .config.files import ERASED_IDS
 from .config.options import Config, host_and_port
 from .log.frequent import frequent_lines
 from .runtime.accept import Planner, Recorder
@@ -43,6 +44,8 @@ from .runtime.balances import Balances
 from .runtime.calls import forget_calls
 from .runtime.clock_jumps import ClockJumps, watch_clock
 from .runtime.credentials import HeaderCredentials
+from .runtime.erasure import ErasedIds, Erasures
+from .runtime.free_space import FreeSpace
 from .runtime.hub import Hub
 from .runtime.identity import Identity
 from .runtime.intake import CallbackIntake
@@ -52,8 +55,10 @@ from .runtime.orders import Orders
 from .runtime.outages import Backfills
 from .runtime.parts import Parts
 from .runtime.quarantine import QuarantineKeeper
+from .runtime.readiness import Readiness
 from .runtime.rejections import RejectionCounter
 from .runtime.replays import Replays
+from .runtime.retention import Pruner
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
 from .runtime.sink_runner import SinkRunner
@@ -120,6 +125,7 @@ async def restore(
     await parts.orders.load()
     await parts.balances.load()
     await parts.replays.load()
+    await parts.pruner.load()
     return parts
 
 
@@ -196,8 +202,10 @@ def assemble(
         sources=sources,
         now=now,
     )
+    space = FreeSpace(config.journal.path.parent, config.journal.min_free)
+    readiness = Readiness(journal, space)
     intake = CallbackIntake(
-        journal=journal,
+        readiness=readiness,
         identity=identity,
         signer=signer,
         recorder=recorder,
@@ -222,8 +230,22 @@ def assemble(
     keys.listen(hub.end_readers)
     keys.listen(lambda access: subscriptions.end_key(access.name))
 
-    def ready() -> bool:
-        return journal.health is JournalHealth.WORKING and not intake.draining()
+    pruner = Pruner(
+        journal,
+        config.retention,
+        is_configured=config.retention_is_set,
+        workers=workers,
+        clock=clock,
+        shown=identity.delivery_id,
+    )
+    erasures = Erasures(
+        journal,
+        ErasedIds(config.journal.path.with_name(ERASED_IDS)),
+        pruner=pruner,
+        orders=orders,
+        hub=hub,
+        clock=clock,
+    )
 
     backfillers = [
         Backfiller(
@@ -260,10 +282,14 @@ def assemble(
         hub=hub,
         orders=orders,
         balances=balances,
-        backfills=Backfills(backfillers, journal=journal, ready=ready, now=now, ticks=ticks),
+        backfills=Backfills(backfillers, journal=journal, ready=readiness, now=now, ticks=ticks),
         source_monitor=SourceMonitor(tuple(sources.values()), now, orders.waiting_since),
         samples=SampleEvents(sources, planner, now),
-        ready=ready,
+        space=space,
+        pruner=pruner,
+        erasures=erasures,
+        ready=readiness,
+        not_ready=readiness.reasons,
     )
 
 
@@ -296,6 +322,9 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
     supervisor.run("sources", parts.source_monitor.run())
     supervisor.run("orders", end_orders())
     supervisor.run("replays", parts.replays.run())
+    supervisor.run("disk", parts.space.run())
+    supervisor.run("erasures", parts.erasures.run())
+    supervisor.run("retention", parts.pruner.run())
 
 
 def public_door(parts: Parts) -> Door:
@@ -314,7 +343,7 @@ def public_app(parts: Parts) -> App:
     """Return the app behind the door: health, and the API if `admin_listen` is `same`."""
     if parts.config.server.admin_listen == "same":
         return admin_app(parts)
-    return cast("App", create_health(parts.ready))
+    return cast("App", create_health(parts.ready, parts.not_ready))
 
 
 def admin_app(parts: Parts) -> App:

@@ -8,8 +8,11 @@ from core.paths import Path, parse
 from core.secret import MASK
 
 CODES = ("data.text", "data.code", "data.urls")
-PEOPLE = (*CODES, "data.to", "data.from")
+PEOPLE = (*CODES, "data.to", "data.from", "data.previous_to")
 _WORDS = {"codes": CODES, "people": PEOPLE}
+
+#: The subject, if it is `number/…`. Other subjects are no personal data.
+_NUMBER_SUBJECT: Path = ("subject", "number/")
 
 #: Without these fields a receiver can neither distinguish nor read events.
 _NEEDED = frozenset({"id", "source", "type", "specversion"})
@@ -46,7 +49,7 @@ def masked_paths(option: str | tuple[str, ...] | None) -> tuple[Path, ...]:
     for first, *_ in paths:
         if first in _NEEDED:
             raise ValueError(f"redact: {first} cannot be masked, receivers need it; leave it out")
-    return paths
+    return (*paths, _NUMBER_SUBJECT) if option == "people" else paths
 
 
 def mask(event: dict[str, object], paths: Iterable[Path]) -> dict[str, object]:
@@ -65,6 +68,9 @@ def _masked(value: dict[str, object], path: Path) -> dict[str, object]:
     if name not in value:
         return value
     below = value[name]
+    if path == _NUMBER_SUBJECT:
+        is_number = isinstance(below, str) and below.startswith(path[-1])
+        return {**value, name: MASK} if is_number else value
     if rest:
         return {**value, name: _masked(below, tuple(rest))} if isinstance(below, dict) else value
     if isinstance(below, list | tuple):

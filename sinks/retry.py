@@ -15,6 +15,8 @@ from core.units import Duration
 _DEFAULT = (0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400)
 #: The random part of a wait: deliveries that failed together must not come back together.
 _SPREAD = 0.2
+#: The most waits to add up.
+_ADDED = 1000
 #: The longest Retry-After that smshook obeys, in seconds.
 LONGEST_RETRY_AFTER = 86400.0
 
@@ -78,6 +80,12 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """The longest wait of all, in seconds, with its spread."""
         waits = _DEFAULT if self.schedule is None else self.schedule
         return float(self._max_wait if self._doubles else max(waits)) * (1 + _SPREAD)
+
+    @property
+    def lasts(self) -> float:
+        """The longest time from the first attempt to the last, in seconds; all waits are added."""
+        waits = [self.wait(failures, lambda: 1.0) for failures in range(1, _ADDED)]
+        return sum(wait for wait in waits if wait is not None)
 
     def due(
         self,

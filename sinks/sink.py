@@ -11,6 +11,7 @@ from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
+from core.paths import Path as EventPath
 from core.paths import parse
 from core.secret import Secret
 from core.units import Duration, Rate
@@ -169,6 +170,10 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
     def request(self, outgoing: Outgoing) -> str:
         """Return the request as text, for a test of the sink; its own secrets are masked."""
         return outgoing.body.decode()
+
+    def used_paths(self) -> tuple[EventPath, ...] | None:
+        """Return the paths of an event that it sends; None: all of the event."""
+        return None
 
     # `check` and `serve` use these before anything is sent.
 

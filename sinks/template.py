@@ -6,7 +6,7 @@ that holds `{data.code}` stays as it is.
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -51,6 +51,16 @@ def compile_json(template: object) -> FillJson:
     Raises ValueError with the place (`json.blocks[0].text`) and a hint.
     """
     return _json(template, "json", _DEEPEST)
+
+
+def paths_of(template: object) -> tuple[Path, ...]:
+    """Return the paths in a text, or in the strings of a JSON. Raises ValueError."""
+    if isinstance(template, str):
+        return tuple(part for part in _parts(template) if not isinstance(part, str))
+    below = template.values() if isinstance(template, Mapping) else template
+    if isinstance(below, str) or not isinstance(below, Iterable):
+        return ()
+    return tuple(path for one in below for path in paths_of(one))
 
 
 def _filled(parts: Sequence[str | Path]) -> FillText:

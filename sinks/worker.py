@@ -7,21 +7,22 @@ queue, `recovery.py` pauses and probes, `retry.py` the schedule.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import msgspec
 import structlog
 
 from core.bucket import Bucket
-from core.delivery import Attempt, SettledAttempt, State, Turn, WaitsFor
+from core.delivery import ERASED, Attempt, SettledAttempt, State, Turn, WaitsFor
 from core.errors import Broken, InvalidRow
-from core.paths import order_at, parse
+from core.paths import Path, order_at, parse
 from journal import Journal
 from journal.records import Owed, SinkRecord, StoredDelivery
 from journal.writes import Guard, Settle, unguarded
 
 from .attempt import Attempts, Clock, Tried
+from .erased import lacks_content, needed
 from .feed import PAUSE, Feed
 from .health import Pause, SinkHealth
 from .lanes import Lanes, Taken
@@ -62,6 +63,7 @@ class Worker:
         self.name, self._shown, self._log_attempted = name, shown, log_attempted
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
+        self._lacks_content = lacks_content(sink)
         self.meters = SinkMeters()
         record = record or SinkRecord(name=name)
         since = record.failing_since
@@ -139,6 +141,7 @@ class Worker:
         Only `url`, `secrets`, `format`, `redact` and their like may differ.
         """
         self._sink, self._attempts = sink, Attempts(self.name, sink, self._clock)
+        self._lacks_content = lacks_content(sink)
 
     def waits_for(self, kept: StoredDelivery) -> WaitsFor:
         """Return what a pending delivery waits for. No attempt of it may be under way."""
@@ -177,6 +180,10 @@ class Worker:
                     lane.queue.remove(taken)
                     self._put_back(taken)
                     return
+
+    def needs(self, paths: Collection[Path]) -> bool:
+        """Whether it sends content of an event at one of these paths in clear."""
+        return bool(needed(self._sink, paths))
 
     def look_again(self) -> None:
         """Ask the journal again what is due: due times were moved."""
@@ -341,6 +348,11 @@ class Worker:
         delivery = taken.delivery
         if self._clock.now() >= self._expires_at(taken):
             return Outcome(state=State.EXPIRED)
+        if self._lacks_content(delivery.body):
+            # An event with gaps must not pass for a whole one.
+            at = self._clock.now()
+            refused = Attempt(at=at, outcome="refused", error=ERASED, took_ms=0.0)
+            return Outcome(state=State.EXPIRED, attempt=refused)
         tried = await self._attempts.make(
             send,
             delivery.event_id,

@@ -9,6 +9,7 @@ from . import (
     generator,
     latency,
     profiled,
+    pruning,
     readers,
     scale,
     scraping,
@@ -24,6 +25,7 @@ CASES = (
     *latency.CASES,
     *scraping.CASES,
     *readers.CASES,
+    *pruning.CASES,
     *scale.CASES,
     *profiled.CASES,
 )

@@ -31,6 +31,8 @@ _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
 #: Seconds between two questions to the product's API.
 _POLL_EVERY = 0.02
 
+#: Journals of millions of events are most of a year old: no case may lose them.
+NO_RETENTION = "{events: null, raw: null, attempts: null, quarantine: null}"
 #: The product's configuration. Nothing here is faster than the default, or less safe.
 _CONFIG = """\
 server:
@@ -38,6 +40,7 @@ server:
   listen: 127.0.0.1:{port}
   admin_listen: 127.0.0.1:{admin_port}
 journal: {{url: "sqlite:///{journal}"}}
+retention: {retention}
 api: {{keys: {{bench: {{key: {key}, scopes: [admin]}}}}}}
 sources:
   tellabot: {{provider: tellabot, tokens: [{token}]}}
@@ -115,15 +118,17 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         routes: str,
         journal: Path | None = None,
         module: str | None = None,
+        retention: str = NO_RETENTION,
     ) -> Iterator["Product"]:
         """Run `smshook serve` with these sinks and routes, in YAML.
 
         Without `journal` it starts on an empty one. `module` replaces the `smshook` command.
+        `retention` is in YAML.
         """
         command = (self.python, "-m", module) if module else (self.python.with_name("smshook"),)
         with self.scratch() as folder:
             product = _configured(
-                folder, sinks, routes, journal or folder / "smshook.db", self.secret
+                folder, sinks, routes, journal or folder / "smshook.db", self.secret, retention
             )
             began = time.monotonic()
             with started(
@@ -286,7 +291,9 @@ def meanwhile(work: Callable[[], object]) -> Iterator[Future[object]]:
             working.result()
 
 
-def _configured(folder: Path, sinks: str, routes: str, journal: Path, secret: str) -> Product:
+def _configured(
+    folder: Path, sinks: str, routes: str, journal: Path, secret: str, retention: str
+) -> Product:
     product = Product(
         folder=folder,
         journal=journal,
@@ -298,6 +305,7 @@ def _configured(folder: Path, sinks: str, routes: str, journal: Path, secret: st
     text = _CONFIG.format(
         secret=secret,
         journal=journal.absolute(),
+        retention=retention,
         port=product.port,
         admin_port=product.admin_port,
         key=product.key,

@@ -280,8 +280,9 @@ _EVENTS = f"""\
 {_MADE}
 
 Every type of event and every field. A whole event, and how times, numbers and codes are read, is in
-[events](../events.md). Every field of a type is always there; where "or null" is said it is null
-when it was not sent. Fields and types are only ever added."""
+[events](../events.md). Every field of a type is always there, except `erasedtime`; where "or null"
+is said it is null when it was not sent. The `retention` of the service erases fields: they are null
+then, too. Fields and types are only ever added."""
 
 
 def _fields(options: Iterable[Option]) -> str:

@@ -18,6 +18,7 @@ from .errors import error_name, judged
 from .files import JournalFiles
 from .look_up import look_up
 from .outbox import VERBS, Outbox, Shifting
+from .retention import VERBS as RETENTION
 
 #: Bytes of a page in the write-ahead log (sqlite.org/fileformat2.html, 4.1).
 _FRAME = 4096 + 24
@@ -110,8 +111,8 @@ class BatchWriter:
             result: Any = None
             if type(op) in DECIDED:
                 result = next(decisions)
-            elif type(op) in VERBS:
-                result = VERBS[type(op)](outbox, op)
+            elif type(op) in _OF_OUTBOX:
+                result = _OF_OUTBOX[type(op)](outbox, op)
             elif type(op) in _UPKEEP:
                 result = _UPKEEP[type(op)](self._conn, op)
             elif isinstance(op, HideCredentials):
@@ -160,6 +161,15 @@ class BatchWriter:
         """Empty the log, before the connection is closed. Raises Broken or Unavailable."""
         checkpoint(self._conn, "truncate")
 
+    def empty_log(self) -> bool:
+        """Write the log back and cut it off; return whether that was possible.
+
+        Raises Broken or Unavailable.
+        """
+        done = checkpoint(self._conn, "truncate")
+        self.look()
+        return done
+
     def checkpoint(self) -> bool:
         """Write the log back into the file; return whether all of it was written.
 
@@ -201,6 +211,8 @@ def _touch(conn: sqlite3.Connection, _op: Touch) -> None:
     conn.execute("update counters set value = value where name = 'events'")
 
 
+#: The function for each write that changes deliveries, or what counts them.
+_OF_OUTBOX: Mapping[type, Callable[[Outbox, Any], Any]] = {**VERBS, **RETENTION}
 #: The function for each write that concerns the journal itself, consumers or subscriptions.
 _UPKEEP: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     Touch: _touch,

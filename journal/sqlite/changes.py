@@ -18,6 +18,7 @@ from .times import note_times
 _EVENTS = (
     "events (seq, id, source, type, subject, also, recorded_at, callback, routes, body, reference)"
 )
+_CALLBACKS = "callbacks (id, source, channel, token, peer, at, headers, body)"
 _DELIVERIES = "deliveries (id, event, sink, state, due_at, owner, accepted_at, ordering, replay)"
 _SLOTS = ", ".join("?" * (COLUMNS.count(",") + 1))
 _NEW_ORDER = f"insert into orders ({COLUMNS}) values ({_SLOTS})"  # noqa: S608 - our words
@@ -125,7 +126,7 @@ def _write_events(conn: sqlite3.Connection, changes: Changes) -> None:
         )
         for id_, one in changes.callbacks
     ]
-    insert(conn, "callbacks", callbacks)
+    insert(conn, _CALLBACKS, callbacks)
     note_times(conn, changes.events)
     events, searched = [], []
     for new in changes.events:

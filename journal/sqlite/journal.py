@@ -26,6 +26,7 @@ from ..reads import (
     EventById,
     EventCount,
     Events,
+    EventsNaming,
     FirstSinks,
     IsVisible,
     JournalStats,
@@ -39,6 +40,7 @@ from ..reads import (
     OpenOrders,
     OrderById,
     PendingBySink,
+    PrunableCount,
     QuarantinedById,
     QuarantinedCallbacks,
     Read,
@@ -57,11 +59,13 @@ from . import (
     calls,
     consumers,
     deliveries,
+    erasure,
     keys,
     orders,
     paging,
     queries,
     replays,
+    retention,
     subscriptions,
     visible,
 )
@@ -76,6 +80,8 @@ from .visible import FiltersOf, no_filters
 GATE_AT, GATE_STEP = 128 << 20, 16 << 20
 #: Seconds for running reads to end before they are interrupted.
 GATE_WITHIN = 1.0
+#: Tries to empty the log: another checkpoint may let readers in meanwhile.
+_EMPTIED = 3
 #: Seconds between two checks of the files of an idle journal.
 LOOK_EVERY = 1.0
 
@@ -224,6 +230,13 @@ class SQLiteJournal:
             await self._reader.ask(lambda conn: answer(conn, read), within=read.within),
         )
 
+    async def empty_log(self) -> None:
+        for _ in range(_EMPTIED):
+            async with self._reader.halted(within=GATE_WITHIN):
+                if await self._commits.run(self._writer.empty_log):
+                    return
+        raise Unavailable("another process reads the journal, and the log holds erased content")
+
     async def close(self) -> None:
         """Write waiting operations, write the log back, and close.
 
@@ -261,6 +274,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     EventById: queries.event,
     EventCount: replays.count,
     Events: queries.events,
+    EventsNaming: erasure.naming,
     FirstSinks: replays.first_sinks,
     IsVisible: visible.is_visible,
     JournalStats: queries.stats,
@@ -274,6 +288,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     OpenOrders: orders.open_orders,
     OrderById: orders.order,
     PendingBySink: deliveries.pending_by_sink,
+    PrunableCount: retention.count,
     QuarantinedById: queries.quarantined_one,
     QuarantinedCallbacks: queries.quarantined,
     Rejections: queries.rejections,

@@ -53,13 +53,15 @@ _EVENTS = """
     select events.seq, events.id, events.source, type, subject, also, recorded_at, events.body,
       callbacks.channel, orders.id, taken,
       (select count(*) from duplicates where event = events.seq),
-      exists (select 1 from duplicates where event = events.seq and channel = 'poll')
+      exists (select 1 from duplicates where event = events.seq and channel = 'poll'),
+      events.erased_at is not null
     from wanted cross join events on events.seq = place
     join callbacks on callbacks.id = events.callback
     left join order_events on order_events.event = events.seq
     left join orders on orders.seq = order_seq
     order by events.seq
 """
+_PRUNED = "select seq, id from wanted cross join pruned_events on seq = place"
 _ORDERS = f"""
     select {", ".join(f"its.{column}" for column in COLUMNS.split(", "))}, seq, recorded_at
     from (select {COLUMNS}, ({FIRST_AWAITED}) as first from wanted cross join orders on {{}}) as its
@@ -111,6 +113,8 @@ def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
         places.update(place for (place,) in search(conn, "wanted(its_id)", sql, wanted))
     if places:
         _read_events(conn, places, found, forms=bool(needs.copies))
+        gone = [(place,) for place in places - found.events.keys()]
+        found.pruned.update(search(conn, "wanted(place)", _PRUNED, gone))
     owners = {row.order for row in found.events.values() if row.order is not None}
     if ids := needs.orders | owners:
         wanted = [(id_,) for id_ in ids - found.orders.keys()]
@@ -167,7 +171,7 @@ def _read_events(
 ) -> None:
     wanted = [(place,) for place in sorted(places)]
     for row in search(conn, "wanted(place)", _EVENTS, wanted):
-        *plain, order, taken, duplicates, polled = row
+        *plain, order, taken, duplicates, polled, erased = row
         seq, id_, source, type_, subject, also, at, body, channel = plain
         found.events[seq] = EventRow(
             seq=seq,
@@ -183,6 +187,7 @@ def _read_events(
             taken=tuple(json.loads(taken or "[]")),
             duplicates=duplicates,
             polled=bool(polled),
+            erased=bool(erased),
         )
     if forms:
         of_events = "select event, form, second from wanted cross join twins on event = place"

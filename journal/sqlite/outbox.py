@@ -76,6 +76,16 @@ class _PendingRow(NamedTuple):
     body: str
 
 
+class EndedDelivery(NamedTuple):
+    """A pending delivery that is given up."""
+
+    id: int
+    sink: str
+    attempts: int
+    #: The line that it leaves; None: it is in no line, or all of the line is given up.
+    ordering: str | None = None
+
+
 class Shifting(msgspec.Struct, frozen=True):
     """A clock jump. Rows after `done`, up to `last`, are not moved yet: they lag by `by`."""
 
@@ -114,7 +124,8 @@ class Outbox:
     def __init__(
         self, conn: sqlite3.Connection, start: int, shifts: Mapping[int, Shifting]
     ) -> None:
-        self._conn, self._start = conn, start
+        self.conn = conn
+        self._start = start
         #: The changes of counters, by name.
         self.counts: dict[str, int] = defaultdict(int)
         #: The clock jumps by number, also the finished ones.
@@ -139,12 +150,12 @@ class Outbox:
         for one in delivered:
             alike.setdefault(one.attempts, []).append(one.id)
         for attempts, ids in alike.items():
-            self._delivered |= deliver(self._conn, ids, owner=self._start, attempts=attempts)
+            self._delivered |= deliver(self.conn, ids, owner=self._start, attempts=attempts)
 
     def flush(self) -> None:
-        insert(self._conn, "attempts", self._attempts)
+        insert(self.conn, "attempts", self._attempts)
         for sink, results in self._results.items():
-            self._conn.execute(
+            self.conn.execute(
                 """
                 insert into sinks (name, failing_since, last_success_at, last_error_at, last_error,
                                    last_status)
@@ -219,7 +230,7 @@ class Outbox:
                 *(attempt.took_ms, attempt.answer),
             )
             if attempt.probes:
-                self._conn.execute(_PROBED, (*row, attempt.probes))
+                self.conn.execute(_PROBED, (*row, attempt.probes))
             else:
                 self._attempts.append(row)
         self.counts["deliveries.pending"] -= 1
@@ -234,7 +245,7 @@ class Outbox:
     def _is_newest(self) -> bool:
         """Return whether no later start opened the file. A later start owns all deliveries."""
         if self._newest is None:
-            (self._newest,) = self._conn.execute("select max(id) from starts").fetchone()
+            (self._newest,) = self.conn.execute("select max(id) from starts").fetchone()
         return self._newest == self._start
 
     def _update(self, op: Settle, attempts: int) -> bool:
@@ -243,7 +254,7 @@ class Outbox:
             return False
         lag = 0.0 if op.fixed else self._lag(op.delivery.id)
         due_at = None if op.due_at is None else op.due_at - lag
-        changed = self._conn.execute(
+        changed = self.conn.execute(
             "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"
             " fixed = ?, held = ?,"
             " owner = null where id = ? and owner = ? and attempts = ?",
@@ -259,7 +270,7 @@ class Outbox:
 
     def _advance(self, sink: str, ordering: str) -> None:
         """Make the first delivery of an ordering due, as of its acceptance."""
-        found = self._conn.execute(
+        found = self.conn.execute(
             f"""
             update deliveries set due_at = accepted_at
             where state = 'pending' and due_at is null
@@ -287,7 +298,7 @@ class Outbox:
         rows = self._read(f"{where} order by due_at, deliveries.id limit ?", [*values, op.limit])
         free = [row.id for row in rows if row.owner != self._start]
         if free:
-            self._conn.execute(
+            self.conn.execute(
                 "update deliveries set owner = ? where id in (select value from json_each(?))",
                 (self._start, json.dumps(free)),
             )
@@ -304,7 +315,7 @@ class Outbox:
             return ()
         (row,) = rows
         # If this start ends meanwhile, it is due at once for the next start.
-        self._conn.execute(
+        self.conn.execute(
             "update deliveries set owner = ?, due_at = min(due_at, accepted_at), fixed = 0"
             " where id = ?",
             (self._start, row.id),
@@ -319,7 +330,7 @@ class Outbox:
         return (probed,)
 
     def _read(self, where: str, values: Sequence[object]) -> list[_PendingRow]:
-        rows = self._conn.execute(
+        rows = self.conn.execute(
             f"""
             select deliveries.id, owner, attempts, begun, accepted_at, ordering, replay, due_at,
                    scheduled_at, fixed, events.id, body
@@ -348,12 +359,12 @@ class Outbox:
         )
 
     def bring_forward(self, op: BringForward) -> tuple[int, ...]:
-        rows = self._conn.execute(
+        rows = self.conn.execute(
             "select id from deliveries where sink = ? and state = 'pending' and held = 1"
             " and due_at is not null and owner is not ? order by id limit ?",
             (op.sink, self._start, op.limit),
         ).fetchall()
-        self._conn.executemany(
+        self.conn.executemany(
             "update deliveries set held = 0, scheduled_at = due_at, due_at = min(due_at, ?)"
             " where id = ?",
             [(op.now - self._lag(id_), id_) for (id_,) in rows],
@@ -364,7 +375,7 @@ class Outbox:
 
     def hold(self, op: Hold) -> bool:
         """Hold deliveries that wait for a retry, unless the sink named the time."""
-        self._conn.executemany(
+        self.conn.executemany(
             "update deliveries set held = 1 where id = ? and state = 'pending' and attempts > 0"
             " and scheduled_at is null and owner is null",
             [(id_,) for id_ in op.ids],
@@ -380,10 +391,10 @@ class Outbox:
         each read or write of their instants. So no row is moved twice.
         """
         shifting = self.begin_shift(op)
-        (first,) = self._conn.execute(FIRST_UNFINISHED).fetchone()
+        (first,) = self.conn.execute(FIRST_UNFINISHED).fetchone()
         begin = max(shifting.done, (first or self._last_id() + 1) - 1)
         done = min(begin + op.limit, shifting.last)
-        self._conn.execute(
+        self.conn.execute(
             "update deliveries set due_at = due_at + iif(fixed, 0, ?),"
             " scheduled_at = scheduled_at + iif(fixed, 0, ?), accepted_at = accepted_at + ?"
             " where id > ? and id <= ? and state = 'pending'",
@@ -405,7 +416,7 @@ class Outbox:
         return self.shifts[op.number]
 
     def _last_id(self) -> int:
-        row = self._conn.execute("select seq from sqlite_sequence where name = 'deliveries'")
+        row = self.conn.execute("select seq from sqlite_sequence where name = 'deliveries'")
         return int((row.fetchone() or (0,))[0])
 
     def _lag(self, delivery_id: int) -> float:
@@ -420,7 +431,7 @@ class Outbox:
         """Bring back deliveries that are due further ahead than any wait; return their number."""
         # Two statements, each with its own index. One statement would read all delivered rows.
         return sum(
-            self._conn.execute(
+            self.conn.execute(
                 f"""
                 update deliveries set
                   due_at = ? + iif(scheduled_at = due_at, ?, ?),
@@ -439,7 +450,7 @@ class Outbox:
     # --- what a person asks for -----------------------------------------------------------
 
     def retry(self, op: RetryDelivery) -> StoredDelivery | None:
-        row = self._conn.execute(
+        row = self.conn.execute(
             "select state, sink, owner, attempts, replay, events.body from deliveries"
             " join events on events.seq = deliveries.event where deliveries.id = ?",
             (op.delivery,),
@@ -449,7 +460,7 @@ class Outbox:
         state, sink, owner, attempts, replay, body = row
         now = op.now - self._lag(op.delivery)
         if owner is not None:
-            self._conn.execute(
+            self.conn.execute(
                 "update deliveries set begun = attempts, accepted_at = ?, due_at = ? where id = ?",
                 (now, now, op.delivery),
             )
@@ -457,7 +468,7 @@ class Outbox:
             # The `ordering` of a finished delivery may be old: `ordered_by` may have changed.
             path = self._ordered_by(sink)
             ordering = None if path is None else order_at(msgspec.json.decode(body), parse(path))
-            self._conn.execute(
+            self.conn.execute(
                 "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
                 " begun = attempts, fixed = 0, held = 0,"
                 " accepted_at = ?, ordering = ? where id = ?",
@@ -469,22 +480,22 @@ class Outbox:
             self._note_due(sink, op.now, Turn.of(attempts, replay=replay))
             if ordering is not None:
                 self._line_up(sink, ordering)
-        return delivery(self._conn, DeliveryById(op.delivery))
+        return delivery(self.conn, DeliveryById(op.delivery))
 
     def _ordered_by(self, sink: str) -> str | None:
-        row = self._conn.execute("select ordered_by from sinks where name = ?", (sink,)).fetchone()
+        row = self.conn.execute("select ordered_by from sinks where name = ?", (sink,)).fetchone()
         return None if row is None else row[0]
 
     def _line_up(self, sink: str, ordering: str) -> None:
         """Let only the first delivery be due, or no delivery while one is being sent."""
-        rows = self._conn.execute(
+        rows = self.conn.execute(
             f"select id, owner from deliveries where {_UNFINISHED} order by id",  # noqa: S608 - our words
             (sink, ordering),
         ).fetchall()
         free = [id_ for id_, owner in rows if owner is None]
         busy = len(free) < len(rows)
         for id_ in free if busy else free[1:]:
-            self._conn.execute("update deliveries set due_at = null where id = ?", (id_,))
+            self.conn.execute("update deliveries set due_at = null where id = ?", (id_,))
         if not busy:
             self._advance(sink, ordering)
 
@@ -492,31 +503,47 @@ class Outbox:
         """Give up pending deliveries, also those under way: their `settle` is ignored."""
         rows: list[tuple[int, int]] = []
         for tried in ("attempts = 0", "attempts > 0"):  # each has its own index
-            rows += self._conn.execute(
+            rows += self.conn.execute(
                 "select id, attempts from deliveries"  # noqa: S608 - our words
                 f" where sink = ? and state = 'pending' and {tried} limit ?",
                 (op.sink, op.limit - len(rows)),
             )
-        self._conn.executemany(
-            "update deliveries set state = 'dead', attempts = attempts + 1, due_at = null,"
-            " scheduled_at = null, owner = null, held = 0, fixed = 0 where id = ?",
-            [(id_,) for id_, _ in rows],
-        )
-        self._attempts += [
-            (id_, attempts + 1, op.at, "refused", None, op.error, 0.0, None)
-            for id_, attempts in rows
-        ]
-        self.counts["deliveries.pending"] -= len(rows)
-        self.counts["deliveries.dead"] += len(rows)
-        self.counts[f"pending/{op.sink}"] -= len(rows)
-        self.counts[f"dead/{op.sink}"] += len(rows)
+        ended = [EndedDelivery(id_, op.sink, attempts) for id_, attempts in rows]
+        self.give_up(ended, State.DEAD, op.error, op.at)
         return len(rows)
+
+    def give_up(self, ended: Sequence[EndedDelivery], state: State, error: str, at: float) -> None:
+        """End pending deliveries. Each gets a refused attempt with `error`."""
+        self.conn.executemany(
+            "update deliveries set state = ?, attempts = attempts + 1, due_at = null,"
+            " scheduled_at = null, owner = null, held = 0, fixed = 0 where id = ?",
+            [(state, one.id) for one in ended],
+        )
+        for one in ended:
+            number = one.attempts + 1
+            self._attempts.append((one.id, number, at, "refused", None, error, 0.0, None))
+            self.counts["deliveries.pending"] -= 1
+            self.counts[f"deliveries.{state}"] += 1
+            self.counts[f"pending/{one.sink}"] -= 1
+            self.counts[f"{state}/{one.sink}"] += 1
+        for sink, ordering in {(one.sink, one.ordering) for one in ended}:
+            if ordering is not None:
+                self._advance(sink, ordering)
+
+    def announce_due(self, ids: Sequence[int]) -> None:
+        """Note when these pending deliveries are due: they were changed."""
+        for sink, due_at, attempts, replay in self.conn.execute(
+            "select sink, due_at, attempts, replay from deliveries"
+            " where state = 'pending' and id in (select value from json_each(?))",
+            (json.dumps(ids),),
+        ):
+            self._note_due(sink, due_at, Turn.of(attempts, replay=replay))
 
     # --- sinks ----------------------------------------------------------------------------
 
     def pause(self, op: PauseSink) -> bool:
         """Pause a sink; an automatic pause does not replace the operator's."""
-        changed = self._conn.execute(
+        changed = self.conn.execute(
             "insert into sinks (name, paused, paused_at) values (?, ?, ?)"
             " on conflict do update set paused = excluded.paused, paused_at = excluded.paused_at"
             " where paused is null or excluded.paused = 'operator'",
@@ -526,7 +553,7 @@ class Outbox:
 
     def resume(self, op: ResumeSink) -> bool:
         """Resume a sink and forget its `failing_since`."""
-        changed = self._conn.execute(
+        changed = self.conn.execute(
             "update sinks set paused = null, paused_at = null, failing_since = null"
             " where name = ? and paused is not null and (? is null or paused = ?)",
             (op.sink, op.by, op.by),
@@ -537,13 +564,13 @@ class Outbox:
         """Order pending deliveries by another path: they are sent with the current options."""
         if self._ordered_by(op.sink) == op.ordered_by:
             return 0
-        self._conn.execute(
+        self.conn.execute(
             "insert into sinks (name, ordered_by) values (?, ?)"
             " on conflict do update set ordered_by = excluded.ordered_by",
             (op.sink, op.ordered_by),
         )
         path = None if op.ordered_by is None else parse(op.ordered_by)
-        rows = self._conn.execute(
+        rows = self.conn.execute(
             "select deliveries.id, due_at, deliveries.accepted_at, events.body from deliveries"
             " join events on events.seq = deliveries.event"
             " where sink = ? and state = 'pending' and owner is not ? order by deliveries.id",
@@ -558,7 +585,7 @@ class Outbox:
             changes.append((ordering, due, id_))
             if ordering is not None:
                 seen.add(ordering)
-        self._conn.executemany(
+        self.conn.executemany(
             "update deliveries set ordering = ?, due_at = ?, owner = null where id = ?", changes
         )
         return len(changes)

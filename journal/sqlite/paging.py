@@ -44,8 +44,10 @@ def page(
     """Read one page: at most WINDOW rows, unless an index leads to the matching ones."""
     place, limit, desc = sought.place, read.limit, read.desc
     (newest,) = conn.execute(f"select coalesce(max({place}), 0) from {sought.table}").fetchone()  # noqa: S608 - our words
+    oldest = lowest_place(conn, sought.table, place)
     begin = (newest + 1 if desc else 0) if read.after is None else read.after
-    span = sought.within(newest)
+    begin = begin if desc else max(begin, oldest - 1)
+    span = sought.within(newest).from_place(oldest)
     first, last = window(begin, span, desc=desc, whole=sought.indexed)
     where = "".join(f" and {sql}" for sql, _ in sought.conditions)
     values = [value for _, given in sought.conditions for value in given]
@@ -70,6 +72,12 @@ def page(
     if desc:
         return Page(items=items, next_seq=max(min(first, begin), 1), has_more=first > span.lowest)
     return Page(items=items, next_seq=max(last, begin), has_more=last < span.last)
+
+
+def lowest_place(conn: sqlite3.Connection, table: str, place: str) -> int:
+    """Return the lowest place of a table: rows before it were removed. Without rows, 1."""
+    (lowest,) = conn.execute(f"select coalesce(min({place}), 1) from {table}").fetchone()  # noqa: S608 - our words
+    return int(lowest)
 
 
 #: The table of each list, its key, and a text that differs for each row, also for removed ones.

@@ -108,7 +108,7 @@ def callback(conn: sqlite3.Connection, read: CallbackOfEvent) -> Arrival | None:
     row = conn.execute(
         "select c.source, c.channel, c.token, c.peer, c.at, c.headers, c.body from events"
         " join callbacks c on c.id = events.callback"
-        " where events.id = ? and c.channel <> ?",
+        " where events.id = ? and c.channel <> ? and c.erased_at is null",
         (read.event_id, NO_CALLBACK),
     ).fetchone()
     if row is None:

@@ -11,7 +11,7 @@ from ..reads import Counted, EventCount, FirstSinks, ReplayById, RunningReplays
 from ..records import ReplayState, StoredReplay
 from .bulk import search as find
 from .event_search import search
-from .paging import window
+from .paging import lowest_place, window
 from .times import span
 
 _COLUMNS = StoredReplay.__struct_fields__
@@ -59,7 +59,9 @@ def _stored(row: Sequence[Any]) -> StoredReplay:
 def count(conn: sqlite3.Connection, read: EventCount) -> Counted:
     wanted, found = read.filter, search(conn, read.filter)
     within = span(conn, read.upto, since=wanted.since, until=wanted.until)
-    first, last = window(read.after, within, desc=False, whole=False)
+    oldest = lowest_place(conn, "events", "seq")
+    within = within.from_place(oldest)
+    first, last = window(max(read.after, oldest - 1), within, desc=False, whole=False)
     table, joined = found.tables
     where = "".join(f" and {sql}" for sql, _ in found.conditions)
     values = [value for _, given in found.conditions for value in given]

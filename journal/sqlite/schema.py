@@ -80,6 +80,19 @@ def migrate(path: Path) -> list[str]:
         return taken
 
 
+def vacuum(path: Path) -> None:
+    """Rewrite the file without its free pages. The caller holds the lock.
+
+    It needs as much free space as the file. Raises as `migrate` does.
+    """
+    with errors_named(path):
+        conn = _connect(path)
+        with _closed_after(conn):
+            conn.execute("vacuum")
+            _write_back(conn)
+        conn.close()
+
+
 @functools.cache
 def _scripts() -> Sequence[tuple[str, Sequence[str]]]:
     """Return the statements of each step, by its name."""

@@ -25,6 +25,11 @@ class Span(NamedTuple):
         """Return the place to read after, upwards: it skips events before the span."""
         return place if place < self.unordered else max(place, self.first - 1)
 
+    def from_place(self, oldest: int) -> "Span":
+        """Return the same without the places before the oldest row."""
+        unordered = self.unordered if self.unordered >= oldest else 0
+        return Span(max(self.first, oldest), self.last, unordered)
+
     @property
     def lowest(self) -> int:
         """The lowest place that must be read."""

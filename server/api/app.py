@@ -12,6 +12,7 @@ from ..runtime.redelivery import Redelivery
 from .auth import authenticated, needs
 from .consumers import consumers
 from .deliveries import deliveries
+from .erasures import erasures
 from .events import events
 from .handlers import handlers, stamp
 from .idempotency import Calls
@@ -24,6 +25,7 @@ from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
 from .replays import replays
+from .retention import retention
 from .router import ApiRouter
 from .routes import routes
 from .schema import schema
@@ -143,6 +145,8 @@ def create_api(parts: Parts) -> Litestar:
                 now=now,
             ),
             routes(table=config.routes, cursors=cursors("routes")),
+            *erasures(erasures=parts.erasures, calls=calls, identity=identity),
+            retention(pruner=parts.pruner, calls=calls),
             api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
             me(keys),
         ],
@@ -150,12 +154,16 @@ def create_api(parts: Parts) -> Litestar:
     is_public = config.server.admin_listen == "same"
     guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
     scrape = metrics(parts, guards=guards)
-    return _app([v1, *mcp(keys), health(parts.ready), scrape, schema(), index()], keys)
+    return _app(
+        [v1, *mcp(keys), health(parts.ready, parts.not_ready), scrape, schema(), index()], keys
+    )
 
 
-def create_health(ready: Callable[[], bool]) -> Litestar:
+def create_health(
+    ready: Callable[[], bool], not_ready: Callable[[], Sequence[str]] = lambda: ()
+) -> Litestar:
     """Return the app behind the door of the world: health, else 404."""
-    return _app([health(ready)], None)
+    return _app([health(ready, not_ready)], None)
 
 
 def _app(routers: Sequence[ControllerRouterHandler], keys: Keys | None) -> Litestar:

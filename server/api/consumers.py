@@ -91,10 +91,11 @@ class _ConsumerPlaces:
     async def shown(self, access: Access, kept: StoredConsumer) -> ShownConsumer:
         await self._hub.begin()
         [cursor] = await self._cursors.at([kept.place])
+        [behind] = await self._hub.behind([kept.place])
         return ShownConsumer(
             name=kept.name,
             cursor=cursor,
-            behind=None if access.sees is not None else max(0, self._hub.newest[0] - kept.place),
+            behind=None if access.sees is not None else behind,
             created_at=utc(kept.created_at),
             moved_at=utc(kept.moved_at),
         )

@@ -19,6 +19,8 @@ _ATTRIBUTES: Mapping[str, Mapping[str, Any]] = {
     "id": {"format": "uuid"},
     "recordedtime": {"format": "date-time"},
     "datacontenttype": {"const": "application/json"},
+    "erasedtime": {"format": "date-time"},
+    "subject": {"type": ["string", "null"]},
 }
 
 
@@ -84,6 +86,6 @@ def _event(kind: type[Data], data: Mapping[str, Any]) -> dict[str, Any]:
         "description": kind.__doc__,
         "type": "object",
         "properties": properties | {"data": {**data, "description": said["data"]}},
-        "required": list(Event.__struct_fields__),
+        "required": [name for name in Event.__struct_fields__ if name != "erasedtime"],
         "additionalProperties": False,
     }

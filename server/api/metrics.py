@@ -78,6 +78,8 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     found.add("smshook_waits", parts.hub.waits)
     for state, count in parts.orders.states.items():
         found.add("smshook_orders", count, state)
+    for kind, seconds in parts.pruner.overdue().items():
+        found.add("smshook_erasure_overdue_seconds", seconds, kind)
 
 
 async def _add_stored(found: Exposition, parts: Parts) -> None:
@@ -127,11 +129,12 @@ async def _add_deliveries(
 
 async def _add_readers(found: Exposition, parts: Parts) -> None:
     await parts.hub.begin()
-    newest, _ = parts.hub.newest
+    consumers = await parts.journal.ask(Consumers())
     behind: dict[str, int] = {}
-    for consumer in await parts.journal.ask(Consumers()):
+    counts = await parts.hub.behind([one.place for one in consumers])
+    for consumer, count in zip(consumers, counts, strict=True):
         # Consumers of several keys may share a name.
-        behind[consumer.name] = max(newest - consumer.place, behind.get(consumer.name, 0))
+        behind[consumer.name] = max(count, behind.get(consumer.name, 0))
     for name, count in behind.items():
         found.add("smshook_consumer_behind", count, name)
 

@@ -138,6 +138,8 @@ class _Pages:
                 example = {"example": examples[str(status)]} if str(status) in examples else {}
                 schema = self._schema(type_, sent=True)
                 answer["content"] = {call.operation.media_type: {"schema": schema, **example}}
+                if call.operation.is_text:
+                    answer["content"]["text/plain"] = {"schema": {"type": "string"}}
             yield str(status), answer
 
     def _problems(self, call: DescribedCall) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -35,6 +35,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     #: The headers of the answer, with their descriptions.
     answer_headers: Mapping[str, str] = {}
     media_type: str = "application/json"
+    #: Whether it answers as text, unless the caller asks for the media type.
+    is_text: bool = False
     #: Codes that do not follow from the key, the parameters or the body; see `errors.CODES`.
     errors: tuple[str, ...] = ()
 

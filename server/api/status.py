@@ -1,6 +1,6 @@
 """Health of the process, and counts of the journal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from litestar import Response, get, route
@@ -11,18 +11,28 @@ from receiver.door import RETRY_AFTER
 
 from ..runtime.delivery_states import DeliveryStates
 from .auth import ApiRequest, needs
+from .handlers import AnyRequest
 from .operation import Operation
 from .parameters import NoParameters, read
 from .router import ApiRouter
 
 
 class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`ok`, `ready` or `not_ready`."""
+    """`ok`."""
 
     status: str
 
 
-def health(ready: Callable[[], bool]) -> ApiRouter:
+class ReadyAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether callbacks are accepted."""
+
+    #: `ready` or `not_ready`.
+    status: str
+    #: Why it is not ready, for people.
+    reasons: list[str]
+
+
+def health(ready: Callable[[], bool], not_ready: Callable[[], Sequence[str]]) -> ApiRouter:
     """Return the health calls: without a key, and with any parameters."""
 
     @route("/healthz", http_method=["GET", "HEAD"], operation=Operation())
@@ -33,19 +43,28 @@ def health(ready: Callable[[], bool]) -> ApiRouter:
     @route(
         "/readyz",
         http_method=["GET", "HEAD"],
-        operation=Operation(answers={200: HealthAnswer, 503: HealthAnswer}),
+        operation=Operation(
+            headers={"Accept": "`application/json` for an object; else text, one reason a line."},
+            answers={200: ReadyAnswer, 503: ReadyAnswer},
+            is_text=True,
+        ),
     )
-    async def readyz() -> Response[HealthAnswer]:
+    async def readyz(request: AnyRequest) -> Response[bytes]:
         """Check whether callbacks are accepted.
 
-        The journal is writable and up to date, and the service is not stopping.
+        The journal is writable and up to date, its disk has room, and the service is not stopping.
+        The answer has the reasons why not.
         """
-        if ready():
-            return Response(HealthAnswer(status="ready"))
+        is_ready = ready()
+        reasons = [] if is_ready else [*not_ready()] or ["the service is not ready"]
+        answer = ReadyAnswer(status="ready" if is_ready else "not_ready", reasons=reasons)
+        is_json = "application/json" in request.headers.get("accept", "")
+        text = "\n".join(reasons or [answer.status]) + "\n"
         return Response(
-            HealthAnswer(status="not_ready"),
-            status_code=503,
-            headers={"Retry-After": str(RETRY_AFTER)},
+            msgspec.json.encode(answer) if is_json else text.encode(),
+            status_code=200 if is_ready else 503,
+            media_type="application/json" if is_json else "text/plain; charset=utf-8",
+            headers={} if is_ready else {"Retry-After": str(RETRY_AFTER)},
         )
 
     return ApiRouter("/", route_handlers=[healthz, readyz])

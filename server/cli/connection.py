@@ -111,9 +111,17 @@ class Address(NamedTuple):
     key: str
 
 
-def connect(url: str | None, key: str | None, scope: str, *, whole: bool = False) -> ApiClient:
-    """Return a client of the API. `whole` skips keys with a `when`."""
-    return ApiClient(*find(url, key, scope, whole=whole))
+def connect(
+    url: str | None,
+    key: str | None,
+    scope: str,
+    *,
+    whole: bool = False,
+    timeout: float | None = None,
+) -> ApiClient:
+    """Return a client of the API. `whole` skips keys with a `when`; `timeout` is in seconds."""
+    found = find(url, key, scope, whole=whole)
+    return ApiClient(*found) if timeout is None else ApiClient(*found, timeout=timeout)
 
 
 def find(

@@ -12,6 +12,7 @@ from .command import CommandGroup, Failure, unknown
 from .completion import configured_names
 from .connection import connect, connection_options
 from .deliveries import print_attempts, waits_for
+from .erase import erase_event
 from .following import FILTERS
 from .ids import resolve, typed_id
 from .lists import Filter, list_command, names_of, show_command
@@ -160,5 +161,6 @@ def replay(
         raise Failure("no sink of this event is still configured; name one with --sink")
 
 
+events.add_command(erase_event)
 events.add_command(tail)
 events.add_command(wait)

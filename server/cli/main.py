@@ -32,6 +32,8 @@ _MODULES = {
     "backfill": "backfill",
     "replay": "replay",
     "why": "why",
+    "prune": "prune",
+    "erase": "erase",
     "consumers": "consumers",
     "listen": "listen",
     "mcp": "mcp",

@@ -5,6 +5,8 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 
+from msgspec.structs import fields
+
 from journal.reads import PendingBySink
 from journal.sqlite.deliveries import pending_by_sink
 from routes.index import is_tried_always
@@ -13,7 +15,7 @@ from routes.table import Route
 from sinks.redact import CODES, masked_paths
 from sinks.sink import Sink
 
-from ..config.options import Config
+from ..config.options import Config, Retention
 from ..config.shapes import tag_of
 from ..config.show import plain as written
 
@@ -45,6 +47,27 @@ def promises(config: Config) -> Iterator[str]:
         else:
             codes = f"codes in clear in {_and(clear)}" if clear else "codes masked"
         yield f"  {name}: {sink.place(config.folder)}; {codes}"
+    yield from _kept(config.retention)
+
+
+def _kept(retention: Retention) -> Iterator[str]:
+    yield "retention"
+    shown = {field.name: getattr(retention, field.name) for field in fields(retention)}
+    for kind, kept in shown.items():
+        words = "kept for ever" if kept is None else f"erased after {written(kept)}"
+        yield f"  {kind}: {words}{_but(kind, retention)}"
+
+
+def _but(kind: str, retention: Retention) -> str:
+    """Return what another rule does to this kind of data."""
+    codes, people = retention.codes, retention.people
+    content = [kept for kept in (codes, people) if kept is not None]
+    if kind == "raw" and content and (retention.raw is None or min(content) < retention.raw):
+        return f"; with the codes and numbers in them, after {written(min(content))}"
+    longer = retention.quarantine is None or (codes or 0) < retention.quarantine
+    if kind == "quarantine" and codes is not None and longer:
+        return f"; they may hold codes, which are erased after {written(codes)} elsewhere"
+    return ""
 
 
 def forgotten(config: Config) -> Iterator[str]:

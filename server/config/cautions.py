@@ -5,6 +5,7 @@ Each warning names the risk and a remedy. No warning repeats a secret.
 
 import hashlib
 import ipaddress
+import math
 import os
 import re
 import stat
@@ -16,11 +17,15 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import fields
 
+from core.erasure import CODES, PEOPLE
 from core.secret import Secret
+from core.units import Duration
+from sinks.erased import needed
 
 from .complaints import Complaints, dotted
 from .files import BESIDE_JOURNAL, written_files
-from .options import Config, host_and_port
+from .options import Config, Retention, host_and_port
+from .show import plain as written
 from .yaml import Path as Place
 
 #: A prefix of this length or shorter is not a network of your own.
@@ -58,6 +63,7 @@ def cautions(reading: Complaints, config: Config) -> Iterator[str]:
         *_weak(secrets),
         *_shared(secrets),
         *_files(config),
+        *_retained(config),
     ):
         yield reading.warning(place, text)
 
@@ -87,8 +93,8 @@ def _exposed(config: Config) -> Iterator[tuple[Place, str]]:
         if is_remote and (place[-1] != "proxy" or parts.password):
             shown = _IN_CLEAR.get(str(place[-1]), "texts and codes in clear to another host")
             yield place, f"http:// sends {shown}; use https://"
-    for i, written in enumerate(server.trusted_proxies):
-        if ipaddress.ip_network(written.strip(), strict=False).prefixlen > _WIDEST:
+    for i, proxy in enumerate(server.trusted_proxies):
+        if ipaddress.ip_network(proxy.strip(), strict=False).prefixlen > _WIDEST:
             continue
         text = "trusts X-Forwarded-For from the whole internet; name only your own proxies"
         limited = [name for name, source in config.sources.items() if source.allow_from]
@@ -182,6 +188,41 @@ def _shared(found: list[Caution]) -> Iterator[tuple[Place, str]]:
         issued_for_both = not (each.ours or other.ours) or each.at[0] == other.at[0] == "sinks"
         if not (same_list or issued_for_both):
             yield each.at, f"the same as {dotted(other.at)}; give each its own"
+
+
+# Retention
+
+
+def _retained(config: Config) -> Iterator[tuple[Place, str]]:
+    """Yield sinks that may still wait for a delivery when its content is erased."""
+    retention = config.retention
+    for kind, kept, content in (
+        ("codes", retention.codes, CODES),
+        ("people", retention.people, PEOPLE),
+    ):
+        for name, sink in config.sinks.items():
+            if kept is None:
+                continue
+            lasts = min(sink.retry.lasts, sink.expire_after or math.inf)
+            if lasts > kept and needed(sink, content):
+                text = (
+                    f"tries for {_rounded(lasts)} to deliver an event, and"
+                    f" retention.{kind} erases it after {written(kept)}: what is not delivered by"
+                    " then expires; shorten the retries, or mask the content (redact)"
+                )
+                yield ("sinks", name, "retry"), text
+    codes, quarantine = retention.codes, retention.quarantine
+    # The default of the quarantine is shown by `check`, and is no warning.
+    is_default = quarantine == Retention().quarantine
+    if codes is not None and not is_default and (quarantine is None or quarantine > codes):
+        text = "longer than retention.codes, and callbacks in quarantine may hold codes"
+        yield ("retention", "quarantine"), text
+
+
+def _rounded(seconds: float) -> str:
+    """Return `44h`: rounded up to the largest unit of which there are two or more."""
+    unit = next((size for size in (3600, 60) if seconds >= 2 * size), 1)
+    return str(written(Duration(math.ceil(seconds / unit) * unit)))
 
 
 # Files

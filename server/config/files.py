@@ -12,6 +12,8 @@ from .options import JournalOptions
 
 #: What SQLite and the service keep beside a journal.
 BESIDE_JOURNAL = ("-wal", "-shm", "-journal", ".lock")
+#: The file with the ids of erased events, beside the journal: one id a line.
+ERASED_IDS = "smshook.erased"
 _JOURNAL_URL = ("journal", "url")
 
 
@@ -39,6 +41,7 @@ def reserved_files(config: Path, journal: Path) -> Mapping[Path, str]:
         config: "is this configuration",
         journal: "is the journal",
         **dict.fromkeys(beside, "is part of the journal"),
+        journal.with_name(ERASED_IDS): "has the ids of erased events",
     }
 
 

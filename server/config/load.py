@@ -52,7 +52,12 @@ def load(path: Path, *, environ: Mapping[str, str], flags: Mapping[str, str] = {
     values = _read(reading, path, environ, flags)
     if reading.complaints:
         raise ConfigError(reading.texts())
-    config = Config(**values, path=path.absolute(), digest=reading.digest)
+    config = Config(
+        **values,
+        path=path.absolute(),
+        digest=reading.digest,
+        retention_is_set="retention" in values,
+    )
     return Loaded(config=config, warnings=tuple(_warnings(reading, config)))
 
 

@@ -199,6 +199,9 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "write sqlite:///smshook.db, or sqlite:////var/lib/smshook.db",
         ),
     ] = "sqlite:///smshook.db"
+    #: Callbacks get 503 while less than this is free on the disk of the journal, such as `1GiB`.
+    #: Set it if other programs need the disk, too: a full disk fails them all. 0: off.
+    min_free: Size = Size(0)
 
     @property
     def path(self) -> Path:
@@ -206,7 +209,34 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def under(self, folder: Path) -> "JournalOptions":
         """Return the same options with an absolute path."""
-        return JournalOptions(url=f"{_SQLITE}{folder / self.path}")
+        return msgspec.structs.replace(self, url=f"{_SQLITE}{folder / self.path}")
+
+
+def _lasting() -> Check:
+    return _one_or_more("write 1s or more, such as 30d, or null to keep it")
+
+
+_Kept = Annotated[Duration, _lasting()] | None
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long stored data is kept, counted from its acceptance; null keeps it."""
+
+    #: Whole events. Those with a pending delivery or an open order stay. Dedupe keys stay 31 days
+    #: longer.
+    events: _Kept = Duration(90 * 86400)
+    #: Texts, codes and links. Set it: a code is of no use after minutes. What still waits to be
+    #: delivered then, and needs them, expires.
+    codes: _Kept = None
+    #: Phone numbers. Set it if you may keep personal data for a limited time only.
+    people: _Kept = None
+    #: Callbacks as they arrived. They hold codes and numbers, so they are erased no later than
+    #: `codes` and `people`.
+    raw: _Kept = Duration(7 * 86400)
+    #: Attempts of deliveries, with the beginning of the sink's answer.
+    attempts: _Kept = Duration(30 * 86400)
+    #: Callbacks that were not understood. They may hold codes.
+    quarantine: _Kept = Duration(30 * 86400)
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -284,6 +314,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     server: Server
     #: The store of events and deliveries.
     journal: JournalOptions = JournalOptions()
+    #: How long stored data is kept.
+    retention: Retention = Retention()
     #: The keys of the API.
     api: Api = Api()
     #: Limits of the endpoints that services subscribe by the API.
@@ -297,6 +329,8 @@ class Config(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
     path: Path
     #: Identifies this version of the file; empty if there was no file.
     digest: str = ""
+    #: Whether `retention` was written, and is not the default.
+    retention_is_set: bool = False
 
     @property
     def folder(self) -> Path:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
-from msgspec import NODEFAULT, UNSET
+from msgspec import NODEFAULT, UNSET, UnsetType
 from msgspec.structs import fields
 
 from core.secret import Secret
@@ -165,7 +165,7 @@ def shape_of(type_: Any) -> Shape:
         checks = tuple(item for item in type_.__metadata__ if isinstance(item, Check))
         return msgspec.structs.replace(inner, checks=inner.checks + checks)
     if origin in _UNIONS:
-        parts = [shape_of(part) for part in get_args(type_) if part is not type(None)]
+        parts = [shape_of(part) for part in get_args(type_) if part not in (type(None), UnsetType)]
         return Shape(
             kinds=tuple(kind for part in parts for kind in part.kinds),
             optional=type(None) in get_args(type_),

@@ -45,8 +45,9 @@ sinks:
     type: file
     # Relative to the folder of this file.
     path: events.jsonl
-    # Masks texts, codes and links. `people` also masks both numbers; null masks nothing.
-    redact: codes
+    # Masks texts, codes, links and phone numbers, which the file would keep for ever. `codes` masks
+    # no numbers; null masks nothing.
+    redact: people
     # Rotate the file by size or age. Unset: it grows, and logrotate may rename it.
     #rotate: {size: 64MiB, every: null, keep: 10, compress: false}
     # Time limit of one attempt. Raise it for a slow disk.
@@ -99,6 +100,24 @@ server:
 journal:
   # An absolute path puts it on another disk: sqlite:////var/lib/smshook/smshook.db
   #url: sqlite:///smshook.db
+  # Answer callbacks 503 while less than this is free on its disk: 1GiB
+  #min_free: 0
+
+# How long stored data is kept; null keeps it.
+retention:
+  # Texts, codes and links: a code is of no use after minutes, and stolen codes are. Erased texts
+  # cannot be read again.
+  codes: 24h
+  # Phone numbers: 30d
+  #people: null
+  # Whole events.
+  #events: 90d
+  # Callbacks as they arrived; never longer than codes and people.
+  #raw: 7d
+  # Attempts of deliveries.
+  #attempts: 30d
+  # Callbacks that were not understood. They may hold codes, and can be replayed after an upgrade.
+  #quarantine: 30d
 
 # Who may use the API.
 api:

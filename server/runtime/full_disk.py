@@ -13,7 +13,7 @@ from journal import Journal, JournalHealth
 from journal.commit import CommitMeters
 from journal.sqlite.schema import DiskFull
 
-from .intake import MOST_WAITING
+from .readiness import MOST_WAITING
 
 #: Seconds between two tries to open the journal.
 AGAIN = 1.0
@@ -51,6 +51,9 @@ class _AbsentJournal:
         return contextlib.nullcontext()
 
     async def ask(self, _read: object) -> NoReturn:
+        raise Unavailable("the disk is full")
+
+    async def empty_log(self) -> NoReturn:
         raise Unavailable("the disk is full")
 
     async def close(self) -> None: ...

@@ -15,7 +15,7 @@ So a reader misses and repeats nothing, and holds few events, however slowly it 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -275,6 +275,15 @@ class Hub:
                 self._newest = PlacedEvent(place, msgspec.json.encode({"id": id_}))
             self._has_begun = True
 
+    async def behind(self, places: Iterable[int]) -> list[int]:
+        """Return how many events may follow each place. Removed ones do not count.
+
+        Raises Unavailable.
+        """
+        marks = await self._journal.ask(MarksAt("events", (1,), desc=True))
+        oldest, _ = marks.beside.get(1, (_END, ""))
+        return [max(0, self._newest.place - max(place, oldest - 1)) for place in places]
+
     def add(self, inbox: Inbox) -> None:
         """Count a reader. Raises TooManyReaders, and ReaderEnded once the service stops."""
         kind, name = inbox.kind, inbox.name
@@ -308,6 +317,16 @@ class Hub:
         for inbox in tuple(self._inboxes):
             if inbox.owner is owner:
                 inbox.end()
+
+    def forget(self, places: Sequence[int]) -> None:
+        """Forget events that were erased. Their readers read the journal again."""
+        for place in places:
+            event = self.recent.pop(place, None)
+            if event is not None:
+                self._bytes -= len(event.body)
+        if self._newest.place in places:
+            kept = msgspec.json.encode({"id": self.newest[1]})
+            self._newest = PlacedEvent(self._newest.place, kept)
 
     def close(self) -> None:
         """End all readers, and refuse new ones."""

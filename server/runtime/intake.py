@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from core.meters import Histogram
-from journal import Journal
 from journal.records import Recorded
 from receiver.callback import Callback, Happening, Malformed
 from receiver.intake import Caller
@@ -14,10 +13,8 @@ from .accept import Recorder
 from .credentials import HeaderCredentials
 from .identity import Identity
 from .quarantine import QuarantineKeeper
+from .readiness import Readiness
 from .rejections import RejectionCounter
-
-#: Callbacks that may wait for their commit. If more wait, the door answers 503 at once.
-MOST_WAITING = 2000
 
 
 class CallbackIntake:
@@ -26,7 +23,7 @@ class CallbackIntake:
     def __init__(
         self,
         *,
-        journal: Journal,
+        readiness: Readiness,
         identity: Identity,
         signer: SampleSigner,
         recorder: Recorder,
@@ -35,7 +32,11 @@ class CallbackIntake:
         credentials: HeaderCredentials,
         ticks: Callable[[], float],
     ) -> None:
-        self._journal, self._draining = journal, False
+        self.closed, self.draining, self.drain = (
+            readiness.closed,
+            readiness.draining,
+            readiness.drain,
+        )
         self._accept, self._quarantine, self._reject = (
             recorder.accept,
             quarantine.add,
@@ -97,14 +98,3 @@ class CallbackIntake:
     def count_unavailable(self, source: str) -> None:
         """Count a callback that was answered 503."""
         self.outcomes[source, "unavailable"] += 1
-
-    def drain(self) -> None:
-        """Take no more callbacks: the service ends."""
-        self._draining = True
-
-    def draining(self) -> bool:
-        return self._draining
-
-    def closed(self) -> bool:
-        journal = self._journal
-        return self._draining or journal.failure is not None or journal.waiting >= MOST_WAITING

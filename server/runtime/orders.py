@@ -165,6 +165,10 @@ class Orders:
 
         return await self._journal.submit(CancelOrder(order_id, at=self._now()), then=then)
 
+    def forget_number(self, number: str) -> None:
+        """Forget a number in memory: it was erased from the journal."""
+        self._order_book.forget_number(number)
+
     # --- reports of providers -----------------------------------------------------------------
 
     async def add_listed(self, state: SourceState, listed: ListedOrder) -> None:

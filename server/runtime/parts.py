@@ -13,6 +13,8 @@ from sinks.worker import Worker
 from ..config.options import Config
 from .balances import Balances
 from .credentials import HeaderCredentials
+from .erasure import Erasures
+from .free_space import FreeSpace
 from .hub import Hub
 from .identity import Identity
 from .intake import CallbackIntake
@@ -23,6 +25,7 @@ from .outages import Backfills
 from .quarantine import QuarantineKeeper
 from .rejections import RejectionCounter
 from .replays import Replays
+from .retention import Pruner
 from .samples import SampleEvents
 from .silence import SourceMonitor
 from .subscriptions import LiveSubscriptions
@@ -56,5 +59,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     backfills: Backfills
     source_monitor: SourceMonitor
     samples: SampleEvents
-    #: Whether the service takes callbacks.
+    space: FreeSpace
+    pruner: Pruner
+    erasures: Erasures
+    #: Whether the service takes callbacks, and the reasons why not.
     ready: Callable[[], bool]
+    not_ready: Callable[[], Sequence[str]]

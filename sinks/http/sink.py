@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from core.paths import Path as EventPath
 from core.secret import Secret
 from core.signing import Sign, decode_key, make_signer
 
 from ..sink import Outgoing, Receipt, Send, Sink, checked
-from ..template import compile_json
+from ..template import compile_json, paths_of
 from .answer import confirmed
 from .client import Tls, check_url, host_of, masked_url, posting, start_runtime
 
@@ -90,6 +91,9 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
 
     def urls(self) -> Mapping[str, Secret]:
         return {"url": self.url} | ({} if self.proxy is None else {"proxy": self.proxy})
+
+    def used_paths(self) -> tuple[EventPath, ...] | None:
+        return None if self.json is None else paths_of(self.json)
 
     def request(self, outgoing: Outgoing) -> str:
         headers, body = self._composing()(outgoing)

@@ -7,12 +7,14 @@ from typing import Final
 
 import msgspec
 
+from core.paths import Path as EventPath
 from core.secret import Secret
 from core.units import Rate
 
 from ..http.answer import confirmed
 from ..http.client import Tls, check_url, host_of, masked_url, posting, start_runtime
 from ..sink import Outgoing, Receipt, Send, Sink, checked
+from ..template import paths_of
 from .message import compile_payload
 
 _HEADERS: Final = {"content-type": "application/json"}
@@ -64,6 +66,9 @@ class Slack(Sink, tag="slack", frozen=True, kw_only=True):
 
     def urls(self) -> Mapping[str, Secret]:
         return {"url": self.url} | ({} if self.proxy is None else {"proxy": self.proxy})
+
+    def used_paths(self) -> tuple[EventPath, ...] | None:
+        return None if self.message is None else paths_of(self.message)
 
     def request(self, outgoing: Outgoing) -> str:
         event = msgspec.json.decode(outgoing.body, type=dict[str, object])

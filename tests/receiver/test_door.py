@@ -29,7 +29,7 @@ from receiver.providers.tellabot.callbacks import TellABot
 from receiver.samples import SampleSigner
 from receiver.signatures import HeaderSecret, Hmac
 from receiver.source import Reply
-from server.runtime.intake import MOST_WAITING
+from server.runtime.readiness import MOST_WAITING
 
 TOKEN = b"a-token-of-sixteen-or-more"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -62,7 +62,7 @@ class Api:
         self.place = f"{parsed.scheme}://{parsed.netloc.decode()}"
         self.transport, self._url = transport, url.rstrip("/")
         # UTF-8, as the service hashes keys; httpx only accepts ASCII.
-        self._headers = [(b"user-agent", b"smshook-client")]
+        self._headers = [(b"user-agent", b"smshook-client"), (b"accept", b"application/json, */*")]
         if key:
             self._headers.append((b"authorization", b"Bearer " + key.encode()))
         self._timeout, self._retries = timeout, retries

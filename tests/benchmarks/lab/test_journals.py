@@ -101,7 +101,7 @@ def test_journal_is_filled_again_only_after_it_grew(kept_in):
     with contextlib.closing(sqlite3.connect(path)) as conn:
         conn.execute(
             "insert into events select seq + 1000, id || seq, source, type, subject, also,"
-            " recorded_at, callback, routes, body, reference from events limit 1"
+            " recorded_at, callback, routes, body, reference, erased_at from events limit 1"
         )
         conn.commit()
 

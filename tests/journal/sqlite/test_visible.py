@@ -39,7 +39,7 @@ async def between_two_visible(path, hidden):
         conn.execute(
             "with recursive n(n) as (select 1 union all select n + 1 from n where n < ?)"
             " insert into events select null, id || n, source, type, subject, also, recorded_at,"
-            " callback, routes, body, reference from events, n where seq = 2",
+            " callback, routes, body, reference, erased_at from events, n where seq = 2",
             (hidden,),
         )
         conn.execute("analyze")

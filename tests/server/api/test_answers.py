@@ -23,9 +23,9 @@ async def test_health_needs_no_key_on_any_listener(listener, method):
     ]
 
     assert [answer.status_code for answer in answers] == [200] * 4
-    assert {answer.headers["content-type"] for answer in answers} == {"application/json"}
     if method == "GET":
-        assert [answer.json() for answer in answers[:2]] == [{"status": "ok"}, {"status": "ready"}]
+        assert answers[0].json() == {"status": "ok"}
+        assert answers[1].text == "ready\n"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -37,7 +37,7 @@ async def test_unready_service_names_the_time_to_ask_again(service, listener, me
 
     assert (ready.status_code, ready.headers["retry-after"]) == (503, "5")
     if method == "GET":
-        assert ready.json() == {"status": "not_ready"}
+        assert ready.text == "the service is not ready\n"
     assert alive.status_code == 200
 
 

@@ -286,6 +286,12 @@ CALLS = {
         "/v1/keys", json={"name": "new", "scopes": ["codes:read"]}
     ),
     ("DELETE", "/v1/keys/{key}"): lambda _: plain("/v1/keys/new"),
+    ("DELETE", "/v1/events/{event_id}/content"): lambda world: plain(
+        *(f"/v1/events/{id_}/content" for id_ in world.events[:2])
+    ),
+    ("POST", "/v1/erasures"): lambda _: plain("/v1/erasures", json={"number": "18503814729"}),
+    ("GET", "/v1/retention"): lambda _: plain("/v1/retention"),
+    ("POST", "/v1/retention/prune"): lambda _: plain("/v1/retention/prune", json={"dry_run": True}),
 }
 
 

@@ -36,7 +36,8 @@ class Recorder:
         assert answer.is_success, answer.text
         query = dict(answer.request.url.params)
         self.keep(method, path.partition("?")[0], query, body, answer.status_code, answer.text)
-        return answer.json() if answer.content else None
+        is_json = answer.content[:1] in (b"{", b"[")
+        return answer.json() if is_json else None
 
     def keep(self, method, path, query, body, status, text):
         named = self._described.named(path)
@@ -82,6 +83,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await record("POST", "/v1/sources/tellabot/backfill", {"since": "2h"})
         await subscriptions(record, monkeypatch)
         await keys(record)
+        await retention(record)
         yield record
 
 
@@ -135,6 +137,14 @@ async def deliveries(service, record):
         await record("POST", "/v1/sinks/log/test")
     await record("GET", "/v1/deliveries?state=delivered")
     await record("GET", "/v1/sinks")
+
+
+async def retention(record):
+    await record("GET", "/v1/retention")
+    await record("POST", "/v1/retention/prune", {"dry_run": True})
+    await record("POST", "/v1/erasures", {"number": "+18503814729", "dry_run": True})
+    await record("POST", "/v1/erasures", {"number": "+18503814729"})
+    await record("DELETE", f"/v1/events/{record.event}/content")
 
 
 async def quarantine(record):

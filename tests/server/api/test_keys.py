@@ -61,6 +61,10 @@ CALLS = [
     ("GET", "/v1/keys"),
     ("POST", "/v1/keys"),
     ("DELETE", "/v1/keys/none"),
+    ("DELETE", "/v1/events/00000000-0000-7000-8000-000000000000/content"),
+    ("POST", "/v1/erasures"),
+    ("GET", "/v1/retention"),
+    ("POST", "/v1/retention/prune"),
 ]
 #: Unknown paths, wrong methods, and calls of later versions.
 NO_CALLS = [
@@ -73,7 +77,7 @@ NO_CALLS = [
     ("PATCH", "/v1/events"),
     ("OPTIONS", "/v1/events"),
 ]
-ADMINS = ("/v1/quarantine", "/v1/rejections", "/v1/keys")
+ADMINS = ("/v1/quarantine", "/v1/rejections", "/v1/keys", "/v1/erasures", "/v1/retention")
 WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
 
 
@@ -176,9 +180,11 @@ def expected(method, path):
         found = 400 if method == "POST" else 404
         reads, writes = (found, 403) if method == "GET" else (403, found)
         return {"admin": found, "reader": reads, "coder": reads, "writer": writes}
-    if (method, path) == ("POST", "/v1/keys"):
-        found = 400  # the body is missing
-    reads = 403 if path.startswith(ADMINS) else found
+    # The body of the others is missing.
+    made = {"/v1/keys": 400, "/v1/erasures": 400, "/v1/retention/prune": 202}
+    if method == "POST":
+        found = made.get(path, found)
+    reads = 403 if path.startswith(ADMINS) or path.endswith("/content") else found
     return {"admin": found, "reader": reads, "coder": reads, "writer": 403}
 
 
@@ -372,7 +378,7 @@ async def test_many_hidden_events_do_not_make_a_page(run, tmp_path):
         conn.execute(
             "with recursive n(n) as (select 1 union all select n + 1 from n where n < 20000)"
             " insert into events select null, id || n, source, type, subject, also, recorded_at,"
-            " callback, routes, body, reference from events, n where id = ?",
+            " callback, routes, body, reference, erased_at from events, n where id = ?",
             (hidden,),
         )
     async with run(tmp_path) as service:

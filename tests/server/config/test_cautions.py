@@ -282,3 +282,48 @@ def test_filter_of_a_key_may_name_a_removed_source(tmp_path):
     key = {"key": f"A{A}", "scopes": ["events:read"], "when": {"source": "gone"}}
 
     assert warned(tmp_path, api__keys__a=key) == []
+
+
+LONG = (
+    "tries for {} to deliver an event, and retention.{} erases it after {}: what is not delivered"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"retention": {"codes": "24h"}}, LONG.format("44h", "codes", "1d")),
+        ({"retention": {"people": "1h"}}, LONG.format("44h", "people", "1h")),
+        (
+            {"retention": {"codes": "1d"}, "sinks__s__retry": {"schedule": ["0s", "2d"]}},
+            LONG.format("58h", "codes", "1d"),
+        ),
+    ],
+)
+def test_retries_longer_than_the_retention_draw_a_warning(tmp_path, changes, said):
+    """Mutant: the longest wait counts, and not all of them."""
+    [warning] = warned(tmp_path, **changes)
+
+    assert warning.startswith(f"sinks.s.retry: {said}")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"retention": {"codes": "2d"}},
+        {"retention": {"codes": "1h"}, "sinks__s__expire_after": "15m"},
+        {"retention": {"codes": "1h"}, "sinks__s__redact": "codes"},
+        {"retention": {"codes": "1h"}, "sinks__s__json": {"text": "{data.service.name}"}},
+    ],
+)
+def test_sink_that_needs_no_erased_content_draws_no_warning(tmp_path, changes):
+    assert warned(tmp_path, **changes) == []
+
+
+def test_quarantine_longer_than_codes_draws_a_warning(tmp_path):
+    """Not if it is the default: `smshook init` writes `codes` alone."""
+    codes = {"codes": "2d"}
+
+    assert warned(tmp_path, retention=codes | {"quarantine": "30d"}) == []
+    [warning] = warned(tmp_path, retention=codes | {"quarantine": "7d"})
+    assert warning.startswith("retention.quarantine: longer than retention.codes")

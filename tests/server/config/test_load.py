@@ -29,6 +29,7 @@ from server.config.options import (
     ApiKey,
     JournalOptions,
     Options,
+    Retention,
     Server,
     Subscribing,
     host_and_port,
@@ -88,6 +89,8 @@ subscriptions: {allow_networks: [10.20.0.0/16]}
             public_url="https://hooks.example.com/sms",
         ),
         "journal": JournalOptions(url=f"sqlite:///{tmp_path}/smshook.db"),
+        "retention": Retention(),
+        "retention_is_set": False,
         "api": Api(
             keys={"admin": ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))}
         ),

@@ -8,11 +8,12 @@ import pytest
 from config_files import complaints, written
 
 from core.secret import Secret
+from core.units import Duration
 from receiver.providers.sms_activate.profiles import HeroSms
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
 from server.config.load import load
-from server.config.options import Api, ApiKey, JournalOptions, Server
+from server.config.options import Api, ApiKey, JournalOptions, Retention, Server
 from server.config.starter import init, starter, write
 from sinks.file.rotation import Rotate
 from sinks.file.sink import File
@@ -38,7 +39,7 @@ def test_new_configuration_loads_without_a_warning(tmp_path):
         "tellabot": TellABot(tokens=(Secret(_text(11)),)),
         "herosms": HeroSms(tokens=(Secret(_text(12)),)),
     }
-    assert loaded.config.sinks == {"log": File(path=f"{path.parent}/events.jsonl", redact="codes")}
+    assert loaded.config.sinks == {"log": File(path=f"{path.parent}/events.jsonl", redact="people")}
     assert loaded.config.routes == {"everything": Route(to=("log",))}
     assert loaded.config.server == Server(secret=Secret(_text(10)))
     assert loaded.config.api == Api(
@@ -78,8 +79,9 @@ def test_commented_options_are_valid_and_at_their_defaults(tmp_path):
     assert after.sources == before.sources
     assert after.routes == before.routes
     assert (after.server, after.journal, after.api) == (before.server, before.journal, before.api)
+    assert after.retention == before.retention == Retention(codes=Duration(86_400))
     assert after.sinks["log"].retry == before.sinks["log"].retry
-    assert len(re.findall(r"(?m)^ *#(?=\w)", text)) == 24
+    assert len(re.findall(r"(?m)^ *#(?=\w)", text)) == 30
 
 
 def test_only_the_owner_can_read_the_file(tmp_path):

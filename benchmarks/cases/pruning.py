@@ -1,0 +1,72 @@
+"""The time from a callback to its answer while old events are removed."""
+
+import shutil
+
+from ..case import Case, Measured
+from ..lab import journals
+from ..lab.openloop import offered
+from ..lab.percentiles import percentile
+from ..lab.processes import NO_RETENTION, Bench, CaseFailed
+from ..lab.receiver import receiving
+from .delivering import http, to
+
+_PERCENTILES = (50, 99)
+_MILLION, _FEW = 1_000_000, 20_000
+#: Callbacks a second: as in `latency/800`, or fewer on a machine that others use, too.
+_RATE, _QUICK_RATE = 800, 200
+#: All events of the journal are older: the last one is from an hour before.
+_OLD = "{events: 30m, raw: null, attempts: null, quarantine: null}"
+#: The numbers of the callbacks begin after those of the journal.
+_ELSEWHERE = 5_000_000
+
+
+def _pruning(bench: Bench) -> Measured:
+    """Offer the same load with and without events to remove. The kept journal is not changed."""
+    events, rate = (_FEW, _QUICK_RATE) if bench.quick else (_MILLION, _RATE)
+    seconds = 4 * bench.seconds
+    values: dict[str, float] = {}
+    for name, retention in (("without", NO_RETENTION), ("with", _OLD)):
+        with bench.scratch() as folder, receiving() as receiver:
+            journal = folder / "smshook.db"
+            shutil.copyfile(journals.journal(events), journal)
+            with bench.product(
+                sinks=http({journals.SINK: receiver.url}),
+                routes=to(journals.SINK),
+                journal=journal,
+                retention=retention,
+            ) as product:
+                result = offered(product.callback(), rate=rate, seconds=seconds, first=_ELSEWHERE)
+                for wanted in _PERCENTILES:
+                    figure = f"pruning/{name}/p{wanted}"
+                    values[figure] = percentile(result.latencies, wanted)
+                run = product.ask("/retention")
+        if name == "with":
+            if not run["counts"]["events"]:
+                raise CaseFailed("no event was removed")
+            values["pruning/removed"] = run["counts"]["events"] / seconds
+    return Measured(values=values)
+
+
+CASES = (
+    Case(
+        name="pruning",
+        what="callback to answer, at a fixed rate, while a million old events are removed",
+        unit="ms",
+        whats={
+            "pruning/without/": "the same without old events",
+            "pruning/removed": "events removed meanwhile",
+        },
+        units={"pruning/removed": "1/s"},
+        figures=(
+            *(
+                f"pruning/{name}/p{wanted}"
+                for name in ("without", "with")
+                for wanted in _PERCENTILES
+            ),
+            "pruning/removed",
+        ),
+        run=_pruning,
+        seconds=60,
+        once=True,
+    ),
+)

@@ -1,0 +1,126 @@
+"""Prune old data at once."""
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import click
+import structlog
+
+from core.errors import Broken
+from core.printable import plain
+from journal.lock import Lock, holder
+from journal.sqlite.schema import vacuum as rewrite
+
+from .client import ApiClient
+from .command import Command, Failure
+from .connection import configured, connect, connection_options, near, settings
+from .output import output_option, print_json, print_table
+
+_PATH = "/v1/retention"
+#: Seconds between two looks at the progress.
+_LOOK = 0.3
+
+
+@click.command(cls=Command, example="prune --dry-run")
+@click.option("--dry-run", is_flag=True, help="Only count what would be removed or erased.")
+@click.option(
+    "--vacuum",
+    is_flag=True,
+    help="Also give the space back to the disk. The service must be stopped.",
+)
+@output_option
+@connection_options
+def prune(url: str | None, key: str | None, output: str, *, dry_run: bool, vacuum: bool) -> None:
+    """Remove and erase data that is older than `retention`, at once.
+
+    The service does this all the time. If it runs, it prunes beside its work; otherwise this
+    command opens the journal. The rows are counted by kind.
+    """
+    if url is None and holder(settings().journal) is None:
+        counts = _prune_stopped(dry_run=dry_run)
+        before, after = _vacuumed() if vacuum and not dry_run else (None, None)
+    elif vacuum:
+        raise Failure("--vacuum rewrites the whole file; stop the service first")
+    else:
+        with connect(url, key, "admin", whole=True) as client:
+            counts = _prune_running(client, dry_run=dry_run)
+        before = after = None
+    if output == "json":
+        sizes = {} if before is None else {"bytes_before": before, "bytes_after": after}
+        print_json({"dry_run": dry_run, "counts": counts, **sizes})
+        return
+    print_table(["kind", "rows"], list(counts.items()), none="retention keeps everything")
+    if before is not None:
+        click.echo(f"the file had {before} bytes, and has {after} now")
+
+
+def _prune_running(client: ApiClient, *, dry_run: bool) -> Mapping[str, int]:
+    run = client.post(f"{_PATH}/prune", json={"dry_run": dry_run})
+    show = _progress()
+    while run["state"] == "running":
+        show(run["counts"])
+        time.sleep(_LOOK)
+        run = client.get(_PATH)
+    show(None)
+    counts: Mapping[str, int] = run["counts"]
+    return counts
+
+
+def _prune_stopped(*, dry_run: bool) -> Mapping[str, int]:
+    # The framework takes a third of a second to import, which a running service does without.
+    from ..stopped import prune as run  # noqa: PLC0415
+
+    show = _progress()
+    try:
+        with _log_on_stderr():
+            counts = run(configured(), dry_run=dry_run, progress=show)
+    except Broken as exc:
+        click.echo(plain(str(exc)), err=True)
+        os._exit(1)  # closing the file would write to it again
+    show(None)
+    return counts
+
+
+@contextlib.contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Keep log lines out of the output; only warnings are shown."""
+    before = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _vacuumed() -> tuple[int, int]:
+    """Rewrite the file; return its bytes before and after."""
+    path = configured().journal.path
+    with Lock(path) as lock:
+        lock.hold()
+        before = path.stat().st_size
+        try:
+            rewrite(path)
+        except Broken as exc:
+            click.echo(plain(f"{near(path)}: {exc}"), err=True)
+            os._exit(1)  # closing the file would write to it again
+        return before, path.stat().st_size
+
+
+def _progress() -> Callable[[Mapping[str, int] | None], None]:
+    """Return a function that shows the rows so far on a terminal; None removes the line."""
+    people = sys.stderr.isatty()
+
+    def show(counts: Mapping[str, int] | None) -> None:
+        if people:
+            done = ", ".join(f"{count} {kind}" for kind, count in (counts or {}).items() if count)
+            click.echo(f"\r\x1b[K{done}", nl=False, err=True)
+
+    return show

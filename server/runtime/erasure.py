@@ -1,0 +1,196 @@
+"""Erases content on request: of one event, or all that holds a number.
+
+Rules that live here: the ids of erased events are on disk, beside the journal, before a request is
+answered. A restored backup erases them again. No number is logged or stored.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from core.clock import WallClock
+from core.erasure import CONTENT
+from core.errors import Broken, Unavailable
+from core.order import OrderState
+from journal import Journal
+from journal.reads import EventById, EventsNaming, KnownOrders, OrderFilter
+from journal.records import Erased
+from journal.writes import EraseContent, EraseNumber
+
+from ..config.files import ERASED_IDS
+from ..durable import sync_folder
+from .hub import Hub
+from .orders import Orders
+from .retention import Pruner
+
+#: Events of one transaction: callbacks wait for it.
+_AT_ONCE = 50
+#: Seconds between two transactions, so that callbacks come first.
+_BETWEEN = 0.02
+#: Seconds until the next try if the journal is unavailable.
+_AGAIN = 1.0
+#: Orders of one page.
+_PAGE = 1000
+
+log = structlog.get_logger()
+
+
+class ErasedNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of erasing a number; of a dry run, what would be erased."""
+
+    events: int
+    orders: int
+    #: Callbacks that left quarantine; None: a dry run does not search them.
+    quarantine: int | None
+
+
+class ErasedIds:
+    """The file with the ids of erased events. An id in it is on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, ids: Iterable[str]) -> None:
+        """Append ids. Raises OSError."""
+        is_new = not self._path.exists()
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            # A power cut can leave half a line.
+            start = b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+            text = start + b"".join(f"{id_}\n".encode() for id_ in ids)
+            with open(descriptor, "ab", closefd=False) as file:
+                file.write(text)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new:
+            sync_folder(self._path.parent)
+
+    def read(self) -> Sequence[str]:
+        """Return the ids, each once. Raises OSError."""
+        try:
+            text = self._path.read_text(encoding="ascii", errors="replace")
+        except FileNotFoundError:
+            return ()
+        return tuple(dict.fromkeys(text.split()))
+
+
+class Erasures:
+    """Erases content of events in the journal and in memory."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        ids: ErasedIds,
+        *,
+        pruner: Pruner,
+        orders: Orders,
+        hub: Hub,
+        clock: WallClock,
+    ) -> None:
+        self._journal, self._ids, self._pruner = journal, ids, pruner
+        self._orders, self._hub, self._clock = orders, hub, clock
+        self._erasing = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Finish requests that an earlier start did not finish, or that a backup undid."""
+        try:
+            ids = await asyncio.to_thread(self._ids.read)
+        except OSError as exc:
+            log.error("content.not_erased", error=f"{ERASED_IDS}: {exc.strerror}")  # noqa: TRY400 - a traceback says no more
+            return
+        while ids:
+            try:
+                await self._erase(ids)
+                await self._journal.empty_log()
+            except Broken:
+                return
+            except Unavailable:
+                await asyncio.sleep(_AGAIN)
+            else:
+                return
+
+    async def erase_event(self, event_id: str) -> bool:
+        """Erase the content of an event; False: there is no such event. Raises Unavailable."""
+        if await self._journal.ask(EventById(event_id)) is None:
+            return False
+        async with self._erasing:
+            await self._note([event_id])
+            await self._erase([event_id])
+            await self._journal.empty_log()
+        log.info("content.erased", event_id=event_id)
+        return True
+
+    async def count_number(self, number: str) -> ErasedNumbers:
+        """Return what holds a number. Raises Unavailable."""
+        events, orders = await self._events(number), await self._orders_of(number)
+        return ErasedNumbers(events=len(events), orders=len(orders), quarantine=None)
+
+    async def erase_number(self, number: str) -> ErasedNumbers:
+        """Erase all content that holds a number (E.164). Raises Unavailable.
+
+        Open orders of the number are cancelled.
+        """
+        async with self._erasing:
+            open_orders = [
+                id_ for id_, state in await self._orders_of(number) if state is OrderState.WAITING
+            ]
+            for id_ in open_orders:
+                await self._orders.cancel(id_)
+            events = await self._events(number)
+            await self._note(events)
+            await self._erase(events)
+            erased = await self._journal.submit(EraseNumber(number))
+            self._orders.forget_number(number)
+            await self._journal.empty_log()
+        log.info("content.erased", events=len(events), orders=erased.orders)
+        return ErasedNumbers(events=len(events), orders=erased.orders, quarantine=erased.quarantine)
+
+    async def _note(self, ids: Sequence[str]) -> None:
+        try:
+            await asyncio.to_thread(self._ids.add, ids)
+        except OSError as exc:
+            raise Unavailable(f"{ERASED_IDS} cannot be written: {exc.strerror}") from None
+
+    async def _erase(self, ids: Sequence[str]) -> None:
+        for begin in range(0, len(ids), _AT_ONCE):
+            write = EraseContent(
+                tuple(ids[begin : begin + _AT_ONCE]),
+                at=self._clock.now(),
+                spared=self._pruner.spared(CONTENT),
+            )
+            self._forget(await self._journal.submit(write))
+            await asyncio.sleep(_BETWEEN)
+
+    def _forget(self, erased: Erased) -> None:
+        """Remove the clear copies in memory."""
+        self._hub.forget(erased.places)
+        self._pruner.put_back(erased.deliveries)
+        self._pruner.log_expired(erased.expired)
+
+    async def _events(self, number: str) -> Sequence[str]:
+        found: list[str] = []
+        place: int | None = 0
+        while place is not None:
+            part = await self._journal.ask(EventsNaming(number, after=place))
+            found += part.events
+            place = part.next_seq
+            await asyncio.sleep(0)
+        return found
+
+    async def _orders_of(self, number: str) -> Sequence[tuple[str, OrderState]]:
+        found: dict[str, OrderState] = {}
+        after: int | None = None
+        has_more = True
+        while has_more:
+            page = await self._journal.ask(
+                KnownOrders(filter=OrderFilter(number=(number,)), after=after, limit=_PAGE)
+            )
+            found |= {order.id: order.state for _, order in page.items}
+            after, has_more = page.next_seq, page.has_more
+        return tuple(found.items())

@@ -1,0 +1,331 @@
+"""Removes and erases stored data that is older than `retention`, in small steps.
+
+Rules that live here: a step waits for callbacks. Nothing is removed while the clock may be wrong,
+or soon after an upgrade without `retention`. Dedupe keys stay longer than their events.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
+import structlog
+
+from core.clock import AgeClock, WallClock, rfc3339
+from core.delivery import ERASED
+from core.erasure import CODES, PEOPLE
+from core.errors import Broken, Unavailable
+from core.paths import Path
+from journal import Journal
+from journal.reads import Moment, PrunableCount
+from journal.records import HeldDelivery, Retained
+from journal.writes import ForgetPruned, Prune, PruneKeys, Result, SetMoment, Write
+from sinks.worker import Worker
+
+from ..config.options import Retention
+
+#: Seconds between two passes.
+EVERY = 30.0
+#: Seconds between two records of the time. A clock that is further ahead at a start is suspicious.
+_NOTED_EVERY = 60.0
+#: Seconds between two steps, at least. A step that took long is followed by a longer pause.
+_BETWEEN = 0.02
+_PAUSES = 4
+#: Seconds for which a kind is pruned before the next one: codes must not wait for old events.
+_AT_ONCE = 15.0
+#: Seconds until a step is tried again if the journal is unavailable.
+_AGAIN = 1.0
+#: Seconds that dedupe keys outlive their event.
+KEYS_OUTLIVE = 31 * 86_400.0
+#: Seconds between two searches for old dedupe keys. Each looks at all keys.
+_KEYS_EVERY = 86_400.0
+#: Seconds after an upgrade in which nothing is removed, unless `retention` is configured.
+AFTER_UPGRADE = 7 * 86_400.0
+#: Rows of one step: an attempt is a small row.
+_ROWS = {Retained.ATTEMPTS: 500}
+_FEW_ROWS = 50
+#: The content that a kind erases.
+_CONTENT: Mapping[Retained, Collection[Path]] = {Retained.CODES: CODES, Retained.PEOPLE: PEOPLE}
+#: Kinds whose removed data must not stay in the log.
+_SECRET = frozenset({*_CONTENT, Retained.RAW, Retained.QUARANTINE, Retained.ORDER_NUMBERS})
+_CLOCK, _UPGRADED = "retention_clock", "upgraded_to_retention"
+
+log = structlog.get_logger()
+
+
+class PruneRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run over all kinds. Times are seconds since the epoch."""
+
+    started_at: float
+    #: None: it is under way.
+    ended_at: float | None = None
+    #: Removed or erased rows, by kind.
+    counts: Mapping[Retained, int] = {}
+
+
+def limits(retention: Retention) -> Mapping[Retained, float]:
+    """Return the seconds that each kind is kept, in the order of pruning. Others are kept."""
+    content = [seconds for seconds in (retention.codes, retention.people) if seconds is not None]
+    # Callbacks hold codes and numbers.
+    raw = [*content, *([] if retention.raw is None else [retention.raw])]
+    kept: Mapping[Retained, float | None] = {
+        Retained.CODES: retention.codes,
+        Retained.PEOPLE: retention.people,
+        Retained.ORDER_NUMBERS: retention.people,
+        Retained.RAW: min(raw, default=None),
+        Retained.ATTEMPTS: retention.attempts,
+        Retained.QUARANTINE: retention.quarantine,
+        Retained.EVENTS: retention.events,
+        Retained.ORDERS: retention.events,
+    }
+    return {kind: float(seconds) for kind, seconds in kept.items() if seconds is not None}
+
+
+class Pruner:
+    """Prunes the journal all the time, and at once if asked.
+
+    `shown` returns a delivery's id for the log.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        retention: Retention,
+        *,
+        is_configured: bool,
+        workers: Mapping[str, Worker],
+        clock: WallClock,
+        shown: Callable[[int], str],
+    ) -> None:
+        self._journal, self._workers, self._clock = journal, workers, clock
+        self._is_configured, self._shown = is_configured, shown
+        self.limits = limits(retention)
+        self._ages = AgeClock(clock, None)
+        #: Nothing is removed before, unless a person asks for it; None: no such time.
+        self.begins_at: float | None = None
+        self._keys_at = self._noted_at = float("-inf")
+        self._asked = asyncio.Event()
+        self._pruning = asyncio.Lock()
+        #: The run under way, or the last one; None: there was no run.
+        self.last: PruneRun | None = None
+        #: The places to continue from, of kinds that took too long.
+        self._cut_off: dict[Retained, int] = {}
+        #: By kind, the time up to which all data was pruned.
+        self._done: dict[Retained, float] = {}
+
+    async def load(self) -> None:
+        """Begin to count ages. Raises Unavailable."""
+        self._ages = AgeClock(self._clock, await self._journal.ask(Moment(_CLOCK)))
+        upgraded_at = await self._journal.ask(Moment(_UPGRADED))
+        if upgraded_at == 0:
+            upgraded_at = self._clock.now()
+            await self._journal.submit(SetMoment(_UPGRADED, upgraded_at))
+        if upgraded_at is not None and not self._is_configured:
+            self.begins_at = upgraded_at + AFTER_UPGRADE
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a run was asked for and has not begun."""
+        return self._asked.is_set()
+
+    @property
+    def wait(self) -> float:
+        """Seconds until something is pruned without a request."""
+        begins = 0.0 if self.begins_at is None else self.begins_at - self._ages.now()
+        return max(0.0, begins, self._ages.wait)
+
+    @property
+    def postponed_until(self) -> float | None:
+        """When pruning begins, in seconds since the epoch; None: it has begun."""
+        return self._clock.now() + self.wait if self.wait else None
+
+    def overdue(self) -> Mapping[Retained, float]:
+        """Return the seconds by which the oldest data of each kind is too old."""
+        now = self._ages.now()
+        return {
+            kind: max(0.0, now - kept - self._done.get(kind, now - kept))
+            for kind, kept in self.limits.items()
+        }
+
+    def start(self) -> None:
+        """Make a run at once, whatever the clock says: a person asked for it."""
+        self._asked.set()
+
+    async def count(self) -> Mapping[Retained, int]:
+        """Return the rows that a run would remove or erase now. Raises Unavailable."""
+        at = self._ages.now()
+        counts: dict[Retained, int] = {}
+        for kind, kept in self.limits.items():
+            counts[kind], place = 0, None
+            while True:
+                part = await self._journal.ask(
+                    PrunableCount(kind, before=at - kept, at=at, after=place)
+                )
+                counts[kind] += part.count
+                place = part.next_place
+                if place is None:
+                    break
+                await asyncio.sleep(0)
+        return counts
+
+    # --- the task -------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Prune again and again, until cancelled or until the journal is broken."""
+        self._log_waits()
+        try:
+            while True:
+                await self._note_time()
+                if self._asked.is_set() or not self.wait:
+                    self._asked.clear()
+                    await self.prune()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(EVERY):
+                        await self._asked.wait()
+        except Broken:
+            return
+
+    def _log_waits(self) -> None:
+        if self._ages.is_ahead:
+            log.warning("retention.postponed", reason="clock", seconds=round(self._ages.wait))
+        if self.begins_at is not None and self.begins_at > self._ages.now():
+            log.warning("retention.postponed", reason="upgrade", until=rfc3339(self.begins_at))
+
+    async def _note_time(self) -> None:
+        """Store the time once a minute. Raises Broken."""
+        if self._clock.ticks() < self._noted_at + _NOTED_EVERY or self._ages.wait:
+            return  # a clock that may be wrong is still suspicious after another start
+        try:
+            await self._journal.submit(SetMoment(_CLOCK, self._ages.now()))
+        except Broken:
+            raise
+        except Unavailable:
+            return  # the next pass tries again
+        self._noted_at = self._clock.ticks()
+
+    async def prune(self, *, gently: bool = True) -> PruneRun:
+        """Prune all kinds, and return the run. Raises Broken.
+
+        `gently`: pause between two steps, so that callbacks come first.
+        """
+        async with self._pruning:
+            self.last = PruneRun(started_at=self._clock.now())
+            while await self._pass(gently=gently):
+                await self._note_time()
+            await self._prune_keys(gently=gently)
+            self.last = msgspec.structs.replace(self.last, ended_at=self._clock.now())
+            counts = {kind.value: count for kind, count in self.last.counts.items()}
+            if counts:
+                log.info("retention.pruned", **counts)
+            return self.last
+
+    async def _pass(self, *, gently: bool) -> bool:
+        """Prune each kind for a while; return whether there is more to do."""
+        has_more = is_erased = False
+        for kind, kept in self.limits.items():
+            before, known = self._ages.now() - kept, self._counted(kind)
+            if await self._prune(kind, before, gently=gently):
+                has_more = True
+            else:
+                self._done[kind] = before
+            is_erased = is_erased or (kind in _SECRET and self._counted(kind) > known)
+        if is_erased:
+            await self._empty_log()
+        return has_more
+
+    async def _prune(self, kind: Retained, before: float, *, gently: bool) -> bool:
+        """Prune a kind for at most _AT_ONCE seconds; return whether there is more to do."""
+        ends = self._clock.ticks() + _AT_ONCE
+        content = _CONTENT.get(kind)
+        place = self._cut_off.pop(kind, None)
+        while True:
+            spared = () if content is None else self.spared(content)
+            pruned = await self._write(
+                Prune(
+                    kind,
+                    before=before,
+                    at=self._clock.now(),
+                    after=place,
+                    limit=_ROWS.get(kind, _FEW_ROWS),
+                    spared=spared,
+                ),
+                gently=gently,
+            )
+            self._count(kind, pruned.count)
+            self.put_back(pruned.expired)
+            self.log_expired(pruned.expired)
+            if not pruned.more:
+                return False
+            place = pruned.place
+            if self._clock.ticks() >= ends:
+                self._cut_off[kind] = place
+                return True
+
+    async def _prune_keys(self, *, gently: bool) -> None:
+        kept = self.limits.get(Retained.EVENTS)
+        if kept is None or self._clock.ticks() - self._keys_at < _KEYS_EVERY:
+            return
+        before = self._ages.now() - kept - KEYS_OUTLIVE
+        place: tuple[str, bytes] | None = ("", b"")
+        while place is not None:
+            pruned = await self._write(PruneKeys(before, after=place), gently=gently)
+            place = pruned.place
+        while await self._write(ForgetPruned(before), gently=gently):
+            pass
+        self._keys_at = self._clock.ticks()
+
+    async def _empty_log(self) -> None:
+        """Leave no erased content in the log. The next run that erases something tries again."""
+        try:
+            await self._journal.empty_log()
+        except Broken:
+            raise
+        except Unavailable as exc:
+            log.warning("retention.log_kept", error=str(exc))
+
+    async def _write(self, write: Write[Result], *, gently: bool) -> Result:
+        """Write one step, however long the journal is unavailable, and pause after it."""
+        while True:
+            began = self._clock.ticks()
+            try:
+                result = await self._journal.submit(write)
+            except Broken:
+                raise
+            except Unavailable:
+                await asyncio.sleep(_AGAIN)
+                continue
+            took = self._clock.ticks() - began
+            await asyncio.sleep(max(_BETWEEN, took * _PAUSES) if gently else 0)
+            return result
+
+    def _counted(self, kind: Retained) -> int:
+        return 0 if self.last is None else self.last.counts.get(kind, 0)
+
+    def _count(self, kind: Retained, count: int) -> None:
+        if count and self.last is not None:
+            counts = dict(self.last.counts)
+            counts[kind] = self._counted(kind) + count
+            self.last = msgspec.structs.replace(self.last, counts=counts)
+
+    # --- deliveries -----------------------------------------------------------------------
+
+    def spared(self, content: Collection[Path]) -> tuple[str, ...]:
+        """Return the sinks whose deliveries need nothing of that content."""
+        return tuple(name for name, worker in self._workers.items() if not worker.needs(content))
+
+    def put_back(self, deliveries: Collection[HeldDelivery]) -> None:
+        """Remove deliveries from the queues of their sinks, with the content that was erased."""
+        for one in deliveries:
+            if (worker := self._workers.get(one.sink)) is not None:
+                worker.put_back(one.id)
+
+    def log_expired(self, expired: Collection[HeldDelivery]) -> None:
+        """Log the deliveries that expired."""
+        for one in expired:
+            log.warning(
+                "delivery.expired",
+                event_id=one.event_id,
+                sink=one.sink,
+                delivery_id=self._shown(one.id),
+                error=ERASED,
+            )

@@ -1,0 +1,251 @@
+"""The pruner with clocks that tests move, and the guard against a clock that is set forward."""
+
+import asyncio
+import contextlib
+
+import pytest
+from contracts.journal import owed as owed_to
+from contracts.journal import planned, record
+from services import assembled, configured
+from structlog.testing import capture_logs
+
+from core.clock import WallClock
+from core.secret import Secret
+from core.units import Duration
+from journal.reads import DeliveryById, EventById, JournalStats, Moment
+from journal.records import Retained
+from journal.writes import SetMoment
+from receiver.providers.tellabot.callbacks import TellABot
+from server.config.options import Retention
+from server.runtime.redelivery import Redelivery
+from server.runtime.retention import AFTER_UPGRADE, KEYS_OUTLIVE, limits
+from sinks.file.sink import File
+
+NOW = 1_790_000_000.0
+DAY = 86_400.0
+SMS = {"text": "G-1 is it", "code": "G-1", "to": "+18503814729"}
+DAYS = Retention(events=Duration(90 * DAY), codes=Duration(DAY), raw=Duration(7 * DAY), people=None)
+
+
+class Machine:
+    """The clocks of a machine."""
+
+    def __init__(self):
+        self.wall, self.ticks = NOW, 100.0
+
+    def pass_by(self, seconds):
+        self.wall += seconds
+        self.ticks += seconds
+
+    def clock(self):
+        return WallClock(wall=lambda: self.wall, ticks=lambda: self.ticks)
+
+
+@pytest.fixture
+def machine():
+    return Machine()
+
+
+@pytest.fixture
+def start(tmp_path, machine):
+    """Return a context that is a start of the service, with that retention."""
+
+    @contextlib.asynccontextmanager
+    async def start(retention=DAYS, **changed):
+        config = configured(
+            tmp_path,
+            retention=retention,
+            sources={"tellabot": TellABot(tokens=(Secret("t" * 20),))},
+            sinks={
+                "crm": File(path=str(tmp_path / "crm.jsonl")),
+                "log": File(path=str(tmp_path / "log.jsonl"), redact="codes"),
+            },
+            **changed,
+        )
+        async with assembled(config, machine.clock()) as parts:
+            await parts.pruner.load()
+            yield parts
+
+    return start
+
+
+async def readable(parts, plan):
+    """Return whether the event is stored, and whether with its code."""
+    kept = await parts.journal.ask(EventById(plan.event.id))
+    return kept is not None, kept is not None and b"G-1" in kept.body
+
+
+@pytest.mark.parametrize(("after", "expected"), [(-1, (True, True)), (1, (True, False))])
+async def test_code_is_readable_until_its_time(start, machine, after, expected):
+    """Mutant: the age is counted from the start of the service."""
+    async with start() as parts:
+        plan = planned(at=NOW, **SMS)
+        await record(parts.journal, plan)
+        machine.pass_by(DAY + after)
+
+        await parts.pruner.prune(gently=False)
+
+        assert await readable(parts, plan) == expected
+
+
+async def test_event_and_then_its_keys_are_removed(start, machine):
+    async with start() as parts:
+        await record(parts.journal, planned(1, at=NOW))
+        machine.pass_by(90 * DAY + 1)
+        first = await parts.pruner.prune(gently=False)
+        copy = await record(parts.journal, planned(1))
+        machine.pass_by(KEYS_OUTLIVE)
+        await parts.pruner.prune(gently=False)
+        again = await record(parts.journal, planned(1))
+
+    assert first.counts[Retained.EVENTS] == 1
+    assert (copy.new, again.new) == ((False,), (True,))
+
+
+async def test_run_is_logged_once_and_an_empty_run_is_not(start, machine):
+    async with start() as parts:
+        for _ in range(120):
+            await record(parts.journal, planned(at=NOW))
+        machine.pass_by(91 * DAY)
+        with capture_logs() as lines:
+            await parts.pruner.prune(gently=False)
+            await parts.pruner.prune(gently=False)
+
+    assert [(line["event"], line["events"]) for line in lines] == [("retention.pruned", 120)]
+
+
+async def test_paused_sink_keeps_what_needs_no_code(start, machine):
+    """Mutant: the sink that masks codes loses its delivery, too."""
+    async with start() as parts:
+        plan = planned(at=NOW, owed=[owed_to("crm"), owed_to("log"), owed_to("gone")], **SMS)
+        await record(parts.journal, plan)
+        machine.pass_by(DAY + 1)
+        with capture_logs() as lines:
+            await parts.pruner.prune(gently=False)
+        kept = (await parts.journal.ask(EventById(plan.event.id))).deliveries
+
+    assert [one.state for one in kept] == ["expired", "pending", "expired"]
+    expired = [line for line in lines if line["event"] == "delivery.expired"]
+    assert [(line["sink"], line["error"]) for line in expired] == [
+        ("crm", "erased"),
+        ("gone", "erased"),
+    ]
+
+
+async def test_replay_of_an_erased_event_expires(start, machine):
+    """A sink must not get an event with gaps. Mutant: it is sent nulls."""
+    sent = []
+
+    async def send(outgoing):
+        sent.append(outgoing.body)
+
+    async with start() as parts:
+        plan = planned(at=NOW, **SMS)
+        await record(parts.journal, plan)
+        machine.pass_by(DAY + 1)
+        await parts.pruner.prune(gently=False)
+        worker = parts.workers["crm"]
+        running = asyncio.create_task(worker.run(send))
+        kept = await parts.journal.ask(EventById(plan.event.id))
+        redelivery = Redelivery(parts.journal, parts.workers, parts.subscriptions, parts.clock.now)
+        [number] = (await redelivery.replay(kept, ["crm"])).ids
+        async with asyncio.timeout(10):
+            while (  # noqa: ASYNC110 - what is on disk has no event
+                made := await parts.journal.ask(DeliveryById(number))
+            ).state == "pending":
+                await asyncio.sleep(0.01)
+        running.cancel()
+
+    assert (made.state, made.attempts[-1].error, sent) == ("expired", "erased", [])
+
+
+# --- clocks ----------------------------------------------------------------------------------
+
+
+async def test_clock_set_forward_erases_nothing_early(start, machine):
+    """Mutant: ages follow the wall clock."""
+    async with start() as parts:
+        plan = planned(at=NOW, **SMS)
+        await record(parts.journal, plan)
+        machine.wall += 400 * DAY
+        parts.clock.check()
+
+        await parts.pruner.prune(gently=False)
+        early = await readable(parts, plan)
+        machine.pass_by(DAY + 1)
+        await parts.pruner.prune(gently=False)
+
+        assert early == (True, True)
+        assert await readable(parts, plan) == (True, False)
+
+
+async def test_start_with_a_clock_far_ahead_waits_for_an_hour(start, machine):
+    """Mutants: no wait; the next start believes a suspicious clock."""
+    async with start() as parts:
+        await parts.pruner._note_time()
+    machine.wall += 10 * DAY
+    for _ in range(2):
+        async with start() as parts:
+            with capture_logs() as lines:
+                parts.pruner._log_waits()
+            waits = parts.pruner.wait
+            await parts.pruner._note_time()
+            assert await parts.journal.ask(Moment("retention_clock")) == NOW
+        assert (waits, lines[0]["reason"]) == (3600.0, "clock")
+    async with start() as parts:
+        machine.pass_by(3601)
+        assert parts.pruner.wait == 0
+        await parts.pruner._note_time()
+    async with start() as parts:
+        assert parts.pruner.wait == 0
+
+
+async def test_clock_set_back_makes_nothing_older(start, machine):
+    async with start() as parts:
+        plan = planned(at=NOW, **SMS)
+        await record(parts.journal, plan)
+        machine.pass_by(DAY - 10)
+        machine.wall -= 30
+        parts.clock.check()
+        machine.pass_by(20)
+
+        await parts.pruner.prune(gently=False)
+
+        assert await readable(parts, plan) == (True, True)
+
+
+# --- an upgrade ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("configured_", "waits"), [(False, AFTER_UPGRADE), (True, 0.0)])
+async def test_upgraded_journal_keeps_everything_for_a_week(start, machine, configured_, waits):
+    """Unless `retention` is written. Mutants: it begins at once; it waits after each start."""
+    async with start(retention_is_set=configured_) as parts:
+        await parts.journal.submit(SetMoment("upgraded_to_retention", 0))
+    async with start(retention_is_set=configured_) as parts:
+        first = parts.pruner.wait
+    machine.pass_by(3000)
+    async with start(retention_is_set=configured_) as parts:
+        second = parts.pruner.wait
+
+    assert (first, second) == (waits, max(0.0, waits - 3000))
+
+
+def test_callbacks_are_kept_no_longer_than_codes_and_numbers():
+    """Mutant: `raw` alone."""
+    hour = Duration(3600)
+
+    assert limits(Retention(codes=hour))[Retained.RAW] == hour
+    assert limits(Retention(people=hour))[Retained.RAW] == hour
+    assert limits(Retention(raw=None, codes=hour))[Retained.RAW] == hour
+    assert Retained.RAW not in limits(Retention(raw=None))
+    assert Retained.EVENTS not in limits(Retention(events=None))
+
+
+async def test_overdue_data_is_measured(start, machine):
+    async with start() as parts:
+        await parts.pruner.prune(gently=False)
+        machine.pass_by(300)
+
+        assert parts.pruner.overdue()[Retained.EVENTS] == 300
+        assert (await parts.journal.ask(JournalStats())).events == 0
