@@ -1,9 +1,9 @@
 """Writes of whole files, for processes that end in the middle."""
 
+from services import configured
+
 from journal import key_file
 from server.backups import restore
-
-SECRET = "the secret of a service that is only tested"
 
 
 def rewrite(path, text):
@@ -13,7 +13,7 @@ def rewrite(path, text):
     key_file.clean(path)
 
 
-def restored(made, journal):
+def restored(made, journal, **options):
     """Restore the journal from a backup."""
     with made.open("rb") as source:
-        return restore(source, journal, SECRET)
+        return restore(source, configured(journal.parent), **options)

@@ -28,6 +28,8 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     pending: int
     #: Acceptance of the newest event, in seconds since the epoch; None: there is no event.
     newest_at: float | None
+    #: Whether its version could erase content on request.
+    knows_erasures: bool
 
 
 def copy(
@@ -78,12 +80,16 @@ def check(path: Path) -> Contents:
         (pending,) = conn.execute(
             "select value from counters where name = 'deliveries.pending'"
         ).fetchone()
+        (erasing,) = conn.execute(
+            "select count(*) from pragma_table_info('events') where name = 'erased_at'"
+        ).fetchone()
         newest = conn.execute("select recorded_at from events order by seq desc limit 1").fetchone()
     return Contents(
         bytes=path.stat().st_size,
         events=events,
         pending=pending,
         newest_at=None if newest is None else newest[0],
+        knows_erasures=bool(erasing),
     )
 
 

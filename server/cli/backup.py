@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from core.clock import rfc3339
 from journal.sqlite.backup import Contents, NotABackup
 
 from .command import Command, Failure, Wrong
-from .connection import near, settings
+from .connection import configured, near, settings
 from .output import output_option, print_fields, print_json
 
 _STDIO = "-"
@@ -48,27 +49,34 @@ def backup(file: Path, output: str) -> None:
 
 @click.command(cls=Command, example="restore /mnt/backups/smshook.db")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--without-erasures",
+    is_flag=True,
+    help="Restore without the file of erased events: what was erased on request comes back.",
+)
 @output_option
-def restore(file: Path, output: str) -> None:
+def restore(file: Path, output: str, *, without_erasures: bool) -> None:
     """Restore the journal from a backup.
 
     The service must be stopped. An existing journal is never replaced: move it to another folder
-    first. With - as FILE, the backup is read from stdin. Cursors from before answer 410. Pending
-    deliveries are delivered when the service starts.
+    first. With - as FILE, the backup is read from stdin. Content that was erased on request since
+    the backup is erased again: smshook.erased must be beside the journal. Cursors from before
+    answer 410. Pending deliveries are delivered when the service starts.
     """
     # They import the libraries of the service.
     from .. import backups  # noqa: PLC0415
 
-    known = settings()
+    config = configured()
+    restored = partial(backups.restore, config=config, without_erasures=without_erasures)
     try:
         if str(file) == _STDIO:
-            contents = backups.restore(sys.stdin.buffer, known.journal, known.secret)
+            contents = restored(sys.stdin.buffer)
         else:
             with file.open("rb") as source:
-                contents = backups.restore(source, known.journal, known.secret)
+                contents = restored(source)
     except (backups.WrongPath, NotABackup) as exc:
         raise Failure(str(exc)) from None
-    _print(near(known.journal), contents, output)
+    _print(near(config.journal.path), contents, output)
 
 
 def _print(file: str | None, contents: Contents, output: str) -> None:

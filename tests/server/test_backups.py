@@ -3,26 +3,32 @@
 import asyncio
 import contextlib
 import io
+import json
 import os
 import shutil
 import sqlite3
 import stat
 
+import msgspec
 import pytest
 from contracts.journal import planned, record
 from deaths import deaths
-from services import SECRET, configured, identity_of
+from services import configured, identity_of
 from whole_files import restored
 
+from core.secret import Secret
 from journal.lock import Held, Lock
 from journal.reads import JournalStats
 from journal.sqlite.backup import NotABackup
 from journal.sqlite.schema import WrongJournal
 from server import backups, durable
 from server.backups import WrongPath, back_up, restore, stream
+from server.config.options import Server
 from server.service import open_journal
 
 #: The functions of the system that end a step of a restore.
+NOTHING = ("smshook.db.lock", "smshook.erased")
+RESTORED = ("smshook.db", *NOTHING)
 STEPS = ("open", "ftruncate", "fsync", "link", "unlink")
 
 
@@ -52,8 +58,9 @@ def made(journal, tmp_path):
 
 @pytest.fixture
 def empty(tmp_path):
-    """The path of a journal that is not there."""
+    """The path of a journal that is not there. No content was erased."""
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "smshook.erased").touch()
     return tmp_path / "empty" / "smshook.db"
 
 
@@ -149,7 +156,7 @@ def test_missing_journal_is_refused(empty, tmp_path):
         saved(empty, tmp_path / "backup.db")
 
     assert names(tmp_path) == ["empty"]
-    assert names(empty.parent) == []
+    assert names(empty.parent) == ["smshook.erased"]
 
 
 def test_stream_has_the_same_bytes_as_a_file(journal, made):
@@ -181,7 +188,7 @@ def test_restored_journal_has_the_events(made, empty):
 
     assert (contents.events, events(empty)) == (3, 3)
     assert stat.S_IMODE(empty.stat().st_mode) == 0o600
-    assert names(empty.parent) == ["smshook.db", "smshook.db.lock"]
+    assert names(empty.parent) == [*RESTORED]
 
 
 async def test_restored_journal_is_opened_and_written(made, empty):
@@ -205,7 +212,7 @@ def test_existing_file_of_a_journal_is_not_replaced(made, empty, name):
         restored(made, empty)
 
     assert empty.with_name(name).read_text() == "mine"
-    assert names(empty.parent) == sorted([name, "smshook.db.lock"])
+    assert names(empty.parent) == sorted([name, *NOTHING])
 
 
 def test_journal_in_use_is_refused(made, empty):
@@ -218,17 +225,18 @@ def test_journal_in_use_is_refused(made, empty):
 )
 def test_other_file_is_not_restored(empty, data, error):
     with pytest.raises(error):
-        restore(io.BytesIO(data), empty, SECRET)
+        restore(io.BytesIO(data), configured(empty.parent))
 
-    assert names(empty.parent) == ["smshook.db.lock"]
+    assert names(empty.parent) == [*NOTHING]
 
 
 def test_backup_of_another_secret_is_not_restored(made, empty):
     """Mutant: the service finds out at its start."""
+    server = Server(secret=Secret("another secret that is long enough, 0123456789"))
     with made.open("rb") as source, pytest.raises(WrongJournal, match=r"server\.secret is another"):
-        restore(source, empty, "another secret that is long enough, 0123456789")
+        restore(source, configured(empty.parent, server=server))
 
-    assert names(empty.parent) == ["smshook.db.lock"]
+    assert names(empty.parent) == [*NOTHING]
 
 
 def test_full_disk_leaves_nothing(made, empty, monkeypatch):
@@ -239,7 +247,7 @@ def test_full_disk_leaves_nothing(made, empty, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         restored(made, empty)
 
-    assert names(empty.parent) == ["smshook.db.lock"]
+    assert names(empty.parent) == [*NOTHING]
 
 
 def test_death_at_any_step_leaves_no_half_journal(made, empty):
@@ -250,7 +258,7 @@ def test_death_at_any_step_leaves_no_half_journal(made, empty):
         if empty.exists():
             empty.unlink()
         assert restored(made, empty).events == 3
-        assert names(empty.parent) == ["smshook.db", "smshook.db.lock"]
+        assert names(empty.parent) == [*RESTORED]
         empty.unlink()
 
     assert seen[-1] == 3
@@ -265,4 +273,46 @@ def test_unfinished_restore_keeps_no_old_log(made, empty):
 
     restored(made, empty)
 
-    assert names(empty.parent) == ["smshook.db", "smshook.db.lock"]
+    assert names(empty.parent) == [*RESTORED]
+
+
+# Erased content
+
+
+def bodies(path):
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        return [json.loads(body) for (body,) in conn.execute("select body from events")]
+
+
+def test_content_that_was_erased_is_erased_in_a_restored_journal(made, empty):
+    """Mutant: the service erases it after its start, when readers may have had it."""
+    before = bodies(made)
+    empty.with_name("smshook.erased").write_text(f"{before[1]['id']}\n")
+
+    restored(made, empty)
+
+    texts = [event["data"]["text"] for event in bodies(empty)]
+    assert texts == [before[0]["data"]["text"], None, before[2]["data"]["text"]]
+    assert before[1]["data"]["text"] is not None
+    assert before[1]["data"]["text"].encode() not in empty.read_bytes()
+    assert names(empty.parent) == [*RESTORED]
+
+
+def test_restore_without_the_file_of_erased_events_is_refused(made, empty):
+    """Mutant: a restore on another machine brings erased content back."""
+    empty.with_name("smshook.erased").unlink()
+
+    with pytest.raises(WrongPath, match=r"there is no .*smshook\.erased: content that was erased"):
+        restored(made, empty)
+    assert not empty.exists()
+
+    assert restored(made, empty, without_erasures=True).events == 3
+
+
+def test_backup_of_a_version_without_erasures_is_restored(made, empty, monkeypatch):
+    """Mutant: an upgrade makes earlier backups useless."""
+    empty.with_name("smshook.erased").unlink()
+    contents = msgspec.structs.replace(backups.check(made), knows_erasures=False)
+    monkeypatch.setattr(backups, "check", lambda _path: contents)
+
+    assert restored(made, empty).events == 3

@@ -47,7 +47,11 @@ def test_copy_has_the_rows_of_the_journal(filled, target):
     with connected(filled) as one, connected(target) as other:
         assert list(one.iterdump()) == list(other.iterdump())
     assert check(target) == Contents(
-        bytes=target.stat().st_size, events=2_000, pending=0, newest_at=check(filled).newest_at
+        bytes=target.stat().st_size,
+        events=2_000,
+        pending=0,
+        newest_at=check(filled).newest_at,
+        knows_erasures=True,
     )
 
 
