@@ -36,8 +36,8 @@ async def journal_at(folder, events=1):
     """Make a closed journal of that many events."""
     config = configured(folder)
     journal = await open_journal(config, identity_of(config), now=1.0)
-    for _ in range(events):
-        await record(journal, planned())
+    for number in range(events):
+        await record(journal, planned(text=f"the text of message {number}"))
     await journal.close()
     return config.journal.path
 
