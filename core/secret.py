@@ -2,6 +2,10 @@
 
 import hashlib
 import re
+from typing import Final
+
+#: Stands in place of a secret.
+MASK: Final = "***"
 
 
 class Secret:
@@ -23,12 +27,12 @@ class Secret:
         return hash(self._text)
 
     def __repr__(self) -> str:
-        return "***"
+        return MASK
 
     __str__ = __repr__
 
     def __format__(self, _spec: str) -> str:
-        return "***"
+        return MASK
 
 
 def secret(text: object) -> Secret:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from core.paths import Path, parse
-
-MASK = "***"
+from core.secret import MASK
 
 CODES = ("data.text", "data.code", "data.urls")
 PEOPLE = (*CODES, "data.to", "data.from", "data.previous_to")

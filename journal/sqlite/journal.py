@@ -107,7 +107,7 @@ class SQLiteJournal:
         )
         self._feed = CommitFeed()
         self._reader = Reader(path, failed=self._commits.fail)
-        self.identity = begun.identity
+        self.identity, self.generation = begun.identity, begun.generation
         self._gate_at = GATE_AT
         self._gating: asyncio.Task[None] | None = None
         self._looking: asyncio.TimerHandle | None = None

@@ -11,9 +11,9 @@ from msgspec import UNSET
 
 from core.paths import MISSING
 from core.printable import plain
+from core.secret import MASK
 from routes.explain import Finding, explain
 from routes.table import CompiledRoute, compile_table
-from sinks.redact import MASK
 
 from .command import CommandGroup, Failure, Wrong
 from .connection import connect, connection_options, settings

@@ -1,0 +1,42 @@
+"""Keys of sealed parts in memory, for tests."""
+
+import hashlib
+
+from journal.seal import Kind
+
+#: Minutes of a period.
+HOUR, DAY = 60, 24 * 60
+
+
+class MemoryKeys:
+    """Period keys that are made when they are asked for, until `destroy`."""
+
+    def __init__(self, *, people=DAY, others=HOUR):
+        self._minutes = {kind: people if kind is Kind.PEOPLE else others for kind in Kind}
+        self._keys = {kind: {} for kind in Kind}
+        self._entries = {"order": b"o" * 32}
+
+    def current(self, kind, at):
+        minutes = self._minutes[kind]
+        period = int(at / 60) // minutes * minutes
+        name = f"{kind} {period}".encode()
+        key = self._keys[kind].setdefault(period, hashlib.sha256(name).digest())
+        return period, key
+
+    def get(self, kind, period):
+        return self._keys[kind].get(period)
+
+    def periods(self, kind):
+        return sorted(self._keys[kind], reverse=True)
+
+    def entry(self, name):
+        return self._entries.get(name)
+
+    def dedupe(self, at):
+        months = (int(at) // (30 * 86400) - back for back in range(2))
+        return [hashlib.sha256(f"dedupe {month}".encode()).digest() for month in months]
+
+    def destroy(self, kind, before=float("inf")):
+        """Destroy the keys of a kind of periods that began before that many seconds."""
+        for period in [one for one in self._keys[kind] if one * 60 < before]:
+            del self._keys[kind][period]
