@@ -32,8 +32,10 @@ class JournalHealth(StrEnum):
 class Journal(Protocol):
     """A durable store of events and deliveries. Each kind passes `contracts/journal.py`."""
 
-    #: Unique to each journal. A cursor is valid only in the journal that returned it.
+    #: Unique to each journal. It stays when the journal is restored from a backup.
     identity: str
+    #: A restore changes it. A cursor is valid only in the generation that returned it.
+    generation: str
     #: Opens the sealed parts of its rows.
     opener: Opener
     #: The same, if new rows are sealed; None: they are stored in clear.

@@ -2,9 +2,10 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -16,16 +17,7 @@ def write_new(path: Path, text: str, *, mode: int = 0o600) -> None:
     """
     make_folder(path.parent)
     with _temporary(path, text, mode) as temporary:
-        try:
-            path.hardlink_to(temporary)  # a rename would replace an existing file
-        except FileExistsError:
-            raise
-        except OSError:
-            # This file system has no links (FAT, and some that containers mount).
-            if os.path.lexists(path):
-                raise FileExistsError(path) from None
-            temporary.rename(path)
-    sync_folder(path.parent)
+        put_new(temporary, path)
 
 
 def replace(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -39,6 +31,54 @@ def replace(path: Path, text: str, *, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
+def put_new(temporary: Path, path: Path) -> None:
+    """Give a file another name in its folder. Raises FileExistsError if that exists."""
+    try:
+        path.hardlink_to(temporary)  # a rename would replace an existing file
+    except FileExistsError:
+        raise
+    except OSError:
+        # This file system has no links (FAT, and some that containers mount).
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        temporary.rename(path)
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def unfinished(path: Path, beside: Iterable[str] = ()) -> Iterator[Path]:
+    """Yield the path of an empty file in the folder of `path`, to write and then rename.
+
+    It has mode 0600. It is removed at the end unless it was renamed, and so are files with its name
+    and an ending of `beside`. A killed process leaves them for the next call. Raises
+    BlockingIOError while another process writes this file.
+    """
+    temporary = path.with_name(f".{path.name}.unfinished")
+    others = [temporary.with_name(temporary.name + end) for end in beside]
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = "another process is writing it"
+            raise BlockingIOError(errno.EAGAIN, text, str(path)) from None
+        try:
+            for left in others:
+                left.unlink(missing_ok=True)
+            os.ftruncate(descriptor, 0)
+            yield temporary
+        finally:
+            for left in others:
+                left.unlink(missing_ok=True)
+            # After a rename, the name may already belong to another process.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(temporary.lstat(), os.fstat(descriptor)):
+                    temporary.unlink()
+    finally:
+        os.close(descriptor)
+
+
 def make_folder(folder: Path, *, mode: int = 0o777) -> None:
     """Make a folder and its parents, each on disk in its parent. Raises OSError."""
     if folder.is_dir():
@@ -48,6 +88,14 @@ def make_folder(folder: Path, *, mode: int = 0o777) -> None:
     make_folder(folder.parent)
     folder.mkdir(mode=mode, exist_ok=True)
     sync_folder(folder.parent)
+
+
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

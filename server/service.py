@@ -147,6 +147,7 @@ def assemble(
     `load` reads the configuration again; `chance` returns a number of [0, 1); `records` are the
     stored states of sinks.
     """
+    identity.begin_generation(journal.generation, first=journal.generation == journal.identity)
     clock = WallClock(ticks=boot_ticks) if clock is None else clock
     now, ticks = clock.now, clock.ticks
     current = Current(config, ticks)

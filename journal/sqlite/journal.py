@@ -108,7 +108,8 @@ class SQLiteJournal:
         )
         self._feed = CommitFeed()
         self._reader = Reader(path, failed=self._commits.fail)
-        self.identity, self.opener = begun.identity, begun.opener
+        self.identity, self.generation = begun.identity, begun.generation
+        self.opener = begun.opener
         self.sealer = begun.opener if isinstance(begun.opener, Sealer) else None
         self.seals_dedupe = begun.seals_dedupe and self.sealer is not None
         self._gate_at = GATE_AT

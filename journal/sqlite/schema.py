@@ -6,7 +6,7 @@ import functools
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -198,6 +198,7 @@ class OpenedFile(NamedTuple):
     conn: sqlite3.Connection
     start: int
     identity: str
+    generation: str
     filters: ById
     opener: Opener
     #: Whether the journal was made with keys: its dedupe keys need them.
@@ -219,14 +220,7 @@ def begin(
     """
     conn = _connect(path)
     with _closed_after(conn):
-        # Refuse another secret before the migration writes.
-        made = conn.execute("select count(*) from sqlite_schema where name = 'meta'").fetchone()[0]
-        row = made and conn.execute("select value from meta where name = 'seal'").fetchone()
-        if row and row[0] != seal:
-            raise WrongJournal(
-                "server.secret is another than the journal was made with; "
-                "put the old one back, or begin a new journal"
-            )
+        _refuse_other_secret(conn, seal)
         _migrate(conn)
         conn.execute("begin immediate")
         if keys is not None:
@@ -238,7 +232,13 @@ def begin(
             "insert into meta values (?, ?) on conflict do nothing",
             (("identity", uuid.uuid4().hex), ("seal", seal)),
         )
+        # Until a restore changes it, the generation is the identity: old cursors stay valid.
+        conn.execute(
+            "insert into meta select 'generation', value from meta where name = 'identity'"
+            " on conflict do nothing"
+        )
         (identity,) = conn.execute("select value from meta where name = 'identity'").fetchone()
+        (generation,) = conn.execute("select value from meta where name = 'generation'").fetchone()
         start = conn.execute(
             "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
         ).lastrowid
@@ -250,7 +250,52 @@ def begin(
         conn.execute("commit")
         # The log of an earlier start may not have reached the disk. Now it has.
         _write_back(conn)
-    return OpenedFile(conn, int(start or 0), identity, by_id, opener, bool(seals_dedupe))
+    return OpenedFile(
+        conn=conn,
+        start=int(start or 0),
+        identity=identity,
+        generation=generation,
+        filters=by_id,
+        opener=opener,
+        seals_dedupe=bool(seals_dedupe),
+    )
+
+
+def begin_generation(
+    path: Path, *, seal: str, change: Callable[[sqlite3.Connection], None] = lambda _conn: None
+) -> None:
+    """Make a copy of a journal a journal of its own, in which earlier cursors are not valid.
+
+    `change` is called in the same transaction. Afterwards the file has no log beside it. Raises
+    WrongJournal for another secret or a newer version, Unavailable and Broken.
+    """
+    with errors_named(path):
+        conn = _connect(path)
+        with _closed_after(conn):
+            _refuse_other_secret(conn, seal)
+            _migrate(conn)
+            conn.execute("begin immediate")
+            conn.execute(
+                "insert into meta values ('generation', ?)"
+                " on conflict do update set value = excluded.value",
+                (uuid.uuid4().hex,),
+            )
+            change(conn)
+            conn.execute("commit")
+            checkpoint(conn, "truncate")
+            conn.execute("pragma journal_mode = delete")
+        conn.close()
+
+
+def _refuse_other_secret(conn: sqlite3.Connection, seal: str) -> None:
+    """Raise WrongJournal. Call it before a migration writes."""
+    made = conn.execute("select count(*) from sqlite_schema where name = 'meta'").fetchone()[0]
+    row = made and conn.execute("select value from meta where name = 'seal'").fetchone()
+    if row and row[0] != seal:
+        raise WrongJournal(
+            "server.secret is another than the journal was made with; "
+            "put the old one back, or begin a new journal"
+        )
 
 
 def _write_back(conn: sqlite3.Connection) -> None:

@@ -152,7 +152,7 @@ class Cursors:
         `name` is that of its parameter; `names` are as for `asked`.
         """
         try:
-            place, piece = self._identity.place(self._journal.identity, self._kind, cursor)
+            place, piece = self._identity.place(self._journal.generation, self._kind, cursor)
         except BadCursor:
             text = "no cursor of this list; use a next_cursor as it came"
             raise bad_parameter(name, text) from None
@@ -209,7 +209,7 @@ class Cursors:
 
     def of(self, place: int, mark: str) -> str:
         """Return the cursor of a place; `mark` is the text of `MarksAt` of the row there."""
-        return self._identity.cursor(self._journal.identity, self._kind, place, _piece(mark))
+        return self._identity.cursor(self._journal.generation, self._kind, place, _piece(mark))
 
 
 def _piece(mark: str) -> bytes:

@@ -42,6 +42,8 @@ _MODULES = {
     "keys": "keys",
     "report": "report",
     "reload": "reload",
+    "backup": "backup",
+    "restore": "backup",
     "config": "config",
     "healthcheck": "serve",
     "migrate": "config",

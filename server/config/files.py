@@ -34,11 +34,22 @@ def written_files(sinks: Mapping[str, Sink]) -> list[WrittenFile]:
     ]
 
 
+def reserved_files(config: Path, journal: Path) -> Mapping[Path, str]:
+    """Return the files that nothing else may write, and what each of them is."""
+    beside = [journal.with_name(f"{journal.name}{end}") for end in BESIDE_JOURNAL]
+    return {
+        config: "is this configuration",
+        journal: "is the journal",
+        **dict.fromkeys(beside, "is part of the journal"),
+        journal.with_name(ERASED_IDS): "has the ids of erased events",
+    }
+
+
 def check_files(
     reading: Complaints, config: Path, journal: JournalOptions, sinks: Mapping[str, Sink]
 ) -> None:
     """Complain of files that would spoil another file, or that cannot be made."""
-    reserved = {config: "is this configuration"}
+    reserved: Mapping[Path, str] = {config: "is this configuration"}
     if reading.is_right(("journal",)):
         path = journal.path
         if _is_folder(path):
@@ -46,10 +57,7 @@ def check_files(
         elif not _is_folder(path.parent):
             text = f"there is no folder {path.parent}; make it (mkdir -p), or name another"
             reading.complain(_JOURNAL_URL, text)
-        reserved[path] = "is the journal"
-        beside = [path.with_name(f"{path.name}{end}") for end in BESIDE_JOURNAL]
-        reserved |= dict.fromkeys(beside, "is part of the journal")
-        reserved[path.with_name(ERASED_IDS)] = "has the ids of erased events"
+        reserved = reserved_files(config, path)
     files = written_files(sinks)
     for i, file in enumerate(files):
         conflict = _conflict(file, reserved, files[:i], files[i + 1 :])
@@ -67,13 +75,13 @@ def _conflict(
     if _is_folder(file.path):
         return "is a folder; name a file in it, such as events.jsonl"
     for other, what in reserved.items():
-        if _is_same(file.path, other):
+        if is_same(file.path, other):
             return f"{what}; name another file"
         if _sets_aside(file, other):
             return f"it sets files aside as {other.name}, which {what}; name another file"
     for sink in (*earlier, *later):
         # The later of two sinks has the complaint.
-        if sink in earlier and _is_same(file.path, sink.path):
+        if sink in earlier and is_same(file.path, sink.path):
             return f"sinks.{sink.name} writes to this file; two would spoil it"
         if _sets_aside(sink, file.path):
             return f"sinks.{sink.name} sets files aside under this name; name another file"
@@ -93,7 +101,7 @@ def _is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
-def _is_same(path: Path, other: Path) -> bool:
+def is_same(path: Path, other: Path) -> bool:
     """Compare names with links followed; where both exist, compare the files."""
     if os.path.realpath(path) == os.path.realpath(other):
         return True
@@ -104,4 +112,4 @@ def _is_same(path: Path, other: Path) -> bool:
 
 
 def _sets_aside(file: WrittenFile, path: Path) -> bool:
-    return _is_same(file.path.parent, path.parent) and file.sink.sets_aside(file.path, path.name)
+    return is_same(file.path.parent, path.parent) and file.sink.sets_aside(file.path, path.name)

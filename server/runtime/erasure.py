@@ -98,22 +98,30 @@ class Erasures:
         self._erasing = asyncio.Lock()
 
     async def run(self) -> None:
-        """Finish requests that an earlier start did not finish, or that a backup undid."""
-        try:
-            ids = await asyncio.to_thread(self._ids.read)
-        except OSError as exc:
-            log.error("content.not_erased", error=f"{ERASED_IDS}: {exc.strerror}")  # noqa: TRY400 - a traceback says no more
-            return
-        while ids:
+        """Finish requests that an earlier start did not finish.
+
+        The file is made, even if it is empty: a restore without it could bring erased content back.
+        """
+        while True:
             try:
-                await self._erase(ids)
-                await self._journal.empty_log()
+                await asyncio.to_thread(self._ids.add, ())
+                await self.erase_again()
+            except OSError as exc:
+                log.error("content.not_erased", error=f"{ERASED_IDS}: {exc.strerror}")  # noqa: TRY400 - a traceback says no more
+                return
             except Broken:
                 return
             except Unavailable:
                 await asyncio.sleep(_AGAIN)
             else:
                 return
+
+    async def erase_again(self) -> None:
+        """Erase the events of the file. Raises OSError, Broken and Unavailable."""
+        ids = await asyncio.to_thread(self._ids.read)
+        if ids:
+            await self._erase(ids)
+            await self._journal.empty_log()
 
     async def erase_event(self, event_id: str) -> bool:
         """Erase the content of an event; False: there is no such event. Raises Unavailable."""

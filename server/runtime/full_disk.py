@@ -29,7 +29,7 @@ log = structlog.get_logger()
 class _AbsentJournal:
     """Stands for a journal that cannot be opened yet: each read and write raises Unavailable."""
 
-    identity = "0" * 32
+    identity = generation = "0" * 32
     waiting = MOST_WAITING  # the door takes no callback
     health = JournalHealth.FAILING
     failure = None

@@ -76,6 +76,7 @@ class Identity:
         self._credential = make_hmac(derived("credential"))
         self._call = make_hmac(derived("idempotency"))
         self._chance = chance
+        self._generation = 0
         #: Stored in the journal, to notice a changed secret.
         self.seal = derived("journal seal").hex()
 
@@ -166,16 +167,25 @@ class Identity:
         part = base64.b64decode(sealed.removeprefix(_UNDER_KEY))
         return Secret(cipher.decrypt(part, [owner.encode()]).decode())
 
+    def begin_generation(self, generation: str, *, first: bool) -> None:
+        """Make and read the delivery ids of this generation of the journal only.
+
+        `generation` is hexadecimal. A restored journal uses the numbers of lost deliveries again.
+        """
+        self._generation = 0 if first else int(generation[:16], 16)
+
     def delivery_id(self, number: int) -> str:
         """Return the public id of a delivery. Its number would reveal how many there are."""
-        return self._delivery.encryptor.update(struct.pack(">QQ", 0, number)).hex()
+        block = struct.pack(">QQ", self._generation, number)
+        return self._delivery.encryptor.update(block).hex()
 
     def delivery_number(self, id_: str) -> int | None:
         """Return the number of the delivery with that public id; None: it is not such an id."""
         if not _DELIVERY_ID.fullmatch(id_):
             return None
-        zero, number = struct.unpack(">QQ", self._delivery.decryptor.update(bytes.fromhex(id_)))
-        return int(number) if zero == 0 else None
+        block = self._delivery.decryptor.update(bytes.fromhex(id_))
+        generation, number = struct.unpack(">QQ", block)
+        return int(number) if generation == self._generation else None
 
 
 class _Block:

@@ -1453,8 +1453,8 @@ class JournalContract:
         """A cursor is valid in its own journal only."""
         again = await store.start()
 
-        assert again.identity == journal.identity
-        assert len(bytes.fromhex(again.identity)) == 16
+        assert (again.identity, again.generation) == (journal.identity, journal.generation)
+        assert len(bytes.fromhex(again.generation)) == 16
 
     async def test_close_writes_queued_operations_and_refuses_later_ones(self, store, journal):
         """Mutant: an operation after the end waits for ever."""

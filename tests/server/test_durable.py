@@ -8,7 +8,7 @@ import live
 import pytest
 import tools
 
-from server.durable import replace, write_new
+from server.durable import replace, unfinished, write_new
 
 
 def test_new_file_is_complete_and_has_mode_0600(tmp_path):
@@ -114,3 +114,42 @@ def test_file_is_synced_before_its_name_and_the_folder_after(tmp_path, arguments
     ]
     assert made[0].startswith("mkdir(")
     assert any(line.startswith("fsync(") and f"{tmp_path}>" in line for line in made)
+
+
+def test_unfinished_file_is_private_and_removed(tmp_path):
+    """Mutant: it stays after an error, with all that was written."""
+    modes = []
+
+    def fail():
+        with unfinished(tmp_path / "x.db", ("-wal",)) as temporary:
+            modes.append(stat.S_IMODE(temporary.stat().st_mode))
+            temporary.write_text("secret")
+            temporary.with_name(f"{temporary.name}-wal").touch()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert modes == [0o600]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unfinished_file_of_a_killed_process_is_emptied(tmp_path):
+    with unfinished(tmp_path / "x.db") as temporary:
+        left = temporary
+    left.write_text("half")
+    left.with_name(f"{left.name}-wal").write_text("half")
+
+    with unfinished(tmp_path / "x.db", ("-wal",)) as temporary:
+        assert temporary == left
+        assert temporary.read_bytes() == b""
+        assert [path.name for path in tmp_path.iterdir()] == [temporary.name]
+
+
+def test_renamed_file_leaves_its_name_to_the_next(tmp_path):
+    """Mutant: the end removes the unfinished file of another process."""
+    with unfinished(tmp_path / "x.db") as temporary:
+        temporary.rename(tmp_path / "x.db")
+        temporary.write_text("of another process")
+
+    assert temporary.read_text() == "of another process"

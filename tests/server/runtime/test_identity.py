@@ -204,6 +204,22 @@ def test_delivery_number_is_found_by_its_id(identity, number):
     assert Identity(SECRET + "!", zeros).delivery_number(name) is None
 
 
+def test_delivery_id_is_of_one_generation():
+    """A restored journal uses numbers again. Mutant: the generation is not in the block."""
+    identities = [Identity(SECRET, zeros) for _ in range(3)]
+    for identity, generation in zip(identities[1:], ("ab" * 16, "cd" * 16), strict=True):
+        identity.begin_generation(generation, first=False)
+    identities[0].begin_generation("ef" * 16, first=True)
+    names = [identity.delivery_id(7) for identity in identities]
+
+    assert [[one.delivery_number(name) for name in names] for one in identities] == [
+        [7, None, None],
+        [None, 7, None],
+        [None, None, 7],
+    ]
+    assert names[0] == Identity(SECRET, zeros).delivery_id(7)
+
+
 def test_delivery_ids_do_not_show_their_order(identity):
     """Mutant: the number itself, which shows how many deliveries there are."""
     names = [bytes.fromhex(identity.delivery_id(number)) for number in range(1000)]

@@ -1,0 +1,421 @@
+"""The keys that seal the journal: one for each kind and period, in a file beside the journal."""
+
+import base64
+import binascii
+import contextlib
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from core.errors import Unavailable
+from core.secret import Secret
+
+from . import key_file
+from .key_file import Damaged
+from .seal import Kind
+
+#: The kind of the keys of dedupe keys: one for each calendar month (UTC).
+DEDUPE = "dedupe"
+#: The entry that keys the order of deliveries. It has no period.
+ORDER = "order"
+#: A key exists for this many seconds before its period begins.
+AHEAD = 300.0
+DAY = 24 * 60
+_FORMAT = "smshook keys 1"
+_DESTROYED = "destroyed"
+_KEY, _NONCE = 32, 12
+#: Fields of a line: kind, start, minutes, root and wrapped key.
+_FIELDS = 5
+_NEVER = "-"
+_INSTANT = "%Y-%m-%dT%H:%MZ"
+
+
+class UnknownRoot(Exception):
+    """Keys of the file are wrapped with a root key that is not configured."""
+
+    def __init__(self, path: Path, fingerprints: Iterable[str]) -> None:
+        names = ", ".join(sorted(set(fingerprints)))
+        super().__init__(f"{path.name} needs the root key {names}: add it to seal.root")
+
+
+class KeySpan(NamedTuple):
+    """A period, in minutes since 1970; `end` is not part of it."""
+
+    start: int
+    end: int
+
+
+class WrappedKey(msgspec.Struct, frozen=True):
+    """A line of the key file."""
+
+    #: Such as `codes`.
+    kind: str
+    #: None: an entry without period.
+    span: KeySpan | None
+    #: The fingerprint of the root key that wraps it.
+    root: str
+    wrapped: bytes
+
+    @property
+    def start(self) -> int | None:
+        return None if self.span is None else self.span.start
+
+    @property
+    def name(self) -> str:
+        """The first fields of the line. They are authenticated with the key."""
+        if self.span is None:
+            return f"{self.kind} {_NEVER} {_NEVER}"
+        return f"{self.kind} {_written(self.span.start)} {self.span.end - self.span.start}"
+
+
+class Root:
+    """A root key: it wraps the keys of the file (AES-256-GCM, RFC 5116; HKDF, RFC 5869)."""
+
+    def __init__(self, text: Secret) -> None:
+        """`text` is used as it is written: base64 is not decoded."""
+
+        def derived(use: str, length: int) -> bytes:
+            hkdf = HKDF(algorithm=SHA256(), length=length, salt=None, info=use.encode())
+            return hkdf.derive(text.reveal().encode())
+
+        self._cipher = AESGCM(derived("smshook wrap 1", _KEY))
+        #: Eight hex digits that identify the root key, and reveal nothing of it.
+        self.fingerprint = derived("smshook root fingerprint 1", 4).hex()
+
+    def wrap(self, kind: str, span: KeySpan | None, key: bytes, nonce: bytes) -> WrappedKey:
+        made = WrappedKey(kind, span, self.fingerprint, b"")
+        wrapped = nonce + self._cipher.encrypt(nonce, key, made.name.encode())
+        return msgspec.structs.replace(made, wrapped=wrapped)
+
+    def unwrap(self, key: WrappedKey) -> bytes:
+        """Return the key. Raises InvalidTag."""
+        nonce, text = key.wrapped[:_NONCE], key.wrapped[_NONCE:]
+        return self._cipher.decrypt(nonce, text, key.name.encode())
+
+
+class KeyFile(msgspec.Struct, frozen=True):
+    """The content of the key file. It reveals no key."""
+
+    #: By kind and start.
+    keys: Mapping[tuple[str, int | None], WrappedKey] = {}
+    #: By kind, the end of the last destroyed period, in minutes since 1970.
+    destroyed: Mapping[str, int] = {}
+
+    @staticmethod
+    def read(path: Path) -> "KeyFile | None":
+        """Return the content; None if there is no file. Raises Damaged and OSError."""
+        text = key_file.read(path)
+        if text is None:
+            return None
+        first, *lines = text.splitlines()
+        if first != _FORMAT:
+            raise Damaged(path, "it is not a key file of this version of smshook")
+        keys: dict[tuple[str, int | None], WrappedKey] = {}
+        destroyed: dict[str, int] = {}
+        try:
+            for line in lines:
+                if line.startswith(f"{_DESTROYED} "):
+                    _, kind, until = line.split(" ")
+                    destroyed[kind] = _read_minute(until)
+                else:
+                    key = _read_key(line)
+                    keys[key.kind, key.start] = key
+        except ValueError:
+            raise Damaged(path, "a line is not a key") from None
+        return KeyFile(keys, destroyed)
+
+    def text(self) -> str:
+        lines = [
+            _FORMAT,
+            *(
+                f"{key.name} {key.root} {base64.b64encode(key.wrapped).decode()}"
+                for key in self.keys.values()
+            ),
+            *(f"{_DESTROYED} {kind} {_written(end)}" for kind, end in self.destroyed.items()),
+        ]
+        return "".join(f"{line}\n" for line in lines)
+
+    def spans(self, kind: str) -> Sequence[KeySpan]:
+        """Return the periods with a key, in no order."""
+        return [key.span for key in self.keys.values() if key.kind == kind and key.span]
+
+
+class _Current(NamedTuple):
+    """A key, and the seconds in which it is the current one."""
+
+    begins: float
+    ends: float
+    start: int
+    key: bytes
+
+
+class _State:
+    """The file and its opened keys. A change makes another one, so no reader needs a lock."""
+
+    def __init__(self, file: KeyFile, opened: Mapping[tuple[str, int | None], bytes]) -> None:
+        self.file, self.opened = file, opened
+        self.current: dict[str, _Current] = {}
+        #: By kind, the newest first.
+        self.periods: dict[str, list[int]] = defaultdict(list)
+        periods = [(kind, start) for kind, start in opened if start is not None]
+        for kind, start in sorted(periods, reverse=True):
+            self.periods[kind].append(start)
+
+
+class Keyring:
+    """The opened keys of a key file.
+
+    Every key is on disk before it is returned. Instants are in seconds since the epoch, starts of
+    periods in minutes. Any thread may call it, and other processes may change the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        roots: Sequence[Secret],
+        *,
+        period: float,
+        now: float,
+        chance: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Open the file, or make it. `roots` are the root keys: the first wraps, all unwrap.
+
+        `period` is that of codes and callbacks, in seconds. Finishes an interrupted rewrite. Raises
+        Damaged, UnknownRoot, Unavailable and OSError.
+        """
+        self._path = path.resolve()  # a rename would replace a symbolic link
+        self._roots = [Root(text) for text in roots]
+        self._chance = chance
+        self._changing = threading.Lock()
+        minutes = int(period // 60)
+        self._grids: Mapping[str, Callable[[int], KeySpan]] = {
+            Kind.CODES: _regular(minutes),
+            Kind.RAW: _regular(minutes),
+            Kind.PEOPLE: _regular(DAY),
+            Kind.QUARANTINE: _regular(DAY),
+            DEDUPE: _month,
+        }
+        self._state = _State(KeyFile(), {})
+        self._stamp: tuple[int, int] | None = None
+        with key_file.locked(self._path):
+            self._read()
+            key_file.clean(self._path)
+        self.prepare(now)
+
+    # --- reading --------------------------------------------------------------------------
+
+    def current(self, kind: Kind | str, at: float) -> tuple[int, bytes]:
+        """Return the start of the period of an instant, and its key.
+
+        An instant of a destroyed period gets the oldest period after it: a second key of the same
+        period could not open what the first one sealed. Raises Unavailable if a key is missing
+        and cannot be written.
+        """
+        found = self._state.current.get(kind)
+        if found is None or not found.begins <= at < found.ends:
+            found = self._found(kind, at)
+        return found.start, found.key
+
+    def get(self, kind: Kind | str, period: int) -> bytes | None:
+        """Return the key of the period with that start; None if it was destroyed."""
+        return self._state.opened.get((kind, period))
+
+    def periods(self, kind: Kind | str) -> Sequence[int]:
+        """Return the starts of the periods with a key, the newest first."""
+        return self._state.periods.get(kind, ())
+
+    def entry(self, name: str) -> bytes | None:
+        """Return a key without period, such as `order`."""
+        return self._state.opened.get((name, None))
+
+    def dedupe(self, at: float) -> Sequence[bytes]:
+        """Return the keys of dedupe keys: that of `at` first, then the others, newest first."""
+        first, key = self.current(DEDUPE, at)
+        state = self._state
+        others = [state.opened[DEDUPE, start] for start in state.periods[DEDUPE] if start != first]
+        return [key, *others]
+
+    # --- changes --------------------------------------------------------------------------
+
+    def prepare(self, now: float) -> None:
+        """Make the keys of the periods of `now` and of the next minutes. Raises Unavailable."""
+        with self._exclusive():
+            self._make(self._grids, (now, now + AHEAD))
+
+    def destroy(self, kind: Kind | str, before: float) -> Sequence[int]:
+        """Destroy the keys of the periods that ended before an instant; return their starts.
+
+        Nothing can open what they sealed, when this returns. Raises Unavailable.
+        """
+        with self._exclusive():
+            file, opened = self._state.file, self._state.opened
+            ended = [span for span in file.spans(kind) if span.end * 60 <= before]
+            if not ended:
+                return ()
+            gone = {(kind, span.start) for span in ended}
+            until = max(file.destroyed.get(kind, 0), *(span.end for span in ended))
+            kept = {name: key for name, key in file.keys.items() if name not in gone}
+            self._store(
+                KeyFile(kept, {**file.destroyed, kind: until}),
+                {name: opened[name] for name in kept},
+            )
+            return sorted(span.start for span in ended)
+
+    def rotate(self, roots: Sequence[Secret]) -> Sequence[str]:
+        """Wrap every key with the first of these root keys. Raises Unavailable.
+
+        Returns the fingerprints of the root keys that are no longer needed.
+        """
+        first = Root(roots[0])
+        with self._exclusive():
+            file, opened = self._state.file, self._state.opened
+            before = {key.root for key in file.keys.values()} - {first.fingerprint}
+            if before:
+                wrapped = {
+                    name: first.wrap(key.kind, key.span, opened[name], self._chance(_NONCE))
+                    for name, key in file.keys.items()
+                }
+                self._store(KeyFile(wrapped, file.destroyed), opened)
+            self._roots = [first, *map(Root, roots[1:])]
+            return sorted(before)
+
+    def _found(self, kind: str, at: float) -> _Current:
+        state = self._state
+        minute = max(int(at // 60), state.file.destroyed.get(kind, 0))
+        span = _covering(minute, state.file.spans(kind))
+        if span is None:
+            with self._exclusive():
+                self._make((kind,), (at,))
+            return self._found(kind, at)
+        key = state.opened[kind, span.start]
+        found = _Current(span.start * 60.0, span.end * 60.0, span.start, key)
+        state.current[kind] = found
+        return found
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Let one thread of one process change the file. Raises Unavailable for every failure."""
+        try:
+            with self._changing, key_file.locked(self._path):
+                self._read()
+                yield
+        except OSError as exc:
+            raise Unavailable(f"{self._path} cannot be written: {exc.strerror}") from exc
+        except (Damaged, UnknownRoot) as exc:
+            raise Unavailable(str(exc)) from exc
+
+    def _read(self) -> None:
+        """Read the file, if another process has changed it. A removed file is written again."""
+        stamp = key_file.stamp(self._path)
+        if stamp == self._stamp:
+            return
+        file = KeyFile.read(self._path)
+        if file is not None:
+            self._state = _State(file, self._unwrapped(file))
+        self._stamp = stamp
+
+    def _make(self, kinds: Iterable[str], instants: Sequence[float]) -> None:
+        """Make the missing keys of these kinds and instants, all in one rewrite."""
+        file = self._state.file
+        keys, opened = dict(file.keys), dict(self._state.opened)
+
+        def add(kind: str, span: KeySpan | None) -> None:
+            key = self._chance(_KEY)
+            wrapped = self._roots[0].wrap(kind, span, key, self._chance(_NONCE))
+            keys[kind, wrapped.start], opened[kind, wrapped.start] = wrapped, key
+
+        for kind in kinds:
+            destroyed = file.destroyed.get(kind, 0)
+            for at in instants:
+                spans = KeyFile(keys).spans(kind)
+                minute = max(int(at // 60), destroyed)
+                if _covering(minute, spans) is None:
+                    add(kind, new_span(self._grids[kind](minute), minute, spans, destroyed))
+        if (ORDER, None) not in keys:
+            add(ORDER, None)
+        if len(keys) > len(file.keys) or self._stamp is None:
+            self._store(KeyFile(keys, file.destroyed), opened)
+
+    def _store(self, file: KeyFile, opened: Mapping[tuple[str, int | None], bytes]) -> None:
+        key_file.clean(self._path)
+        key_file.replace(self._path, file.text())
+        self._state, self._stamp = _State(file, opened), key_file.stamp(self._path)
+        key_file.clean(self._path)
+
+    def _unwrapped(self, file: KeyFile) -> Mapping[tuple[str, int | None], bytes]:
+        """Return the keys. Those of a root key that is not known may be known themselves."""
+        roots = {root.fingerprint: root for root in self._roots}
+        known = self._state.opened
+        unknown = {key.root for name, key in file.keys.items() if name not in known} - roots.keys()
+        if unknown:
+            raise UnknownRoot(self._path, unknown)
+        try:
+            return {
+                name: roots[key.root].unwrap(key) if key.root in roots else known[name]
+                for name, key in file.keys.items()
+            }
+        except InvalidTag:
+            raise Damaged(self._path, "a key does not belong to its line") from None
+
+
+def new_span(regular: KeySpan, minute: int, spans: Iterable[KeySpan], destroyed: int) -> KeySpan:
+    """Return the period to make for a minute that no period covers.
+
+    It is the regular one, without the minutes of its neighbours and of destroyed periods. So after
+    a change of `seal.period` the old period still ends regularly, and the new one begins then.
+    """
+    spans = tuple(spans)
+    ends = [span.end for span in spans if span.end <= minute]
+    starts = [span.start for span in spans if span.start > minute]
+    return KeySpan(max([regular.start, destroyed, *ends]), min([regular.end, *starts]))
+
+
+def _covering(minute: int, spans: Iterable[KeySpan]) -> KeySpan | None:
+    return next((span for span in spans if span.start <= minute < span.end), None)
+
+
+def _regular(minutes: int) -> Callable[[int], KeySpan]:
+    def span(minute: int) -> KeySpan:
+        start = minute // minutes * minutes
+        return KeySpan(start, start + minutes)
+
+    return span
+
+
+def _month(minute: int) -> KeySpan:
+    """Return the calendar month of a minute."""
+    first = datetime.fromtimestamp(minute * 60, UTC).replace(day=1, hour=0, minute=0)
+    after = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return KeySpan(int(first.timestamp() // 60), int(after.timestamp() // 60))
+
+
+def _written(minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).strftime(_INSTANT)
+
+
+def _read_minute(text: str) -> int:
+    """Raises ValueError."""
+    return int(datetime.strptime(text, _INSTANT).replace(tzinfo=UTC).timestamp() // 60)
+
+
+def _read_key(line: str) -> WrappedKey:
+    """Raises ValueError."""
+    kind, start, minutes, root, wrapped = line.split(" ", _FIELDS - 1)
+    span = None
+    if start != _NEVER:
+        first = _read_minute(start)
+        span = KeySpan(first, first + int(minutes))
+    try:
+        return WrappedKey(kind, span, root, base64.b64decode(wrapped, validate=True))
+    except binascii.Error as exc:
+        raise ValueError from exc

@@ -1,0 +1,318 @@
+"""Backups and restores as whole files: nothing half, nothing replaced by accident."""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import shutil
+import sqlite3
+import stat
+
+import msgspec
+import pytest
+from contracts.journal import planned, record
+from deaths import deaths
+from services import configured, identity_of
+from whole_files import restored
+
+from core.secret import Secret
+from journal.lock import Held, Lock
+from journal.reads import JournalStats
+from journal.sqlite.backup import NotABackup
+from journal.sqlite.schema import WrongJournal
+from server import backups, durable
+from server.backups import WrongPath, back_up, restore, stream
+from server.config.options import Server
+from server.service import open_journal
+
+#: The functions of the system that end a step of a restore.
+NOTHING = ("smshook.db.lock", "smshook.erased")
+RESTORED = ("smshook.db", *NOTHING)
+STEPS = ("open", "ftruncate", "fsync", "link", "unlink")
+
+
+async def journal_at(folder, events=1):
+    """Make a closed journal of that many events."""
+    config = configured(folder)
+    journal = await open_journal(config, identity_of(config), now=1.0)
+    for number in range(events):
+        await record(journal, planned(text=f"the text of message {number}"))
+    await journal.close()
+    return config.journal.path
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory):
+    """A closed journal of three events. No test may change it."""
+    return asyncio.run(journal_at(tmp_path_factory.mktemp("journal"), events=3))
+
+
+@pytest.fixture
+def made(journal, tmp_path):
+    """A backup of that journal."""
+    path = tmp_path / "made.db"
+    saved(journal, path)
+    return path
+
+
+@pytest.fixture
+def empty(tmp_path):
+    """The path of a journal that is not there. No content was erased."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "smshook.erased").touch()
+    return tmp_path / "empty" / "smshook.db"
+
+
+def ignored(_done, _whole):
+    """Show no progress."""
+
+
+def saved(journal, target):
+    return back_up(journal.with_name("smshook.yaml"), journal, target, ignored)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def events(path):
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        return conn.execute("select count(*) from events").fetchone()[0]
+
+
+# Backups
+
+
+def test_backup_is_private_and_alone(journal, tmp_path):
+    contents = saved(journal, tmp_path / "backup.db")
+
+    assert contents.events == 3
+    assert contents.bytes == (tmp_path / "backup.db").stat().st_size
+    assert stat.S_IMODE((tmp_path / "backup.db").stat().st_mode) == 0o600
+    assert names(tmp_path) == ["backup.db"]
+
+
+def test_earlier_backup_is_replaced(journal, made, tmp_path):
+    inode = made.stat().st_ino
+
+    saved(journal, made)
+
+    assert made.stat().st_ino != inode
+    assert names(tmp_path) == ["made.db"]
+
+
+def test_failed_backup_keeps_the_earlier_one(journal, made, monkeypatch):
+    """Mutant: the earlier one is removed first."""
+    data = made.read_bytes()
+
+    def damaged(path):
+        raise NotABackup(f"{path} is damaged")
+
+    monkeypatch.setattr(backups, "check", damaged)
+    with pytest.raises(NotABackup):
+        saved(journal, made)
+
+    assert made.read_bytes() == data
+    assert names(made.parent) == ["made.db"]
+
+
+@pytest.mark.parametrize("kind", ["text", "folder", "pipe", "link to nowhere"])
+def test_path_that_is_no_backup_is_not_replaced(journal, tmp_path, kind):
+    """Mutant: `smshook backup events.jsonl` replaces the file of a sink."""
+    path = tmp_path / "mine"
+    if kind == "text":
+        path.write_text("mine")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+
+    with pytest.raises(WrongPath, match="mine exists and is no backup; name another file"):
+        saved(journal, path)
+
+    assert names(tmp_path) == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("smshook.db", "is the journal"),
+        ("smshook.db-wal", "is part of the journal"),
+        ("smshook.yaml", "is this configuration"),
+    ],
+)
+def test_file_of_the_service_is_not_replaced(journal, name, what):
+    """Mutant: the journal is replaced by its copy, and the service ends."""
+    with pytest.raises(WrongPath, match=f"{name} {what}; name another file"):
+        saved(journal, journal.with_name(name))
+
+
+def test_missing_journal_is_refused(empty, tmp_path):
+    """Mutant: an empty journal is made, and backed up."""
+    with pytest.raises(WrongPath, match="there is no journal at"):
+        saved(empty, tmp_path / "backup.db")
+
+    assert names(tmp_path) == ["empty"]
+    assert names(empty.parent) == ["smshook.erased"]
+
+
+def test_stream_has_the_same_bytes_as_a_file(journal, made):
+    out, before = io.BytesIO(), names(journal.parent)
+
+    contents = stream(journal, out, ignored)
+
+    assert out.getvalue() == made.read_bytes()
+    assert contents.bytes == len(out.getvalue())
+    assert set(names(journal.parent)) - set(before) <= {"smshook.db-shm", "smshook.db-wal"}
+
+
+def test_second_backup_to_the_same_file_waits_for_none(journal, tmp_path):
+    """Mutant: both write into one temporary file."""
+    with (
+        durable.unfinished(tmp_path / "backup.db"),
+        pytest.raises(BlockingIOError, match="another process is writing it"),
+    ):
+        saved(journal, tmp_path / "backup.db")
+
+    saved(journal, tmp_path / "backup.db")
+
+
+# Restores
+
+
+def test_restored_journal_has_the_events(made, empty):
+    contents = restored(made, empty)
+
+    assert (contents.events, events(empty)) == (3, 3)
+    assert stat.S_IMODE(empty.stat().st_mode) == 0o600
+    assert names(empty.parent) == [*RESTORED]
+
+
+async def test_restored_journal_is_opened_and_written(made, empty):
+    restored(made, empty)
+    config = configured(empty.parent)
+
+    journal = await open_journal(config, identity_of(config), now=1.0)
+    await record(journal, planned())
+
+    assert (await journal.ask(JournalStats())).events == 4
+    await journal.close()
+
+
+@pytest.mark.parametrize("name", ["smshook.db", "smshook.db-wal", "smshook.db-journal"])
+def test_existing_file_of_a_journal_is_not_replaced(made, empty, name):
+    """A log that is left beside a new journal would be written into it. Mutant: only the journal
+    is looked for."""
+    empty.with_name(name).write_text("mine")
+
+    with pytest.raises(WrongPath, match=f"{name} exists; nothing was restored"):
+        restored(made, empty)
+
+    assert empty.with_name(name).read_text() == "mine"
+    assert names(empty.parent) == sorted([name, *NOTHING])
+
+
+def test_journal_in_use_is_refused(made, empty):
+    with Lock(empty), pytest.raises(Held):
+        restored(made, empty)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"), [(b"no database\n" * 400, WrongJournal), (b"", NotABackup)]
+)
+def test_other_file_is_not_restored(empty, data, error):
+    with pytest.raises(error):
+        restore(io.BytesIO(data), configured(empty.parent))
+
+    assert names(empty.parent) == [*NOTHING]
+
+
+def test_backup_of_another_secret_is_not_restored(made, empty):
+    """Mutant: the service finds out at its start."""
+    server = Server(secret=Secret("another secret that is long enough, 0123456789"))
+    with made.open("rb") as source, pytest.raises(WrongJournal, match=r"server\.secret is another"):
+        restore(source, configured(empty.parent, server=server))
+
+    assert names(empty.parent) == [*NOTHING]
+
+
+def test_full_disk_leaves_nothing(made, empty, monkeypatch):
+    def full(*_args, **_named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space"):
+        restored(made, empty)
+
+    assert names(empty.parent) == [*NOTHING]
+
+
+def test_death_at_any_step_leaves_no_half_journal(made, empty):
+    """Mutants: the backup is copied to its place, then migrated; an unfinished file is kept."""
+    seen = []
+    for _ in deaths(STEPS, restored, made, empty):
+        seen.append(events(empty) if empty.exists() else None)
+        if empty.exists():
+            empty.unlink()
+        assert restored(made, empty).events == 3
+        assert names(empty.parent) == [*RESTORED]
+        empty.unlink()
+
+    assert seen[-1] == 3
+    assert set(seen) == {None, 3}
+    assert len(seen) > 5
+
+
+def test_unfinished_restore_keeps_no_old_log(made, empty):
+    """A killed restore left its log. Mutant: SQLite would write that into the next one."""
+    left = empty.with_name(".smshook.db.unfinished-wal")
+    left.write_bytes(b"old")
+
+    restored(made, empty)
+
+    assert names(empty.parent) == [*RESTORED]
+
+
+# Erased content
+
+
+def bodies(path):
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        return [json.loads(body) for (body,) in conn.execute("select body from events")]
+
+
+def test_content_that_was_erased_is_erased_in_a_restored_journal(made, empty):
+    """Mutant: the service erases it after its start, when readers may have had it."""
+    before = bodies(made)
+    empty.with_name("smshook.erased").write_text(f"{before[1]['id']}\n")
+
+    restored(made, empty)
+
+    texts = [event["data"]["text"] for event in bodies(empty)]
+    assert texts == [before[0]["data"]["text"], None, before[2]["data"]["text"]]
+    assert before[1]["data"]["text"] is not None
+    assert before[1]["data"]["text"].encode() not in empty.read_bytes()
+    assert names(empty.parent) == [*RESTORED]
+
+
+def test_restore_without_the_file_of_erased_events_is_refused(made, empty):
+    """Mutant: a restore on another machine brings erased content back."""
+    empty.with_name("smshook.erased").unlink()
+
+    with pytest.raises(WrongPath, match=r"there is no .*smshook\.erased: content that was erased"):
+        restored(made, empty)
+    assert not empty.exists()
+
+    assert restored(made, empty, without_erasures=True).events == 3
+
+
+def test_backup_of_a_version_without_erasures_is_restored(made, empty, monkeypatch):
+    """Mutant: an upgrade makes earlier backups useless."""
+    empty.with_name("smshook.erased").unlink()
+    contents = msgspec.structs.replace(backups.check(made), knows_erasures=False)
+    monkeypatch.setattr(backups, "check", lambda _path: contents)
+
+    assert restored(made, empty).events == 3
