@@ -242,9 +242,7 @@ class Sealer(Opener):
 
     _keys: PeriodKeys
 
-    def __init__(
-        self, keys: PeriodKeys, *, journal: str, chance: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, keys: PeriodKeys, *, journal: str, chance: Callable[[int], bytes]) -> None:
         super().__init__(keys, journal=journal)
         self._chance = chance
         #: `pop` and `extend` are each one step for other threads: no nonce is used twice.
