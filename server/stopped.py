@@ -1,18 +1,33 @@
-"""Prunes the journal of a stopped service."""
+"""Prunes and restores the journal of a stopped service."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
 
 from core.clock import WallClock
 from journal.lock import Lock
 from journal.records import Retained
+from journal.sqlite.backup import Contents, check
+from journal.sqlite.schema import begin_generation
 
+from .backups import WrongPath
+from .config.files import BESIDE_JOURNAL, ERASED_IDS
 from .config.load import Loaded
 from .config.options import Config
+from .durable import put_new, sync_file, unfinished
 from .runtime.identity import Chance, Identity
+from .runtime.parts import Parts
 from .runtime.retention import Pruner
-from .service import open_journal, restore
+from .service import open_journal
+from .service import restore as restore_parts
 
+_STATES = [end for end in BESIDE_JOURNAL if end != ".lock"]
 #: Seconds between two reports of the progress.
 _LOOK = 0.3
 
@@ -32,11 +47,7 @@ def prune(
 async def _prune(
     config: Config, *, dry_run: bool, progress: Callable[[Mapping[str, int]], None]
 ) -> Mapping[str, int]:
-    identity, clock = Identity(config.server.secret.reveal(), Chance()), WallClock()
-    journal = await open_journal(config, identity, now=clock.now())
-    try:
-        loaded = Loaded(config=config, warnings=())
-        parts = await restore(config, journal, identity, clock=clock, load=lambda: loaded)
+    async with _opened(config) as parts:
         if dry_run:
             return _named(parts.pruner, await parts.pruner.count())
         pruning = asyncio.create_task(parts.pruner.prune(gently=False))
@@ -45,9 +56,62 @@ async def _prune(
             if parts.pruner.last is not None:
                 progress(_named(parts.pruner, parts.pruner.last.counts))
         return _named(parts.pruner, pruning.result().counts)
-    finally:
-        await journal.close()
 
 
 def _named(pruner: Pruner, counts: Mapping[Retained, int]) -> Mapping[str, int]:
     return {kind.value: counts.get(kind, 0) for kind in pruner.limits}
+
+
+def restore(backup: BinaryIO, config: Config, *, without_erasures: bool = False) -> Contents:
+    """Restore the journal from a backup, as a new generation. The file appears when it is complete.
+
+    Content that was erased on request is erased again: the file of these ids must be there, unless
+    `without_erasures`. Raises WrongPath if it is not, or if there is a journal; Held, NotABackup,
+    WrongJournal, Unavailable and OSError.
+    """
+    journal = config.journal.path
+    with Lock(journal):
+        for path in (journal, *(journal.with_name(journal.name + end) for end in _STATES)):
+            if os.path.lexists(path):
+                raise WrongPath(
+                    f"{path} exists; nothing was restored. Move it to another folder first"
+                )
+        with unfinished(journal, _STATES) as temporary:
+            with temporary.open("wb") as made:
+                shutil.copyfileobj(backup, made)
+            # Before any change: another kind of database would become an empty journal.
+            contents = check(temporary)
+            erased = journal.with_name(ERASED_IDS)
+            if not without_erasures:
+                if contents.knows_erasures and not erased.exists():
+                    raise WrongPath(
+                        f"there is no {erased}: content that was erased since the backup would "
+                        "come back. Put the file there, or give --without-erasures"
+                    )
+                if erased.exists() and erased.stat().st_size:
+                    asyncio.run(_erase_again(config, temporary))
+            secret = config.server.secret.reveal()
+            begin_generation(temporary, seal=Identity(secret, Chance()).seal)
+            sync_file(temporary)
+            put_new(temporary, journal)
+    return contents
+
+
+async def _erase_again(config: Config, journal: Path) -> None:
+    """Erase content in a journal as the service would, and close it."""
+    options = msgspec.structs.replace(config.journal, url=f"sqlite:///{journal}")
+    config = msgspec.structs.replace(config, journal=options)
+    async with _opened(config) as parts:
+        await parts.erasures.erase_again()
+
+
+@contextlib.asynccontextmanager
+async def _opened(config: Config) -> AsyncIterator[Parts]:
+    """Open the journal, and put its service together without running it."""
+    identity, clock = Identity(config.server.secret.reveal(), Chance()), WallClock()
+    loaded = Loaded(config=config, warnings=())
+    journal = await open_journal(config, identity, now=clock.now())
+    try:
+        yield await restore_parts(config, journal, identity, clock=clock, load=lambda: loaded)
+    finally:
+        await journal.close()

@@ -3,7 +3,7 @@
 from services import configured
 
 from journal import key_file
-from server.backups import restore
+from server.stopped import restore
 
 
 def rewrite(path, text):

@@ -10,6 +10,7 @@ from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
 from .auth import authenticated, needs
+from .backups import backups
 from .consumers import consumers
 from .deliveries import deliveries
 from .erasures import erasures
@@ -151,6 +152,7 @@ def create_api(parts: Parts) -> Litestar:
             api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
             me(keys),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
+            backups(config=lambda: current.config, calls=calls),
         ],
     )
     is_public = current.config.server.admin_listen == "same"

@@ -49,6 +49,7 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "idempotency_key_reused": ((422,), "The Idempotency-Key was used for another request."),
         "url_blocked": ((422,), "The URL has an address that is not allowed."),
         "challenge_failed": ((422,), "The endpoint did not return the challenge."),
+        "unusable_path": ((422,), "The file cannot be written, or is no backup."),
         "unknown_sink": ((422,), "No sink has that name."),
         "unknown_source": ((422,), "No source has that name."),
         "too_many": ((429,), "More requests than the rate of the key allows."),

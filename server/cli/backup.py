@@ -64,10 +64,10 @@ def restore(file: Path, output: str, *, without_erasures: bool) -> None:
     answer 410. Pending deliveries are delivered when the service starts.
     """
     # They import the libraries of the service.
-    from .. import backups  # noqa: PLC0415
+    from .. import backups, stopped  # noqa: PLC0415
 
     config = configured()
-    restored = partial(backups.restore, config=config, without_erasures=without_erasures)
+    restored = partial(stopped.restore, config=config, without_erasures=without_erasures)
     try:
         if str(file) == _STDIO:
             contents = restored(sys.stdin.buffer)

@@ -21,10 +21,11 @@ from journal.lock import Held, Lock
 from journal.reads import JournalStats
 from journal.sqlite.backup import NotABackup
 from journal.sqlite.schema import WrongJournal
-from server import backups, durable
-from server.backups import WrongPath, back_up, restore, stream
+from server import backups, durable, stopped
+from server.backups import WrongPath, back_up, stream
 from server.config.options import Server
 from server.service import open_journal
+from server.stopped import restore
 
 #: The functions of the system that end a step of a restore.
 NOTHING = ("smshook.db.lock", "smshook.erased")
@@ -312,7 +313,7 @@ def test_restore_without_the_file_of_erased_events_is_refused(made, empty):
 def test_backup_of_a_version_without_erasures_is_restored(made, empty, monkeypatch):
     """Mutant: an upgrade makes earlier backups useless."""
     empty.with_name("smshook.erased").unlink()
-    contents = msgspec.structs.replace(backups.check(made), knows_erasures=False)
-    monkeypatch.setattr(backups, "check", lambda _path: contents)
+    contents = msgspec.structs.replace(stopped.check(made), knows_erasures=False)
+    monkeypatch.setattr(stopped, "check", lambda _path: contents)
 
     assert restored(made, empty).events == 3

@@ -53,8 +53,10 @@ class Recorder:
         example.setdefault("answers", {}).setdefault(str(status), shown)
 
     def text(self):
-        """Return the file, with one cursor for all."""
+        """Return the file, with one cursor for all, and one folder and size for all backups."""
         text = json.dumps(self.examples, indent=1, ensure_ascii=False, sort_keys=True)
+        text = text.replace(str(self.service.config.journal.path.parent), "/var/lib/smshook")
+        text = re.sub(r'"bytes": \d{5,}', '"bytes": 262144', text)
         return re.sub(r"[\w-]{64}(?=[\"\\])", CURSOR, text) + "\n"
 
 
@@ -85,6 +87,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await keys(record)
         await record("POST", "/v1/reload")
         await retention(record)
+        await record("POST", "/v1/backups", {"path": "smshook.backup"})
         yield record
 
 

@@ -63,6 +63,7 @@ CALLS = [
     ("POST", "/v1/erasures"),
     ("GET", "/v1/retention"),
     ("POST", "/v1/retention/prune"),
+    ("POST", "/v1/backups"),
 ]
 #: Unknown paths, wrong methods, and calls of later versions.
 NO_CALLS = [
@@ -75,7 +76,14 @@ NO_CALLS = [
     ("PATCH", "/v1/events"),
     ("OPTIONS", "/v1/events"),
 ]
-ADMINS = ("/v1/quarantine", "/v1/rejections", "/v1/keys", "/v1/erasures", "/v1/retention")
+ADMINS = (
+    "/v1/quarantine",
+    "/v1/rejections",
+    "/v1/keys",
+    "/v1/erasures",
+    "/v1/retention",
+    "/v1/backups",
+)
 WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
 
 
@@ -180,7 +188,7 @@ def expected(method, path):
         reads, writes = (found, 403) if method == "GET" else (403, found)
         return {"admin": found, "reader": reads, "coder": reads, "writer": writes}
     # The body of the others is missing.
-    made = {"/v1/keys": 400, "/v1/erasures": 400, "/v1/retention/prune": 202}
+    made = {"/v1/keys": 400, "/v1/erasures": 400, "/v1/retention/prune": 202, "/v1/backups": 400}
     if method == "POST":
         found = made.get(path, found)
     reads = 403 if path.startswith(ADMINS) or path.endswith("/content") else found
