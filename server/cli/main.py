@@ -41,6 +41,7 @@ _MODULES = {
     "report": "report",
     "backup": "backup",
     "restore": "backup",
+    "seal": "seal",
     "config": "config",
     "healthcheck": "serve",
     "migrate": "config",

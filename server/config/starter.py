@@ -1,5 +1,7 @@
 """The `smshook.yaml` that `smshook init` writes."""
 
+import base64
+import contextlib
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +9,16 @@ from pathlib import Path
 from ..durable import write_new
 
 NAME = "smshook.yaml"
+#: The root key, beside the configuration.
+ROOT_NAME = "smshook.root"
+#: The section that uses it, with a retention of codes.
+SEAL = """\
+# Encrypts texts, codes and numbers in the journal, so that a backup of it reveals none of them.
+seal:
+  # Root keys. Keep this file, and a copy of it elsewhere: without it, what is encrypted is lost. On
+  # another disk or in a vault it also protects a stolen disk.
+  root: ["${file:smshook.root}"]
+"""
 
 # Options are commented out as `#option: default`, and explained by `# words`. A test removes the
 # `#` before options and expects the same configuration.
@@ -100,6 +112,7 @@ journal:
   # An absolute path puts it on another disk: sqlite:////var/lib/smshook/smshook.db
   #url: sqlite:///smshook.db
 
+SEAL
 # Who may use the API.
 api:
   keys:
@@ -115,11 +128,19 @@ api:
 
 def starter(chance: Callable[[int], str] = secrets.token_urlsafe) -> str:
     """Return the text of a new configuration. `chance(n)` makes a text of n random bytes."""
-    text = _TEXT
+    text = _TEXT.replace("SEAL\n", f"{SEAL}\n")
     for name in ("SERVER_SECRET", "TELLABOT_TOKEN", "HEROSMS_TOKEN", "ADMIN_KEY"):
         # Quoted: a text can begin with `-`.
         text = text.replace(name, f'"{chance(32)}"')
     return text
+
+
+def write_root(path: Path, chance: Callable[[int], bytes] = secrets.token_bytes) -> None:
+    """Write a new root key that only its owner can read: 32 random bytes in base64.
+
+    Raises FileExistsError if the file exists, and leaves it alone.
+    """
+    write_new(path, f"{base64.b64encode(chance(32)).decode()}\n")
 
 
 def init(folder: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:
@@ -130,7 +151,11 @@ def init(folder: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> 
 def write(path: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:
     """Write a configuration that only its owner can read, and make the folder if needed.
 
-    It is on disk when this returns. Raises FileExistsError if the file exists, and leaves it alone.
+    A root key is written beside it, or the one that is there is used. Both are on disk when this
+    returns. Raises FileExistsError if the file exists, and leaves it alone.
     """
+    with contextlib.suppress(FileExistsError):
+        if not path.exists():
+            write_root(path.parent / ROOT_NAME)
     write_new(path, starter(chance))
     return path

@@ -14,6 +14,7 @@ import pytest
 
 from journal import lock
 from server import __version__
+from server.cli.promises import IN_CLEAR
 from server.process import PortTaken, bind
 
 # These tests run all of it, from the start to the end of the process.
@@ -141,7 +142,9 @@ def test_configuration_warnings_are_log_lines(tmp_path):
 
     said = [line for line in service.logged() if line["event"] == "config.warning"]
     assert [line["warning"] for line in said] == [
-        "smshook.yaml: others can read it, secrets included; chmod 600 smshook.yaml"
+        IN_CLEAR,
+        "smshook.yaml: others can read it, secrets included; chmod 600 smshook.yaml",
+        IN_CLEAR,
     ]
     assert service.errors.read_text() == ""
 

@@ -5,7 +5,7 @@ from click.testing import CliRunner
 from config_files import SERVER, written
 
 from server.cli.main import smshook
-from server.cli.promises import forgotten
+from server.cli.promises import IN_CLEAR, forgotten
 from server.config.load import load
 from server.config.starter import init
 
@@ -41,6 +41,10 @@ def test_starter_configuration_guarantees_no_loss(folder):
         " delivered at least once, tried again for about 36 h, then dead\n"
         "sinks\n"
         "  log: file events.jsonl; codes masked\n"
+        "secrecy\n"
+        "  smshook.db: texts, codes and numbers encrypted, also in its backups\n"
+        "  smshook.keys: their keys, wrapped with the root key\n"
+        "  the root key lies on the journal's disk: a stolen disk opens it\n"
     )
 
 
@@ -52,6 +56,8 @@ def test_empty_configuration_is_explained(folder):
         "sources: none, so no callback is taken",
         "routes: none, so events are kept and go nowhere",
         "sinks: none",
+        "secrecy",
+        f"  smshook.db: {IN_CLEAR}",
     ]
 
 

@@ -57,6 +57,7 @@ SO_FAR = [
     *("subscriptions rotate", "subscriptions resume", "subscriptions delete"),
     *("keys list", "keys create", "keys revoke"),
     *("report", "backup", "restore"),
+    *("seal init", "seal show", "seal rotate"),
     *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
 
@@ -298,7 +299,9 @@ def test_init_with_folder_and_file_is_a_usage_error(folder):
 
     assert outcome(both) == (2, "", "DIR and --config both name a place: give only one of them\n")
     assert typed.exit_code == 0
-    assert [path.name for path in folder.glob("**/*")] == ["etc", "smshook.yaml"]
+    assert sorted(path.name for path in folder.glob("**/*")) == [
+        *("etc", "smshook.root", "smshook.yaml")
+    ]
 
 
 def test_init_does_not_write_through_a_dangling_link(folder):

@@ -29,6 +29,7 @@ from server.config.options import (
     ApiKey,
     JournalOptions,
     Options,
+    Sealing,
     Server,
     Subscribing,
     host_and_port,
@@ -88,6 +89,7 @@ subscriptions: {allow_networks: [10.20.0.0/16]}
             public_url="https://hooks.example.com/sms",
         ),
         "journal": JournalOptions(url=f"sqlite:///{tmp_path}/smshook.db"),
+        "seal": Sealing(file=f"{tmp_path}/smshook.keys"),
         "api": Api(
             keys={"admin": ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))}
         ),

@@ -18,7 +18,7 @@ def test_schema_is_json_and_has_every_section():
     found = schema()
 
     assert json.loads(json.dumps(found)) == found
-    sections = {"sources", "sinks", "routes", "server", "journal", "api", "subscriptions"}
+    sections = {"sources", "sinks", "routes", "server", "journal", "seal", "api", "subscriptions"}
     assert set(found["properties"]) == sections
     assert (found["required"], found["additionalProperties"]) == (["server"], False)
 

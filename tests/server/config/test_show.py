@@ -91,6 +91,11 @@ server:
   secret: '***'
 journal:
   url: sqlite:///smshook.db
+seal:
+  root: []
+  command: null
+  file: smshook.keys
+  period: 1h
 api:
   keys:
     k:
@@ -173,6 +178,11 @@ server:
   sceret: '***'
 journal:
   url: sqlite:///smshook.db
+seal:
+  root: []
+  command: null
+  file: smshook.keys
+  period: 1h
 api:
   keys: {{}}
   streams: 2000

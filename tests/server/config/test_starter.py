@@ -1,5 +1,6 @@
 """The first configuration."""
 
+import base64
 import os
 import re
 import stat
@@ -13,7 +14,7 @@ from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
 from server.config.load import load
 from server.config.options import Api, ApiKey, JournalOptions, Server
-from server.config.starter import init, starter, write
+from server.config.starter import ROOT_NAME, init, starter, write, write_root
 from sinks.file.rotation import Rotate
 from sinks.file.sink import File
 
@@ -45,6 +46,9 @@ def test_new_configuration_loads_without_a_warning(tmp_path):
         keys={"admin": ApiKey(key=Secret(_text(13)), scopes=("admin",))}
     )
     assert loaded.config.journal == JournalOptions().under(path.parent)
+    root = (path.parent / ROOT_NAME).read_text()
+    assert loaded.config.seal.root == (Secret(root.removesuffix("\n")),)
+    assert len(base64.b64decode(root)) == 32
 
 
 def test_every_secret_is_new(tmp_path):
@@ -58,16 +62,18 @@ def test_every_secret_is_new(tmp_path):
             config.server.secret.reveal(),
             *(source.tokens[0].reveal() for source in config.sources.values()),
             config.api.keys["admin"].key.reveal(),
+            config.seal.root[0].reveal(),
         )
     ]
 
-    assert len(set(found)) == 8
+    assert len(set(found)) == 10
     assert min(map(len, found)) >= 43
 
 
 def test_commented_options_are_valid_and_at_their_defaults(tmp_path):
     """Mutant: a commented option that no longer exists, or has another default now."""
     text = starter(_counting())
+    write_root(tmp_path / ROOT_NAME)
     path = written(tmp_path, text)
     before = load(path, environ={}).config
     path = written(tmp_path, re.sub(r"(?m)^( *)#(?=\w)", r"\1", text))
@@ -91,6 +97,19 @@ def test_only_the_owner_can_read_the_file(tmp_path):
         os.umask(mask)
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / ROOT_NAME).stat().st_mode) == 0o600
+
+
+def test_existing_root_key_is_left_alone(tmp_path):
+    """Mutant: it is replaced, and nothing that is encrypted can be opened."""
+    write_root(tmp_path / ROOT_NAME)
+    root = (tmp_path / ROOT_NAME).read_text()
+
+    path = init(tmp_path)
+
+    assert load(path, environ={}).config.seal.root == (Secret(root.strip()),)
+    with pytest.raises(FileExistsError):
+        write_root(tmp_path / ROOT_NAME)
 
 
 def test_existing_file_is_left_alone(tmp_path):
