@@ -1,5 +1,7 @@
 """Errors that several rooms handle."""
 
+import traceback
+
 
 class Unavailable(Exception):
     """A write or a read failed. A later one may succeed."""
@@ -15,3 +17,9 @@ class InvalidRow(Exception):
 
 class AlreadyMade(Exception):
     """An earlier write with the same `Idempotency-Key` is stored. Nothing was changed."""
+
+
+def origin(exc: BaseException) -> str:
+    """Return the file and the line that raised an error. A whole traceback shows values."""
+    raised = traceback.extract_tb(exc.__traceback__)
+    return f"{raised[-1].filename}:{raised[-1].lineno}" if raised else "unknown"

@@ -251,3 +251,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     datacontenttype: str = "application/json"
     #: The details; their fields depend on the type.
     data: Data
+
+
+#: Each encoded event with a code contains this. Inside a text, the quotes would be escaped.
+_CODE = b'"code":"'
+
+
+def has_code(body: bytes) -> bool:
+    """Return whether an encoded event has a code."""
+    return _CODE in body

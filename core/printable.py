@@ -7,6 +7,17 @@ import unicodedata
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
+#: Characters of a name that an error repeats.
+NAMED = 40
+#: The same of a place, such as `routes.all.when.$or[0].data.code`: it has several names.
+PLACE = 160
+
+
+def named(text: str, most: int = NAMED) -> str:
+    """Return a name for an error. A long one is cut."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def plain(text: str) -> str:
     r"""Return the text with every character that is not visible written as `\u{202e}`."""
     if text.isascii() and text.isprintable():

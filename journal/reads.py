@@ -127,8 +127,9 @@ class Counters(Read[Mapping[str, int]], frozen=True):
     """The counters by source and type of event, and by sink.
 
     Names are `events/SOURCE/TYPE` and `unrouted/SOURCE/TYPE`, `pending/SINK` (deliveries now), and
-    `delivered/SINK`, `dead/SINK` and `expired/SINK` (each time a delivery ended so). The journal
-    counts them since it was made, or since it was upgraded to the version that has them.
+    `delivered/SINK`, `dead/SINK` and `expired/SINK` (each time a delivery ended so). Subscriptions
+    share the last three: see `records.group_of`. The journal counts them since it was made, or
+    since it was upgraded to the version that has them.
     """
 
 

@@ -313,3 +313,12 @@ class TokenUse(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     callbacks: int
     last_at: float
+
+
+def group_of(sink: str) -> str:
+    """Return the name under which the finished deliveries of a sink are counted.
+
+    Subscriptions, `sub:ID`, share `sub:*`: there may be many, and each may be deleted.
+    """
+    kind, colon, _ = sink.partition(":")
+    return f"{kind}:*" if colon else sink

@@ -16,6 +16,7 @@ import msgspec
 import re2  # type: ignore[import-untyped]  # it ships no types
 
 from core.paths import MISSING, Path, parse, value_at
+from core.printable import named
 from core.services import SPELLED_PATHS, spellings_at
 
 #: Tests an event as plain JSON values: dict, list, str, int, float, bool and None.
@@ -40,6 +41,8 @@ _LISTS = (list, tuple)
 #: RE2 must not print errors, because they are reported as complaints.
 _RE2_OPTIONS = re2.Options()
 _RE2_OPTIONS.log_errors = False
+#: Bytes of a compiled pattern. With more, compiling takes so long that callbacks wait.
+_RE2_OPTIONS.max_mem = 512 << 10
 
 
 class Invalid(Exception):
@@ -123,7 +126,7 @@ def _compile_clause(key: object, given: object, place: str, complain: _Complain)
     try:
         path = parse(key)
     except ValueError as error:
-        complain(place, str(error))
+        complain(place, str(error).replace(repr(key), repr(named(key))).replace(key, named(key)))
         return _invalid(place)
     read = compared_at if path in SPELLED_PATHS else value_at
     holds = condition.holds
@@ -208,7 +211,8 @@ def _compile_operator(
             keys=_keys(key, operand),
         )
     text = _unknown_operator(str(key), _ALL)
-    below = "" if str(key).startswith("$") else f"; for a field below it write {path}.{key}: ..."
+    field = named(f"{path}.{key}")
+    below = "" if str(key).startswith("$") else f"; for a field below it write {field}: ..."
     complain(place, text + below)
     return _invalid(place)
 
@@ -324,6 +328,9 @@ def _regex(operand: object, place: str, complain: _Complain) -> _Condition:
         text = error.args[0]
         reason = text.decode().partition(":")[0] if isinstance(text, bytes) else "not UTF-8"
         hint = ""
+        if reason.startswith("pattern too large"):
+            complain(place, "is too large; shorten it, or its repetitions such as {1,100}")
+            return _never
         if reason in ("invalid perl operator", "invalid escape sequence"):
             hint = "; RE2 has no lookaround such as (?=, no backreferences such as \\1 and no \\Z"
         complain(place, f"is no regular expression in RE2 syntax: {reason}{hint}")
@@ -396,7 +403,7 @@ def _is_deeper(written: object, limit: int) -> bool:
 def _unknown_operator(key: str, operators: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(key, operators, n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
-    return f"{key!r} is no operator; operators: {', '.join(operators)}{hint}"
+    return f"{named(key)!r} is no operator; operators: {', '.join(operators)}{hint}"
 
 
 def _invalid(place: str) -> Part:

@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -57,7 +58,7 @@ from .runtime.replays import Replays
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
 from .runtime.sink_runner import SinkRunner
-from .runtime.subscriptions import LiveSubscriptions
+from .runtime.subscriptions import PREFIX, LiveSubscriptions
 from .runtime.supervisor import Supervisor, finish
 
 #: After a start, orders end only after the first backfills, which may bring their SMS. These are
@@ -142,6 +143,11 @@ def assemble(
     sources = {name: SourceState(name, source, ticks) for name, source in config.sources.items()}
     sink_clock = real_clock(chance, clock)
     lines = frequent_lines()
+    codes_sent: Counter[str] = Counter()
+
+    def code_sent(sink: str) -> None:
+        live = subscriptions.get(sink.removeprefix(PREFIX))
+        codes_sent[sink if live is None else live.stored.key] += 1
 
     def make_worker(name: str, sink: Sink, record: SinkRecord | None) -> Worker:
         return Worker(
@@ -152,6 +158,7 @@ def assemble(
             record,
             shown=identity.delivery_id,
             log_attempted=None if lines is None else lines.attempted,
+            code_sent=partial(code_sent, name),
         )
 
     workers = {
@@ -218,7 +225,11 @@ def assemble(
     clock.listen(orders.follow_clock)
     balances = Balances(journal=journal, recorder=recorder, identity=identity, now=now)
 
-    hub = Hub(journal, most={"stream": config.api.streams, "wait": config.api.waits})
+    hub = Hub(
+        journal,
+        most={"stream": config.api.streams, "wait": config.api.waits},
+        in_force=keys.is_in_force,
+    )
     keys.listen(hub.end_readers)
     keys.listen(lambda access: subscriptions.end_key(access.name))
 
@@ -255,6 +266,7 @@ def assemble(
         replays=Replays(
             journal=journal, workers=workers, keys=keys, sees=subscriptions.sees, now=now
         ),
+        codes_sent=codes_sent,
         credentials=credentials,
         keys=keys,
         hub=hub,

@@ -12,8 +12,9 @@ import structlog
 
 from core.clock import WallClock
 from core.delivery import Attempt
+from core.event import has_code
 
-from .redact import compile_redact
+from .redact import clear_codes, compile_redact
 from .sink import ANSWER_KEPT, Failed, Outgoing, Receipt, Refused, Send, Sink
 
 log = structlog.get_logger()
@@ -53,6 +54,12 @@ class Attempts:
     def __init__(self, name: str, sink: Sink, clock: Clock) -> None:
         self._name, self._sink, self._clock = name, sink, clock
         self._redact = compile_redact(sink.redact)
+        self._shows_codes = bool(clear_codes(sink.redact))
+
+    def shows_code(self, body: bytes, attempt: Attempt) -> bool:
+        """Return whether the sink got a code in clear: it took the event, or answered."""
+        arrived = attempt.outcome == "delivered" or attempt.status is not None
+        return arrived and self._shows_codes and has_code(body)
 
     async def make(
         self, send: Send, event_id: str, body: bytes, *, number: int, replay: bool

@@ -1,6 +1,6 @@
 """Mask the fields of an event that a sink must not see, as the sink's `redact` says."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -47,6 +47,12 @@ def masked_paths(option: str | tuple[str, ...] | None) -> tuple[Path, ...]:
         if first in _NEEDED:
             raise ValueError(f"redact: {first} cannot be masked, receivers need it; leave it out")
     return paths
+
+
+def clear_codes(option: str | tuple[str, ...] | None) -> Sequence[str]:
+    """Return the fields of `codes` that the option shows. Raises ValueError."""
+    masked = [f"{'.'.join(path)}." for path in masked_paths(option)]
+    return [code for code in CODES if not f"{code}.".startswith(tuple(masked))]
 
 
 def mask(event: dict[str, object], paths: Iterable[Path]) -> dict[str, object]:

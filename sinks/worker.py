@@ -46,7 +46,8 @@ class Worker:
     """The worker of one sink: a slow sink fills no queue but its own.
 
     `record` is the state that the journal kept; `shown` gives a delivery's id for the log.
-    `log_attempted` logs a settled attempt; None: the level hides it.
+    `log_attempted` logs a settled attempt; None: the level hides it. `code_sent` is called after
+    each attempt by which the sink got a code in clear.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Worker:
         record: SinkRecord | None = None,
         shown: Callable[[int], str] = str,
         log_attempted: Callable[[SettledAttempt], None] | None = log_attempted,
+        code_sent: Callable[[], None] = lambda: None,
     ) -> None:
         self.name, self._shown, self._log_attempted = name, shown, log_attempted
+        self._code_sent = code_sent
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
         self.meters = SinkMeters()
@@ -430,6 +433,8 @@ class Worker:
         if outcome.attempt is not None and stored:
             accepted_at = taken.accepted_at(self._clock.jumped())
             self.meters.add(outcome.attempt, accepted_at=accepted_at)
+            if self._attempts.shows_code(taken.delivery.body, outcome.attempt):
+                self._code_sent()
         if outcome.attempt is not None and self._recovery.learn(outcome.attempt):
             steering = asyncio.create_task(self._steer(taken))
             self._steering.add(steering)

@@ -193,6 +193,6 @@ async def test_client_that_leaves_early_keeps_no_stream(service):
 
     def is_over():
         text = httpx.get(f"{service.admin_url}/metrics").text
-        return "smshook_streams 0\n" in text and "smshook_waits 0\n" in text
+        return 'smshook_streams{kind="api"} 0\n' in text and "smshook_waits 0\n" in text
 
     await seen(is_over)

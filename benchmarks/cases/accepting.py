@@ -11,7 +11,7 @@ IDLE = "idle: {type: http, url: 'http://127.0.0.1:9/'}"
 _ROUTES = (
     "rentals: {to: [idle], when: {type: rental.billed}}",
     "whatsapp: {to: [idle], when: {type: sms.received, data.service.key: whatsapp}}",
-    "elsewhere: {to: [idle], when: {type: sms.received, data.country: [GB, DE, PL]}}",
+    "elsewhere: {to: [idle], when: {type: sms.received, data.country: [IN, DE, PL]}}",
 )
 #: Callbacks that are sent again and again.
 _KNOWN = 1000

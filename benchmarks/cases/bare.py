@@ -39,6 +39,7 @@ CASES = (
         figures=("bare/idle/p50", "bare/busy/p50", "bare/busy/p99"),
         run=_answers,
         seconds=20.0,
+        quick=False,
     ),
     Case(
         name="machine",
@@ -49,5 +50,6 @@ CASES = (
         figures=("machine/stalled", "machine/stalled/longest"),
         run=_steady,
         seconds=10.0,
+        quick=False,
     ),
 )

@@ -23,8 +23,8 @@ _PERCENTILES = (50, 90, 99, 99.9)
 
 def _readers(bench: Bench) -> Measured:
     with bench.product(sinks=IDLE, routes=routes(1)) as product:
-        # The first load warms the process up, so that its memory counts to no reader.
-        bench.load(product.callback(), connections=64, seconds=1)
+        # This load also warms the process up, so that its memory counts to no reader.
+        without = bench.load(product.callback(), connections=64)
         before, stored = product.memory(), int(product.at_rest()["events"])
         admin = f"http://127.0.0.1:{product.admin_port}"
         with reading(
@@ -42,6 +42,7 @@ def _readers(bench: Bench) -> Measured:
     return Measured(
         values={
             "readers/accept": load.rate,
+            "readers/without": without.rate,
             "readers/memory": memory,
             **{
                 f"readers/answer/p{wanted:g}": percentile(list(result.after_commit), wanted)
@@ -74,6 +75,7 @@ CASES = (
         name="readers/accept",
         what=f"TellABot's form accepted and durable beside {_KIND}, 64 connections, 1 route",
         whats={
+            "readers/without": "the same before there are readers",
             "readers/memory": f"resident memory of a reader, of {_KIND}",
             "readers/answer": f"answer to a callback to the answer of its wait, of {_KIND}",
             "readers/whole": f"callback to the answer of its wait, of {_KIND}",
@@ -81,6 +83,7 @@ CASES = (
         units={"readers/memory": "KB", "readers/answer": "ms", "readers/whole": "ms"},
         figures=(
             "readers/accept",
+            "readers/without",
             "readers/memory",
             *(
                 f"readers/{kind}/p{wanted:g}"

@@ -152,7 +152,7 @@ def _table_of(place: str, options: Iterable[Option], *first: Sequence[str]) -> I
         (f"`{option.key}`", _type(option, heading), _default(option), option.comment)
         for option, heading in below
     ]
-    yield _table(("option", "type", "default", "what it is"), [*first, *rows])
+    yield _table(("option", "type", "default", "meaning"), [*first, *rows])
     for option, heading in below:
         for kind in option.shape.kinds:
             named = isinstance(kind, MapOf) and kind.is_named
@@ -290,7 +290,7 @@ def _fields(options: Iterable[Option]) -> str:
         words = " or ".join(map(_field_word, option.shape.kinds))
         null = " or null" if option.shape.optional else ""
         rows.append((f"`{option.key}`", words + null, option.comment))
-    return _table(("field", "type", "what it is"), rows)
+    return _table(("field", "type", "meaning"), rows)
 
 
 def _field_word(kind: Kind) -> str:
@@ -342,7 +342,7 @@ def _metrics() -> str:
     parts = [_METRICS]
     for heading, rows in tables.items():
         words = _METRIC_WORDS[heading]
-        parts += [f"## {heading}", words, _table(("metric", "type", "labels", "what it is"), rows)]
+        parts += [f"## {heading}", words, _table(("metric", "type", "labels", "meaning"), rows)]
     return _page(parts)
 
 

@@ -72,6 +72,7 @@ class BatchWriter:
             calls.store(results)
             # Leave out counters that stay the same: a `Take` without a result costs no fsync.
             add(self._conn, {name: n for name, n in outbox.counts.items() if n})
+            outbox.forget_ended()
             self._conn.execute("commit")
         except Exception as exc:
             # Catch any error, also MemoryError: an open transaction would fail the next batch.

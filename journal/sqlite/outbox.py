@@ -15,7 +15,7 @@ from core.paths import order_at, parse
 
 from ..feed import Committed
 from ..reads import DeliveryById
-from ..records import StoredDelivery
+from ..records import StoredDelivery, group_of
 from ..rows import Changes
 from ..writes import (
     BringForward,
@@ -119,6 +119,8 @@ class Outbox:
         self.counts: dict[str, int] = defaultdict(int)
         #: The clock jumps by number, also the finished ones.
         self.shifts = dict(shifts)
+        #: Sinks whose pending deliveries were given up.
+        self._ended: set[str] = set()
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = defaultdict(_Results)
         #: Ids that `deliver` settled and that `settle` has not seen yet.
@@ -168,6 +170,13 @@ class Outbox:
                     results.succeeded,
                 ),
             )
+
+    def forget_ended(self) -> None:
+        """Delete the counters of sinks that ended. Call it after the counters were written."""
+        self._conn.executemany(
+            "delete from counters where name = ? and value = 0",
+            [(f"pending/{sink}",) for sink in self._ended],
+        )
 
     # --- news -----------------------------------------------------------------------------
 
@@ -226,7 +235,7 @@ class Outbox:
         self.counts[f"deliveries.{op.state}"] += 1
         if op.state is not State.PENDING:
             self.counts[f"pending/{delivery.sink}"] -= 1
-            self.counts[f"{op.state}/{delivery.sink}"] += 1
+            self.counts[f"{op.state}/{group_of(delivery.sink)}"] += 1
         if delivery.ordering is not None and op.state is not State.PENDING:
             self._advance(delivery.sink, delivery.ordering)
         return True
@@ -509,7 +518,8 @@ class Outbox:
         self.counts["deliveries.pending"] -= len(rows)
         self.counts["deliveries.dead"] += len(rows)
         self.counts[f"pending/{op.sink}"] -= len(rows)
-        self.counts[f"dead/{op.sink}"] += len(rows)
+        self.counts[f"dead/{group_of(op.sink)}"] += len(rows)
+        self._ended.add(op.sink)
         return len(rows)
 
     # --- sinks ----------------------------------------------------------------------------

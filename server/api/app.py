@@ -13,7 +13,7 @@ from .auth import authenticated, needs
 from .consumers import consumers
 from .deliveries import deliveries
 from .events import events
-from .handlers import handlers, stamp
+from .handlers import MOST_BODY, handlers, stamp
 from .idempotency import Calls
 from .index import index
 from .keys import keys as api_keys
@@ -65,6 +65,7 @@ def create_api(parts: Parts) -> Litestar:
                 headers=parts.credentials.stored,
                 identity=identity,
                 states=states,
+                subscriptions=parts.subscriptions,
                 now=now,
             ),
             stream(journal=journal, hub=parts.hub, cursors=cursors("events"), now=now),
@@ -164,6 +165,7 @@ def _app(routers: Sequence[ControllerRouterHandler], keys: Keys | None) -> Lites
         openapi_config=None,
         exception_handlers=handlers(keys),
         before_send=[stamp],
+        request_max_body_size=MOST_BODY,
         logging_config=None,
         # Otherwise Litestar reads both from the environment. Either shows values to callers.
         debug=False,

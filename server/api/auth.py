@@ -51,25 +51,26 @@ def authenticated(keys: Keys) -> Guard:
 
 
 class NeedsScope(msgspec.Struct, frozen=True):
-    """A guard that requires the scope. `whole` also refuses keys with a `when`."""
+    """A guard that requires one of the scopes. `whole` also refuses keys with a `when`."""
 
-    scope: str
+    scopes: tuple[str, ...]
     whole: bool = False
 
     def __call__(self, connection: _Connection, _handler: BaseRouteHandler) -> None:
         access = connection.auth
-        if not access.may(self.scope):
-            raise missing(self.scope)
+        if not any(map(access.may, self.scopes)):
+            raise missing(*self.scopes)
         if self.whole and access.sees is not None:
             raise Problem(403, "key_filtered", "it shows all events; this key's `when` hides some")
 
 
-def needs(scope: str, *, whole: bool = False) -> Guard:
-    return NeedsScope(scope, whole)
+def needs(*scopes: str, whole: bool = False) -> Guard:
+    """Return a guard that requires one of the scopes."""
+    return NeedsScope(scopes, whole)
 
 
-def missing(scope: str) -> Problem:
-    return Problem(403, "missing_scope", f"the key needs the scope {scope}")
+def missing(*scopes: str) -> Problem:
+    return Problem(403, "missing_scope", f"the key needs the scope {' or '.join(scopes)}")
 
 
 def _unauthorized(detail: str) -> Problem:

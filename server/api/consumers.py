@@ -178,7 +178,7 @@ def consumers(
         return PageAnswer(
             data=[
                 ListedEvent(
-                    cursor=cursors.of(place, event.fields["id"]),
+                    cursor=cursors.of(place, event.id),
                     event=msgspec.Raw(event.shown(codes=access.reads(event.body, "consumer"))),
                 )
                 for place, event in page.items

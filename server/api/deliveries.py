@@ -12,12 +12,14 @@ from litestar.params import FromPath
 from core.delivery import Attempt, State
 from journal import Journal
 from journal.reads import Deliveries, DeliveryById, DeliveryFilter, Page
-from journal.records import StoredDelivery
+from journal.records import StoredDelivery, StoredEvent
+from sinks.http.guard import BLOCKED
 
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.keys import Access
 from ..runtime.redelivery import BeingSent, Redelivery, Unsubscribed
+from ..runtime.subscriptions import PREFIX, LiveSubscriptions
 from .auth import ApiRequest, needs
 from .errors import Problem, not_found
 from .idempotency import Calls, MadeId
@@ -113,7 +115,7 @@ def deliveries(
             replay=kept.replay,
             attempts=[
                 AttemptWithAnswer(**fields, answer=shown_answer(attempt.answer, access))
-                for fields, attempt in _attempts(kept)
+                for fields, attempt in _attempts(kept, access)
             ],
             next_at=utc(states.next_at(kept)),
             accepted_at=utc(kept.accepted_at),
@@ -195,15 +197,39 @@ def _retried(then: StoredDelivery | None) -> MadeId | None:
     return None if then is None or then.state is State.DELIVERED else MadeId()
 
 
+def seen_deliveries(
+    kept: StoredEvent, access: Access, subscriptions: LiveSubscriptions
+) -> Sequence[StoredDelivery]:
+    """Return the deliveries of an event that the key sees.
+
+    A key without a `when` sees all sinks. Others see no subscription of another key: its rows would
+    reveal that there is one, and for which events.
+    """
+    if access.sees is None:
+        return kept.deliveries
+    own = {live.name for live in subscriptions if live.stored.key == access.name}
+    return [one for one in kept.deliveries if one.sink in own or not one.sink.startswith(PREFIX)]
+
+
+def shown_error(word: str | None, sink: str, access: Access) -> str | None:
+    """Return the word for an error of a sink.
+
+    For a subscription, only `admin` sees `dns`: the difference from `blocked` would reveal which
+    internal names there are.
+    """
+    is_hidden = word == "dns" and sink.startswith(PREFIX) and not access.may("admin")
+    return BLOCKED if is_hidden else word
+
+
 def shown_delivery(
-    kept: StoredDelivery, states: DeliveryStates, identity: Identity
+    kept: StoredDelivery, states: DeliveryStates, identity: Identity, access: Access
 ) -> ShownDelivery:
     return ShownDelivery(
         id=identity.delivery_id(kept.id),
         sink=kept.sink,
         state=states.state(kept),
         waits_for=states.waits_for(kept),
-        attempts=[ShownAttempt(**fields) for fields, _ in _attempts(kept)],
+        attempts=[ShownAttempt(**fields) for fields, _ in _attempts(kept, access)],
         next_at=utc(states.next_at(kept)),
     )
 
@@ -222,7 +248,7 @@ def shown_answer(answer: bytes | None, access: Access) -> str | None:
     return answer.decode(errors="replace") if access.may("codes:read") else _MASK
 
 
-def _attempts(kept: StoredDelivery) -> Iterator[tuple[dict[str, Any], Attempt]]:
+def _attempts(kept: StoredDelivery, access: Access) -> Iterator[tuple[dict[str, Any], Attempt]]:
     """Yield the fields to show of each attempt and probe, with the attempt."""
     number = 1
     for attempt in kept.attempts:
@@ -232,7 +258,7 @@ def _attempts(kept: StoredDelivery) -> Iterator[tuple[dict[str, Any], Attempt]]:
                 "at": utc(attempt.at),
                 "outcome": attempt.outcome,
                 "status": attempt.status,
-                "error": attempt.error,
+                "error": shown_error(attempt.error, kept.sink, access),
                 "took_ms": attempt.took_ms,
                 "probe": attempt.probes > 0,
                 "count": attempt.probes or 1,

@@ -7,7 +7,9 @@ from types import MappingProxyType
 import msgspec
 from litestar import Response
 
+from core.printable import PLACE, named
 from receiver.door import RETRY_AFTER
+from routes.match import Invalid
 
 #: The headers of an answer after which the caller may try again.
 AGAIN: Mapping[str, str] = MappingProxyType({"Retry-After": str(RETRY_AFTER)})
@@ -42,6 +44,7 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "paused_by_operator": ((409,), "The operator paused it; it needs deliveries:write."),
         "unsubscribed": ((409,), "The subscription of the delivery was deleted."),
         "cursor_gone": ((410,), "The place of the cursor is gone. Begin again without it."),
+        "too_large": ((413,), "The body is too large."),
         "idempotency_key_reused": ((422,), "The Idempotency-Key was used for another request."),
         "url_blocked": ((422,), "The URL has an address that is not allowed."),
         "challenge_failed": ((422,), "The endpoint did not return the challenge."),
@@ -109,6 +112,12 @@ def bad_parameter(name: str, why: str) -> Problem:
 
 def bad_body(field: str, why: str) -> Problem:
     return Problem(400, "bad_body", f"{field}: {why}")
+
+
+def bad_filter(invalid: Invalid) -> Problem:
+    """Return the answer to a `when` that does not compile: its first complaint."""
+    place, text = invalid.complaints[0]
+    return bad_body(named(place, PLACE), text)
 
 
 def reader_ended(headers: Mapping[str, str] = AGAIN) -> Problem:

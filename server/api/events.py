@@ -12,6 +12,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from core.instants import Instant
+from core.printable import NAMED, named
 from core.services import wanted_services
 from journal import Journal
 from journal.reads import (
@@ -31,14 +32,14 @@ from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.keys import Access
 from ..runtime.redelivery import Redelivery, UnknownSinks
+from ..runtime.subscriptions import LiveSubscriptions
 from .auth import ApiRequest, missing, needs
-from .deliveries import ShownDelivery, shown_delivery, utc
+from .deliveries import ShownDelivery, seen_deliveries, shown_delivery, utc
 from .errors import Problem, bad_parameter, not_found
 from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest
 from .parameters import (
-    NAMED,
     EventType,
     Flag,
     Limit,
@@ -199,6 +200,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
     headers: Callable[[str, Headers], Headers],
     identity: Identity,
     states: DeliveryStates,
+    subscriptions: LiveSubscriptions,
     now: Callable[[], float],
 ) -> ApiRouter:
     """Return the calls. `routes` are the names of the configured routes.
@@ -259,7 +261,10 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
                 ShownDuplicate(at=utc(copy.at), channel=copy.channel, peer=copy.peer)
                 for copy in kept.duplicates
             ],
-            deliveries=[shown_delivery(delivery, states, identity) for delivery in kept.deliveries],
+            deliveries=[
+                shown_delivery(delivery, states, identity, request.auth)
+                for delivery in seen_deliveries(kept, request.auth, subscriptions)
+            ],
             # The configured routes, then those that matched and are gone.
             routes=[
                 ShownMatch(name=name, matched=name in kept.routes)
@@ -310,7 +315,7 @@ def is_event_id(text: str) -> bool:
 
 
 def unknown_sinks(exc: UnknownSinks) -> Problem:
-    quoted = ", ".join(repr(name[:NAMED]) for name in exc.names[:NAMED])
+    quoted = ", ".join(repr(named(name)) for name in exc.names[:NAMED])
     return Problem(422, "unknown_sink", f"sinks: no sink is named {quoted}")
 
 

@@ -1,15 +1,14 @@
 """Turns exceptions into answers, and gives each answer its request id."""
 
 import secrets
-import traceback
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.types import ExceptionHandlersMap, Message, Scope
 
-from core.errors import Unavailable
+from core.errors import Unavailable, origin
 from receiver.door import callers_request_id
 
 from ..runtime.hub import ReaderEnded, TooManyReaders
@@ -19,6 +18,11 @@ from .errors import AGAIN, Problem, not_found, reader_ended, unknown_path
 from .idempotency import AnsweredBefore
 
 AnyRequest = Request[Any, Any, Any]
+#: Bytes of a body. The largest call has an order with 32 labels, each character written as `\u…`.
+MOST_BODY = 256 << 10
+#: The exceptions that refuse a call.
+Refusal = Problem | Unavailable | ReaderEnded | TooManyReaders
+REFUSALS = get_args(Refusal)
 
 log = structlog.get_logger()
 
@@ -45,35 +49,41 @@ def handlers(keys: Keys | None) -> ExceptionHandlersMap:
     def refused_by_litestar(request: AnyRequest, exc: HTTPException) -> Response[bytes]:
         if exc.status_code >= 500:  # noqa: PLR2004 - a bug of smshook from here on
             return _fault(request, exc)
+        if exc.status_code == 413:  # noqa: PLR2004 - Content Too Large: RFC 9110, 15.5.14
+            text = f"the body is larger than {MOST_BODY // 1024} KiB"
+            return _answer(request, Problem(413, "too_large", text))
         # Its own text may repeat the sent values.
         return _answer(request, Problem(exc.status_code, "bad_request", "no request for this API"))
 
-    def unavailable(request: AnyRequest, _exc: Unavailable) -> Response[bytes]:
-        text = "the journal does not work just now; the change may or may not be stored"
-        return _answer(request, Problem(503, "unavailable", text, headers=AGAIN))
-
-    def ended(request: AnyRequest, _exc: ReaderEnded) -> Response[bytes]:
-        return _answer(request, reader_ended())
-
-    def too_many(request: AnyRequest, exc: TooManyReaders) -> Response[bytes]:
-        status, scope = (429, "of this key") if exc.own else (503, "of all keys")
-        text = f"{exc.most} {exc.kind}s {scope} are open, and there may be no more"
-        return _answer(request, Problem(status, f"too_many_{exc.kind}s", text, headers=AGAIN))
+    def refused(request: AnyRequest, exc: Refusal) -> Response[bytes]:
+        return _answer(request, problem_of(exc))
 
     def answered_before(_request: AnyRequest, exc: AnsweredBefore) -> Response[bytes]:
         return exc.response
 
     return {
-        Problem: _answer,
         AnsweredBefore: answered_before,
         NotFoundException: no_such_path,
         MethodNotAllowedException: wrong_method,
         HTTPException: refused_by_litestar,
-        Unavailable: unavailable,
-        ReaderEnded: ended,
-        TooManyReaders: too_many,
+        **dict.fromkeys(REFUSALS, refused),
         Exception: _fault,
     }
+
+
+def problem_of(exc: Refusal) -> Problem:
+    """Return the problem to answer with."""
+    match exc:
+        case Problem():
+            return exc
+        case ReaderEnded():
+            return reader_ended()
+        case TooManyReaders():
+            status, scope = (429, "of this key") if exc.own else (503, "of all keys")
+            text = f"{exc.most} {exc.kind}s {scope} are open, and there may be no more"
+            return Problem(status, f"too_many_{exc.kind}s", text, headers=AGAIN)
+    text = "the journal does not work just now; the change may or may not be stored"
+    return Problem(503, "unavailable", text, headers=AGAIN)
 
 
 def _is_api(request: AnyRequest) -> bool:
@@ -93,12 +103,11 @@ def _answer(request: AnyRequest, problem: Problem) -> Response[bytes]:
 
 
 def _fault(request: AnyRequest, exc: Exception) -> Response[bytes]:
-    where = traceback.extract_tb(exc.__traceback__)[-1]
     log.error(
         "api.fault",
         request_id=request_id(request.scope),
         error=type(exc).__name__,
-        where=f"{where.filename}:{where.lineno}",
+        where=origin(exc),
     )
     return _answer(request, Problem(500, "internal", "internal error; the log has its request id"))
 

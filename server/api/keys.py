@@ -17,10 +17,10 @@ from routes.match import Invalid
 from ..config.options import Scope
 from ..config.shapes import NAME
 from ..config.show import plain
-from ..runtime.keys import Configured, Keys, KnownKey, NameTaken
+from ..runtime.keys import Access, Configured, Keys, KnownKey, NameTaken
 from .auth import ApiRequest, needs
 from .deliveries import utc
-from .errors import Problem, bad_body, not_found
+from .errors import Problem, bad_body, bad_filter, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, named_list
@@ -94,7 +94,7 @@ class OwnKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]) -> ApiRouter:
-    async def items() -> Mapping[str, ShownKey]:
+    async def items(_: Access) -> Mapping[str, ShownKey]:
         # A shadowed key has the name of another, so the keys of the mapping are ids.
         return {known.access.id: ShownKey(**_fields(known)) for known in keys.known()}
 
@@ -129,8 +129,7 @@ def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]
             except NameTaken:
                 raise Problem(409, "name_taken", "name: another key has it") from None
             except Invalid as exc:
-                place, text = exc.complaints[0]
-                raise bad_body(place, text) from None
+                raise bad_filter(exc) from None
         log.info("key.created", key=access.name, key_id=access.id, by=request.auth.name)
         made = KnownKey(access=access, state="active", last_used_at=None)
         return NewKey(**_fields(made), key=key)

@@ -27,20 +27,28 @@ def mcp(keys: Keys) -> Sequence[ASGIRouteHandler]:
     starting: list[asyncio.Task[McpApp]] = []
 
     async def start(api: object) -> "McpApp":
-        endpoint = await asyncio.to_thread(_load)
-        return endpoint(api)
+        app = (await asyncio.to_thread(_load))(api)
+        await app.start()
+        return app
 
     @asgi("/mcp", guards=[authenticated(keys)], copy_scope=False)
     async def answered(scope: Scope, receive: Receive, send: Send) -> None:
         request = cast("HTTPScope", scope)
         if request["method"] not in _METHODS:
             raise MethodNotAllowedException(headers={"allow": ", ".join(_METHODS)})
-        if not starting:
-            starting.append(asyncio.create_task(start(request["litestar_app"])))
+        if not starting or _has_ended(starting[0]):
+            starting[:] = [asyncio.create_task(start(request["litestar_app"]))]
         endpoint = await asyncio.shield(starting[0])
         await endpoint(cast("Access", request["auth"]).name, scope, receive, send)
 
     return (answered,)
+
+
+def _has_ended(starting: "asyncio.Task[McpApp]") -> bool:
+    """Return whether a start failed, or what it started has ended."""
+    if not starting.done():
+        return False
+    return starting.cancelled() or starting.exception() is not None or starting.result().has_ended
 
 
 def _load() -> "type[McpApp]":

@@ -13,19 +13,19 @@ from litestar.types import Guard
 
 from core.errors import Unavailable
 from journal.reads import Consumers, Counters, JournalStats, OldestPending, TokenUses
+from journal.records import group_of
 
 from .. import __version__
 from ..metrics import CONTENT_TYPE, Exposition, add_process
 from ..runtime.parts import Parts
-from ..runtime.subscriptions import PREFIX
 from .auth import ApiRequest
 from .operation import Operation
 from .parameters import NoParameters, read
 from .router import ApiRouter
 
 _OUTCOMES = ("accepted", "duplicate", "quarantined", "rejected", "unavailable")
-#: The label of all subscriptions. No configured sink has such a name.
-SUBSCRIPTIONS = f"{PREFIX}*"
+#: Names of consumers with a series of their own, and the label of the others.
+MOST_CONSUMERS, OTHERS = 100, "*"
 _ENDS = ("delivered", "dead", "expired")
 
 
@@ -74,7 +74,7 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     found.add("smshook_journal_operations_total", meters.operations)
     found.add_histogram("smshook_journal_commit_seconds", meters.seconds)
     found.add("smshook_journal_waiting", parts.journal.waiting)
-    found.add("smshook_streams", parts.hub.streams)
+    found.add("smshook_streams", parts.hub.streams, "api")
     found.add("smshook_waits", parts.hub.waits)
     for state, count in parts.orders.states.items():
         found.add("smshook_orders", count, state)
@@ -108,12 +108,12 @@ async def _add_stored(found: Exposition, parts: Parts) -> None:
 async def _add_deliveries(
     found: Exposition, parts: Parts, by_kind: Mapping[str, Mapping[str, int]]
 ) -> None:
-    sinks = dict.fromkeys(map(_label, parts.workers), 0)
+    sinks = dict.fromkeys(map(group_of, parts.workers), 0)
     pending = by_kind.get("pending", {})
     since = await parts.journal.ask(OldestPending(tuple(sink for sink, n in pending.items() if n)))
     owed, oldest = sinks | _by_label(pending), dict[str, float]()
     for sink, at in since.items():
-        oldest[_label(sink)] = min(at, oldest.get(_label(sink), at))
+        oldest[group_of(sink)] = min(at, oldest.get(group_of(sink), at))
     # A sink that is no longer configured is listed while it has pending deliveries.
     for sink, count in owed.items():
         if count or sink in sinks:
@@ -129,9 +129,13 @@ async def _add_readers(found: Exposition, parts: Parts) -> None:
     await parts.hub.begin()
     newest, _ = parts.hub.newest
     behind: dict[str, int] = {}
-    for consumer in await parts.journal.ask(Consumers()):
+    # The oldest have a series of their own: one that changes its name would look like a new one.
+    consumers = await parts.journal.ask(Consumers())
+    for consumer in sorted(consumers, key=lambda one: one.created_at):
         # Consumers of several keys may share a name.
-        behind[consumer.name] = max(newest - consumer.place, behind.get(consumer.name, 0))
+        is_named = consumer.name in behind or len(behind) < MOST_CONSUMERS
+        name = consumer.name if is_named else OTHERS
+        behind[name] = max(newest - consumer.place, behind.get(name, 0))
     for name, count in behind.items():
         found.add("smshook_consumer_behind", count, name)
 
@@ -142,19 +146,16 @@ def _add_keys(found: Exposition, parts: Parts) -> None:
         for how, count in known.access.codes_read.items():
             # A key of the configuration may have the name of another.
             read[known.access.name, how] = count + read.get((known.access.name, how), 0)
+    for name, count in parts.codes_sent.items():
+        read[name, "sink"] = count
     for (name, how), count in read.items():
         found.add("smshook_codes_read_total", count, name, how)
-
-
-def _label(sink: str) -> str:
-    """Return the label of a sink: subscriptions share one, as there may be thousands."""
-    return SUBSCRIPTIONS if sink.startswith(PREFIX) else sink
 
 
 def _by_label(counts: Mapping[str, int]) -> dict[str, int]:
     summed: dict[str, int] = {}
     for sink, count in counts.items():
-        summed[_label(sink)] = summed.get(_label(sink), 0) + count
+        summed[group_of(sink)] = summed.get(group_of(sink), 0) + count
     return summed
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document of the API, made from the calls of the app."""
 
 import http
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -77,8 +78,8 @@ class _Pages:
 
     def operation(self, call: DescribedCall) -> dict[str, Any]:
         example = self._examples.get(call.id, {})
-        scopes = list(dict.fromkeys(guard.scope for guard in call.guards))
-        needs = [f"Needs the scope `{scope}`." for scope in scopes]
+        scopes = list(dict.fromkeys(guard.scopes for guard in call.guards))
+        needs = [f"Needs the scope `{'` or `'.join(each)}`." for each in scopes]
         if any(guard.whole for guard in call.guards):
             needs.append("Not for keys with a `when`.")
         text = [call.text.partition("\n")[2].strip(), " ".join(needs)]
@@ -87,7 +88,9 @@ class _Pages:
             "summary": call.summary,
             "description": "\n\n".join(part for part in text if part),
             "tags": [_tag(call)],
-            "security": [{"key": scopes}] if call.needs_key else [],
+            "security": [{"key": each} for each in itertools.product(*scopes)]
+            if call.needs_key
+            else [],
             "parameters": list(self._parameters(call, example.get("parameters", {}))),
             **self._body(call, example),
             "responses": dict(

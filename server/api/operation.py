@@ -90,6 +90,8 @@ class DescribedCall(msgspec.Struct, frozen=True, kw_only=True):
             codes |= {"bad_parameter", "bad_request", "unauthorized", "too_many", "unavailable"}
         if self.needs_key and self.method == "POST":
             codes |= {"bad_idempotency_key", "in_progress", "idempotency_key_reused"}
+        if self.needs_key and self.method in ("POST", "PATCH"):
+            codes.add("too_large")
         if self.guards:
             codes.add("missing_scope")
         if any(guard.whole for guard in self.guards):

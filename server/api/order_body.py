@@ -9,11 +9,12 @@ from msgspec import Meta
 
 from core.event import Price
 from core.order import BY_NUMBER, KINDS, Order, default_lifetime
+from core.printable import named
 from receiver.fields.numbers import e164
 from receiver.source import Source
 
 from .errors import Problem, bad_body
-from .parameters import AN_END, NAMED, read_body, read_end
+from .parameters import AN_END, read_body, read_end
 
 #: An id becomes part of the URL by which the provider is asked.
 _ID = re.compile(r"[^\s/?#&%]{1,64}")
@@ -80,7 +81,7 @@ def read_order(
             raise bad_body(name, _A_LINE)
     source = sources.get(given.source)
     if source is None:
-        quoted = repr(given.source[:NAMED])
+        quoted = repr(named(given.source))
         raise Problem(422, "unknown_source", f"source: no source is named {quoted}")
     number = None
     if given.number is not None:

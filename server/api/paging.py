@@ -99,7 +99,7 @@ def journal_list(
 
 def named_list(
     cursors: "Cursors",
-    items: Callable[[], Awaitable[Mapping[str, Any]]],
+    items: Callable[[Access], Awaitable[Mapping[str, Any]]],
     *,
     text: str,
     answer: Any,
@@ -114,7 +114,7 @@ def named_list(
     @get("/", guards=[needs(scope, whole=True)], operation=operation)
     async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, Paging)
-        named = await items()
+        named = await items(request.auth)
         return cursors.sliced(await cursors.asked(given, names=tuple(named)), named)
 
     return listed
@@ -172,6 +172,14 @@ class Cursors:
         if not is_there:
             raise _gone(name)
         return place
+
+    def is_known(self, cursor: str) -> bool:
+        """Return whether it is a cursor of this list. Its place may be gone."""
+        try:
+            self._identity.place(self._journal.identity, self._kind, cursor)
+        except (BadCursor, StaleCursor):
+            return False
+        return True
 
     async def at(self, places: Iterable[int], *, desc: bool = False) -> list[str]:
         """Return the cursors of places; an empty place gets the cursor of the row before it."""

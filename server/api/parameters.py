@@ -18,6 +18,7 @@ from litestar.types import HTTPScope
 from msgspec import Meta
 
 from core.instants import Instant, parse_rfc3339
+from core.printable import named
 from core.units import duration
 
 from .errors import Problem, bad_body, bad_parameter
@@ -26,8 +27,6 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 #: Parameters that a call may have: SQLite binds at least as many values.
 _MOST = 1000
-#: Characters of an unknown name that an error repeats.
-NAMED = 40
 _PAIR = 2
 #: The end of year 9999: the last time that people and programs can write.
 _LAST = 253_402_300_799.0
@@ -101,7 +100,7 @@ def read(scope: HTTPScope, type_: type[T]) -> T:
             near = difflib.get_close_matches(name, hints, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             there = f"{hint}; there are {', '.join(hints)}" if hints else "; this call takes none"
-            raise bad_parameter(name[:NAMED], f"no such parameter{there}")
+            raise bad_parameter(named(name), f"no such parameter{there}")
         many = get_origin(hints[name]) is tuple
         if len(texts) > 1 and not many:
             raise bad_parameter(name, "given more than once; it takes one value")
@@ -129,7 +128,7 @@ def read_body(body: bytes, type_: type[T], expected: str) -> T:
         if name not in hints:
             near = difflib.get_close_matches(name, hints, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(hints)}"
-            raise bad_body(name[:NAMED], f"no such field; {hint}")
+            raise bad_body(named(name), f"no such field; {hint}")
     values = {}
     for name, hint in hints.items():
         if bytes(fields.get(name, b"null")) != b"null":

@@ -60,7 +60,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     def _takes(self, event: PlacedEvent) -> bool:
         """Whether the reader may get it: `system.*` events only if it names a type."""
         is_named = bool(self.wanted.type) and self.access.sees is None
-        return is_named or not str(event.fields["type"]).startswith(SYSTEM)
+        return is_named or not event.type.startswith(SYSTEM)
 
 
 def end_with_client(scope: HTTPScope, inbox: Inbox) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from routes.table import Route
 
+from ..runtime.keys import Access
 from .paging import Cursors, PageAnswer, named_list
 from .router import ApiRouter
 
@@ -24,7 +25,7 @@ def routes(*, table: Mapping[str, Route], cursors: Cursors) -> ApiRouter:
         name: ShownRoute(name=name, to=route.to, when=route.when) for name, route in table.items()
     }
 
-    async def items() -> Mapping[str, ShownRoute]:
+    async def items(_: Access) -> Mapping[str, ShownRoute]:
         return named
 
     return ApiRouter(

@@ -15,10 +15,11 @@ from sinks.health import Pause
 from sinks.sink import Sink
 from sinks.worker import Worker
 
+from ..runtime.keys import Access
 from ..runtime.samples import NoSampleSource, SampleEvents
 from ..runtime.subscriptions import PREFIX, LiveSubscriptions
 from .auth import ApiRequest, needs
-from .deliveries import shown_answer, utc
+from .deliveries import shown_answer, shown_error, utc
 from .errors import Problem, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
@@ -77,7 +78,7 @@ def sinks(
     calls: Calls,
     samples: SampleEvents,
 ) -> ApiRouter:
-    async def shown(*names: str) -> dict[str, ShownSink]:
+    async def shown(access: Access, *names: str) -> dict[str, ShownSink]:
         records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
         types = {name: str(sink.__struct_config__.tag) for name, sink in configured.items()}
         types |= {live.name: "subscription" for live in subscriptions}
@@ -85,7 +86,9 @@ def sinks(
         found = {}
         for name in names or (*types, *gone):
             record = records.get(name) or SinkRecord(name=name)
-            found[name] = _sink(record, types.get(name), workers.get(name), owed.get(name, 0))
+            found[name] = _sink(
+                record, types.get(name), workers.get(name), owed.get(name, 0), access
+            )
         return found
 
     @post(
@@ -116,7 +119,7 @@ def sinks(
             result = ShownTest(
                 outcome=attempt.outcome,
                 status=attempt.status,
-                error=attempt.error,
+                error=shown_error(attempt.error, name, request.auth),
                 took_ms=attempt.took_ms,
                 request=tested.request,
                 answer=shown_answer(attempt.answer, request.auth),
@@ -141,7 +144,7 @@ def sinks(
         async with calls.begin(request, reread=True) as call:
             if call.made is None:
                 await worker.pause(Pause.OPERATOR, call.guard(partial(_changed, name)))
-        return (await shown(name))[name]
+        return (await shown(request.auth, name))[name]
 
     @post(
         "/{name:str}/resume",
@@ -157,7 +160,7 @@ def sinks(
             if call.made is None:
                 await worker.resume(guard=call.guard(partial(_changed, name)))
                 subscriptions.wake(name)
-        return (await shown(name))[name]
+        return (await shown(request.auth, name))[name]
 
     listed = named_list(cursors, shown, text="List sinks.", answer=PageAnswer[ShownSink])
     return ApiRouter("/sinks", route_handlers=[listed, test, pause, resume])
@@ -182,14 +185,17 @@ def state_of(worker: Worker | None) -> str:
     return "failing" if worker.is_failing else "active"
 
 
-def last_error_of(record: SinkRecord) -> ShownError | None:
+def last_error_of(record: SinkRecord, access: Access) -> ShownError | None:
     if record.last_error_at is None:
         return None
     at = utc(record.last_error_at)
-    return ShownError(at=at, error=record.last_error, status=record.last_status)
+    error = shown_error(record.last_error, record.name, access)
+    return ShownError(at=at, error=error, status=record.last_status)
 
 
-def _sink(record: SinkRecord, type_: str | None, worker: Worker | None, owed: int) -> ShownSink:
+def _sink(
+    record: SinkRecord, type_: str | None, worker: Worker | None, owed: int, access: Access
+) -> ShownSink:
     return ShownSink(
         name=record.name,
         type=type_,
@@ -199,5 +205,5 @@ def _sink(record: SinkRecord, type_: str | None, worker: Worker | None, owed: in
         owed=owed,
         failing_since=utc(record.failing_since),
         last_success_at=utc(record.last_success_at),
-        last_error=last_error_of(record),
+        last_error=last_error_of(record, access),
     )

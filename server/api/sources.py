@@ -14,6 +14,7 @@ from receiver.source_state import SourceState
 
 from ..runtime.backfill import Backfiller, Why
 from ..runtime.balances import Balances
+from ..runtime.keys import Access
 from ..runtime.outages import Backfills
 from ..runtime.silence import SourceMonitor
 from .auth import ApiRequest, needs
@@ -136,7 +137,7 @@ def sources(
 ) -> ApiRouter:
     names = {state.name for state in states}
 
-    async def items() -> Mapping[str, ShownSource]:
+    async def items(_: Access) -> Mapping[str, ShownSource]:
         used = {(use.source, use.token): use.last_at for use in await journal.ask(TokenUses())}
         return {state.name: shown(state, used) for state in states}
 

@@ -82,8 +82,8 @@ def stream(
             codes = access.reads(event.body, "stream")
             made = event.frames.get(codes)
             if made is None:
-                cursor = cursors.of(event.place, event.fields["id"])
-                made = encode(cursor, event.fields["type"], event.shown(codes=codes))
+                cursor = cursors.of(event.place, event.id)
+                made = encode(cursor, event.type, event.shown(codes=codes))
                 event.frames[codes] = made
             return made
 

@@ -31,7 +31,7 @@ from ..runtime.subscriptions import (
 )
 from .auth import ApiRequest, needs
 from .deliveries import utc
-from .errors import Problem, bad_body, not_found
+from .errors import Problem, bad_body, bad_filter, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, Paging, first_page
@@ -41,9 +41,12 @@ from .sinks import ShownError, last_error_of, state_of
 
 #: Bytes of a `when` as JSON.
 LONGEST_WHEN = 4096
-#: Regular expressions in one `when`. Each can take some megabytes of memory.
+#: Regular expressions in one `when`. Each takes time and up to half a megabyte of memory.
 MOST_PATTERNS = 4
 _SCOPE = "subscriptions:write"
+#: A key that may only read has subscriptions from the time when it could make them.
+_READING = ("events:read", _SCOPE)
+_BLOCKED = "has no address, or one that is not public"
 _EXPECTED = "a JSON object is expected, with url, and optionally when and format"
 
 Format = Literal["json", "cloudevents", "standard"]
@@ -120,23 +123,23 @@ class _Views:
             raise not_found("subscription")
         return live
 
-    async def shown(self, found: Iterable[Live]) -> Sequence[ShownSubscription]:
+    async def shown(self, access: Access, found: Iterable[Live]) -> Sequence[ShownSubscription]:
         records = await self._journal.ask(SinkRecords())
         owed = await self._journal.ask(PendingBySink())
         return [
-            _shown(live, records.get(live.name) or SinkRecord(name=live.name), owed)
+            _shown(live, records.get(live.name) or SinkRecord(name=live.name), owed, access)
             for live in found
         ]
 
-    async def one(self, live: Live) -> ShownSubscription:
-        [item] = await self.shown([live])
+    async def one(self, access: Access, live: Live) -> ShownSubscription:
+        [item] = await self.shown(access, [live])
         return item
 
 
 def _reading(views: _Views, cursors: Cursors) -> list[HTTPRouteHandler]:
     @get(
         "/",
-        guards=[needs(_SCOPE)],
+        guards=[needs(*_READING)],
         operation=Operation(query=Paging),
     )
     async def listed(request: ApiRequest) -> PageAnswer[ShownSubscription]:
@@ -154,20 +157,20 @@ def _reading(views: _Views, cursors: Cursors) -> list[HTTPRouteHandler]:
         page = first_page(rows, asked)
         [next_cursor] = await cursors.at([page.next_seq], desc=asked.desc)
         return PageAnswer(
-            data=await views.shown(live for _, live in page.items),
+            data=await views.shown(request.auth, (live for _, live in page.items)),
             next_cursor=next_cursor,
             has_more=page.has_more,
         )
 
     @get(
         "/{subscription_id:str}",
-        guards=[needs(_SCOPE)],
+        guards=[needs(*_READING)],
         operation=Operation(),
     )
     async def one(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSubscription:
         """Get a subscription."""
         read(request.scope, NoParameters)
-        return await views.one(views.find(request.auth, subscription_id))
+        return await views.one(request.auth, views.find(request.auth, subscription_id))
 
     return [listed, one]
 
@@ -200,7 +203,7 @@ def _making(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
             given = _read(await request.body())
             if given.url is None:
                 raise bad_body("url", "missing; write the URL that events are sent to")
-            with _problems():
+            with _problems(request.auth):
                 id_, secret = await views.all.create(
                     request.auth.name,
                     given.url,
@@ -228,9 +231,9 @@ def _making(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
         # For other fields, null is the same as missing.
         written = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get("when")
         when: Mapping[str, Any] | UnsetType | None = UNSET if written is None else given.when
-        with _problems():
+        with _problems(request.auth):
             await views.all.change(live, url=given.url, when=when, format_=given.format)
-        return await views.one(views.find(request.auth, subscription_id))
+        return await views.one(request.auth, views.find(request.auth, subscription_id))
 
     @delete(
         "/{subscription_id:str}",
@@ -292,9 +295,9 @@ def _steering(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
                 if by_operator and not request.auth.may("deliveries:write"):
                     text = "the operator paused it; a key with deliveries:write resumes it"
                     raise Problem(409, "paused_by_operator", text)
-                with _problems():
+                with _problems(request.auth):
                     await views.all.resume(live, call.guard(lambda _: MadeId(live.stored.id)))
-        return await views.one(live)
+        return await views.one(request.auth, live)
 
     return [rotate, resume]
 
@@ -309,8 +312,11 @@ def _already_made(what: str, made: MadeId) -> Problem:
 
 
 @contextmanager
-def _problems() -> Iterator[None]:
-    """Turn the errors of a change into answers."""
+def _problems(access: Access) -> Iterator[None]:
+    """Turn the errors of a change into answers.
+
+    Only `admin` gets another answer for a host without an address than for a blocked one.
+    """
     try:
         yield
     except TooManySubscriptions:
@@ -323,10 +329,17 @@ def _problems() -> Iterator[None]:
         text = "when: a filter on text, code or urls needs a key with codes:read"
         raise Problem(403, "missing_scope", text) from None
     except Failed:
-        text = "url: its host has an address that is not public; subscriptions.allow_networks"
-        raise Problem(422, "url_blocked", f"{text} may allow a private one") from None
+        text = "has an address that is not public" if access.may("admin") else _BLOCKED
+        raise _blocked(text) from None
     except ChallengeFailed as error:
+        if error.word == "dns" and not access.may("admin"):
+            raise _blocked(_BLOCKED) from None
         raise Problem(422, "challenge_failed", f"url: {_reason(error)}") from None
+
+
+def _blocked(why: str) -> Problem:
+    text = f"url: its host {why}; subscriptions.allow_networks may allow a private one"
+    return Problem(422, "url_blocked", text)
 
 
 def _reason(error: ChallengeFailed) -> str:
@@ -359,8 +372,7 @@ def _read(body: bytes) -> SubscriptionBody:
         try:
             compile_filter(given.when, "when")
         except Invalid as invalid:
-            place, text = invalid.complaints[0]
-            raise bad_body(place, text) from None
+            raise bad_filter(invalid) from None
     return given
 
 
@@ -370,7 +382,9 @@ def _owns(access: Access, live: Live) -> bool:
     return sees_all or access.name == live.stored.key
 
 
-def _shown(live: Live, record: SinkRecord, owed: Mapping[str, int]) -> ShownSubscription:
+def _shown(
+    live: Live, record: SinkRecord, owed: Mapping[str, int], access: Access
+) -> ShownSubscription:
     stored = live.stored
     return ShownSubscription(
         id=stored.id,
@@ -387,6 +401,6 @@ def _shown(live: Live, record: SinkRecord, owed: Mapping[str, int]) -> ShownSubs
         owed=owed.get(live.name, 0),
         failing_since=utc(record.failing_since),
         last_success_at=utc(record.last_success_at),
-        last_error=last_error_of(record),
+        last_error=last_error_of(record, access),
         created_at=utc(stored.created_at),
     )

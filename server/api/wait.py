@@ -1,22 +1,24 @@
 """`GET /v1/events/wait`: the newest event that matches, now or as soon as it comes."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import cast
 
 import msgspec
-from litestar import asgi
+from litestar import Response, asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from journal import Journal
 from journal.reads import EventFilter
 
-from ..runtime.hub import Hub, Inbox, PlacedEvent, ReaderEnded
+from ..runtime.hub import Hub, Inbox, PlacedEvent, ReaderEnded, TooManyReaders
 from ..runtime.keys import Access
 from .auth import needs
-from .errors import AGAIN, bad_parameter, reader_ended
+from .errors import AGAIN, Problem, bad_parameter, reader_ended
 from .events import EventFilters, ListedEvent
+from .handlers import REFUSALS, AnyRequest, Refusal, problem_of, request_id
 from .operation import Operation
 from .paging import Cursors
 from .parameters import Text, Wait, read
@@ -27,6 +29,8 @@ TIMEOUT = Wait(25)
 #: The header with the cursor to go on from.
 CURSOR = "Smshook-Cursor"
 _CURSOR = CURSOR.lower().encode()
+#: Statuses after which a client repeats the call.
+_AGAIN = frozenset({429, 503})
 
 
 class WaitParameters(EventFilters, frozen=True, kw_only=True):
@@ -49,10 +53,20 @@ def wait(
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
+    def refused(request: AnyRequest, exc: Refusal) -> Response[bytes]:
+        """Answer a call that looked at no event: it goes on from its own cursor."""
+        problem = problem_of(exc)
+        with contextlib.suppress(Problem):
+            after = read(request.scope, WaitParameters).after
+            if problem.status in _AGAIN and after is not None and cursors.is_known(after):
+                problem.headers = {CURSOR: after, **(problem.headers or {})}
+        return problem.response(request_id(request.scope))
+
     @asgi(
         "/events/wait",
         guards=[needs("events:read")],
         copy_scope=True,
+        exception_handlers=dict.fromkeys(REFUSALS, refused),
         operation=Operation(
             query=WaitParameters,
             answers={200: ListedEvent, 204: None},
@@ -66,6 +80,9 @@ def wait(
         The answer is the newest match since `since`, or the first one after `after`: at once if it
         is there, else as soon as it comes. 204: the time is up. One of `since`, `after`, `subject`,
         `request_id`, `activation_id`, `rental_id` and `reference` is required.
+
+        429 and 503 also have `Smshook-Cursor`, unless the call had no `after` and no event was
+        looked at: repeat such a call as it was.
         """
         ends = asyncio.get_running_loop().time()
         request = cast("HTTPScope", scope)
@@ -79,27 +96,33 @@ def wait(
         after = None if given.after is None else await cursors.place(given.after)
         selection = Selection(journal=journal, hub=hub, access=access, wanted=given.filter(now()))
         await hub.begin()
-        with selection.inbox("wait") as inbox:
-            seen = None
-            if access.sees is not None:
-                # The newest announced event may be hidden. A cursor that moves would reveal it.
-                seen = given.after or await _newest_seen(selection, cursors)
-            # If the reader is ended, events that wait in its inbox were not looked at.
-            began = seen or given.after or cursors.of(*hub.newest)
-            try:
-                end_with_client(request, inbox)
-                request.clear()  # type: ignore[attr-defined]  # Litestar's copy, which takes memory
-                event = await _find(selection, inbox, after, ends)
-            except ReaderEnded:
-                event = None
-            if event is None and inbox.ended:
-                raise reader_ended({**AGAIN, CURSOR: began})
+        seen = None
+        if access.sees is not None:
+            # The newest announced event may be hidden. A cursor that moves would reveal it.
+            seen = given.after or await _newest_seen(selection, cursors)
+        # If the reader is ended, events that wait in its inbox were not looked at.
+        began = seen or given.after or cursors.of(*hub.newest)
+        try:
+            with selection.inbox("wait") as inbox:
+                try:
+                    end_with_client(request, inbox)
+                    request.clear()  # type: ignore[attr-defined]  # Litestar's copy, which takes memory
+                    event = await _find(selection, inbox, after, ends)
+                except ReaderEnded:
+                    raise reader_ended({**AGAIN, CURSOR: began}) from None
+        except TooManyReaders as exc:
+            # An event that is there needs no wait.
+            event = await selection.first(after, desc=after is None)
             if event is None:
-                cursor = seen or _reached(hub, cursors, given.after, after)
-                await begin(send, 204, [(_CURSOR, cursor.encode())])
-                await write(send, b"")
-                return
-        cursor = cursors.of(event.place, event.fields["id"])
+                problem = problem_of(exc)
+                problem.headers = {**AGAIN, CURSOR: began}
+                raise problem from None
+        if event is None:
+            cursor = seen or _reached(hub, cursors, given.after, after)
+            await begin(send, 204, [(_CURSOR, cursor.encode())])
+            await write(send, b"")
+            return
+        cursor = cursors.of(event.place, event.id)
         body = msgspec.json.encode(
             ListedEvent(
                 cursor=cursor,
@@ -159,4 +182,4 @@ async def _newest_seen(selection: Selection, cursors: Cursors) -> str:
     """Return the cursor of the newest event that the key sees."""
     every = msgspec.structs.replace(selection, wanted=EventFilter())
     event = await every.first(None, desc=True)
-    return cursors.of(0, "") if event is None else cursors.of(event.place, event.fields["id"])
+    return cursors.of(0, "") if event is None else cursors.of(event.place, event.id)

@@ -24,7 +24,7 @@ from ..runtime.identity import Identity
 from ..runtime.keys import Access
 from ..runtime.subscriptions import LiveSubscriptions
 from .auth import ApiRequest, needs
-from .deliveries import ShownAttempt, ShownDelivery, shown_delivery, utc
+from .deliveries import ShownAttempt, ShownDelivery, seen_deliveries, shown_delivery, utc
 from .errors import not_found
 from .events import is_event_id, visible_event
 from .operation import Operation
@@ -123,10 +123,10 @@ def why(
             if sees_all or live.stored.key == access.name
         }
 
-    def progress(kept: StoredEvent) -> Sequence[ShownProgress]:
+    def progress(kept: StoredEvent, access: Access) -> Sequence[ShownProgress]:
         shown = []
-        for delivery in kept.deliveries:
-            fields = msgspec.structs.asdict(shown_delivery(delivery, states, identity))
+        for delivery in seen_deliveries(kept, access, subscriptions):
+            fields = msgspec.structs.asdict(shown_delivery(delivery, states, identity, access))
             failed = [one for one in fields["attempts"] if one.outcome != "delivered"]
             last = failed[-1] if failed else None
             shown.append(ShownProgress(**fields, replay=delivery.replay, last_error=last))
@@ -178,7 +178,7 @@ def why(
             ),
             routes=_reasons({one.name: one.when for one in routes}, kept.routes, event, access),
             subscriptions=_reasons(filters, owed, event, access),
-            deliveries=progress(kept),
+            deliveries=progress(kept, access),
         )
 
     return answer

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
+import click
+from click.core import ParameterSource
+
 import smshook_client
 
 from .command import Failure
@@ -17,8 +20,18 @@ class ApiProblem(Failure):
     def __init__(self, status: int, code: str, detail: str) -> None:
         self.status, self.code, self.detail = status, code, detail
         text = f"{status} {code}: {detail}" if detail else f"{status} {code}"
-        hint = "; another key: --key, or SMSHOOK_API_KEY" if status in (401, 403) else ""
-        super().__init__(text + hint)
+        super().__init__(text + (_hint() if status in (401, 403) else ""))
+
+
+def _hint() -> str:
+    """Return how to use another key than the one that the API refused."""
+    context = click.get_current_context(silent=True)
+    source = None if context is None else context.get_parameter_source("key")
+    if source is ParameterSource.ENVIRONMENT:
+        return "; the key is from SMSHOOK_API_KEY: unset it, or give --key"
+    if source is ParameterSource.COMMANDLINE:
+        return "; the key is from --key"
+    return "; another key: --key, or SMSHOOK_API_KEY"
 
 
 class BadRequest(ApiProblem):

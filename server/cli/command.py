@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from core.printable import plain
+from core.printable import named, plain
 
 from .terminal import no_color_option, remember
 
@@ -111,7 +111,7 @@ def unknown(kind: str, name: str, names: Sequence[str]) -> Wrong:
     from ..config.complaints import nearest  # noqa: PLC0415 - it imports a parser of YAML
 
     known = f"{kind}s: {', '.join(names)}" if names else f"there are no {kind}s"
-    return Wrong(f"no {kind} is named {name!r}; {known}{nearest(name, names)}")
+    return Wrong(f"no {kind} is named {named(name)!r}; {known}{nearest(name, names)}")
 
 
 class Choice(click.Choice[str]):

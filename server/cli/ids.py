@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from core.printable import plain
+from core.printable import named, plain
 
 from .client import ApiClient, ApiProblem
 from .command import Failure, Wrong
@@ -51,7 +51,7 @@ def resolve(client: ApiClient, kind: str, path: str, typed: str) -> str:
     ending = (id_ for id_ in ids if id_.endswith(end))
     found = list(islice(ending, 1 if len(end) >= _CERTAIN else None))
     if not found:
-        raise Failure(f"no {kind} has an id that ends in {typed!r}")
+        raise Failure(f"no {kind} has an id that ends in {named(typed)!r}")
     if len(found) > 1:
         known = [f"  {plain(id_)}" for id_ in found[:_SHOWN]]
         raise Wrong(f"{typed!r}: {len(found)} ids end so; write more of one:", *known)

@@ -11,7 +11,7 @@ from journal.sqlite.deliveries import pending_by_sink
 from routes.index import is_tried_always
 from routes.match import compile_filter
 from routes.table import Route
-from sinks.redact import CODES, masked_paths
+from sinks.redact import CODES, clear_codes
 from sinks.sink import Sink
 
 from ..config.options import Config
@@ -39,15 +39,15 @@ def promises(config: Config) -> Iterator[str]:
         yield f"  {name}: {_route(route, config.sinks)}{costs}"
     yield "sinks" if config.sinks else "sinks: none"
     for name, sink in config.sinks.items():
-        masked = {".".join(path) for path in masked_paths(sink.redact)}
-        clear = [
-            code for code in CODES if not any(f"{code}.".startswith(f"{path}.") for path in masked)
-        ]
+        clear = list(clear_codes(sink.redact))
         if len(clear) == len(CODES):
             codes = "codes in clear"
         else:
             codes = f"codes in clear in {_and(clear)}" if clear else "codes masked"
         yield f"  {name}: {sink.place(config.folder)}; {codes}"
+    if config.subscriptions.allow_networks:
+        networks = ", ".join(config.subscriptions.allow_networks)
+        yield f"subscriptions: endpoints may also be in private networks: {networks}"
 
 
 def secrecy(config: Config, root_files: Sequence[Path]) -> Iterator[str]:

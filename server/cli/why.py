@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from core.printable import plain
+from core.printable import named, plain
 
 from .client import ApiClient, ApiProblem
 from .command import Command, Failure, Wrong
@@ -87,7 +87,7 @@ def _find(client: ApiClient, typed: str) -> tuple[str, Any]:
         except Failure as exc:
             if "has an id" not in exc.message:
                 raise
-    raise Failure(f"no event, order or callback in quarantine has the id {typed!r}")
+    raise Failure(f"no event, order or callback in quarantine has the id {named(typed)!r}")
 
 
 # Events

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple, TypeVar
 
+from core.printable import PLACE, named
+
 from .yaml import Path, Scalar
 
 _WORD = re.compile(r"[\w$-][\w$.-]*")
@@ -27,7 +29,8 @@ class Complaint(NamedTuple):
 
     def __str__(self) -> str:
         """`smshook.yaml:14: sinks.log.type: 'fiel' is not one of file`."""
-        return ": ".join(part for part in (self.where, self.place, self.text) if part)
+        place = named(self.place, PLACE)
+        return ": ".join(part for part in (self.where, place, self.text) if part)
 
     @property
     def line(self) -> int:

@@ -1,6 +1,7 @@
 """The tools over streamable HTTP. Each call goes to the API in the same process."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,10 +12,13 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
+from core.errors import origin
 from smshook_client import AsyncClient, Unreachable
 from smshook_client.transport import AsyncioTransport
 
 from .protocol import Context, make_server
+
+log = logging.getLogger(__name__)
 
 #: Bytes of a request: a call of a tool is short.
 _MOST_BYTES = 64 * 1024
@@ -61,6 +65,20 @@ class McpApp:
         self._started = asyncio.Event()
         # The end of the loop cancels it.
         self._running = asyncio.create_task(self._run())
+        self._running.add_done_callback(_log_fault)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it can answer no further request."""
+        return self._running.done()
+
+    async def start(self) -> None:
+        """Return when it can answer requests. Raises the error of a start that failed."""
+        starting = asyncio.create_task(self._started.wait())
+        await asyncio.wait((starting, self._running), return_when=asyncio.FIRST_COMPLETED)
+        starting.cancel()
+        if self._running.done():
+            self._running.result()
 
     async def _run(self) -> None:
         async with self._manager.run():
@@ -69,6 +87,11 @@ class McpApp:
 
     async def __call__(self, name: str, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request of the key with that name, which owns the sessions that it begins."""
-        await self._started.wait()
         user = AuthenticatedUser(AccessToken(token="", client_id=name, scopes=[]))
         await self._manager.handle_request({**scope, "user": user}, receive, send)
+
+
+def _log_fault(running: asyncio.Task[None]) -> None:
+    exc = None if running.cancelled() else running.exception()
+    if exc is not None:
+        log.error("the tools ended: %s at %s", type(exc).__name__, origin(exc))

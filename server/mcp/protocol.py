@@ -20,6 +20,8 @@ from mcp_types import (
 )
 from mcp_types import Tool as ListedTool
 
+from core.errors import origin
+from core.printable import PLACE, named
 from smshook_client import AsyncClient, SmshookError
 
 from .. import __version__
@@ -60,11 +62,12 @@ def make_server(connect: Connect) -> Server[Any]:
             given = read_arguments(tool, params.arguments or {})
             async with connect(context) as client:
                 result = await given.call(client, progress)
-        except (SmshookError, msgspec.ValidationError) as exc:
+        except SmshookError as exc:
             return _failed(str(exc))
-        except Exception as exc:
-            # The SDK would send its text, which may hold a value.
-            log.exception("a tool failed")
+        except msgspec.ValidationError as exc:
+            return _failed(named(str(exc), PLACE))  # it may repeat the name of an argument
+        except Exception as exc:  # noqa: BLE001 - the SDK would send its text, which may hold a value
+            log.error("%s failed: %s at %s", tool.tool, type(exc).__name__, origin(exc))  # noqa: TRY400 - a traceback shows values
             return _failed(f"internal error of smshook: {type(exc).__name__}")
         text = msgspec.json.encode(result).decode()
         return CallToolResult(

@@ -16,10 +16,8 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, Self
-from weakref import WeakSet
 
 import msgspec
 
@@ -32,7 +30,7 @@ from sinks.redact import mask, masked_paths
 
 #: The most places that an inbox holds.
 MOST_PLACES = 1_000
-#: The most new events that the hub keeps for its inboxes, and the bytes of their bodies.
+#: The most new events that the hub keeps for its inboxes, and the bytes that they may take.
 MOST_EVENTS, MOST_BYTES = 2_000, 16 << 20
 #: The most events that a reader takes at once.
 AT_ONCE = 50
@@ -40,6 +38,8 @@ AT_ONCE = 50
 Kind = Literal["stream", "wait"]
 
 _CODES = masked_paths("codes")
+#: Bytes of an event beside the encodings of its body: objects, and the cursors of its frames.
+_MORE = 1_200
 #: A place after all events.
 _END = (1 << 63) - 1
 
@@ -57,27 +57,38 @@ class TooManyReaders(Exception):
         self.kind, self.most, self.own = kind, most, own
 
 
+class _Named(msgspec.Struct, frozen=True):
+    id: str = ""
+    type: str = ""
+
+
+_decode = msgspec.json.Decoder(_Named).decode
+
+
 class PlacedEvent:
     """An event and its place. Readers share its encodings; each is made once."""
 
+    __slots__ = ("_masked", "body", "frames", "id", "place", "type")
+
     def __init__(self, place: int, body: bytes) -> None:
-        self.place, self.body = place, body
+        named = _decode(body)
+        self.place, self.body, self.id, self.type = place, body, named.id, named.type
         #: The event on the wire of a stream, by whether codes are shown. Streams make it.
         self.frames: dict[bool, bytes] = {}
+        self._masked: bytes | None = None
 
-    @cached_property
-    def fields(self) -> dict[str, Any]:
-        """The event as plain JSON values."""
-        fields: dict[str, Any] = msgspec.json.decode(self.body)
-        return fields
-
-    @cached_property
-    def _masked(self) -> bytes:
-        return msgspec.json.encode(mask(self.fields, _CODES))
+    @property
+    def size(self) -> int:
+        """The most bytes that it takes: masked and not, and a frame of each."""
+        return 4 * len(self.body) + _MORE
 
     def shown(self, *, codes: bool) -> bytes:
         """Return the event byte for byte as stored, or with its codes masked."""
-        return self.body if codes else self._masked
+        if codes:
+            return self.body
+        if self._masked is None:
+            self._masked = msgspec.json.encode(mask(msgspec.json.decode(self.body), _CODES))
+        return self._masked
 
 
 class Inbox:
@@ -228,21 +239,29 @@ class Follower:
 class Hub:
     """Listens to the commits of a journal, and gives new events to its inboxes."""
 
-    def __init__(self, journal: Journal, *, most: Mapping[Kind, int]) -> None:
-        """`most` limits the readers of each kind; a key may have half of them."""
-        self._journal = journal
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        most: Mapping[Kind, int],
+        in_force: Callable[[Any], bool] = lambda _: True,
+    ) -> None:
+        """`most` limits the readers of each kind; a key may have half of them.
+
+        `in_force` returns whether the owner of an inbox, a key, was neither revoked nor expired.
+        """
+        self._journal, self._in_force = journal, in_force
         self._most = dict(most)
         #: The limit of readers of all kinds. Each has a connection, which callbacks need, too.
         self.most_readers = sum(most.values())
         self._counts: Counter[tuple[Kind, str | None]] = Counter()
         self._inboxes: set[Inbox] = set()
-        #: Keys that were revoked or have expired.
-        self._over: WeakSet[object] = WeakSet()
         self.filters: FilterIndex[Inbox] = FilterIndex()
         #: New events that inboxes took, by place, the oldest first.
         self.recent: dict[int, PlacedEvent] = {}
         self._bytes = 0
-        self._newest = PlacedEvent(0, b"{}")
+        #: Place and body.
+        self._newest = (0, b"{}")
         self._listening = contextlib.ExitStack()
         self._beginning = asyncio.Lock()
         self._has_begun = self._closed = False
@@ -260,7 +279,8 @@ class Hub:
     @property
     def newest(self) -> tuple[int, str]:
         """Place and id of the newest announced event; place 0 if there is no event."""
-        return self._newest.place, str(self._newest.fields.get("id", ""))
+        place, body = self._newest
+        return place, _decode(body).id
 
     async def begin(self) -> None:
         """Begin to listen, before the first reader subscribes. Raises Unavailable."""
@@ -271,8 +291,8 @@ class Hub:
             self._listening.enter_context(self._journal.listen(self._announce))
             marks = await self._journal.ask(MarksAt("events", (_END,)))
             place, id_ = marks.beside.get(_END, (0, ""))
-            if place > self._newest.place:
-                self._newest = PlacedEvent(place, msgspec.json.encode({"id": id_}))
+            if place > self._newest[0]:
+                self._newest = (place, msgspec.json.encode({"id": id_}))
             self._has_begun = True
 
     def add(self, inbox: Inbox) -> None:
@@ -280,7 +300,7 @@ class Hub:
         kind, name = inbox.kind, inbox.name
         most = self._most[kind]
         # The key may have been revoked since the request was let in.
-        if self._closed or inbox.owner in self._over:
+        if self._closed or not self._in_force(inbox.owner):
             raise ReaderEnded
         if self._counts[kind, name] >= max(1, most // 2):
             raise TooManyReaders(kind, max(1, most // 2), own=True)
@@ -303,8 +323,7 @@ class Hub:
             self._bytes = 0
 
     def end_readers(self, owner: object) -> None:
-        """End all readers of a key that was revoked or has expired, and refuse new ones."""
-        self._over.add(owner)
+        """End all readers of a key that was revoked or has expired."""
         for inbox in tuple(self._inboxes):
             if inbox.owner is owner:
                 inbox.end()
@@ -320,19 +339,16 @@ class Hub:
         if not committed.events:
             return
         for place, body in committed.events if self._inboxes else ():
-            event = PlacedEvent(place, body)
-            takers = self.filters.matching(event.fields)
+            takers = self.filters.matching(msgspec.json.decode(body))
             if takers:
-                self._keep(event)
+                self._keep(PlacedEvent(place, body))
             for inbox in takers:
                 inbox.put(place)
-        place, body = committed.events[-1]
-        if place > self._newest.place:
-            self._newest = PlacedEvent(place, body)
+        self._newest = max(self._newest, committed.events[-1])
 
     def _keep(self, event: PlacedEvent) -> None:
         self.recent[event.place] = event
-        self._bytes += len(event.body)
+        self._bytes += event.size
         while len(self.recent) > MOST_EVENTS or self._bytes > MOST_BYTES:
             oldest = self.recent.pop(next(iter(self.recent)))
-            self._bytes -= len(oldest.body)
+            self._bytes -= oldest.size

@@ -11,6 +11,7 @@ import structlog
 
 from core.bucket import Bucket
 from core.errors import Unavailable
+from core.event import has_code
 from core.secret import digest, digest_of
 from core.units import Rate, rate
 from journal import Filters, Journal
@@ -30,10 +31,6 @@ _IMPLIED = {"codes:read": ("events:read",)}
 USES_EVERY = 60.0
 
 log = structlog.get_logger()
-
-
-#: Each encoded event with a code contains this. Inside a text, the quotes would be escaped.
-_CODE = b'"code":"'
 
 
 class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +74,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
         """Return whether it gets this event in clear, and count its code if it has one."""
         if not self.may("codes:read"):
             return False
-        if _CODE in body:
+        if has_code(body):
             self.codes_read[how] = self.codes_read.get(how, 0) + 1
         return True
 
@@ -154,6 +151,10 @@ class Keys:
 
     def is_expired(self, access: Access) -> bool:
         return access.expires_at is not None and self._now() >= access.expires_at
+
+    def is_in_force(self, access: Access) -> bool:
+        """Return whether it was neither revoked nor has expired."""
+        return self._named.get(access.name) is access and not self.is_expired(access)
 
     def take(self, access: Access) -> float:
         """Count a request. Return 0.0, or the seconds until the key's rate allows it."""
@@ -313,6 +314,9 @@ class Keys:
         for access in tuple(self._in_force.values()):
             if self.is_expired(access):
                 self._announce(access)
+            else:
+                # The clock was set back: its next end is announced, too.
+                self._announced.discard(access.id)
 
     async def run(self) -> None:
         """Announce expired keys and store last uses, until cancelled."""

@@ -48,6 +48,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     quarantine: QuarantineKeeper
     rejections: RejectionCounter
     replays: Replays
+    #: Codes that were sent in clear, by sink; for subscriptions, by the name of their key.
+    codes_sent: Mapping[str, int]
     credentials: HeaderCredentials
     keys: Keys
     hub: Hub

@@ -2,7 +2,7 @@
 
 Rules that live here: a subscription gets each event that its filter matches and its API key sees;
 both secrets sign for a day after a rotation; a subscription is paused when its key ends. A worker
-runs only while its subscription has pending deliveries.
+runs only while its subscription has pending deliveries, and `IDLE_FOR` seconds after the last one.
 """
 
 import asyncio

@@ -36,9 +36,12 @@ class SinkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: str | None
 
 
-def body_until(now: float, until: float) -> float:
-    """Return when to stop reading the body of an answer to an attempt that ends at `until`."""
-    return min(now + BODY_PATIENCE, until - MARGIN)
+def body_until(now: float, until: float, patience: float | None = None) -> float:
+    """Return when to stop reading the body of an answer to an attempt that ends at `until`.
+
+    `patience` in seconds; None: that for a body that is kept for people only.
+    """
+    return min(now + (BODY_PATIENCE if patience is None else patience), until - MARGIN)
 
 
 async def read_beginning(
@@ -48,17 +51,18 @@ async def read_beginning(
     until: float,
     broken: type[Exception] | tuple[type[Exception], ...],
     keep: int = ANSWER_KEPT,
+    patience: float | None = None,
 ) -> bytes:
     """Return the first `keep` bytes of a body, if it comes soon. A body without end is no failure.
 
     `next_chunk` returns bytes or a buffer, None at the end. `size`: the announced length. `until`:
     when the attempt ends, on the clock of `time.monotonic`. `broken`: the errors of a connection
-    that ends too early.
+    that ends too early. `patience`: see `body_until`.
     """
     if not size:
         return b""  # without the time limit, which costs as much as reading a short body
     now, body = time.monotonic(), bytearray()
-    until = body_until(now, until)
+    until = body_until(now, until, patience)
     errors = broken if isinstance(broken, tuple) else (broken,)
     with suppress(TimeoutError, *errors):
         async with asyncio.timeout(until - now):

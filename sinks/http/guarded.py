@@ -82,11 +82,12 @@ class GuardedClient:
         *,
         within: float,
         keep: int = ANSWER_KEPT,
+        patience: float | None = None,
     ) -> SinkAnswer:
         """POST, and return the answer with the first `keep` bytes of its body.
 
-        `within` is the deadline in seconds. Raises Failed as `posting` says, and with `blocked` if
-        the guard refuses the host.
+        `within` is the deadline in seconds; `patience` is that of `body_until`. Raises Failed as
+        `posting` says, and with `blocked` if the guard refuses the host.
         """
         began = time.monotonic()
         try:
@@ -96,7 +97,9 @@ class GuardedClient:
                     self._trust = await asyncio.to_thread(system_trust)
                 pool = self._pool_for(await self._addresses())
                 async with pool:
-                    return await self._post(pool.http, headers, body, began + within, keep)
+                    return await self._post(
+                        pool.http, headers, body, until=began + within, keep=keep, patience=patience
+                    )
         except (*_BROKEN, httpcore.PoolTimeout, TimeoutError, OSError, ValueError) as error:
             word = error_word(error)
         # Outside the handler: the library's error holds the URL, and no failure may carry it.
@@ -113,8 +116,10 @@ class GuardedClient:
         http: httpcore.AsyncConnectionPool,
         headers: Mapping[str, str],
         body: bytes,
+        *,
         until: float,
         keep: int,
+        patience: float | None,
     ) -> SinkAnswer:
         fields = [(name.encode(), value.encode()) for name, value in headers.items()]
         async with http.stream(
@@ -126,7 +131,11 @@ class GuardedClient:
                     retry_after = value.decode()
             chunks = response.aiter_stream().__aiter__()
             beginning = await read_beginning(
-                lambda: anext(chunks, None), until=until, broken=_BROKEN, keep=keep
+                lambda: anext(chunks, None),
+                until=until,
+                broken=_BROKEN,
+                keep=keep,
+                patience=patience,
             )
             return SinkAnswer(status=response.status, beginning=beginning, retry_after=retry_after)
 

@@ -122,7 +122,9 @@ async def challenge(
     }
     client = GuardedClient(url, guard, connections=0)
     try:
-        answer = await client.post(headers, body, within=CHALLENGE_WITHIN, keep=MOST_READ)
+        answer = await client.post(
+            headers, body, within=CHALLENGE_WITHIN, keep=MOST_READ, patience=CHALLENGE_WITHIN
+        )
     except Failed as failure:
         if failure.word == BLOCKED:
             raise

@@ -463,6 +463,22 @@ async def test_consumer_does_single_steps(both, end):
     ]
 
 
+async def test_subscription_is_changed_by_patch(both, end):
+    """It may have been done, so it is sent once. Mutants: a POST; it is tried again."""
+    end.says(answered({"id": "1", "format": "standard"}), reply(503))
+    path = "/v1/subscriptions/1"
+
+    changed = await both.ask(both.client.patch, path, json={"format": "standard"})
+    with pytest.raises(ApiError):
+        await both.ask(both.client.patch, path, json={"format": "json"})
+
+    assert changed == {"id": "1", "format": "standard"}
+    assert [(it.method, it.target, it.body) for it in end.requests] == [
+        ("PATCH", path, b'{"format":"standard"}'),
+        ("PATCH", path, b'{"format":"json"}'),
+    ]
+
+
 # Lists
 
 

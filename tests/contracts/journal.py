@@ -1152,7 +1152,22 @@ class JournalContract:
         counts = (await journal.ask(JournalStats())).deliveries
         assert (counts["dead"], counts["pending"]) == (3, 3)
         by_sink = await journal.ask(Counters())
-        assert (by_sink["dead/crm"], by_sink["pending/crm"]) == (3, 0)
+        assert (by_sink["dead/crm"], "pending/crm" in by_sink) == (3, False)
+
+    async def test_counters_of_subscriptions_do_not_outlive_them(self, journal):
+        """Mutants: ends are counted by subscription; the count of pending ones stays, at zero."""
+        for sink in ("sub:a", "sub:b"):
+            [taken] = await handed(journal, planned(owed=[owed(sink)]))
+            await journal.submit(Settle(taken, attempt(), State.DELIVERED, due_at=None))
+            await record(journal, planned(owed=[owed(sink)]))
+        await journal.submit(EndDeliveries("sub:a", "unsubscribed", at=NOW + 1))
+
+        counters = await journal.ask(Counters())
+        assert {name: count for name, count in counters.items() if "sub:" in name} == {
+            "delivered/sub:*": 2,
+            "dead/sub:*": 1,
+            "pending/sub:b": 1,
+        }
 
     # --- consumers ------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ def test_new_sink_is_added_to_the_options(monkeypatch):
 
     page = GENERATOR["pages"]()["options.md"]
 
-    head = "| option | type | default | what it is |\n| --- | --- | --- | --- |\n"
+    head = "| option | type | default | meaning |\n| --- | --- | --- | --- |\n"
     assert page.partition("### type: pigeon\n")[2].partition("\n## routes")[0] == (
         f"\nTakes a while.\n\n{head}"
         "| `loft` | secret text | required | To where \\| whom. |\n"

@@ -348,6 +348,15 @@ BELOW = "for a field below it write data.service.key: ..."
             "data.code.$regex",
             "is no regular expression in RE2 syntax: invalid repetition size",
         ),
+        *(
+            (
+                {"data.code": {"$regex": pattern}},
+                "data.code.$regex",
+                "is too large; shorten it, or its repetitions such as {1,100}",
+            )
+            # Mutant: the engine's own limit of memory, with which these compile for 0.1 s.
+            for pattern in (r"\pL{1,100}", r"(\pL?){100}")
+        ),
         (
             {"data.code": {"$regex": "\ud800"}},
             "data.code.$regex",

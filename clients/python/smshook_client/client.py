@@ -324,6 +324,11 @@ class _Calls:
         return self._api.decoded(answer)
 
     @call
+    async def patch(self, path: str, *, json: Any) -> Any:
+        """Send the fields to change, as JSON, and return the JSON of the answer."""
+        return self._api.decoded(await self._api.send("PATCH", path, json=json))
+
+    @call
     async def delete(self, path: str) -> Any:
         return self._api.decoded(await self._api.send("DELETE", path))
 

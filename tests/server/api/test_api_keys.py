@@ -138,6 +138,22 @@ async def test_streams_and_waits_of_a_revoked_key_end(service):
         assert [call.task.done() for call in (*calls, other)] == [True, True, False]
 
 
+async def test_key_whose_end_is_undone_reads_again(service):
+    """The clock was wrong. Mutants: the hub remembers the key; its next end is not announced."""
+    headers = {"Authorization": f"Bearer {(await make(service, expires='10m'))['key']}"}
+    for step in (600, -600):
+        service.now += step
+        service.parts.keys.announce_expired()
+
+    async with service.call("/v1/events/stream", None, headers=headers) as call:
+        await service.waiting()
+        service.now += 600
+        service.parts.keys.announce_expired()
+        await asyncio.wait([call.task], timeout=10)
+
+        assert call.task.done()
+
+
 async def test_name_of_another_key_is_409(service):
     """Keys of the configuration and made ones share their names."""
     await make(service)

@@ -512,7 +512,7 @@ async def test_replay_to_an_unknown_sink_makes_nothing(service):
     answer = await replayed(service, event_id, {"sinks": ["log", "crn", "x" * 100, "crm"]})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_sink")
-    assert answer.json()["detail"] == f"sinks: no sink is named 'crn', '{'x' * 40}'"
+    assert answer.json()["detail"] == f"sinks: no sink is named 'crn', '{'x' * 40}…'"
     assert (await service.ask("/v1/stats")).json() == stats
 
 

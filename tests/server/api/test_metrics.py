@@ -13,9 +13,10 @@ from core.meters import Histogram
 from core.secret import Secret
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
+from server.api import metrics
 from server.metrics import METRICS, Exposition, Metric
 from sinks.file.sink import File
-from sinks.sink import Receipt, Refused
+from sinks.sink import Failed, Receipt, Refused
 
 
 async def scrape(service, client=None, **options):
@@ -87,9 +88,55 @@ async def test_readers_and_the_codes_they_read_are_counted(service):
     }
     name = "smshook_codes_read_total"
     assert read == {(name, "coder", how): 1 for how in ("list", "event", "wait", "stream")}
-    assert (during["smshook_streams",], during["smshook_waits",]) == (1, 0)
-    assert got["smshook_streams",] == 0
+    assert (during["smshook_streams", "api"], during["smshook_waits",]) == (1, 0)
+    assert got["smshook_streams", "api"] == 0
     assert got["smshook_consumer_behind", "crm"] == 1
+
+
+async def test_series_of_consumers_are_limited(service, monkeypatch):
+    """Mutants: a series for each; the others are left out; the newest have series."""
+    monkeypatch.setattr(metrics, "MOST_CONSUMERS", 2)
+    await service.sms()
+    await service.sms()
+    first, second = await service.data("/v1/events")
+    for name, item in (("z", second), ("b", second), ("c", first), ("a", second)):
+        service.now += 1
+        path = f"/v1/consumers/{name}/commit"
+        await service.ask(path, "coder", method="POST", json=after(item))
+    got = samples(await scrape(service))
+
+    name = "smshook_consumer_behind"
+    behind = {labels[1]: value for labels, value in got.items() if labels[0] == name}
+    assert behind == {"z": 0, "b": 0, "*": 1}
+
+
+async def test_codes_that_sinks_got_in_clear_are_counted(run, tmp_path):
+    """Mutants: an event without a code counts; an attempt that reached no one; a masked sink."""
+    sinks = {
+        name: File(path=str(tmp_path / name), redact=redact)
+        for name, redact in (("clear", None), ("texts", ("data.code",)), ("masked", "codes"))
+    }
+    routes = {"all": Route(to=tuple(sinks))}
+    async with run(tmp_path, sinks=sinks, routes=routes) as service:
+        lost = await service.sms()
+        refused = await service.sms()
+        await service.sms()
+        await service.sms(reply="Welcome", pin="")
+
+        async def answers(outgoing):
+            if outgoing.event_id == lost:
+                raise Failed("timeout")
+            if outgoing.event_id == refused:
+                raise Refused("gone", status=410)
+            return Receipt()
+
+        for sink in sinks:
+            await service.settled(answers, sink)
+        got = samples(await scrape(service))
+
+    name = "smshook_codes_read_total"
+    read = {labels[1:]: value for labels, value in got.items() if labels[0] == name}
+    assert read == {("clear", "sink"): 2, ("texts", "sink"): 2}
 
 
 def after(item):

@@ -139,7 +139,7 @@ SENSELESS = [
     ({"source": None, "request_id": "1"}, "source: missing; write the name of a configured one"),
     ({"source": 5, "request_id": "1"}, "source: write a text"),
     ({"requestid": "1"}, "requestid: no such field; did you mean request_id?"),
-    ({"x" * 99: "1"}, f"{'x' * 40}: no such field; there are {FIELDS}"),
+    ({"x" * 99: "1"}, f"{'x' * 40}…: no such field; there are {FIELDS}"),
     *(({"request_id": id_}, f"request_id: {NO_ID}") for id_ in ("", "a b", "a/b", "x" * 65, 0)),
     *(({"activation_id": id_}, f"activation_id: {NO_ID}") for id_ in (-5, "0", True, 1.5, [1])),
     *(({"number": n}, f"number: {NO_NUMBER}") for n in ("", "twelve", "22000", True, "+1850")),

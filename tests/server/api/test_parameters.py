@@ -1,4 +1,5 @@
 import contextlib
+import json
 import string
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from core.instants import Instant
 from server.api.errors import Problem
 from server.api.events import EventParameters
+from server.api.handlers import MOST_BODY
 from server.api.paging import Paging
 from server.api.parameters import read
 
@@ -35,6 +37,28 @@ CALLS = [
     ("POST", "/v1/quarantine/none/replay"),
     ("DELETE", "/v1/quarantine/none"),
 ]
+
+
+async def test_largest_order_fits_and_a_larger_body_is_413(service):
+    """Mutants: the limit of the framework, 10 MB; its error; a limit below the largest order."""
+    wide = "\U0001d7da"  # JSON may write it in twelve bytes
+    labels = {f"{number:02}{wide * 253}": wide * 255 for number in range(32)}
+    order = {"source": "tellabot", "request_id": "7", "reference": wide * 255, "labels": labels}
+    sent = json.dumps(order)
+    headers = {"Content-Type": "application/json"}
+    fits = await service.ask("/v1/orders", method="POST", content=sent, headers=headers)
+    for path in (
+        "/v1/orders",
+        "/v1/replays",
+        "/v1/keys",
+        "/v1/subscriptions",
+    ):
+        body = b"x" * (MOST_BODY + 1)
+        answer = await service.ask(path, method="POST", content=body)
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large"), path
+        assert answer.json()["detail"] == "the body is larger than 256 KiB"
+
+    assert (fits.status_code, len(sent) > 190_000) == (201, True)
 
 
 async def test_unknown_parameter_is_refused_by_name(service):

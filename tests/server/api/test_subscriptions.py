@@ -15,6 +15,7 @@ from server.config.options import Api, ApiKey, Subscribing
 from server.config.shapes import NAME
 from server.runtime import subscriptions as module
 from sinks import recovery
+from sinks.http.guard import AddressGuard
 
 DAY = 86400.0
 
@@ -26,6 +27,7 @@ def key(name, *scopes, when=None):
 KEYS = {
     "admin": key("admin", "admin"),
     "reader": key("reader", "events:read"),
+    "retrier": key("retrier", "deliveries:write"),
     "writer": key("writer", "subscriptions:write"),
     "coder": key("coder", "subscriptions:write", "codes:read"),
     "growth": key(
@@ -185,6 +187,23 @@ async def test_shown_subscription_has_these_fields(service, receiver):
     }
 
 
+async def test_codes_of_a_subscription_are_counted_for_its_key(service, receiver):
+    """Mutant: for its sink, of which there may be thousands."""
+    for name in ("coder", "coder", "writer"):
+        await subscribed(service, receiver, name)
+    await service.sms()
+    await receiver.got(3)
+
+    async def read():
+        text = (await service.admin.get("/metrics")).text
+        return [line for line in text.splitlines() if line.startswith("smshook_codes_read_total{")]
+
+    async def both():
+        return await read() == ['smshook_codes_read_total{key="coder",how="sink"} 2']
+
+    await until(both)
+
+
 async def test_filter_decides(service, receiver):
     await subscribed(service, receiver, when={"data.service.key": "amazon"})
     await service.sms()
@@ -250,6 +269,32 @@ async def test_wrong_body_is_400(service):
         assert said in answer.json()["detail"]
 
 
+LONG = "x" * 3_000
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        {LONG: 1},
+        {f"data.service.key{LONG}": 1},
+        {f"data.service.{LONG}": 1},
+        {f"data.code.{LONG}..x": 1},
+        {"data.code": {LONG: 1}},
+        {"data.code": {f"${LONG}": 1}},
+        {f"data.labels.{LONG}": {"$gt": None}},
+        {f"data.\x00{LONG}": 1},
+    ],
+)
+async def test_error_of_a_filter_repeats_no_long_name(service, when):
+    """Mutants: the name, or the place, is repeated as it was sent."""
+    body = {"url": "http://a.example/", "when": when}
+    answer = await service.ask("/v1/subscriptions", method="POST", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
+    assert answer.json()["detail"].startswith("when.")
+    assert "x" * 161 not in answer.json()["detail"]
+    assert len(answer.text) < 1_000
+
+
 async def test_private_endpoint_is_422(tmp_path, run, receiver):
     """Mutant: only deliveries are guarded."""
     async with run(tmp_path, api=Api(keys=KEYS)) as service, working(service):
@@ -257,6 +302,81 @@ async def test_private_endpoint_is_422(tmp_path, run, receiver):
         stored = await service.journal.ask(Subscriptions())
     assert (answer.status_code, answer.json()["code"]) == (422, "url_blocked")
     assert (receiver.end.connections, list(stored)) == (0, [])
+
+
+ADDRESSES = {"internal.example": ["10.0.0.1"], "unknown.example": []}
+
+
+async def test_unknown_host_is_answered_as_a_blocked_one(service, monkeypatch):
+    """Another answer would reveal which internal names there are. Only `admin` gets it.
+
+    Mutants: `dns` has an answer of its own; `admin` gets no reason.
+    """
+
+    async def resolve(host, _port):
+        return ADDRESSES[host]
+
+    monkeypatch.setattr(service.parts.subscriptions, "_guard", AddressGuard(resolve=resolve))
+    answers = {}
+    for name in ("coder", "admin"):
+        for host in ADDRESSES:
+            body = {"url": f"https://{host}/hook"}
+            answer = await service.ask("/v1/subscriptions", name, method="POST", json=body)
+            said = answer.json()
+            answers[name, host] = (answer.status_code, said["code"], said["detail"])
+
+    internal, unknown = (answers["coder", host] for host in ADDRESSES)
+    assert internal == unknown
+    assert internal[:2] == (422, "url_blocked")
+    assert answers["admin", "internal.example"][1] == "url_blocked"
+    assert answers["admin", "unknown.example"][1:] == (
+        "challenge_failed",
+        "url: its host has no address",
+    )
+
+
+async def test_name_that_is_lost_looks_like_a_blocked_one(service, receiver, monkeypatch):
+    """Its owner may lead it to internal names. Mutant: one of the answers shows `dns`."""
+    addresses = ["127.0.0.1"]
+
+    async def resolve(_host, _port):
+        return tuple(addresses)
+
+    guard = AddressGuard(["127.0.0.1"], resolve=resolve)
+    monkeypatch.setattr(service.parts.subscriptions, "_guard", guard)
+    made = await subscribed(service, receiver, url=f"http://hook.example:{receiver.end.port}/")
+    addresses.clear()
+    event_id = await service.sms()
+    await became(service, made, state="failing")
+
+    sink = f"sub:{made['id']}"
+    paths = (
+        f"/v1/subscriptions/{made['id']}",
+        "/v1/subscriptions",
+        "/v1/sinks",
+        f"/v1/deliveries?sink={sink}",
+        f"/v1/events/{event_id}",
+        f"/v1/events/{event_id}/why",
+    )
+    for path in paths:
+        mine, all_ = [(await service.ask(path, name)).text for name in ("coder", "admin")]
+        assert ('"blocked"' in mine, '"dns"' in mine) == (True, False), path
+        assert ('"blocked"' in all_, '"dns"' in all_) == (False, True), path
+
+
+async def test_key_with_when_sees_no_delivery_of_another_subscription(service, receiver):
+    """Mutants: the rows are shown by an event, or by `why`; a key loses its own, too."""
+    mine = await subscribed(service, receiver, "growth")
+    other = await subscribed(service, receiver, "coder")
+    event_id = await service.sms()
+    await receiver.got(2)
+
+    for end in ("", "/why"):
+        path = f"/v1/events/{event_id}{end}"
+        seen, whole = [(await service.ask(path, name)).json() for name in ("growth", "reader")]
+        assert {one["sink"] for one in seen["deliveries"]} == {"log", f"sub:{mine['id']}"}
+        assert len(whole["deliveries"]) == 3
+        assert other["id"] not in str(seen)
 
 
 async def test_endpoint_without_the_challenge_is_422(service, receiver):
@@ -277,12 +397,20 @@ async def test_subscriptions_of_a_key_are_limited(tmp_path, run, receiver):
     assert other.status_code == 201
 
 
+async def test_key_that_reads_sees_only_its_subscriptions(service, receiver):
+    """Mutants: reading needs the scope of writing; it shows those of other keys."""
+    made = await subscribed(service, receiver)
+    listed = await service.ask("/v1/subscriptions", "reader")
+    other = await service.ask(f"/v1/subscriptions/{made['id']}", "reader")
+    assert (listed.status_code, listed.json()["data"], other.status_code) == (200, [], 404)
+    unread = await service.ask("/v1/subscriptions", "retrier")
+    assert unread.json()["detail"] == "the key needs the scope events:read or subscriptions:write"
+
+
 async def test_scope_is_needed(service, receiver):
     made = await subscribed(service, receiver)
     for method, path in (
-        ("GET", ""),
         ("POST", ""),
-        ("GET", f"/{made['id']}"),
         ("PATCH", f"/{made['id']}"),
         ("DELETE", f"/{made['id']}"),
         ("POST", f"/{made['id']}/rotate"),

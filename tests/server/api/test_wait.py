@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from core.errors import Unavailable
+
 
 async def test_wait_answers_when_the_event_comes(service):
     async with service.call("/v1/events/wait?since=1s&service=google") as call:
@@ -136,6 +138,68 @@ async def test_more_waits_than_allowed_are_refused(service):
     ]
     assert own.headers["retry-after"] == all_.headers["retry-after"] == "5"
     assert again.status_code == 204
+    assert own.headers["smshook-cursor"] == again.headers["smshook-cursor"]
+    assert all_.headers["smshook-cursor"] == again.headers["smshook-cursor"]
+
+
+async def test_event_that_is_there_needs_no_free_wait(service):
+    """Mutant: it is refused. Mutant: the oldest match is answered."""
+    service.hub._most["wait"] = 2
+    for_another = "/v1/events/wait?reference=another"
+    async with service.call(for_another), service.call(for_another, "coder"):
+        await service.waiting(2)
+        await service.sms()
+        newest = await service.sms()
+        found = await service.ask("/v1/events/wait?since=1h")
+        hidden = await service.ask("/v1/events/wait?since=1h&source=herosms")
+
+    assert (found.status_code, found.json()["event"]["id"]) == (200, newest)
+    assert hidden.status_code == 429
+
+
+async def refused_by_rate(service, path, monkeypatch):
+    monkeypatch.setattr(service.parts.keys, "take", lambda _: 7.0)
+    return await service.ask(path)
+
+
+async def refused_by_the_end(service, path, _monkeypatch):
+    service.hub.close()
+    return await service.ask(path)
+
+
+async def refused_by_the_journal(service, path, monkeypatch):
+    async def ask(_read):
+        raise Unavailable("stalled")
+
+    monkeypatch.setattr(service.journal, "ask", ask)
+    return await service.ask(path)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "said"),
+    [
+        (refused_by_rate, (429, "too_many")),
+        (refused_by_the_end, (503, "reader_ended")),
+        (refused_by_the_journal, (503, "unavailable")),
+    ],
+)
+async def test_refused_wait_goes_on_from_its_own_cursor(service, refuse, said, monkeypatch):
+    """Without `after` there is no such cursor: the newest one would skip events, and the first
+    one would bring an old code.
+
+    Mutants: only answers of the handler have it; a text that is no cursor is repeated.
+    """
+    await service.sms()
+    cursor = (await service.ask("/v1/events")).json()["next_cursor"]
+    await service.sms()
+    await service.hub.begin()
+    answer = await refuse(service, f"/v1/events/wait?after={cursor}", monkeypatch)
+    without = await service.ask("/v1/events/wait?since=1h")
+    wrong = await service.ask("/v1/events/wait?after=a%0d%0ab:c")
+
+    assert (answer.status_code, answer.json()["code"]) == said
+    assert answer.headers["smshook-cursor"] == cursor
+    assert "smshook-cursor" not in {**without.headers, **wrong.headers}
 
 
 @pytest.mark.parametrize("seconds", ["56", "-1", "1e1", "", "ten", "5.0001"])

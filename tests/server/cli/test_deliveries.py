@@ -374,8 +374,7 @@ def test_key_without_the_scope_is_a_failure_naming_it(arguments):
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        "403 missing_scope: the key needs the scope deliveries:write; "
-        "another key: --key, or SMSHOOK_API_KEY\n"
+        "403 missing_scope: the key needs the scope deliveries:write; the key is from --key\n"
     )
 
 

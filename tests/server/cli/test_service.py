@@ -377,8 +377,15 @@ def test_unknown_key_is_a_failure_that_does_not_repeat_it():
     result = run("events", "list", "--key", "wr0ng-key-é-0123456789")
 
     assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == ("401 unauthorized: unknown key; the key is from --key\n")
+
+
+def test_refused_key_of_the_environment_is_named():
+    """Mutant: the advice to set SMSHOOK_API_KEY, which is the cause."""
+    result = run("events", "list", SMSHOOK_API_KEY="wr0ng-key")
+
     assert result.stderr == (
-        "401 unauthorized: unknown key; another key: --key, or SMSHOOK_API_KEY\n"
+        "401 unauthorized: unknown key; the key is from SMSHOOK_API_KEY: unset it, or give --key\n"
     )
 
 
@@ -512,6 +519,7 @@ def test_closed_pipe_ends_a_command_quietly(service):
 
 
 def test_closed_stdout_is_no_failure(service):
+    sent("tellabot")  # without an event, a list says so on stderr
     script = f"exec {live.command()} events list >&-"
 
     listing = subprocess.run(

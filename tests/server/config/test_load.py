@@ -303,6 +303,16 @@ def test_wrong_value_is_one_clear_complaint(tmp_path, text, complaint):
     assert complaints(written(tmp_path, text)) == [complaint]
 
 
+def test_complaint_repeats_no_long_name(tmp_path):
+    """Mutants: its place, or its text, is as long as the name."""
+    name = "x" * 900
+    route = f"{{to: [], when: {{{name}: 1, data.code: {{{name}: 1}}}}}}"
+    text = f"{SERVER}{name}: 1\nroutes: {{r: {route}}}\n"
+    found = complaints(written(tmp_path, text))
+    assert len(found) == 3
+    assert all(len(one) < 600 and "x" * 161 not in one for one in found)
+
+
 @pytest.mark.parametrize(("text", "place"), [("'${VALUE}'", ""), ("['${VALUE}']", "[0]")])
 def test_complaint_repeats_no_value_of_the_environment(tmp_path, text, place):
     """Mutant: the message of the sink's own check, unchanged."""

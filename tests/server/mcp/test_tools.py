@@ -1,6 +1,7 @@
 """The tools, over each transport, with the client of the official SDK and a real service."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import time
@@ -8,11 +9,15 @@ import time
 import httpx
 import live
 import pytest
+from mcp import Client
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
-from mcp_clients import KINDS, over_http, over_stdio, tools_of
+from mcp_clients import KINDS, Tools, over_http, over_stdio, tools_of
 from prompt import be_in, run
 
 from server.api.mcp import mcp
+from server.mcp.http import McpApp
+from server.mcp.protocol import make_server
 
 READER, GROWTH = "k3y-of-a-reader-0123456789", "k3y-of-growth-0123456789"
 CONFIG = live.CONFIG.replace("api: {keys:", "api: {waits: 2, keys:").replace(
@@ -336,6 +341,47 @@ async def test_stop_does_not_wait_for_the_tools(tmp_path):
     assert (code, answer.is_error) == (0, True)
     assert answer.content[0].text.startswith("503 reader_ended: the service stops")
     assert took < 6
+
+
+async def test_fault_of_a_tool_is_logged_without_its_values(caplog):
+    """Mutant: `log.exception`, whose traceback shows the text of the error."""
+
+    @contextlib.asynccontextmanager
+    async def connect(_context):
+        raise ValueError("s3cret")
+        yield
+
+    async with Client(make_server(connect)) as client:
+        error = await Tools(client).error("list_events")
+
+    assert error == "internal error of smshook: ValueError"
+    [line] = [one for one in caplog.records if one.name == "server.mcp.protocol"]
+    assert line.getMessage().startswith("list_events failed: ValueError at ")
+    assert (line.exc_info, "s3cret" in caplog.text) == (None, False)
+
+
+async def test_long_name_of_an_argument_is_cut(service):
+    async with over_http(service.admin_url, live.KEY) as tools:
+        error = await tools.error("list_events", **{"x" * 5_000: 1})
+
+    assert "xxx" in error
+    assert len(error) < 200
+
+
+async def test_failed_start_of_the_tools_is_an_error(monkeypatch):
+    """Mutant: the request waits for a start that never ends."""
+
+    @contextlib.asynccontextmanager
+    async def run(_manager):
+        raise OSError("broken")
+        yield
+
+    monkeypatch.setattr(StreamableHTTPSessionManager, "run", run)
+    app = McpApp(None)
+
+    with pytest.raises(OSError, match="broken"):
+        await asyncio.wait_for(app.start(), 10)
+    assert app.has_ended
 
 
 def test_http_is_absent_without_the_extra(monkeypatch):

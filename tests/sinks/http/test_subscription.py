@@ -10,6 +10,7 @@ from endpoint import endpoint, hang, reply
 from standardwebhooks import Webhook
 
 from core.secret import Secret
+from sinks.http import answer as answer_module
 from sinks.http import subscription as module
 from sinks.http.guard import AddressGuard
 from sinks.http.subscription import ChallengeFailed, SigningSecret, Subscription, challenge
@@ -92,6 +93,13 @@ async def test_challenge_late_in_a_long_body_is_found(end):
         await reply(201, b"x" * 60_000 + text.encode())(request, connection)
 
     end.usual = late
+    await challenge(end.url, LOOPBACK, now=1.0)
+
+
+async def test_challenge_has_the_whole_time_for_its_body(end, monkeypatch):
+    """Mutant: its body gets as little time as that of a delivery, which is kept for people."""
+    monkeypatch.setattr(answer_module, "BODY_PATIENCE", 0.0)
+    end.usual = echo
     await challenge(end.url, LOOPBACK, now=1.0)
 
 
