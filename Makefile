@@ -59,8 +59,8 @@ test: .venv/.dev .venv/.npm
 # Without coverage: some of these tests fill the machine with connections or processes.
 nightly: .venv/.dev .venv/.npm
 	@.venv/bin/python -m pytest --quiet -m nightly -n $(WORKERS) --dist worksteal $(ARGS)
-	@.venv/bin/python -m pytest --quiet -n $(WORKERS) --dist worksteal \
-		--hypothesis-profile=search tests/core tests/receiver tests/routes tests/journal
+	@.venv/bin/python -m pytest --quiet -n $(WORKERS) --dist worksteal --timeout=900 \
+		--hypothesis-profile=search tests/core tests/receiver tests/routes tests/journal tests/server/api
 	@$(MAKE) bench QUICK=1
 
 check: .venv/.dev
@@ -141,10 +141,19 @@ MADE_HERE := $(shell test -x .venv/bin/python && \
 	@$(PIP) install --no-build-isolation --no-deps --no-index --editable .
 	@touch $@
 
-.venv/.dev: .venv/.project requirements/dev.txt
-	@echo 'installing what the tests need'
-	@$(INSTALL) -r requirements/dev.txt
-	@touch $@
+# uv takes a quarter of pip's time. It does not read pip's settings, which may name another index:
+# if it cannot install, pip does.
+LOCKS := requirements/run.txt requirements/build.txt requirements/dev.txt
+FROM_LOCKS := $(addprefix -r ,$(LOCKS))
+UV := UV_HTTP_RETRIES=1 UV_HTTP_TIMEOUT=20 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps
+
+.venv/.dev: .venv/.made $(LOCKS) pyproject.toml
+	@echo 'installing what smshook and the tests need'
+	@sed -n '/^uv==/,/# via/p' requirements/dev.txt > .venv/uv.txt
+	@$(INSTALL) -r .venv/uv.txt
+	@$(UV) --require-hashes --only-binary :all: $(FROM_LOCKS) 2> .venv/uv.log || $(INSTALL) $(FROM_LOCKS)
+	@$(UV) --no-build-isolation --no-index --editable .
+	@touch .venv/.run .venv/.project $@
 
 # Without npm, the tests that need it are skipped. npm checks the hashes of the lock file.
 .venv/.npm: .venv/.made tests/javascript/package-lock.json

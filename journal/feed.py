@@ -15,6 +15,8 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
 
     #: (place, body) of each new event.
     events: Sequence[tuple[int, bytes]] = ()
+    #: The same of each stored event that changed: an order joined it, or a copy filled a gap.
+    changed: Sequence[tuple[int, bytes]] = ()
     #: New deliveries that are due, by sink, in the order of their ids. Their owner is this start.
     #: Replays are left out: a million of them must not pass through memory.
     deliveries: Mapping[str, Sequence[Delivery]] = {}

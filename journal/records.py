@@ -88,7 +88,7 @@ class StoredReplay(msgspec.Struct, frozen=True, kw_only=True):
     """A replay of many events. Times are seconds since the epoch."""
 
     id: str
-    #: The name of the API key that started it.
+    #: The id of the API key that started it; of a configured key its name.
     key: str
     state: ReplayState
     #: The events to replay: on `recordedtime`; no types or sources means any.

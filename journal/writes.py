@@ -432,8 +432,9 @@ class RevokeKey(Write[bool], frozen=True):
     """Remove an API key and its last use; False: there is no such key."""
 
     id: str
-    #: The digest of a filter that no other key has.
-    unused_filter: str | None = None
+    #: The digest of its filter, and a function that takes the stored keys that are left. It returns
+    #: whether another key has that filter, too. It is called in the thread that writes.
+    filter: tuple[str, Callable[[Sequence[StoredKey]], bool]] | None = None
 
 
 class NoteKeyUses(Write[None], frozen=True):

@@ -62,12 +62,24 @@ class Attempts:
         return arrived and self._shows_codes and has_code(body)
 
     async def make(
-        self, send: Send, event_id: str, body: bytes, *, number: int, replay: bool
+        self,
+        send: Send,
+        event_id: str,
+        body: bytes,
+        *,
+        number: int,
+        replay: bool,
+        is_sample: bool = False,
     ) -> Tried:
-        """Send the event once. `body`: the event as stored; `number`: 1 for the first attempt."""
+        """Send the event once. `body`: the event as stored; `number`: 1 for the first attempt.
+
+        A sample is not checked: every sink may get it.
+        """
         at, began = self._clock.now(), self._clock.ticks()
         outcome, retry_after, by_date = "delivered", None, False
-        answer = await self._send(send, event_id, body, number, replay=replay, at=at)
+        answer = await self._send(
+            send, event_id, body, number, replay=replay, at=at, is_sample=is_sample
+        )
         if isinstance(answer, Refused):
             outcome = "refused"
         elif isinstance(answer, Failed):
@@ -92,11 +104,21 @@ class Attempts:
         return Outgoing(event_id=event_id, body=seen, attempt=number, at=at, replay=replay)
 
     async def _send(
-        self, send: Send, event_id: str, body: bytes, number: int, *, replay: bool, at: float
+        self,
+        send: Send,
+        event_id: str,
+        body: bytes,
+        number: int,
+        *,
+        replay: bool,
+        at: float,
+        is_sample: bool,
     ) -> Receipt | Failed | Refused:
         """Send with the deadline, and return the result, whatever the sink returns or raises."""
         deadline = asyncio.timeout(self._sink.timeout)
         try:
+            if not is_sample:
+                self._sink.check(body)
             outgoing = self.outgoing(event_id, body, number=number, replay=replay, at=at)
             async with deadline:
                 receipt: object = await send(outgoing)

@@ -6,7 +6,7 @@ deliveries are brought forward when `outages.py` says so.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
@@ -54,6 +54,8 @@ class Recovery:
         self._changed = asyncio.Event()
         #: The delivery with which the paused sink was probed last.
         self._probed = 0
+        #: Called when the sink was resumed.
+        self.on_resume: Callable[[], None] = lambda: None
         #: The sink answered that it is gone, and is not paused yet.
         self._is_gone = False
 
@@ -64,21 +66,28 @@ class Recovery:
 
         Raises Unavailable.
         """
+
+        # It is paused even if the caller is gone.
+        def then(outcome: object) -> None:
+            if outcome is True:
+                self._health.paused = by
+                log.warning("sink.paused", sink=self._name, reason=by.value)
+
         write = PauseSink(self._name, by=by, at=self._clock.now())
-        if not await self._journal.submit(guard(write)):
-            return False
-        self._health.paused = by
-        log.warning("sink.paused", sink=self._name, reason=by.value)
-        return True
+        return await self._journal.submit(guard(write), then=then)
 
     async def resume(self, by: Pause | None = None, guard: Guard = unguarded) -> None:
         """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
-        changed = await self._journal.submit(guard(ResumeSink(self._name, by=by)))
-        if by is not None and not changed:
-            return
-        self._health.reset()
-        self._feed.look_again()
-        log.info("sink.resumed", sink=self._name)
+
+        # It is resumed even if the caller is gone.
+        def then(outcome: object) -> None:
+            if outcome is True or (outcome is False and by is None):
+                self._health.reset()
+                self._feed.look_again()
+                log.info("sink.resumed", sink=self._name)
+                self.on_resume()
+
+        await self._journal.submit(guard(ResumeSink(self._name, by=by)), then=then)
 
     def learn(self, attempt: Attempt) -> bool:
         """Update the sink's health by a settled attempt; return whether to call `steer`."""

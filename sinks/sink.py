@@ -152,6 +152,9 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         """
         raise NotImplementedError
 
+    def check(self, body: bytes) -> None:
+        """Raise Refused or Failed if the sink may not get an event now, given as it is stored."""
+
     async def prepare(self) -> None:
         """Make the parts that all sinks of this type share, before the service listens.
 

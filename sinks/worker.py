@@ -196,6 +196,10 @@ class Worker:
         """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
         await self._recovery.resume(by, guard)
 
+    def on_resume(self, callback: Callable[[], None]) -> None:
+        """Call `callback` each time the sink was resumed."""
+        self._recovery.on_resume = callback
+
     async def test(self, event_id: str, body: bytes, send: Send | None = None) -> Tested:
         """Send a test event once, paused or not. Nothing is stored.
 
@@ -209,7 +213,9 @@ class Worker:
         if send is None:
             attempt = Attempt(at=outgoing.at, outcome="failed", error="closed", took_ms=0.0)
             return Tested(request=request, attempt=attempt)
-        tried = await self._attempts.make(send, event_id, body, number=1, replay=False)
+        tried = await self._attempts.make(
+            send, event_id, body, number=1, replay=False, is_sample=True
+        )
         return Tested(request=request, attempt=tried.attempt)
 
     async def run(self, send: Send) -> None:

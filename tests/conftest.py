@@ -1,18 +1,23 @@
 """For every test: loopback as the only network, and one Hypothesis profile."""
 
 import contextlib
+import gc
+import importlib
 import ipaddress
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
+from pathlib import Path
 
 import certifi
+import coverage
 import hypothesis
 import pytest
 import trustme
 import xdist
-from counting import uncounted
+from counting import Cases, counted, uncounted
 
 # Derandomized, so that each run has the same inputs; without a deadline, because the machine may be
 # busy. To search further: pytest --hypothesis-profile=search
@@ -58,27 +63,69 @@ COVERAGE = None
 if "PYTEST_XDIST_WORKER" in os.environ:
     COVERAGE = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
-# Each worker collects all tests, and so runs the same lines: this one counts them.
+# Each worker imports all modules: this one counts their lines.
 COUNTING_WORKER = "gw0"
+
+CASES = Cases()
+#: Whether the coverage counts an item.
+COUNTS = pytest.StashKey[bool]()
+
+
+def import_counted_modules():
+    """Import the modules that the coverage counts. The rest of a collection has no line of them."""
+    running = coverage.Coverage.current()
+    # Workers get paths for the names of the configuration.
+    for source in running.get_option("run:source") if running else ():
+        package = importlib.import_module(Path(source).name)
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection():
-    counts = os.environ.get("PYTEST_XDIST_WORKER", COUNTING_WORKER) == COUNTING_WORKER
-    with contextlib.nullcontext() if counts else uncounted():
+def pytest_collection(session):
+    alone = "PYTEST_XDIST_WORKER" not in os.environ and not xdist.is_xdist_controller(session)
+    if alone or os.environ.get("PYTEST_XDIST_WORKER") == COUNTING_WORKER:
+        import_counted_modules()
+    # The collector would look at all items and modules again and again, now and in each test.
+    gc.disable()
+    try:
+        with uncounted():
+            return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop():
+    """Count what tests and fixtures run, and not pytest itself."""
+    with uncounted():
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtestloop(session):
-    """Pause the coverage of the process that only hands out the tests."""
-    with uncounted() if xdist.is_xdist_controller(session) else contextlib.nullcontext():
+def pytest_runtest_protocol(item):
+    with CASES.run(item) as item.stash[COUNTS]:
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(request):
+    # What several tests share is made once.
+    counts = request.scope != "function" or request.node.stash[COUNTS]
+    with counted() if counts else contextlib.nullcontext():
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    with uncounted() if item.get_closest_marker("uncounted") else contextlib.nullcontext():
+    with counted() if item.stash[COUNTS] else contextlib.nullcontext():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    with counted() if item.stash[COUNTS] else contextlib.nullcontext():
         return (yield)
 
 
@@ -120,7 +167,11 @@ def signals_as_before():
 
 
 @pytest.fixture
-def counted(monkeypatch):
-    """Count the coverage of the processes that the test starts."""
-    if COVERAGE is not None:
-        monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", COVERAGE)
+def count_processes(monkeypatch):
+    """Return a function: the coverage counts the processes that start after its call."""
+
+    def begin():
+        if COVERAGE is not None:
+            monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", COVERAGE)
+
+    return begin

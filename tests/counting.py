@@ -1,21 +1,70 @@
-"""Pauses of the coverage, which more than doubles the work of Python."""
+"""Where the coverage counts: tracing more than doubles the work of Python."""
 
 import contextlib
 import sys
 import threading
 
+import coverage
+
+#: What coverage installed in this thread, and for threads that start: None without coverage.
+TRACES = sys.gettrace(), threading.gettrace()
+
+#: A test function is not counted further after so many cases that ran nothing new.
+ENOUGH = 2
+
 
 @contextlib.contextmanager
+def _traced(here, of_new_threads):
+    before = sys.gettrace(), threading.gettrace()
+    if before[0] is here:
+        yield
+        return
+    sys.settrace(here)
+    threading.settrace(of_new_threads)
+    try:
+        yield
+    finally:
+        sys.settrace(before[0])
+        threading.settrace(before[1])
+
+
 def uncounted():
     """Pause the coverage of this thread and of the threads that start meanwhile.
 
     Use it only around hooks of pytest: a counted function that is running would lose lines.
     """
-    here, of_new_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
-    try:
-        yield
-    finally:
-        threading.settrace(of_new_threads)
-        sys.settrace(here)
+    return _traced(None, None)
+
+
+def counted():
+    """End the pause for a while. The same rule applies."""
+    return _traced(*TRACES)
+
+
+class Cases:
+    """Which cases of a test function to count.
+
+    A function of many parameters runs the same lines many times. After `ENOUGH` cases that added
+    no line and no branch, its other cases are not counted. So the coverage can only be too low.
+    """
+
+    def __init__(self):
+        self._idle = {}
+
+    @contextlib.contextmanager
+    def run(self, item):
+        """Yield whether to count this item; afterwards, see whether it added something."""
+        function = item.nodeid.partition("[")[0]
+        idle = self._idle.get(function, 0)
+        counts = idle < ENOUGH and not item.get_closest_marker("uncounted")
+        before = _size() if counts else 0
+        yield counts
+        if counts:
+            self._idle[function] = idle + 1 if _size() == before else 0
+
+
+def _size():
+    """Return the number of lines and branches that this process has counted so far."""
+    running = coverage.Coverage.current()
+    # Its public interface writes them to a file first.
+    return sum(map(len, running._collector.data.values())) if running else 0

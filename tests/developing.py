@@ -3,10 +3,10 @@
 import json
 import os
 import signal
-import subprocess
 
 import httpx
 import live
+from piped import Piped, started
 
 ANYWHERE = "127.0.0.1:0"
 PORTS = ("--listen", ANYWHERE, "--admin-listen", ANYWHERE, "--providers-listen", ANYWHERE)
@@ -20,13 +20,11 @@ class Developing:
     """The command in that folder, and the text that it prints at its start."""
 
     def __init__(self, folder, *arguments, environment=None, command=None):
-        self.process = subprocess.Popen(
+        start = Piped if command is None else started
+        self.process = start(
             [command or live.command(), "dev", *PORTS, *arguments],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT | (environment or {}),
+            folder,
+            ENVIRONMENT | (environment or {}),
         )
         self.json = "json" in arguments
 

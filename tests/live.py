@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -37,6 +38,15 @@ server: {{secret: "{SECRET}", listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0"
 journal: {{url: "sqlite:///smshook.db"}}
 api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
 """
+
+
+@functools.cache
+def client():
+    """Return a client for all requests. Each new one would make a TLS context.
+
+    It keeps no connection, because services end.
+    """
+    return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def command():
@@ -90,8 +100,7 @@ class Live:
 
     def _process(self, stdout):
         arguments = [*self.program, "serve", "--log-level", self.level]
-        counted = "COVERAGE_PROCESS_CONFIG" in os.environ
-        if stdout is None and not counted and forked.is_script(self.program):
+        if stdout is None and forked.can_fork(self.program):
             return forked.Forked(arguments, self.folder, self.environment(), self.log, self.errors)
         with self.log.open("ab") as out, self.errors.open("ab") as errors:
             return subprocess.Popen(
@@ -132,15 +141,10 @@ class Live:
 
     def run(self, *arguments, check=True):
         """A command on this folder, as an operator types it."""
-        return subprocess.run(
-            [command(), *arguments],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=check,
-            timeout=30,
-            env=self.environment(),
-        )
+        done = forked.run([command(), *arguments], self.folder, self.environment())
+        if check:
+            done.check_returncode()
+        return done
 
     # --- talking to it --------------------------------------------------------------------
 
@@ -150,16 +154,13 @@ class Live:
 
     def post(self, body, *, source="tellabot", headers=None, **named):
         headers = {"Content-Type": "application/x-www-form-urlencoded"} | (headers or {})
-        return httpx.post(
-            self.callback_url(source), content=body, headers=headers, trust_env=False, **named
-        )
+        return client().post(self.callback_url(source), content=body, headers=headers, **named)
 
     def api(self, path, *, method="GET", key=KEY, headers=None, **named):
-        return httpx.request(
+        return client().request(
             method,
             f"{self.admin_url}/v1{path}",
             headers={"Authorization": f"Bearer {key}", **(headers or {})},
-            trust_env=False,
             timeout=10,
             **named,
         )

@@ -10,6 +10,12 @@ import live
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
+READER, GROWTH = "k3y-of-a-reader-0123456789", "k3y-of-growth-0123456789"
+CONFIG = live.CONFIG.replace("api: {keys:", "api: {waits: 2, keys:").replace(
+    "scopes: [admin]}",
+    f"""scopes: [admin]}}, reader: {{key: {READER}, scopes: [events:read]}},
+      growth: {{key: {GROWTH}, scopes: [codes:read], when: {{source: smsactivate}}}}""",
+)
 #: Each transport, and for HTTP also the older protocol with its sessions.
 KINDS = ("stdio", "http", "http-sessions")
 
@@ -38,6 +44,35 @@ async def over_http(url, key, *, mode="auto"):
         Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode) as client,
     ):
         yield Tools(client)
+
+
+class Connections:
+    """Clients that several tests share: each start of `smshook mcp` imports the SDK."""
+
+    def __init__(self, service):
+        self._service, self._held = service, {}
+
+    async def get(self, kind, key=live.KEY):
+        """Return the tools of a connected client."""
+        if (kind, key) not in self._held:
+            connected, ends = asyncio.get_running_loop().create_future(), asyncio.Event()
+            task = asyncio.create_task(self._hold(kind, key, connected, ends))
+            await asyncio.wait([connected, task], return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await task
+            self._held[kind, key] = connected.result(), ends, task
+        return self._held[kind, key][0]
+
+    async def _hold(self, kind, key, connected, ends):
+        """Enter and leave a client, which must happen in one task."""
+        async with tools_of(kind, self._service, key) as tools:
+            connected.set_result(tools)
+            await ends.wait()
+
+    async def close(self):
+        for _, ends, task in self._held.values():
+            ends.set()
+            await task
 
 
 def tools_of(kind, service, key=live.KEY):

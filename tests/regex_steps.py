@@ -4,6 +4,7 @@ It interprets patterns compiled by Python's `re` like the matcher, without its s
 time grows with the square of a text, so do the steps, also on a busy machine.
 """
 
+import functools
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -27,24 +28,30 @@ _ONE = (sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN)
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
 
 
+@functools.cache
+def _parsed(pattern: str, flags: int) -> tuple[list[Any], dict[Any, bool]]:
+    """Return the nodes of a pattern, and a dictionary for the characters that fit each of them."""
+    return list(_parser.parse(pattern, flags)), {}
+
+
 class Steps:
     """One pattern and one text; `count` grows with each node that is tried."""
 
     def __init__(self, pattern: re.Pattern[str], text: str) -> None:
-        self.tree = _parser.parse(pattern.pattern, pattern.flags)
+        self.tree, self._known = _parsed(pattern.pattern, pattern.flags)
         self.text, self.flags = text, pattern.flags
         self.count = 0
         self.groups: dict[int, tuple[int, int]] = {}
 
     def fullmatch(self) -> bool:
-        return self._walk(list(self.tree), 0, self._at_end) is not None
+        return self._walk(self.tree, 0, self._at_end) is not None
 
     def match(self) -> bool:
-        return self._walk(list(self.tree), 0, lambda at: at) is not None
+        return self._walk(self.tree, 0, lambda at: at) is not None
 
     def finditer(self) -> Iterator[tuple[int, int]]:
         """Yield all matches. `sub` takes the same steps, and so does `search` up to the first."""
-        nodes, at = list(self.tree), 0
+        nodes, at = self.tree, 0
         while at <= len(self.text):
             end = self._walk(nodes, at, lambda here: here)
             if end is not None:
@@ -56,21 +63,21 @@ class Steps:
 
     def _walk(self, nodes: list[Any], at: int, go: Go) -> int | None:
         self.count += 1
-        if not nodes:
-            return go(at)
-        (op, given), rest = nodes[0], nodes[1:]
-
-        def go_on(here: int | None) -> int | None:
-            return None if here is None else self._walk(rest, here, go)
-
-        if op is sre.BRANCH:
-            tried = (self._walk([*branch, *rest], at, go) for branch in given[1])
-            return next((end for end in tried if end is not None), None)
-        if op is sre.SUBPATTERN:
-            return self._group(given, at, go_on)
-        if op in _REPEATS:
-            return self._repeat(op, given, at, go_on)
-        return go_on(self._past(op, given, at))
+        while nodes:
+            (op, given), rest = nodes[0], nodes[1:]
+            if op is sre.BRANCH:
+                tried = (self._walk([*branch, *rest], at, go) for branch in given[1])
+                return next((end for end in tried if end is not None), None)
+            if op is sre.SUBPATTERN:
+                return self._group(given, at, lambda here, r=rest: self._walk(r, here, go))
+            if op in _REPEATS:
+                return self._repeat(op, given, at, lambda here, r=rest: self._walk(r, here, go))
+            past = self._past(op, given, at)
+            if past is None:
+                return None
+            at, nodes = past, rest
+            self.count += 1
+        return go(at)
 
     def _past(self, op: Any, given: Any, at: int) -> int | None:
         """Return the end of a node that can fit in one way only; None: it does not fit."""
@@ -147,6 +154,12 @@ class Steps:
                 return None
 
     def _hits(self, op: Any, given: Any, char: str) -> bool:
+        key = (op, id(given), char)
+        if key not in self._known:
+            self._known[key] = self._is_hit(op, given, char)
+        return self._known[key]
+
+    def _is_hit(self, op: Any, given: Any, char: str) -> bool:
         if op is sre.ANY:
             return bool(self.flags & re.DOTALL) or char != "\n"
         chars = {char, char.lower(), char.upper()} if self.flags & re.IGNORECASE else {char}

@@ -3,6 +3,8 @@
 import contextlib
 import secrets
 
+from journals import prepared
+
 from core.clock import WallClock
 from core.secret import Secret
 from server.config.options import Config, JournalOptions, Server
@@ -35,6 +37,7 @@ def clock_of(now, ticks=None):
 async def assembled(config, clock):
     """The parts of a service. Nothing runs."""
     identity = identity_of(config)
+    prepared(config.journal.path)
     journal = await open_journal(config, identity, now=clock.now())
     try:
         yield assemble(config, journal, identity, clock=clock, chance=lambda: 0.0)

@@ -1,24 +1,9 @@
 """Schemathesis sends a running service what its document allows and forbids."""
 
-import pytest
-import requests
-import schemathesis
-from hypothesis import HealthCheck, given, settings
-from live import KEY, Live, sms
-from schemathesis import GenerationMode, checks
+import importlib
 
-#: Requests of each call in each mode.
-EXAMPLES = 10
-CHECKS = [
-    checks.not_a_server_error,
-    checks.status_code_conformance,
-    checks.content_type_conformance,
-    checks.response_headers_conformance,
-    checks.response_schema_conformance,
-]
-UNLIMITED = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
-)
+import pytest
+from live import Live, sms
 
 
 @pytest.fixture(scope="module")
@@ -31,46 +16,14 @@ def live(tmp_path_factory):
         yield live
 
 
-def operations(live):
-    """Return the calls but the stream, which does not end."""
-    schema = schemathesis.openapi.from_url(f"{live.admin_url}/schema/openapi.json")
-    ending = schema.exclude(operation_id="stream_events")
-    return [result.ok() for result in ending.get_all_operations()]
-
-
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize(
+    "examples", [5, pytest.param(100, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])]
+)
+@pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.slow
-def test_answers_are_described(live, mode):
+@pytest.mark.uncounted
+def test_answers_are_described(live, mode, examples):
     """Mutants: a code that the document does not have; a limit of three digits is refused."""
-    with requests.Session() as session:
-        session.trust_env = False
-        for operation in operations(live):
-            # Any text is right in a path.
-            if mode is GenerationMode.POSITIVE or operation.query or operation.body:
-                attempt(operation, mode, session)
-
-
-def attempt(operation, mode, session):
-    sent = {"Authorization": f"Bearer {KEY}"}
-    waits = {one.name for one in operation.query} & {"timeout", "wait"}
-
-    is_list = mode is GenerationMode.POSITIVE and operation.label.startswith("GET /v1/")
-    accepted = [checks.positive_data_acceptance] if is_list and "{" not in operation.path else []
-
-    @UNLIMITED
-    @given(case=operation.as_strategy(generation_mode=mode))
-    def answer_is_described(case):
-        # At most a moment: 0 where a number is given, or the default.
-        for name in waits:
-            if not isinstance(case.query.get(name), str):
-                case.query[name] = 0
-        if accepted:
-            # No cursor of the service; perhaps before `since`.
-            for name in ("after", "until"):
-                case.query.pop(name, None)
-            if waits:
-                case.query["since"] = "10m"
-        response = case.call(session=session, headers=sent, timeout=10)
-        case.validate_response(response, headers=sent, checks=CHECKS + accepted)
-
-    answer_is_described()
+    # Schemathesis takes a second to import. Only one of the workers needs it.
+    generated = importlib.import_module("generated")
+    generated.attempt_all(live, mode, examples)

@@ -26,7 +26,7 @@ needs_strace = pytest.mark.skipif(
 def failing_fsync(when):
     """Return a command that runs the product with a failing fdatasync, as on a dying disk."""
     inject = ["-e", "trace=fdatasync", "-e", f"inject=fdatasync:error=EIO:when={when}"]
-    return ["strace", "-f", "-qq", "-o", os.devnull, *inject, live.command()]
+    return ["strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull, *inject, live.command()]
 
 
 def sent_until_it_ends(service):
@@ -47,8 +47,7 @@ def sent_until_it_ends(service):
 @pytest.mark.parametrize("when", ["12", "12+", "25", "40+"])
 def test_failed_fsync_is_no_200_and_ends_the_process(tmp_path, when):
     """Mutants: the error is caught and 200 answered; the commit is tried again (it "succeeds")."""
-    with live.Live(tmp_path) as service:
-        service.stop()
+    live.Live(tmp_path).run("migrate")
     failing = live.Live(tmp_path, program=failing_fsync(when))
     with failing.start(within=30) as service:
         answers = sent_until_it_ends(service)
@@ -72,15 +71,24 @@ def failing_checkpoint(folder, when):
     """As above, but only for the journal's main file, which only checkpoints sync."""
     inject = ["-e", "trace=fdatasync", "-e", f"inject=fdatasync:error=EIO:when={when}"]
     path = ["-P", str(folder / "smshook.db")]
-    return ["strace", "-f", "-qq", "-o", os.devnull, *path, *inject, live.command()]
+    return [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-o",
+        os.devnull,
+        *path,
+        *inject,
+        live.command(),
+    ]
 
 
 @needs_strace
 @pytest.mark.slow
 def test_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
     """Mutant: `wal_autocheckpoint = 2000`, which does not report a failed fsync."""
-    with live.Live(tmp_path) as service:
-        service.stop()
+    live.Live(tmp_path).run("migrate")
     failing = live.Live(tmp_path, program=failing_checkpoint(tmp_path, "2+"))
     with failing.start(within=60) as service:
         answers = {}
@@ -101,8 +109,7 @@ def test_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
 @pytest.mark.slow
 def test_failed_fsync_at_the_end_is_exit_code_1(tmp_path):
     """Mutant: closing the connection makes the checkpoint, and does not report its failure."""
-    with live.Live(tmp_path) as service:
-        service.stop()
+    live.Live(tmp_path).run("migrate")
     with live.Live(tmp_path, program=failing_checkpoint(tmp_path, "2+")).start(
         within=60
     ) as service:

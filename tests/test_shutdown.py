@@ -61,7 +61,9 @@ main()
 
 @pytest.fixture
 def stopping(tmp_path):
-    with live.Live(tmp_path, program=[sys.executable, "-c", PATIENT]) as service:
+    program = tmp_path / "patient.py"
+    program.write_text(PATIENT)
+    with live.Live(tmp_path, program=[sys.executable, str(program)]) as service:
         service.process.send_signal(signal.SIGTERM)
         live.eventually(lambda: get(f"{service.url}/readyz").status_code == 503)
         yield service

@@ -6,6 +6,7 @@ import json
 from unittest import mock
 
 from contracts.journal import NOW, planned, record
+from journals import prepared
 from virtual import CountedThread
 
 from journal.reads import EventById
@@ -102,7 +103,7 @@ class World:
 
     async def start(self):
         self.journal = await SQLiteJournal.open(
-            self.path, seal="seal", now=self.hands.at, version="0.1.0"
+            prepared(self.path), seal="seal", now=self.hands.at, version="0.1.0"
         )
         self.journals.append(self.journal)
         return self.journal

@@ -129,6 +129,7 @@ class Outbox:
         self._newest: int | None = None
         #: News for the listeners: see `Committed`.
         self._events: list[tuple[int, bytes]] = []
+        self._changed: dict[int, bytes] = {}
         self._made: dict[str, list[Delivery]] = {}
         self._due: dict[tuple[str, Turn], float] = {}
 
@@ -186,6 +187,11 @@ class Outbox:
             (new.seq, changed[new.seq].body.encode() if new.seq in changed else new.plan.body)
             for new in changes.events
         ]
+        if changed:
+            its = {new.seq for new in changes.events}
+            self._changed.update(
+                (seq, row.body.encode()) for seq, row in changed.items() if seq not in its
+            )
         for due in changes.due:
             self._made.setdefault(due.sink, []).append(due)
         for new in changes.deliveries:
@@ -194,10 +200,11 @@ class Outbox:
 
     def committed(self) -> Committed | None:
         """Return the news for the listeners, or None."""
-        if not (self._events or self._made or self._due):
+        if not (self._events or self._changed or self._made or self._due):
             return None
         return Committed(
             events=self._events,
+            changed=tuple(self._changed.items()),
             deliveries=self._made,
             due=self._due,
             jumped=sum(shifting.by for shifting in self.shifts.values()),

@@ -13,6 +13,7 @@ from ..reads import IsVisible, Page, VisibleEvents
 from ..records import StoredKey
 from ..writes import CreateKey, RevokeKey
 from .event_search import Search
+from .keys import stored_keys
 from .paging import WINDOW, window
 from .times import Span
 
@@ -82,13 +83,16 @@ def configure(conn: sqlite3.Connection, filters: Filters) -> ById:
 
 
 def follow(conn: sqlite3.Connection, by_id: ById, changes: Sequence[CreateKey | RevokeKey]) -> None:
-    """Keep the indexes that the keys need after these changes."""
+    """Keep the indexes that the keys need after these changes, which are written already."""
     for change in changes:
-        if isinstance(change, RevokeKey):
-            if change.unused_filter is not None:
-                remove(conn, change.unused_filter)
+        if isinstance(change, CreateKey):
+            if change.filter is not None:
+                add(conn, by_id, *change.filter)
         elif change.filter is not None:
-            add(conn, by_id, *change.filter)
+            digest, is_used = change.filter
+            # Only now is it known which keys are left: others are created at the same time.
+            if not is_used(stored_keys(conn)):
+                remove(conn, digest)
 
 
 def add(conn: sqlite3.Connection, by_id: ById, digest: str, holds: _Filter) -> None:

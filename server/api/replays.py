@@ -117,7 +117,7 @@ def replays(
     async def find(access: Access, replay_id: str) -> StoredReplay:
         stored = await journal.ask(ReplayById(replay_id)) if _ID.fullmatch(replay_id) else None
         # The counts of another key's replay would show how many events are hidden.
-        is_own = stored is not None and access.name == stored.key
+        is_own = stored is not None and access.id == stored.key
         if stored is None or not (is_own or access.sees is None):
             raise not_found("replay")
         return stored
@@ -157,7 +157,7 @@ def _asked(given: ReplayBody, access: Access, *, at: float) -> StoredReplay:
         raise bad_body("type", _TYPES) from None
     return StoredReplay(
         id="",
-        key=access.name,
+        key=access.id,
         state=ReplayState.RUNNING,
         since=since,
         until=until,

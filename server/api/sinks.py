@@ -159,7 +159,6 @@ def sinks(
         async with calls.begin(request, reread=True) as call:
             if call.made is None:
                 await worker.resume(guard=call.guard(partial(_changed, name)))
-                subscriptions.wake(name)
         return (await shown(request.auth, name))[name]
 
     listed = named_list(cursors, shown, text="List sinks.", answer=PageAnswer[ShownSink])

@@ -96,14 +96,11 @@ def wait(
         after = None if given.after is None else await cursors.place(given.after)
         selection = Selection(journal=journal, hub=hub, access=access, wanted=given.filter(now()))
         await hub.begin()
-        seen = None
-        if access.sees is not None:
-            # The newest announced event may be hidden. A cursor that moves would reveal it.
-            seen = given.after or await _newest_seen(selection, cursors)
         # If the reader is ended, events that wait in its inbox were not looked at.
-        began = seen or given.after or cursors.of(*hub.newest)
+        began = given.after or await _newest(selection, cursors)
         try:
             with selection.inbox("wait") as inbox:
+                inbox.changes_after = after or 0
                 try:
                     end_with_client(request, inbox)
                     request.clear()  # type: ignore[attr-defined]  # Litestar's copy, which takes memory
@@ -118,7 +115,10 @@ def wait(
                 problem.headers = {**AGAIN, CURSOR: began}
                 raise problem from None
         if event is None:
-            cursor = seen or _reached(hub, cursors, given.after, after)
+            # A compared event may match later, so the cursor passes none that may be wanted.
+            is_since = given.after is None and given.since is not None
+            until = selection.wanted.since
+            cursor = await _newest(selection, cursors, until=until) if is_since else began
             await begin(send, 204, [(_CURSOR, cursor.encode())])
             await write(send, b"")
             return
@@ -172,14 +172,11 @@ def _taken(inbox: Inbox, after: int | None) -> list[PlacedEvent]:
     return [event for event in events if event.place > (after or 0)]
 
 
-def _reached(hub: Hub, cursors: Cursors, given: str | None, after: int | None) -> str:
-    """Return the cursor of the last compared event. Each announced event was compared."""
-    place, id_ = hub.newest
-    return given if given is not None and (after or 0) >= place else cursors.of(place, id_)
-
-
-async def _newest_seen(selection: Selection, cursors: Cursors) -> str:
-    """Return the cursor of the newest event that the key sees."""
-    every = msgspec.structs.replace(selection, wanted=EventFilter())
+async def _newest(selection: Selection, cursors: Cursors, *, until: float | None = None) -> str:
+    """Return the cursor of the newest event that the key sees; with `until`, before that time."""
+    # For a key with a `when`: a cursor that moves would reveal a hidden event.
+    if until is None and selection.access.sees is None:
+        return cursors.of(*selection.hub.newest)
+    every = msgspec.structs.replace(selection, wanted=EventFilter(until=until))
     event = await every.first(None, desc=True)
     return cursors.of(0, "") if event is None else cursors.of(event.place, event.id)

@@ -10,6 +10,9 @@ A reader has a place: it was given each matching event up to there. A `Follower`
 4. If the inbox gets more than it may hold, it drops all. The reader continues with step 1.
 
 So a reader misses and repeats nothing, and holds few events, however slowly it reads.
+
+A stored event can begin to match: an order gives it a reference, or a copy gives it a code. Then a
+wait reads the journal again. Streams and consumers follow the places, so they do not get it again.
 """
 
 import asyncio
@@ -96,7 +99,7 @@ class Inbox:
 
     __slots__ = (
         *("_entry", "_filter", "_hub", "_is_late", "_places", "_waiting"),
-        *("ended", "kind", "lost", "name", "owner"),
+        *("changes_after", "ended", "kind", "lost", "name", "owner"),
     )
 
     def __init__(self, hub: "Hub", kind: Kind, owner: object, name: str, filter_: Part) -> None:
@@ -106,7 +109,10 @@ class Inbox:
         self._entry: IndexEntry[Inbox] | None = None
         self._places: list[int] = []
         self._waiting: asyncio.Future[None] | None = None
-        #: The first place that it dropped, because there were too many; 0: it dropped no place.
+        #: Changes of stored events after this place matter to it; None: no change does.
+        self.changes_after: int | None = None
+        #: The first place to read again from the journal: it dropped that event, because there were
+        #: too many, or the event changed. 0: there is no such place.
         self.lost = 0
         self.ended = self._is_late = False
 
@@ -136,6 +142,13 @@ class Inbox:
         else:
             self._drop()
         self._wake()
+
+    def offer_change(self, place: int) -> None:
+        """Read the journal again, because a stored event matches now, unless it does not matter."""
+        if self.changes_after is not None and self.changes_after < place:
+            self._stop()
+            self.lost, self._places = place, []
+            self._wake()
 
     def take(self) -> Sequence[PlacedEvent]:
         """Remove and return its next events: at most AT_ONCE; empty if it lost some."""
@@ -336,6 +349,9 @@ class Hub:
             inbox.end()
 
     def _announce(self, committed: Committed) -> None:
+        for place, body in committed.changed if self.waits else ():
+            for inbox in self.filters.matching(msgspec.json.decode(body)):
+                inbox.offer_change(place)
         if not committed.events:
             return
         for place, body in committed.events if self._inboxes else ():

@@ -144,9 +144,9 @@ class Keys:
         # The digest hides the key: the time of the search shows nothing of it.
         return self._in_force.get(digest(key))
 
-    def named(self, name: str) -> Access | None:
-        """Return the rights of the key with that name; None: there is no such key in force."""
-        found = (access for access in self._in_force.values() if access.name == name)
+    def with_id(self, id_: str) -> Access | None:
+        """Return the rights of the key with that `Access.id`; None: no such key is in force."""
+        found = (access for access in self._in_force.values() if access.id == id_)
         return next((access for access in found if not self.is_expired(access)), None)
 
     def is_expired(self, access: Access) -> bool:
@@ -275,15 +275,21 @@ class Keys:
             self._announce(access)
             self.changed.set()
 
-        others = [one for one in self.known() if one.access is not access]
-        unused = access.sees is not None and all(
-            one.access.sees is None or one.access.sees.digest != access.sees.digest
-            for one in others
-        )
-        digest_ = access.sees.digest if access.sees is not None and unused else None
-        if not await self._journal.submit(RevokeKey(access.id, digest_), then=then):
+        sees = access.sees
+        filter_ = None if sees is None else (sees.digest, self._has_filter(sees.digest))
+        if not await self._journal.submit(RevokeKey(access.id, filter_), then=then):
             return None
         return access
+
+    def _has_filter(self, wanted: str) -> Callable[[Sequence[StoredKey]], bool]:
+        """Return a function that says whether a configured or a stored key has this filter."""
+        configured = {one.sees.digest for _, one in self._configured.values() if one.sees}
+
+        def is_used(stored: Sequence[StoredKey]) -> bool:
+            written = [json.loads(one.filter) for one in stored if one.filter is not None]
+            return wanted in {*configured, *map(_filter_digest, written)}
+
+        return is_used
 
     def _add(self, stored: StoredKey) -> None:
         access = _stored(stored)
@@ -383,8 +389,10 @@ def _filter(when: Mapping[str, Any] | None, where: str) -> KeyFilter | None:
     if when is None:
         return None
     part = compile_filter(when, where)
+    return KeyFilter(digest=_filter_digest(when), holds=part.holds, part=part)
+
+
+def _filter_digest(when: Mapping[str, Any]) -> str:
     # Another version may read the same `when` differently: services may be renamed.
     written = f"{__version__} {json.dumps(when, sort_keys=True)}"
-    return KeyFilter(
-        digest=hashlib.sha256(written.encode()).hexdigest(), holds=part.holds, part=part
-    )
+    return hashlib.sha256(written.encode()).hexdigest()

@@ -71,9 +71,13 @@ class Replays:
     async def start(self, replay: StoredReplay, guard: Guard = unguarded) -> StoredReplay:
         """Store a replay, and begin it. Raises UnknownSinks, or Unavailable."""
         self.check(replay.sinks or ())
-        stored = await self._journal.submit(guard(StartReplay(replay)))
-        self._follow(stored)
-        return stored
+
+        # It begins even if the caller is gone.
+        def then(outcome: object) -> None:
+            if isinstance(outcome, StoredReplay):
+                self._follow(outcome)
+
+        return await self._journal.submit(guard(StartReplay(replay)), then=then)
 
     async def cancel(self, replay_id: str) -> None:
         """End a replay, if it runs. Its deliveries stay. Raises Unavailable."""
@@ -115,8 +119,9 @@ class Replays:
 
     async def _step(self, replay: StoredReplay) -> StoredReplay | None:
         """Make the deliveries of the next events; return the new state of the replay."""
-        key = self._keys.named(replay.key)
-        if key is None:  # a removed or expired key replays nothing more
+        key = self._keys.with_id(replay.key)
+        # A key that is removed or expired, or may not replay any more, replays nothing more.
+        if key is None or not key.may("deliveries:write"):
             return await self._journal.submit(CancelReplay(replay.id, at=self._now()))
         page = await self._page(replay, key.sees)
         if page is None:

@@ -1,8 +1,9 @@
 """Keeps subscriptions: endpoints that services add by the API while smshook runs.
 
 Rules that live here: a subscription gets each event that its filter matches and its API key sees;
-both secrets sign for a day after a rotation; a subscription is paused when its key ends. A worker
-runs only while its subscription has pending deliveries, and `IDLE_FOR` seconds after the last one.
+both secrets sign for a day after a rotation; a subscription is paused when its key ends; no
+attempt sends an event that its key does not see. A worker runs only while its subscription has
+pending deliveries, and `IDLE_FOR` seconds after the last one.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import secrets
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -39,7 +41,7 @@ from sinks.http.guard import AddressGuard
 from sinks.http.subscription import SigningSecret, Subscription, challenge
 from sinks.outcome import Tested
 from sinks.retry import LONGEST_RETRY_AFTER
-from sinks.sink import Sink
+from sinks.sink import Failed, Refused, Sink
 from sinks.worker import Worker
 
 from .identity import Identity
@@ -53,6 +55,9 @@ OVERLAP: Final = 86400.0
 MOST_SECRETS: Final = 4
 #: The word of a delivery that was pending when its subscription was deleted.
 UNSUBSCRIBED: Final = "unsubscribed"
+#: The words of an attempt at an event that its key does not see, and of one after its key ended.
+HIDDEN: Final = "hidden"
+NO_KEY: Final = "key"
 #: Seconds between two looks at keys and idle workers, and after which an idle worker ends.
 LOOK_EVERY = 1.0
 IDLE_FOR = 30.0
@@ -87,9 +92,9 @@ class Live:
     """A subscription, its worker, and the worker's task while it runs."""
 
     def __init__(self, place: int, stored: StoredSubscription, sink: Subscription) -> None:
-        self.place, self.stored, self.sink = place, stored, sink
+        self.place, self.sink = place, sink
         self.name = f"{PREFIX}{stored.id}"
-        self.filter = _compile(stored.filter)
+        self.use(stored)
         self.worker: Worker
         #: Its filter in the index.
         self.entry: IndexEntry[Live]
@@ -102,9 +107,10 @@ class Live:
         #: One change at a time.
         self.changing = asyncio.Lock()
 
-    @property
-    def reads_codes(self) -> bool:
-        return reads_codes(self.filter)
+    def use(self, stored: StoredSubscription) -> None:
+        """Take the fields of the stored subscription."""
+        self.stored, self.filter = stored, _compile(stored.filter)
+        self.reads_codes = reads_codes(self.filter)
 
 
 class LiveSubscriptions:
@@ -131,7 +137,17 @@ class LiveSubscriptions:
         self._rights, self._workers, self._make_worker = rights, workers, make_worker
         self._now, self._ticks, self._limit = clock.now, clock.ticks, limit
         self._by_id: dict[str, Live] = {}
+        #: By the name of their key, then by id.
+        self._by_key: dict[str, dict[str, Live]] = {}
+        #: The rights of each key at the last look, by its name.
+        self._known: dict[str, KeyRights | None] = {}
+        #: Subscriptions that the next look pauses, because their key ended.
+        self._orphans: set[Live] = set()
+        #: Subscriptions with a worker that runs.
+        self._running: set[Live] = set()
         self._index: FilterIndex[Live] = FilterIndex()
+        #: Deleted subscriptions with deliveries that may be pending, by the name of their sink.
+        self._deleted: dict[str, Live] = {}
         #: Creations under way, by key: they count for the limit.
         self._creating: Counter[str] = Counter()
         self._tasks: asyncio.TaskGroup | None = None
@@ -169,7 +185,8 @@ class LiveSubscriptions:
     def _add(self, place: int, stored: StoredSubscription, record: SinkRecord | None) -> Live:
         live = Live(place, stored, self._sink(stored))
         live.worker = self._make_worker(live.name, live.sink, record)
-        self._by_id[stored.id] = live
+        live.worker.on_resume(lambda: self.wake(live.name))
+        self._by_id[stored.id] = self._by_key.setdefault(stored.key, {})[stored.id] = live
         live.entry = self._index.add(live.filter, live)
         self._workers[live.name] = live.worker
         return live
@@ -186,6 +203,7 @@ class LiveSubscriptions:
             redact=None if rights is not None and rights.reads_codes else "codes",
             signing=signing,
             guard=self._guard,
+            allow=partial(self._allow, stored.key),
         )
 
     # --- planning -------------------------------------------------------------------------
@@ -216,20 +234,30 @@ class LiveSubscriptions:
             seen[key] = rights is not None and (rights.sees is None or rights.sees(event))
         return seen[key]
 
+    def _allow(self, key: str, body: bytes) -> None:
+        """Raise Refused if the key does not see an event, and Failed if there is no such key.
+
+        The event may be older than the key: the subscription was resumed, or smshook restarted.
+        """
+        rights = self._rights(key)
+        if rights is None:
+            raise Failed(NO_KEY)
+        if rights.sees is not None and not rights.sees(msgspec.json.decode(body)):
+            raise Refused(HIDDEN)
+
     def end_key(self, name: str) -> None:
         """Stop the subscriptions of a key that ended: begin no attempt, and cut those under way."""
         if self._rights(name) is not None:
             return  # another key has that name, and is in force
-        for live in self:
-            if live.stored.key == name:
-                live.has_lost_key = True
-                if live.task is not None:
-                    live.task.cancel()
+        for live in self._by_key.get(name, {}).values():
+            live.has_lost_key = True
+            self._orphans.add(live)
+            if live.task is not None:
+                live.task.cancel()
 
     def has_key(self, live: Live) -> bool:
         """Return whether its key is in force, and still may have this filter."""
-        rights = self._rights(live.stored.key)
-        return rights is not None and (rights.reads_codes or not live.reads_codes)
+        return _allow_filter(self._rights(live.stored.key), live)
 
     # --- changes --------------------------------------------------------------------------
 
@@ -249,7 +277,7 @@ class LiveSubscriptions:
         """
         written = _encode(when)
         self._check_filter(key, written)
-        if self._creating[key] + sum(live.stored.key == key for live in self) >= self._limit:
+        if self._creating[key] + len(self._by_key.get(key, ())) >= self._limit:
             raise TooManySubscriptions
         self._creating[key] += 1
         try:
@@ -269,7 +297,9 @@ class LiveSubscriptions:
             # It is in force even if the caller is gone.
             def then(outcome: object) -> None:
                 if isinstance(outcome, int):
-                    self._add(outcome, stored, None)
+                    live = self._add(outcome, stored, None)
+                    if not self.has_key(live):  # its key ended meanwhile
+                        self._orphans.add(live)
 
             await self._journal.submit(guard(id_)(CreateSubscription(stored)), then=then)
         finally:
@@ -331,26 +361,38 @@ class LiveSubscriptions:
                 await self._stop(live)
                 live.has_lost_key = False
         await live.worker.resume(guard=guard)
-        self.wake(live.name)
 
     async def delete(self, live: Live) -> None:
         """Remove a subscription. Its pending deliveries become dead. Raises Unavailable."""
+
+        # It is out of force even if the caller is gone.
+        def then(outcome: object) -> None:
+            if isinstance(outcome, bool):
+                self._remove(live)
+            else:
+                self.wake(live.name)
+
         async with live.changing:
             await self._stop(live)
             if self._by_id.get(live.stored.id) is not live:
                 return  # another call was faster
-            try:
-                await self._journal.submit(DeleteSubscription(live.stored.id, live.name))
-            except Unavailable:
-                self.wake(live.name)
-                raise
-            del self._by_id[live.stored.id]
-            self._index.remove(live.entry)
-            del self._workers[live.name]
-            await self._stop(live)  # a commit may have woken it meanwhile
-        # Events accepted before the commit may have added deliveries: end them, too.
-        ended = await self._end_deliveries(live.name)
+            write = DeleteSubscription(live.stored.id, live.name)
+            await self._journal.submit(write, then=then)
+            ended = await self._end_deliveries(live.name)
         log.info("subscription.deleted", subscription=live.stored.id, ended=ended)
+
+    def _remove(self, live: Live) -> None:
+        if self._by_id.pop(live.stored.id, None) is None:
+            return
+        del self._by_key[live.stored.key][live.stored.id]
+        self._orphans.discard(live)
+        self._index.remove(live.entry)
+        del self._workers[live.name]
+        # Events accepted before the commit may have added deliveries: end them, too.
+        self._deleted[live.name] = live
+        live.is_woken = False
+        if live.task is not None:
+            live.task.cancel()  # a commit woke it meanwhile
 
     async def test(self, live: Live, event_id: str, body: bytes) -> Tested:
         """Send a test event once, paused or not."""
@@ -367,17 +409,21 @@ class LiveSubscriptions:
     async def _replace(
         self, live: Live, stored: StoredSubscription, guard: Guard = unguarded
     ) -> None:
-        if not await self._journal.submit(guard(ChangeSubscription(stored))):
-            return  # it was deleted meanwhile
-        live.stored, live.filter = stored, _compile(stored.filter)
-        self._index.remove(live.entry)
-        live.entry = self._index.add(live.filter, live)
-        was_running = live.task is not None
-        await self._stop(live)
-        live.sink = self._sink(stored)
-        live.worker.change(live.sink)
-        if was_running:
-            self.wake(live.name)
+        # It is in force even if the caller is gone.
+        def then(outcome: object) -> None:
+            if outcome is not True or self._by_id.get(stored.id) is not live:
+                return  # it was deleted meanwhile
+            live.use(stored)
+            self._index.remove(live.entry)
+            live.entry = self._index.add(live.filter, live)
+            live.sink = self._sink(stored)
+            if live.task is None:
+                live.worker.change(live.sink)
+            else:
+                live.is_woken = True  # it runs again, with the new fields
+                live.task.cancel()
+
+        await self._journal.submit(guard(ChangeSubscription(stored)), then=then)
 
     async def _end_deliveries(self, sink: str) -> int:
         ended = 0
@@ -386,6 +432,7 @@ class LiveSubscriptions:
             count = await self._journal.submit(write)
             ended += count
             if count < write.limit:
+                self._deleted.pop(sink, None)
                 return ended
 
     # --- workers --------------------------------------------------------------------------
@@ -418,9 +465,10 @@ class LiveSubscriptions:
     def wake(self, name: str) -> None:
         """Run the worker of a subscription, unless it is paused."""
         live = self._by_id.get(name.removeprefix(PREFIX))
-        if live is None or live.worker.paused is not None or live.has_lost_key:
+        if live is None or live.worker.paused is not None or self._tasks is None:
             return
-        if self._tasks is None:
+        if live.has_lost_key or not self.has_key(live):
+            self._orphans.add(live)
             return
         live.is_woken, live.idle_since = True, None
         if live.task is None:
@@ -429,6 +477,16 @@ class LiveSubscriptions:
             live.worker.look_again()  # it is not idle before it has read the journal
             runner = SinkRunner(live.sink, live.worker, ticks=self._ticks, give_up=self._give_up)
             live.task = self._tasks.create_task(runner.run())
+            live.task.add_done_callback(lambda _: self._ended(live))
+            self._running.add(live)
+
+    def _ended(self, live: Live) -> None:
+        """Use the present fields, and run the worker again if it was woken after it was stopped."""
+        live.task = live.idle_since = None
+        self._running.discard(live)
+        live.worker.change(live.sink)
+        if live.is_woken:
+            self.wake(live.name)
 
     def _committed(self, committed: Committed) -> None:
         for sink in committed.sinks:
@@ -444,13 +502,20 @@ class LiveSubscriptions:
                 await self._end_deliveries(sink)
 
     async def _look(self) -> None:
-        """Pause subscriptions without a key, and stop the workers that have nothing to do."""
-        now = self._ticks()
-        for live in self:
-            is_without_key = live.has_lost_key or not self.has_key(live)
-            if live.worker.paused is None and is_without_key:
+        """Finish deletions, pause subscriptions without a key, and stop idle workers."""
+        for live in tuple(self._deleted.values()):
+            if not live.changing.locked():
+                async with live.changing:
+                    await self._end_deliveries(live.name)
+        self._look_at_keys()
+        while self._orphans:
+            live = next(iter(self._orphans))
+            if live.worker.paused is None and (live.has_lost_key or not self.has_key(live)):
                 await live.worker.pause(Pause.KEY)
-            if live.task is None or not live.worker.is_idle:
+            self._orphans.discard(live)
+        now = self._ticks()
+        for live in tuple(self._running):
+            if not live.worker.is_idle:
                 live.idle_since = None
                 continue
             if live.idle_since is None:
@@ -460,6 +525,16 @@ class LiveSubscriptions:
                 async with live.changing:
                     await self._stop(live)
 
+    def _look_at_keys(self) -> None:
+        """Find the subscriptions of keys with other rights. There may be a hundred thousand."""
+        for key, lives in self._by_key.items():
+            rights = self._rights(key)
+            if key not in self._known or rights != self._known[key]:
+                self._known[key] = rights
+                self._orphans.update(
+                    live for live in lives.values() if not _allow_filter(rights, live)
+                )
+
     async def _stop(self, live: Live) -> None:
         """Stop the worker. Attempts under way are cut, and made again when it runs."""
         if live.task is None:
@@ -467,9 +542,10 @@ class LiveSubscriptions:
         live.is_woken = False
         live.task.cancel()
         await asyncio.wait([live.task])
-        live.task = live.idle_since = None
-        if live.is_woken:
-            self.wake(live.name)
+
+
+def _allow_filter(rights: KeyRights | None, live: Live) -> bool:
+    return rights is not None and (rights.reads_codes or not live.reads_codes)
 
 
 def reads_codes(part: Part) -> bool:

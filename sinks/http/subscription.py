@@ -44,10 +44,15 @@ class Subscription(Http, tag="subscription", frozen=True, kw_only=True):
     guard: AddressGuard
     #: Each of them signs, until it ends.
     signing: tuple[SigningSecret, ...]
+    #: Raises Refused or Failed if its API key may not get an event, given as it is stored.
+    allow: Callable[[bytes], None]
     concurrency: int = 8
     pause_after: PauseAfter | None = PauseAfter(failing_for=_FAILING_FOR)
 
     stays_paused: ClassVar[bool] = True
+
+    def check(self, body: bytes) -> None:
+        self.allow(body)
 
     async def prepare(self) -> None:
         pass  # no part is shared

@@ -387,6 +387,28 @@ class JournalContract:
 
         assert announced == []
 
+    async def test_commit_announces_stored_events_that_changed(self, journal):
+        """A new event that changes in its own batch is only new.
+
+        Mutants: changes are not announced; those of new events are announced, too.
+        """
+        polled, announced = arrival(channel="poll"), []
+        await record(journal, planned(1))
+
+        with journal.listen(announced.append):
+            await record(journal, planned(1, channel="poll", code="4711"), came=polled)
+            await asyncio.gather(
+                record(journal, planned(2)),
+                record(journal, planned(2, channel="poll", code="4712"), came=polled),
+            )
+
+        [changed, new] = (await journal.ask(Events(filter=EventFilter(), limit=9))).items
+        assert b"4711" in changed[1]
+        assert [(list(one.events), list(one.changed)) for one in announced] == [
+            ([], [changed]),
+            ([new], []),
+        ]
+
     async def test_commit_announces_when_changed_deliveries_are_due(self, journal):
         """Mutants: the next of an ordering is not announced; a retry counts as a first attempt."""
         first, second, late = (planned(owed=[owed(ordering=o)]) for o in ("1", "1", "2"))

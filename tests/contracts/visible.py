@@ -5,10 +5,11 @@ import asyncio
 import msgspec
 import pytest
 from contracts.journal import NOW, arrival, planned, record
+from contracts.keys import named
 from contracts.orders import order, sms
 
 from journal.reads import EventFilter, IsVisible, VisibleEvents
-from journal.writes import IndexVisible, RegisterOrder
+from journal.writes import CreateKey, IndexVisible, RegisterOrder, RevokeKey
 
 #: Digests of the filters of these tests; to a journal they are only names.
 GROWTH, REST, CODES = "growth", "rest", "codes"
@@ -209,3 +210,30 @@ class VisibleContract:
 
         assert recorded.new == (True,)
         assert await visible(journal, "bad") == []
+
+    @pytest.mark.parametrize("in_one_batch", [False, True])
+    async def test_filter_stays_while_a_key_has_it(self, journal, in_one_batch):
+        """Another key may get it at the same time.
+
+        Mutants: the filter goes with the first key; it is decided before the batch is written.
+        """
+        new, plan = ("new", is_growth), of_growth()
+        await record(journal, plan)
+        await journal.submit(CreateKey(named("one"), new))
+        while await journal.submit(IndexVisible()):
+            pass
+        left = []
+
+        def is_used(stored):
+            left.append([key.name for key in stored])
+            return bool(stored)
+
+        created = journal.submit(CreateKey(named("two"), new))
+        if not in_one_batch:
+            await created
+        await asyncio.gather(created, journal.submit(RevokeKey("id of one", ("new", is_used))))
+        kept = await visible(journal, "new")
+        await journal.submit(RevokeKey("id of two", ("new", is_used)))
+
+        assert (left, kept) == ([["two"], []], ids(plan))
+        assert await visible(journal, "new") is None

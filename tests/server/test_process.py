@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import time
 
+import forked
 import httpx
 import live
 import pytest
@@ -17,25 +18,21 @@ from server import __version__
 from server.cli.promises import IN_CLEAR
 from server.process import PortTaken, bind
 
-# These tests run all of it, from the start to the end of the process.
-counted = pytest.mark.usefixtures("counted")
-
 
 def serve(folder, *arguments, config=live.CONFIG):
     """Run `serve` until it ends."""
     (folder / "smshook.yaml").write_text(config)
     (folder / "smshook.yaml").chmod(0o600)
     environment = {name: value for name, value in os.environ.items() if "SMSHOOK" not in name}
-    ended = subprocess.run(
-        [live.command(), "serve", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-        timeout=30,
-    )
+    ended = forked.run([live.command(), "serve", *arguments], folder, environment)
     return ended.returncode, ended.stdout, ended.stderr
+
+
+@pytest.fixture(scope="module")
+def resting(tmp_path_factory):
+    """A service for the tests that do not end it."""
+    with live.Live(tmp_path_factory.mktemp("resting")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -58,10 +55,11 @@ def taken():
         yield f"127.0.0.1:{sock.getsockname()[1]}"
 
 
-@counted
 @pytest.mark.parametrize("flag", ["--listen", "--admin-listen"])
-def test_port_in_use_is_named(folders, taken, flag):
+def test_port_in_use_is_named(folders, taken, flag, count_processes):
     """Mutant: a retry, another port, or a traceback."""
+    count_processes()
+
     ended = serve(folders, flag, taken)
 
     code, out, errors = ended
@@ -80,7 +78,6 @@ def test_one_of_two_simultaneous_starts_gets_the_port():
             bind(address)
 
 
-@counted
 def test_unknown_host_is_named(folders):
     code, out, errors = serve(folders, "--listen", "no-such-host.invalid:0")
 
@@ -89,31 +86,32 @@ def test_unknown_host_is_named(folders):
     assert errors.count("\n") == 1
 
 
-@counted
-def test_second_process_on_one_journal_is_refused(service):
+def test_second_process_on_one_journal_is_refused(resting, count_processes):
     """The first one continues. Mutant: two writers, or a lock that the second takes away."""
-    code, out, errors = serve(service.folder)
+    count_processes()
+
+    code, out, errors = serve(resting.folder)
 
     assert (code, out) == (1, "")
     assert errors == (
-        f"{service.folder}/smshook.db is in use by process {service.process.pid}; "
+        f"{resting.folder}/smshook.db is in use by process {resting.process.pid}; "
         "stop it first, or use another journal\n"
     )
-    assert service.post(live.sms(1)).json()["status"] == "accepted"
+    assert resting.post(live.sms(1)).json()["status"] == "accepted"
 
 
-def test_migrate_is_refused_while_a_service_runs(service):
-    result = service.run("migrate", check=False)
+def test_migrate_is_refused_while_a_service_runs(resting):
+    result = resting.run("migrate", check=False)
 
     assert (result.returncode, result.stdout) == (1, "")
-    assert f"process {service.process.pid};" in result.stderr
+    assert f"process {resting.process.pid};" in result.stderr
 
 
-@counted
-def test_changed_secret_is_a_configuration_error(service):
+def test_changed_secret_is_a_configuration_error(service, count_processes):
     """Mutant: a start after which each retry is a new event."""
     assert service.stop() == 0
 
+    count_processes()
     other = "nT2v8Qx4Lk9Zr1Wp6Yb3Hd7Mc5Jf0Gs8"
     code, out, errors = serve(service.folder, config=live.CONFIG.replace(live.SECRET, other))
 
@@ -122,7 +120,6 @@ def test_changed_secret_is_a_configuration_error(service):
     assert other not in errors
 
 
-@counted
 def test_missing_journal_folder_is_one_line(folders):
     config = live.CONFIG.replace("sqlite:///", "sqlite:///missing/")
 
@@ -133,14 +130,12 @@ def test_missing_journal_folder_is_one_line(folders):
     assert f"journal.url: there is no folder {folders}/missing; make it " in errors
 
 
-@counted
 def test_configuration_warnings_are_log_lines(tmp_path):
-    with live.Live(tmp_path / "first") as service:
-        service.stop()
-        (service.folder / "smshook.yaml").chmod(0o644)
-        service.start()
+    service = live.Live(tmp_path / "first")
+    (service.folder / "smshook.yaml").chmod(0o644)
+    with service:
+        said = [line for line in service.logged() if line["event"] == "config.warning"]
 
-    said = [line for line in service.logged() if line["event"] == "config.warning"]
     assert [line["warning"] for line in said] == [
         IN_CLEAR,
         "smshook.yaml: others can read it, secrets included; chmod 600 smshook.yaml",
@@ -180,15 +175,15 @@ def test_commands_find_a_service_on_other_addresses(tmp_path):
         ({"Origin": "http://rebound.attacker.example"}, "origin_not_allowed"),
     ],
 )
-def test_admin_listener_refuses_foreign_web_pages(service, headers, code):
+def test_admin_listener_refuses_foreign_web_pages(resting, headers, code):
     """Even with a key. Mutant: `OwnHost` left out."""
     key = {"Authorization": f"Bearer {live.KEY}"}
-    foreign = httpx.get(f"{service.admin_url}/v1/stats", headers=key | headers, trust_env=False)
-    probe = httpx.get(f"{service.admin_url}/readyz", headers=headers, trust_env=False)
+    foreign = httpx.get(f"{resting.admin_url}/v1/stats", headers=key | headers, trust_env=False)
+    probe = httpx.get(f"{resting.admin_url}/readyz", headers=headers, trust_env=False)
 
     assert (foreign.status_code, foreign.json()["code"]) == (403, code)
     assert probe.status_code == 200
-    assert service.api("/stats").status_code == 200
+    assert resting.api("/stats").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -215,11 +210,11 @@ def test_key_works_under_names_of_proxies_and_hosts(tmp_path, server):
     assert answer.status_code == 200
 
 
-def test_admin_listener_has_a_page(service):
+def test_admin_listener_has_a_page(resting):
     """Mutants: 404; the page is on the public listener too."""
-    page = httpx.get(f"{service.admin_url}/", trust_env=False)
-    head = httpx.head(f"{service.admin_url}/", trust_env=False)
-    outside = httpx.get(f"{service.url}/", trust_env=False)
+    page = httpx.get(f"{resting.admin_url}/", trust_env=False)
+    head = httpx.head(f"{resting.admin_url}/", trust_env=False)
+    outside = httpx.get(f"{resting.url}/", trust_env=False)
 
     assert (page.status_code, head.status_code, outside.status_code) == (200, 200, 404)
     assert page.headers["content-type"].startswith("text/html")
@@ -227,12 +222,14 @@ def test_admin_listener_has_a_page(service):
         assert word in page.text
 
 
-@counted
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_first_signal_ends_it_with_0_and_frees_the_lock(service, number):
-    service.process.send_signal(number)
+def test_first_signal_ends_it_with_0_and_frees_the_lock(tmp_path, number, count_processes):
+    if number == signal.SIGTERM:
+        count_processes()
+    with live.Live(tmp_path / "first") as service:
+        service.process.send_signal(number)
 
-    assert service.process.wait(10) == 0
+        assert service.process.wait(10) == 0
     assert lock.holder(service.folder / "smshook.db") is None
     *_, stopping, stopped = service.logged()
     assert stopping["event"] == "service.stopping"
@@ -242,31 +239,30 @@ def test_first_signal_ends_it_with_0_and_frees_the_lock(service, number):
 @pytest.mark.parametrize(("signals", "code"), [(1, 0), (2, 1)])
 def test_closed_log_pipe_does_not_change_the_exit_code(tmp_path, signals, code):
     """Mutant: buffered logs, which fail again at exit: 120 instead of 0."""
-    with live.Live(tmp_path / "first") as service:
-        service.stop()
-        reading, writing = os.pipe()
-        environment = service.environment()
-        environment.pop("PYTHONUNBUFFERED")
-        process = subprocess.Popen(
-            [live.command(), "serve"],
-            cwd=service.folder,
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        os.close(writing)
-        os.close(reading)
-        try:
-            live.eventually(lambda: live.holder_of(service.folder), within=20)
-            service.run("send", "tellabot", "--times", "3")
+    service = live.Live(tmp_path / "first")
+    reading, writing = os.pipe()
+    environment = service.environment()
+    environment.pop("PYTHONUNBUFFERED")
+    process = subprocess.Popen(
+        [live.command(), "serve"],
+        cwd=service.folder,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    os.close(writing)
+    os.close(reading)
+    try:
+        live.eventually(lambda: live.holder_of(service.folder), within=20)
+        service.run("send", "tellabot", "--times", "3")
+        process.send_signal(signal.SIGTERM)
+        if signals > 1:
+            live.eventually(lambda: is_draining(service.folder))
             process.send_signal(signal.SIGTERM)
-            if signals > 1:
-                live.eventually(lambda: is_draining(service.folder))
-                process.send_signal(signal.SIGTERM)
-            _, errors = process.communicate(timeout=20)
-        finally:
-            process.kill()
-            process.wait(10)
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait(10)
 
     assert (process.returncode, errors) == (code, b"")
 

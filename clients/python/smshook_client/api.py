@@ -222,7 +222,7 @@ class Api:
                 return self.item(self.decoded(response))
             if self._clock() >= end:
                 raise WaitTimeout(f"no matching event came within {timeout:g} s")
-            # The next part begins where this one ended, so that it misses nothing.
+            # The next part begins at the cursor of this one, so that it misses nothing.
             failures, reached, after = 0, True, response.headers.get("smshook-cursor")
             if after is None:
                 raise self.garbled()

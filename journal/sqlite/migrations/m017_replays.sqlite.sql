@@ -2,7 +2,7 @@
 -- transaction.
 create table replays (
   id         text primary key,       -- UUIDv7: grows
-  key        text not null,          -- the name of the API key that started it
+  key        text not null,          -- the id of the API key that started it
   state      text not null,
   since      real,
   until      real,

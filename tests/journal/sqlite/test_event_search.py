@@ -15,6 +15,7 @@ from contracts.journal import NOW, planned, record
 from contracts.orders import order, sms
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from journals import prepared
 
 from core.event import NumberChanged, Service
 from journal.reads import EventFilter, Events
@@ -121,7 +122,7 @@ async def test_old_and_new_events_answer_a_filter_alike(said, more, asked, steps
         patch.setattr(event_search, "_FILLED_AT_ONCE", size)
         patch.setattr(paging, "WINDOW", 4)
         patch.setattr(queries, "BUCKET", 4)
-        path = Path(folder) / "smshook.db"
+        path = prepared(Path(folder) / "smshook.db")
         journal = await opened(path)
         plans = [said_by_provider(one, NOW + n) for n, one in enumerate(said)]
         for plan in plans:

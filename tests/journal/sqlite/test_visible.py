@@ -13,6 +13,7 @@ from contracts.orders import order, sms
 from contracts.visible import CODES, FILTERS, GROWTH, TEAM, ids, is_growth, of_growth, visible
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from journals import prepared
 
 from core.errors import InvalidRow
 from journal.reads import EventFilter, Events, IsVisible, VisibleEvents
@@ -265,7 +266,7 @@ def test_index_has_the_events_that_match_its_filter(steps):
 
 async def compared(path, steps):
     configured = dict(FILTERS)
-    journal = await opened(path, configured)
+    journal = await opened(prepared(path), configured)
     for step, *values in steps:
         if step == "sms":
             name, labels = values

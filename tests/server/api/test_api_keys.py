@@ -5,8 +5,6 @@ import contextlib
 import json
 import sqlite3
 
-import pytest
-
 from core.secret import Secret
 from core.units import Rate
 from journal.writes import IndexVisible
@@ -199,34 +197,34 @@ async def test_configured_name_shadows_a_made_key(run, tmp_path):
         assert removed.status_code == 204
 
 
-@pytest.mark.parametrize(
-    ("fields", "field"),
-    [
-        ({"name": "Crm"}, "name"),
-        ({"name": "a" * 64}, "name"),
-        ({"name": None}, "name"),
-        ({"name": "01931c5e-7b2a-7c3d-9e4f-0123456789ab"}, "name"),
-        ({"scopes": []}, "scopes"),
-        ({"scopes": ["everything"]}, "scopes"),
-        ({"when": {"data.code": {"$like": "1"}}}, "when.data.code.$like"),
-        ({"when": "growth"}, "when"),
-        ({"when": {"data.text": "x" * 20_000}}, "when"),
-        ({"expires": "2020-01-01T00:00:00Z"}, "expires"),
-        ({"expires": "soon"}, "expires"),
-        ({"rate": "many"}, "rate"),
-        ({"rate": "0/s"}, "rate"),
-        ({"key": "a-key-of-my-own-0123"}, "key"),
-    ],
-)
-async def test_wrong_field_of_a_key_is_400(service, fields, field):
+WRONG_FIELDS = [
+    ({"name": "Crm"}, "name"),
+    ({"name": "a" * 64}, "name"),
+    ({"name": None}, "name"),
+    ({"name": "01931c5e-7b2a-7c3d-9e4f-0123456789ab"}, "name"),
+    ({"scopes": []}, "scopes"),
+    ({"scopes": ["everything"]}, "scopes"),
+    ({"when": {"data.code": {"$like": "1"}}}, "when.data.code.$like"),
+    ({"when": "growth"}, "when"),
+    ({"when": {"data.text": "x" * 20_000}}, "when"),
+    ({"expires": "2020-01-01T00:00:00Z"}, "expires"),
+    ({"expires": "soon"}, "expires"),
+    ({"rate": "many"}, "rate"),
+    ({"rate": "0/s"}, "rate"),
+    ({"key": "a-key-of-my-own-0123"}, "key"),
+]
+
+
+async def test_wrong_field_of_a_key_is_400(service):
     """No key is made, and the answer repeats no value."""
-    body = {"name": "crm", "scopes": ["events:read"], **fields}
+    for fields, field in WRONG_FIELDS:
+        body = {"name": "crm", "scopes": ["events:read"], **fields}
 
-    answer = await service.ask("/v1/keys", method="POST", json=body)
+        answer = await service.ask("/v1/keys", method="POST", json=body)
 
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
-    assert answer.json()["detail"].startswith(f"{field}: ")
-    assert "crm" not in await listed(service)
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
+        assert answer.json()["detail"].startswith(f"{field}: ")
+        assert "crm" not in await listed(service)
 
 
 # Expiry and rate of configured keys
@@ -400,6 +398,22 @@ async def test_index_of_a_revoked_key_is_removed(run, tmp_path):
         assert one_left == [(1, 0)]
         assert filters(tmp_path) == []
         assert service.parts.keys.changed.is_set()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_key_that_is_created_meanwhile_keeps_the_index(run, tmp_path, order):
+    """Mutant: it is decided before the commit whether another key has the same `when`."""
+    when = {"type": "sms.received"}
+    new = {"scopes": ("events:read",), "when": when, "expires_at": None, "rate": None}
+    async with run(tmp_path, api=Api(keys={"admin": admin()})) as service:
+        await make(service, "one", when=when)
+        await service.sms()
+        await indexed(service)
+        keys = service.parts.keys
+        changes = [keys.create(name="two", **new), keys.revoke("one")]
+        await asyncio.gather(*changes[::order])
+
+        assert filters(tmp_path) == [(1, 0)]
 
 
 def admin():

@@ -4,8 +4,6 @@ import contextlib
 import json
 import sqlite3
 
-import pytest
-
 from journal.reads import EventById
 
 
@@ -134,26 +132,27 @@ async def test_raw_needs_codes_read_even_without_the_event(service):
 # Masks
 
 
-@pytest.mark.parametrize("path", ["/v1/events", "/v1/events/{}"])
-async def test_codes_are_masked_and_null_is_kept(service, path):
+async def test_codes_are_masked_and_null_is_kept(service):
     """Mutants: no mask in the list; no mask in the single event."""
     event_id = await service.sms(reply="4711 https://example.com/4711", pin="4711")
     other_id = await service.hero(text="no number in it")
 
-    answers = {
-        id_: (await service.ask(path.format(id_), "reader")).json() for id_ in (event_id, other_id)
-    }
+    for path in ("/v1/events", "/v1/events/{}"):
+        answers = {
+            id_: (await service.ask(path.format(id_), "reader")).json()
+            for id_ in (event_id, other_id)
+        }
 
-    masked, without_code = (
-        event["data"]
-        for id_, answer in answers.items()
-        for item in answer.get("data", [answer])
-        if (event := item["event"])["id"] == id_
-    )
-    assert [masked["text"], masked["code"], masked["urls"]] == ["***", "***", ["***"]]
-    assert [without_code[name] for name in ("text", "code", "urls")] == ["***", None, []]
-    assert masked["to"] == "+18503814729"
-    assert "4711" not in json.dumps(answers)
+        masked, without_code = (
+            event["data"]
+            for id_, answer in answers.items()
+            for item in answer.get("data", [answer])
+            if (event := item["event"])["id"] == id_
+        )
+        assert [masked["text"], masked["code"], masked["urls"]] == ["***", "***", ["***"]]
+        assert [without_code[name] for name in ("text", "code", "urls")] == ["***", None, []]
+        assert masked["to"] == "+18503814729"
+        assert "4711" not in json.dumps(answers)
 
 
 async def test_masking_changes_nothing_else(service):

@@ -4,8 +4,6 @@ import asyncio
 import json
 import sqlite3
 
-import pytest
-
 from server.runtime.calls import KEPT, forget_calls
 from sinks.sink import Receipt
 
@@ -292,10 +290,10 @@ async def test_stored_call_has_no_text_of_the_request(service):
     assert list(json.loads(answer)) == ["id"]
 
 
-@pytest.mark.parametrize("sent", ["", "two words", "ü", "x" * 256])
-async def test_wrong_idempotency_key_is_400(service, sent):
-    headers = {"Idempotency-Key": sent.encode()}
+async def test_wrong_idempotency_key_is_400(service):
+    for sent in ("", "two words", "ü", "x" * 256):
+        headers = {"Idempotency-Key": sent.encode()}
 
-    answer = await service.ask("/v1/sinks/log/pause", method="POST", headers=headers)
+        answer = await service.ask("/v1/sinks/log/pause", method="POST", headers=headers)
 
-    assert problem(answer) == (400, "bad_idempotency_key")
+        assert problem(answer) == (400, "bad_idempotency_key")

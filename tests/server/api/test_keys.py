@@ -3,8 +3,6 @@ import contextlib
 import sqlite3
 from hashlib import sha256
 
-import pytest
-
 import server.runtime.keys
 from core.secret import Secret
 from journal.reads import EventFilter
@@ -77,38 +75,39 @@ ADMINS = ("/v1/quarantine", "/v1/rejections", "/v1/keys")
 WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
 
 
-@pytest.mark.parametrize(
-    "authorization",
-    [
-        None,
-        "",
-        "Bearer",
-        "Bearer ",
-        "Bearer wrong-key-0123456789",
-        "Bearer admin-key-012345678",
-        "Bearer admin-key-0123456789x",
-        "Basic admin-key-0123456789",
-        "admin-key-0123456789",
-    ],
-)
-async def test_call_without_a_key_is_401(service, authorization):
+NO_KEYS = [
+    None,
+    "",
+    "Bearer",
+    "Bearer ",
+    "Bearer wrong-key-0123456789",
+    "Bearer admin-key-012345678",
+    "Bearer admin-key-0123456789x",
+    "Basic admin-key-0123456789",
+    "admin-key-0123456789",
+]
+
+
+async def test_call_without_a_key_is_401(service):
     """Also for unknown calls. Mutant: a call outside the guarded router."""
-    headers = {"X-Request-Id": "same"}
-    headers |= {} if authorization is None else {"Authorization": authorization}
+    for authorization in NO_KEYS:
+        headers = {"X-Request-Id": "same"}
+        headers |= {} if authorization is None else {"Authorization": authorization}
 
-    answers = [
-        await service.ask(path, None, method=method, headers=headers)
-        for method, path in CALLS + NO_CALLS
-    ]
+        answers = [
+            await service.ask(path, None, method=method, headers=headers)
+            for method, path in CALLS + NO_CALLS
+        ]
 
-    answers = {
-        (answer.status_code, answer.headers["www-authenticate"], answer.text) for answer in answers
-    }
-    assert len(answers) == 1
-    (status, challenge, text), *_ = answers
-    assert (status, challenge) == (401, "Bearer")
-    assert '"code":"unauthorized"' in text
-    assert "key-0123" not in text
+        answers = {
+            (answer.status_code, answer.headers["www-authenticate"], answer.text)
+            for answer in answers
+        }
+        assert len(answers) == 1, authorization
+        (status, challenge, text), *_ = answers
+        assert (status, challenge) == (401, "Bearer")
+        assert '"code":"unauthorized"' in text
+        assert "key-0123" not in text
 
 
 async def test_two_authorization_headers_are_refused(service):
@@ -119,13 +118,13 @@ async def test_two_authorization_headers_are_refused(service):
     assert answer.status_code == 401
 
 
-@pytest.mark.parametrize("written", ["Bearer  ", "bearer ", "BEARER "])
-async def test_scheme_is_case_insensitive(service, written):
-    answer = await service.ask(
-        "/v1/stats", None, headers={"Authorization": f"{written}admin-key-0123456789"}
-    )
+async def test_scheme_is_case_insensitive(service):
+    for written in ("Bearer  ", "bearer ", "BEARER "):
+        answer = await service.ask(
+            "/v1/stats", None, headers={"Authorization": f"{written}admin-key-0123456789"}
+        )
 
-    assert answer.status_code == 200
+        assert answer.status_code == 200, written
 
 
 async def test_key_can_be_configured_as_a_digest(run, tmp_path):
@@ -182,22 +181,20 @@ def expected(method, path):
     return {"admin": found, "reader": reads, "coder": reads, "writer": 403}
 
 
-@pytest.mark.parametrize(
-    ("call", "key", "scope"),
-    [
-        (("GET", "/v1/stats"), "writer", "events:read"),
-        (("GET", "/v1/deliveries"), "writer", "events:read"),
-        (("POST", "/v1/deliveries/1/retry"), "coder", "deliveries:write"),
-        (("POST", "/v1/sinks/log/pause"), "reader", "deliveries:write"),
-    ],
-)
-async def test_missing_scope_is_named(service, call, key, scope):
-    method, path = call
+MISSING_SCOPES = [
+    (("GET", "/v1/stats"), "writer", "events:read"),
+    (("GET", "/v1/deliveries"), "writer", "events:read"),
+    (("POST", "/v1/deliveries/1/retry"), "coder", "deliveries:write"),
+    (("POST", "/v1/sinks/log/pause"), "reader", "deliveries:write"),
+]
 
-    answer = await service.ask(path, key, method=method)
 
-    assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
-    assert answer.json()["detail"] == f"the key needs the scope {scope}"
+async def test_missing_scope_is_named(service):
+    for (method, path), key, scope in MISSING_SCOPES:
+        answer = await service.ask(path, key, method=method)
+
+        assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
+        assert answer.json()["detail"] == f"the key needs the scope {scope}"
 
 
 async def test_admin_reads_codes(service):
@@ -294,35 +291,35 @@ def pages(service, *, desc, limit, wanted=ANY, **bounds):
     return rest(None)
 
 
-@pytest.mark.parametrize("desc", [False, True])
-async def test_pages_skip_hidden_events(service, desc):
+async def test_pages_skip_hidden_events(service):
     """Also where the journal is read in several pieces, and a page ends inside one."""
     mine = [3, 4, 5, 10, 11]
     for place in range(1, 15):
         await (service.sms() if place in mine else service.hero())
 
-    found = {
-        (limit, at_once): await pages(service, desc=desc, limit=limit, at_once=at_once)
-        for limit in (1, 2, 3, 5, 10)
-        for at_once in (1, 3, 4, 14, 100)
-    }
+    for desc in (False, True):
+        found = {
+            (limit, at_once): await pages(service, desc=desc, limit=limit, at_once=at_once)
+            for limit in (1, 2, 3, 5, 10)
+            for at_once in (1, 3, 4, 14, 100)
+        }
 
-    mine = mine[::-1] if desc else mine
-    assert found == {
-        (limit, at_once): [mine[i : i + limit] for i in range(0, 5, limit)]
-        for limit, at_once in found
-    }
+        ordered = mine[::-1] if desc else mine
+        assert found == {
+            (limit, at_once): [ordered[i : i + limit] for i in range(0, 5, limit)]
+            for limit, at_once in found
+        }
 
 
-@pytest.mark.parametrize("desc", [False, True])
-async def test_page_stops_searching_and_returns_a_cursor(service, desc):
+async def test_page_stops_searching_and_returns_a_cursor(service):
     """Mutant: no limit: a key that sees one event of a million reads them all at once."""
     for place in range(1, 11):
         await (service.sms() if place in {1, 10} else service.hero())
 
-    found = await pages(service, desc=desc, limit=100, at_once=2, most=4)
+    for desc in (False, True):
+        found = await pages(service, desc=desc, limit=100, at_once=2, most=4)
 
-    assert found == ([[10], [], [1]] if desc else [[1], [], [10]])
+        assert found == ([[10], [], [1]] if desc else [[1], [], [10]])
 
 
 async def test_page_stops_where_the_journal_stopped(service, monkeypatch):

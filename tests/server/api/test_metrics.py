@@ -313,6 +313,7 @@ async def test_callback_from_another_address_is_rejected(run, tmp_path):
     assert found["smshook_quarantine",] == 1
 
 
+@pytest.mark.uncounted
 async def test_metrics_of_many_sources_and_sinks_stay_small(run, tmp_path):
     """2,000 series, 300 KB and 10 ms. Mutant: a series for each type, source and sink."""
     sinks = {f"sink{n}": File(path=str(tmp_path / f"{n}.jsonl")) for n in range(20)}

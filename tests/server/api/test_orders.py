@@ -71,36 +71,35 @@ async def test_registered_order_is_returned_as_stored(service):
     assert await shown(service, order) == {**order, "events": []}
 
 
-@pytest.mark.parametrize(
-    ("said", "kept"),
-    [
-        ({"request_id": 10000001}, {"request_id": "10000001"}),
-        ({"request_id": "a-1_b", "number": None}, {"request_id": "a-1_b", "number": None}),
-        ({"activation_id": 4450751126}, {"expires": "2026-09-21T14:33:20.250000Z"}),
-        ({"rental_id": "7"}, {"rental_id": "7", "expires": END}),
-        ({"number": "+1 (850) 381-4729"}, {"number": "+18503814729", "expires": END}),
-        ({"number": 8503814729}, {"number": "+18503814729"}),
-        (
-            {"source": "herosms", "number": "447700900123"},
-            {"source": "herosms", "number": "+447700900123"},
-        ),
-        ({"request_id": "1", "price": "1.20"}, {"price": {"amount": "1.20", "currency": None}}),
-        (
-            {"request_id": "1", "price": {"amount": "0.5", "currency": "EUR"}},
-            {"price": {"amount": "0.5", "currency": "EUR"}},
-        ),
-        ({"request_id": "1", "expires": "90s"}, {"expires": "2026-09-21T14:14:50.250000Z"}),
-        (
-            {"request_id": "1", "expires": "2026-09-21T17:00:00+02:00"},
-            {"expires": "2026-09-21T15:00:00Z"},
-        ),
-    ],
-    ids=str,
-)
-async def test_fields_of_an_order_are_normalized(service, said, kept):
-    order = await registered(service, **said)
+NORMALIZED = [
+    ({"request_id": 10000001}, {"request_id": "10000001"}),
+    ({"request_id": "a-1_b", "number": None}, {"request_id": "a-1_b", "number": None}),
+    ({"activation_id": 4450751126}, {"expires": "2026-09-21T14:33:20.250000Z"}),
+    ({"rental_id": "7"}, {"rental_id": "7", "expires": END}),
+    ({"number": "+1 (850) 381-4729"}, {"number": "+18503814729", "expires": END}),
+    ({"number": 8503814730}, {"number": "+18503814730"}),
+    (
+        {"source": "herosms", "number": "447700900123"},
+        {"source": "herosms", "number": "+447700900123"},
+    ),
+    ({"request_id": "1", "price": "1.20"}, {"price": {"amount": "1.20", "currency": None}}),
+    (
+        {"request_id": "2", "price": {"amount": "0.5", "currency": "EUR"}},
+        {"price": {"amount": "0.5", "currency": "EUR"}},
+    ),
+    ({"request_id": "3", "expires": "90s"}, {"expires": "2026-09-21T14:14:50.250000Z"}),
+    (
+        {"request_id": "4", "expires": "2026-09-21T17:00:00+02:00"},
+        {"expires": "2026-09-21T15:00:00Z"},
+    ),
+]
 
-    assert {name: order[name] for name in kept} == kept
+
+async def test_fields_of_an_order_are_normalized(service):
+    for said, kept in NORMALIZED:
+        order = await registered(service, **said)
+
+        assert {name: order[name] for name in kept} == kept
 
 
 async def test_number_is_read_with_the_home_of_its_source(run, tmp_path):
@@ -361,16 +360,16 @@ async def test_cancelled_order_is_kept_and_labels_events(service):
     assert (await event(service, event_id))["data"]["reference"] == "signup-1"
 
 
-@pytest.mark.parametrize("id_", ["none", "01931c5e-0000-7000-8000-000000000000"])
-@pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_missing_order_is_404(service, id_, method):
-    answer = await service.ask(f"/v1/orders/{id_}", method=method)
+async def test_missing_order_is_404(service):
+    for id_ in ("none", "01931c5e-0000-7000-8000-000000000000"):
+        for method in ("GET", "DELETE"):
+            answer = await service.ask(f"/v1/orders/{id_}", method=method)
 
-    assert (answer.status_code, answer.json()["detail"]) == (404, "no such order")
+            assert (answer.status_code, answer.json()["detail"]) == (404, "no such order")
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_filtered_key_sees_no_orders(service, method):
-    answer = await service.ask("/v1/orders", "boss", method=method)
+async def test_filtered_key_sees_no_orders(service):
+    for method in ("GET", "POST"):
+        answer = await service.ask("/v1/orders", "boss", method=method)
 
-    assert (answer.status_code, answer.json()["code"]) == (403, "key_filtered")
+        assert (answer.status_code, answer.json()["code"]) == (403, "key_filtered")

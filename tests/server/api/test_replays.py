@@ -1,12 +1,13 @@
 import asyncio
 import contextlib
 
+import msgspec
 import pytest
 
 from core.delivery import State
 from core.secret import Secret
 from journal.reads import Deliveries
-from journal.writes import IndexVisible
+from journal.writes import IndexVisible, StartReplay
 from server.config.options import Api, ApiKey
 from server.runtime import replays as module
 
@@ -119,33 +120,35 @@ async def test_unknown_sink_is_422_and_nothing_is_made(service):
     assert service.parts.replays._running == {}
 
 
-@pytest.mark.parametrize(
-    ("filters", "expected"),
-    [
-        ({}, [0, 1, 2, 3, 4]),
-        ({"source": "herosms"}, [2]),
-        ({"source": ["tellabot", "herosms"]}, [0, 1, 2, 3, 4]),
-        ({"source": ["other"]}, []),
-        ({"type": "rental.renewed"}, []),
-        ({"type": ["sms.received", "rental.renewed"], "source": "tellabot"}, [0, 1, 3, 4]),
-        ({"since": "2026-09-21T14:13:22.25Z"}, [2, 3, 4]),
-        ({"until": "2026-09-21T14:13:22.25Z"}, [0, 1]),
-        ({"since": "2s", "until": "1s"}, [3]),
-        ({"since": "1h", "until": "1h"}, []),
-    ],
-)
-async def test_replay_has_the_filters_of_lists(service, filters, expected):
-    events = []
+FILTERS = [
+    ({}, [0, 1, 2, 3, 4]),
+    ({"source": "herosms"}, [2]),
+    ({"source": ["tellabot", "herosms"]}, [0, 1, 2, 3, 4]),
+    ({"source": ["other"]}, []),
+    ({"type": "rental.renewed"}, []),
+    ({"type": ["sms.received", "rental.renewed"], "source": "tellabot"}, [0, 1, 3, 4]),
+    ({"since": "2026-09-21T14:13:22.25Z"}, [2, 3, 4]),
+    ({"until": "2026-09-21T14:13:22.25Z"}, [0, 1]),
+    ({"since": "2s", "until": "1s"}, [3]),
+    ({"since": "1h", "until": "1h"}, []),
+]
+
+
+async def test_replay_has_the_filters_of_lists(service):
+    events, earlier = [], 0
     for number in range(5):
         service.now = BEGIN + number
         events.append(await (service.hero() if number == 2 else service.sms()))
     service.now = BEGIN + 5
 
-    counted = await start(service, dry_run=True, sinks=["log"], **filters)
-    done = await ended(service, await start(service, sinks=["log"], **filters))
+    for filters, expected in FILTERS:
+        counted = await start(service, dry_run=True, sinks=["log"], **filters)
+        done = await ended(service, await start(service, sinks=["log"], **filters))
 
-    assert counted.json()["matched"] == done["matched"] == done["created"] == len(expected)
-    assert await replayed(service) == [(events[number], "log") for number in expected]
+        assert counted.json()["matched"] == done["matched"] == done["created"] == len(expected)
+        made = await replayed(service)
+        assert made[earlier:] == [(events[number], "log") for number in expected], filters
+        earlier = len(made)
 
 
 async def test_event_after_the_start_is_not_replayed(service):
@@ -216,6 +219,20 @@ async def test_repeated_call_starts_one_replay(service):
     assert (one.status_code, two.status_code) == (202, 202)
     assert two.json() == one.json()
     assert (done["created"], len(await replayed(service))) == (1, 1)
+
+
+async def test_replay_begins_after_a_stall(service):
+    """Its call got 503. Mutant: only the caller's task begins it."""
+    event_id = await service.sms()
+
+    answer = await service.stalled(StartReplay, start(service))
+
+    async def is_replayed():
+        return await replayed(service) == [(event_id, "log")]
+
+    async with advancing(service):
+        await until(is_replayed)
+    assert answer.status_code == 503
 
 
 async def test_two_replays_go_on_in_turn(service):
@@ -291,6 +308,45 @@ async def test_replays_of_others_are_hidden_from_filtered_keys(service):
     assert answers == [404, 404, 200, 204, 200, 204, 200, 204]
 
 
+async def test_replay_ends_with_the_right_to_replay(run, tmp_path):
+    """Mutant: the scope is looked at only when it starts."""
+    async with run(tmp_path) as service:
+        await service.sms()
+        answer = await start(service)
+    reader = msgspec.structs.replace(KEYS["writer"], scopes=("events:read",))
+    async with run(tmp_path, api=Api(keys=KEYS | {"writer": reader})) as service:
+        await service.parts.replays.load()
+        done = await ended(service, answer)
+        made = await replayed(service)
+
+    assert (done["state"], done["created"], made) == ("cancelled", 0, [])
+
+
+async def test_another_key_of_its_name_does_not_continue_a_replay(service):
+    """It does not see it, either: its `when` may hide some of the counted events.
+
+    Mutants: the replay, or the right to see it, belongs to the name of the key.
+    """
+    headers = await new_key(service)
+    await service.sms()
+    answer = await service.ask(PATH, None, method="POST", json={"sinks": ["log"]}, headers=headers)
+    await service.ask("/v1/keys/made", method="DELETE")
+    headers = await new_key(service, when={"source": "herosms"})
+
+    seen = await service.ask(f"{PATH}/{answer.json()['id']}", None, headers=headers)
+    done = await ended(service, answer)
+
+    assert (answer.status_code, seen.status_code) == (202, 404)
+    assert (done["state"], await replayed(service)) == ("cancelled", [])
+
+
+async def new_key(service, **fields):
+    """Make the key `made`; return the header that sends it."""
+    body = {"name": "made", "scopes": ["events:read", "deliveries:write"]} | fields
+    answer = await service.ask("/v1/keys", method="POST", json=body)
+    return {"Authorization": f"Bearer {answer.json()['key']}"}
+
+
 async def test_replay_ends_with_its_key(run, tmp_path):
     temporary = ApiKey(key=Secret("for-one-day-0123456789"), scopes=("deliveries:write",))
     async with run(tmp_path, api=Api(keys=KEYS | {"temporary": temporary})) as service:
@@ -307,33 +363,33 @@ async def test_replay_ends_with_its_key(run, tmp_path):
 # --- requests -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("body", "detail"),
-    [
-        (b"", "a JSON object is expected, with since, until, source, type, sinks, dry_run"),
-        (b"[]", "a JSON object is expected, with since, until, source, type, sinks, dry_run"),
-        (b'{"sink": ["log"]}', "sink: no such field; did you mean sinks?"),
-        (b'{"sinks": []}', "sinks: write a list of names, or leave it out"),
-        (b'{"sinks": "log"}', "sinks: write a list of names, or leave it out"),
-        (b'{"source": [""]}', "source: write a name, or a list of names"),
-        (b'{"type": "sms"}', "type: write a whole type, such as sms.received, or a list of one"),
-        (b'{"since": "soon"}', "since: write a time such as 2020-09-14T18:42:36Z, or how long"),
-        (b'{"since": "1h", "until": "2h"}', "until: before since: nothing lies between them"),
-        (b'{"dry_run": "yes"}', "dry_run: of another type than is expected"),
-    ],
-)
-async def test_bad_request_names_the_field(service, body, detail):
-    answer = await service.ask(PATH, "writer", method="POST", content=body)
-
-    assert answer.status_code == 400
-    assert answer.json()["detail"].startswith(detail)
+BAD_REQUESTS = [
+    (b"", "a JSON object is expected, with since, until, source, type, sinks, dry_run"),
+    (b"[]", "a JSON object is expected, with since, until, source, type, sinks, dry_run"),
+    (b'{"sink": ["log"]}', "sink: no such field; did you mean sinks?"),
+    (b'{"sinks": []}', "sinks: write a list of names, or leave it out"),
+    (b'{"sinks": "log"}', "sinks: write a list of names, or leave it out"),
+    (b'{"source": [""]}', "source: write a name, or a list of names"),
+    (b'{"type": "sms"}', "type: write a whole type, such as sms.received, or a list of one"),
+    (b'{"since": "soon"}', "since: write a time such as 2020-09-14T18:42:36Z, or how long"),
+    (b'{"since": "1h", "until": "2h"}', "until: before since: nothing lies between them"),
+    (b'{"dry_run": "yes"}', "dry_run: of another type than is expected"),
+]
 
 
-@pytest.mark.parametrize("replay_id", ["none", "01931c5e-7b2a-7c3d-9e4f-0123456789ab"])
-async def test_unknown_replay_is_404(service, replay_id):
-    answers = [
-        await service.ask(f"{PATH}/{replay_id}", method=method) for method in ("GET", "DELETE")
-    ]
+async def test_bad_request_names_the_field(service):
+    for body, detail in BAD_REQUESTS:
+        answer = await service.ask(PATH, "writer", method="POST", content=body)
 
-    assert [one.status_code for one in answers] == [404, 404]
-    assert {one.json()["detail"] for one in answers} == {"no such replay"}
+        assert answer.status_code == 400, body
+        assert answer.json()["detail"].startswith(detail)
+
+
+async def test_unknown_replay_is_404(service):
+    for replay_id in ("none", "01931c5e-7b2a-7c3d-9e4f-0123456789ab"):
+        answers = [
+            await service.ask(f"{PATH}/{replay_id}", method=method) for method in ("GET", "DELETE")
+        ]
+
+        assert [one.status_code for one in answers] == [404, 404]
+        assert {one.json()["detail"] for one in answers} == {"no such replay"}

@@ -5,15 +5,24 @@ import contextlib
 import json
 from base64 import b64decode
 
+import msgspec
 import pytest
 from endpoint import endpoint, reply
 
 from core.secret import Secret
 from core.signing import make_signer
 from journal.reads import SinkRecords, Subscriptions
+from journal.records import StoredSubscription
+from journal.writes import (
+    ChangeSubscription,
+    CreateSubscription,
+    DeleteSubscription,
+    ResumeSink,
+)
 from server.config.options import Api, ApiKey, Subscribing
 from server.config.shapes import NAME
 from server.runtime import subscriptions as module
+from server.runtime.subscriptions import KeyRights
 from sinks import recovery
 from sinks.http.guard import AddressGuard
 
@@ -599,7 +608,7 @@ async def test_deliveries_of_a_gone_subscription_end_at_the_start(tmp_path, run,
             receiver.status = 500
             await service.sms()
             await became(service, made, state="failing")
-        await service.journal.submit(module.DeleteSubscription(made["id"], f"sub:{made['id']}"))
+        await service.journal.submit(DeleteSubscription(made["id"], f"sub:{made['id']}"))
     async with run(tmp_path, **CHANGED) as service, working(service):
         await until(lambda: is_dead(service))
 
@@ -645,9 +654,9 @@ async def test_filter_on_codes_ends_with_the_right_to_read_them(tmp_path, run, r
     assert receiver.events == []
 
 
-async def new_key(service, *scopes):
+async def new_key(service, *scopes, **fields):
     """Make the key `made`; return the header that sends it."""
-    body = {"name": "made", "scopes": ["subscriptions:write", *scopes]}
+    body = {"name": "made", "scopes": ["subscriptions:write", *scopes]} | fields
     answer = await service.ask("/v1/keys", method="POST", json=body)
     return {"Authorization": f"Bearer {answer.json()['key']}"}
 
@@ -732,6 +741,234 @@ async def test_revoked_key_in_the_shadow_ends_nothing(tmp_path, run, receiver):
     assert revoked.status_code == 204
 
 
+class Read:
+    """An attribute that keeps the objects that it was read of."""
+
+    def __init__(self):
+        self.of, self._values = [], {}
+
+    def __get__(self, one, _type):
+        self.of.append(one)
+        return self._values[one]
+
+    def __set__(self, one, value):
+        self._values[one] = value
+
+
+async def test_look_visits_subscriptions_of_changed_keys_only(tmp_path, run, monkeypatch):
+    """With a hundred thousand, a look at each of them would hold up callbacks.
+
+    Mutants: the rights of a key are read for each subscription; each one is visited each time.
+    """
+    keys = {name: key(name, "subscriptions:write") for name in ("a", "b")} | KEYS
+    reads, asked = Read(), []
+    monkeypatch.setattr(module.Live, "reads_codes", reads, raising=False)
+    async with run(tmp_path, **CHANGED | {"api": Api(keys=keys)}) as service:
+        subscriptions = service.parts.subscriptions
+        for number in range(20):
+            stored = StoredSubscription(
+                id=f"{number:032x}",
+                key="ab"[number % 2],
+                url="https://app.example.com/hook",
+                filter=None,
+                format="json",
+                secrets=(),
+                created_at=service.now,
+            )
+            await service.journal.submit(CreateSubscription(stored))
+        await subscriptions.load({})
+        rights = {name: KeyRights(sees=None, reads_codes=False) for name in ("a", "b")}
+        subscriptions._rights = lambda name: asked.append(name) or rights[name]
+        counts = []
+        for changed in ({}, {}, {"b": None}, {}):
+            rights |= changed
+            reads.of.clear()
+            asked.clear()
+            await subscriptions._look()
+            counts.append((len(reads.of), len(asked)))
+        states = {live.stored.key: live.worker.paused for live in subscriptions}
+
+    first, second, third, last = counts
+    assert first == (20, 2)
+    assert second == last == (0, 2)
+    assert third == (0, 2 + 10), "and one more look at each that is paused"
+    assert states == {"a": None, "b": "key"}
+
+
+# Hidden events
+
+
+@pytest.fixture
+def still(monkeypatch):
+    """No look at the keys but the first one."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 3600.0)
+
+
+async def deliveries(service, made):
+    """Return (state, error of the last attempt, number of attempts) of each, by its event."""
+    found = await service.data("/v1/deliveries", sink=f"sub:{made['id']}")
+    return {
+        item["event"]: (item["state"], item["attempts"][-1]["error"], len(item["attempts"]))
+        for item in found
+    }
+
+
+async def test_restart_with_a_narrower_key_sends_no_hidden_event(tmp_path, run, receiver):
+    """Nor does a retry. Mutant: an attempt does not look at the key."""
+    async with run(tmp_path, **CHANGED) as service, working(service):
+        made = await subscribed(service, receiver)
+        sink = f"/v1/sinks/sub:{made['id']}"
+        await service.ask(f"{sink}/pause", method="POST")
+        hidden, seen = await service.hero(), await service.sms()
+    keys = KEYS | {"coder": msgspec.structs.replace(KEYS["growth"], key=KEYS["coder"].key)}
+    async with run(tmp_path, **CHANGED | {"api": Api(keys=keys)}) as service, working(service):
+        await service.ask(f"{sink}/resume", method="POST")
+        item = await became(service, made, owed=0)
+        found = await deliveries(service, made)
+        [dead] = await service.data("/v1/deliveries", state="dead")
+        await service.ask(f"/v1/deliveries/{dead['id']}/retry", method="POST")
+        await became(service, made, owed=0)
+        retried = await deliveries(service, made)
+
+    assert [event["id"] for event in await receiver.got(1)] == [seen]
+    assert found == {hidden: ("dead", "hidden", 1), seen: ("delivered", None, 1)}
+    assert item["last_error"]["error"] == "hidden"
+    assert retried == found | {hidden: ("dead", "hidden", 2)}
+    assert len(receiver.events) == 1
+
+
+async def test_resume_with_a_narrower_key_sends_no_hidden_event(service, receiver):
+    """Mutant: only the first attempt looks at the key."""
+    headers = await new_key(service, "codes:read")
+    made = await subscribed(service, receiver, None, headers=headers)
+    receiver.status = 500
+    hidden = await service.hero()
+    await became(service, made, state="failing")
+    await service.ask("/v1/keys/made", method="DELETE")
+    await became(service, made, paused_by="key")
+    headers = await new_key(service, "codes:read", when={"data.labels.team": "growth"})
+    receiver.status, service.now = 200, service.now + DAY
+
+    path = f"/v1/subscriptions/{made['id']}/resume"
+    await service.ask(path, None, method="POST", headers=headers)
+    await became(service, made, owed=0)
+
+    assert await deliveries(service, made) == {hidden: ("dead", "hidden", 2)}
+    assert len(receiver.events) == 1
+
+
+@pytest.mark.usefixtures("still")
+async def test_start_without_its_key_runs_no_worker(tmp_path, run, receiver, monkeypatch):
+    """Mutant: pending deliveries are sent until the first look pauses the subscription."""
+    async with run(tmp_path, **CHANGED) as service, working(service):
+        made = await subscribed(service, receiver)
+        receiver.status = 500
+        await service.sms()
+        await became(service, made, state="failing")
+    started, runner = [], module.SinkRunner
+    monkeypatch.setattr(module, "SinkRunner", lambda *a, **b: started.append(a) or runner(*a, **b))
+    left = {name: each for name, each in KEYS.items() if name != "coder"}
+    async with run(tmp_path, **CHANGED | {"api": Api(keys=left)}) as service, working(service):
+        paused = await became(service, made, paused_by="key")
+
+    assert (started, paused["owed"]) == ([], 1)
+
+
+@pytest.mark.usefixtures("still")
+async def test_attempt_after_the_end_of_its_key_fails(tmp_path, run, receiver):
+    """The delivery stays pending. Mutants: it is sent; it is dead."""
+    async with run(tmp_path, **CHANGED) as service, working(service):
+        headers = await new_key(service, expires="1h")
+        made = await subscribed(service, receiver, None, headers=headers)
+        receiver.status = 500
+        event_id = await service.sms()
+        await became(service, made, state="failing")
+        receiver.status, service.now = 200, service.now + 3600
+        [live] = service.parts.subscriptions
+        live.worker.look_again()
+
+        async def is_tried():
+            return (await deliveries(service, made))[event_id][2] > 1
+
+        await until(is_tried)
+        found = await deliveries(service, made)
+
+    assert found == {event_id: ("pending", "key", 2)}
+    assert len(receiver.events) == 1
+
+
+# Calls that are cut off
+
+
+async def test_change_is_in_force_after_a_stall(service, receiver):
+    """Its call got 503. Mutant: only the caller's task changes the memory."""
+    made = await subscribed(service, receiver)
+    await service.sms()
+    await receiver.got(1)
+
+    changing = change(service, made, when={"data.service.key": "amazon"}, format="cloudevents")
+    answer = await service.stalled(ChangeSubscription, changing)
+
+    await became(service, made, format="cloudevents", tried_always=False)
+    event_id = await service.sms(service="Amazon")
+    assert answer.status_code == 503
+    assert [event["id"] for event in (await receiver.got(2))[1:]] == [event_id]
+    assert receiver.events[1].headers["content-type"] == "application/cloudevents+json"
+
+
+async def test_deletion_is_finished_after_a_stall(service, receiver):
+    """Its call got 503. Mutants: only the caller's task changes the memory, or ends deliveries."""
+    made = await subscribed(service, receiver)
+    receiver.status = 500
+    await service.sms()
+    await became(service, made, state="failing", owed=1)
+    path = f"/v1/subscriptions/{made['id']}"
+
+    answer = await service.stalled(DeleteSubscription, service.ask(path, "coder", method="DELETE"))
+
+    await until(lambda: is_dead(service))
+    assert answer.status_code == 503
+    assert (await service.ask(path, "coder")).status_code == 404
+
+
+async def test_resumed_subscription_delivers_after_a_stall(service, receiver):
+    """Mutant: only the caller's task starts the worker."""
+    made = await subscribed(service, receiver)
+    sink = f"/v1/sinks/sub:{made['id']}"
+    await service.ask(f"{sink}/pause", method="POST")
+    await service.sms()
+
+    answer = await service.stalled(ResumeSink, service.ask(f"{sink}/resume", method="POST"))
+
+    await receiver.got(1)
+    assert answer.status_code == 503
+
+
+async def test_deleted_subscription_runs_no_worker(service, receiver):
+    """A commit starts its worker while the deletion waits for the disk.
+
+    Mutant: only a worker that ran before is stopped.
+    """
+    made = await subscribed(service, receiver)
+    [live] = service.parts.subscriptions
+    submit = service.journal.submit
+
+    def woken(write, then=None):
+        written = submit(write, then)
+        if isinstance(write, DeleteSubscription):
+            service.parts.subscriptions.wake(live.name)
+            assert live.task is not None
+        return written
+
+    async def is_stopped():
+        return live.task is None
+
+    service.journal.submit = woken
+    await service.ask(f"/v1/subscriptions/{made['id']}", "coder", method="DELETE")
+
+    await until(is_stopped)
+
+
 # Repeated calls
 
 
@@ -797,6 +1034,15 @@ async def test_operator_sees_and_steers_it_as_a_sink(service, receiver):
 
     await service.ask(f"/v1/sinks/{name}/resume", method="POST")
     await receiver.got(2)  # the sample, then the event
+
+
+async def test_sample_is_sent_whatever_the_key_sees(service, receiver):
+    """Mutant: the key must see the sample."""
+    headers = await new_key(service, when={"source": "herosms"})
+    made = await subscribed(service, receiver, None, headers=headers)
+    tested = await service.ask(f"/v1/sinks/sub:{made['id']}/test", method="POST")
+    [event] = await receiver.got(1)
+    assert (tested.json()["outcome"], event["source"]) == ("delivered", "tellabot")
 
 
 async def test_replay_shows_it_no_hidden_event(service, receiver):

@@ -62,11 +62,11 @@ async def test_one_of_two_events_that_come_at_once_is_the_answer(service, bound,
     assert answer == (await service.ask("/v1/events")).json()["data"][1:][place]
 
 
-@pytest.mark.parametrize("query", ["", "?service=google", "?type=sms.received&code=true"])
-async def test_wait_needs_a_bound(service, query):
-    answer = await service.ask(f"/v1/events/wait{query}")
+async def test_wait_needs_a_bound(service):
+    for query in ("", "?service=google", "?type=sms.received&code=true"):
+        answer = await service.ask(f"/v1/events/wait{query}")
 
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter")
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter")
 
 
 async def test_wait_ends_without_an_event(service):
@@ -77,6 +77,47 @@ async def test_wait_ends_without_an_event(service):
 
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["smshook-cursor"] == newest
+
+
+async def register(service):
+    """Give the event of request 7 the reference `signup-1`."""
+    order = {"source": "tellabot", "request_id": "7", "reference": "signup-1"}
+    assert (await service.ask("/v1/orders", method="POST", json=order)).status_code == 201
+
+
+async def test_wait_answers_when_a_stored_event_begins_to_match(service):
+    """Its order comes after it. Mutants: the change is not announced, or wakes no wait."""
+    async with service.call("/v1/events/wait?reference=signup-1") as call:
+        await service.waiting()
+        event_id = await service.sms(id=7)
+        await service.sms(id=8)
+        await register(service)
+        status, answer = await call.answer()
+
+    assert (status, answer["event"]["id"]) == (200, event_id)
+    assert answer["event"]["data"]["reference"] == "signup-1"
+
+
+@pytest.mark.parametrize("bound", ["", "&since=0s", "&after={}"])
+async def test_cursor_of_a_204_passes_no_event_that_matches_later(service, bound):
+    """Mutant: it is that of the newest event."""
+    await service.sms()
+    service.now += 60
+    cursor = (await service.ask("/v1/events")).json()["next_cursor"]
+    path = "/v1/events/wait?reference=signup-1"
+    async with service.call(f"{path}{bound.format(cursor)}") as call:
+        await service.waiting()
+        event_id = await service.sms(id=7)
+        [inbox] = service.hub._inboxes
+        inbox._be_late()
+        status, _ = await call.answer()
+    await register(service)
+
+    again = await service.ask(f"{path}&timeout=0&after={call.headers['smshook-cursor']}")
+
+    assert (status, again.status_code) == (204, 200)
+    assert again.json()["event"]["id"] == event_id
+    assert call.headers["smshook-cursor"] == cursor
 
 
 async def test_wait_of_a_filtered_key_shows_nothing_of_hidden_events(service):
@@ -121,6 +162,24 @@ async def test_wait_ends_with_its_client(service):
         await call.task
 
     assert (service.hub.waits, service.hub._inboxes) == (0, set())
+
+
+async def test_wait_that_the_end_cuts_loses_no_event(service):
+    """The event came, and the wait did not look at it any more.
+
+    Mutant: the cursor is that of the newest event at the end.
+    """
+    await service.sms()
+    async with service.call("/v1/events/wait?request_id=7") as call:
+        await service.waiting()
+        with service.journal.listen(lambda _committed: service.hub.close()):
+            event_id = await service.sms(id=7)
+        status, problem = await call.answer()
+
+    after = {"after": call.headers["smshook-cursor"]}
+    missed = await service.data("/v1/events", **after)
+    assert (status, problem["code"]) == (503, "reader_ended")
+    assert [item["event"]["id"] for item in missed] == [event_id]
 
 
 async def test_more_waits_than_allowed_are_refused(service):
@@ -202,11 +261,11 @@ async def test_refused_wait_goes_on_from_its_own_cursor(service, refuse, said, m
     assert "smshook-cursor" not in {**without.headers, **wrong.headers}
 
 
-@pytest.mark.parametrize("seconds", ["56", "-1", "1e1", "", "ten", "5.0001"])
-async def test_senseless_timeout_is_refused(service, seconds):
-    answer = await service.ask("/v1/events/wait", params={"since": "1h", "timeout": seconds})
+async def test_senseless_timeout_is_refused(service):
+    for seconds in ("56", "-1", "1e1", "", "ten", "5.0001"):
+        answer = await service.ask("/v1/events/wait", params={"since": "1h", "timeout": seconds})
 
-    assert (answer.status_code, answer.json()["detail"]) == (
-        400,
-        "timeout: write seconds from 0 to 55",
-    )
+        assert (answer.status_code, answer.json()["detail"]) == (
+            400,
+            "timeout: write seconds from 0 to 55",
+        )

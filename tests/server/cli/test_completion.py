@@ -8,6 +8,7 @@ from pathlib import Path
 
 import live
 import pytest
+from prompt import be_in, run
 
 SCRIPT = """\
 eval "$(_SMSHOOK_COMPLETE=bash_source smshook)"
@@ -19,7 +20,7 @@ complete_line() {
     echo "${COMPREPLY[*]}"
 }
 """
-#: A line as typed so far, and the words that bash offers for its end.
+#: A line as typed so far, and the words that are offered for its end.
 LINES = {
     "smshook de": "deliveries dev",
     "smshook sources url ": "smsactivate tellabot",
@@ -42,9 +43,25 @@ def configured(tmp_path):
     return tmp_path
 
 
-def test_bash_completes_commands_and_names(configured):
+#: In bash, which starts the command for each press of Tab.
+TYPED = ("smshook de", "smshook events list --source tellabot --source ")
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_line_is_completed_by_commands_and_names(configured, monkeypatch, line):
     """Mutants: names of another configuration; names that were given already."""
-    calls = [f"complete_line {' '.join(map(shlex.quote, line.split(' ')))}" for line in LINES]
+    be_in(configured, monkeypatch)
+    typed = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+
+    result = run(**typed, _SMSHOOK_COMPLETE="bash_complete")
+
+    offered = [one.partition(",")[2] for one in result.stdout.splitlines()]
+    assert (" ".join(sorted(offered)), result.stderr) == (LINES[line], "")
+
+
+def test_bash_completes_commands_and_names(configured):
+    """Mutant: another shell's form of the words."""
+    calls = [f"complete_line {' '.join(map(shlex.quote, line.split(' ')))}" for line in TYPED]
     bin_ = str(Path(live.command()).parent)
     environment = {name: text for name, text in os.environ.items() if "SMSHOOK" not in name}
 
@@ -58,7 +75,7 @@ def test_bash_completes_commands_and_names(configured):
     )
 
     offered = [" ".join(sorted(line.split())) for line in done.stdout.splitlines()]
-    assert dict(zip(LINES, offered, strict=True)) == LINES
+    assert offered == [LINES[line] for line in TYPED]
     assert done.stderr == ""
 
 

@@ -12,6 +12,7 @@ import live
 import pytest
 from developing import ENVIRONMENT, PORTS, Developing
 from live import eventually
+from piped import Piped
 
 FILES = {".gitignore", "events.jsonl", "smshook-dev.db", "smshook-dev.db.lock", "smshook.yaml"}
 
@@ -141,32 +142,20 @@ def test_source_added_by_the_user_is_simulated(first, tmp_path):
 def test_taken_port_is_named_with_its_option(tmp_path, option):
     with socket.create_server(("127.0.0.1", 0)) as sock:
         taken = f"127.0.0.1:{sock.getsockname()[1]}"
-        done = subprocess.run(
-            [live.command(), "dev", *PORTS, option, taken],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            env=ENVIRONMENT,
-            check=False,
-        )
+        command = [live.command(), "dev", *PORTS, option, taken]
+        process = Piped(command, tmp_path, ENVIRONMENT)
+        out, errors = process.communicate()
 
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"cannot listen on {taken}: " in done.stderr
-    assert option in done.stderr
+    assert (process.returncode, out) == (1, "")
+    assert f"cannot listen on {taken}: " in errors
+    assert option in errors
 
 
 def test_config_option_is_refused(tmp_path):
-    done = subprocess.run(
-        [live.command(), "dev", "--config", "smshook.yaml"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        env=ENVIRONMENT,
-        check=False,
-    )
+    command = [live.command(), "dev", "--config", "smshook.yaml"]
+    process = Piped(command, tmp_path, ENVIRONMENT)
+    out, errors = process.communicate()
 
-    assert (done.returncode, done.stdout) == (2, "")
-    assert ".smshook-dev/smshook.yaml" in done.stderr
+    assert (process.returncode, out) == (2, "")
+    assert ".smshook-dev/smshook.yaml" in errors
     assert list(tmp_path.iterdir()) == []

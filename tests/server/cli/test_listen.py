@@ -10,6 +10,7 @@ import signal
 import live
 import pytest
 from endpoint import endpoint, reply
+from piped import Piped
 from prompt import be_in, run
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -31,36 +32,35 @@ class Listening:
 
     async def line(self):
         """Return the next line of its output."""
-        return (await asyncio.wait_for(self.process.stdout.readline(), PATIENCE)).decode().rstrip()
+        return (await read(self.process.stdout)).rstrip()
 
     async def end(self):
         """Press Ctrl-C; return the exit code, and the rest of its output and errors."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGINT)
-        out, errors = await asyncio.wait_for(self.process.communicate(), PATIENCE)
-        return self.process.returncode, out.decode(), errors.decode()
+        self.process.send_signal(signal.SIGINT)
+        out, errors = await asyncio.wait_for(asyncio.to_thread(self.process.communicate), PATIENCE)
+        return self.process.returncode, out, errors
+
+
+async def read(stream):
+    """Return the next line of a stream."""
+    return await asyncio.wait_for(asyncio.to_thread(stream.readline), PATIENCE)
 
 
 @contextlib.asynccontextmanager
 async def listening(service, end, *arguments, **environment):
     """Run the command until it reads the stream; yield it and its secret."""
-    process = await asyncio.create_subprocess_exec(
-        *(live.command(), "listen", "--forward", f"{end}/hook", *arguments),
-        cwd=service.folder,
-        env=service.environment() | environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    command = [live.command(), "listen", "--forward", f"{end}/hook", *arguments]
+    process = Piped(command, service.folder, service.environment() | environment)
     head = process.stderr if "json" in arguments else process.stdout
     try:
         for begin in ("forwarding events of", "signing secret: "):
-            line = (await asyncio.wait_for(head.readline(), PATIENCE)).decode()
-            assert line.startswith(begin), (await process.communicate())[1].decode()
+            line = await read(head)
+            assert line.startswith(begin), process.communicate()[1]
         yield Listening(process), line.removeprefix("signing secret: ").rstrip()
     finally:
-        if process.returncode is None:
+        if not process.stdout.closed:
             process.kill()
-            await process.wait()
+            process.communicate()
 
 
 async def receive(service, **over):

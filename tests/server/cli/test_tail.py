@@ -2,11 +2,11 @@
 
 import json
 import re
-import subprocess
 
 import live
 import pytest
 from endpoint import endpoint, reply, reset
+from piped import Piped
 from prompt import printed, read, run
 
 from server.cli import following
@@ -25,14 +25,8 @@ class Tail:
     """A running `smshook events tail`."""
 
     def __init__(self, service, *arguments):
-        self.process = subprocess.Popen(
-            [live.command(), "events", "tail", *arguments],
-            cwd=service.folder,
-            env=service.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        command = [live.command(), "events", "tail", *arguments]
+        self.process = Piped(command, service.folder, service.environment())
 
     def __enter__(self):
         return self

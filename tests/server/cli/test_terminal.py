@@ -7,11 +7,12 @@ import pty
 import re
 import select
 import struct
-import subprocess
 import termios
 
+import forked
 import live
 import pytest
+from piped import Piped
 
 from server.cli.table import width_of
 
@@ -60,25 +61,17 @@ def on_terminal(service, command, **environment):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     inherited = {"TERM": "xterm", **service.environment()}
     inherited.pop("NO_COLOR", None)
-    process = subprocess.Popen(
-        [live.command(), *command.split()],
-        cwd=service.folder,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=subprocess.PIPE,
-        env=inherited | environment,
+    arguments, errors = [live.command(), *command.split()], service.folder / "errors.log"
+    process = forked.Forked(
+        arguments, service.folder, inherited | environment, os.ttyname(theirs), errors
     )
-    os.close(theirs)
     text = b""
-    while select.select([ours], [], [], 30)[0]:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # the other side is closed
-            break
-        text += part
+    while process.poll() is None or select.select([ours], [], [], 0)[0]:
+        if select.select([ours], [], [], 0.02)[0]:
+            text += os.read(ours, 65536)
     os.close(ours)
-    assert process.wait(30) == 0, process.stderr.read()
-    process.stderr.close()
+    os.close(theirs)
+    assert process.returncode == 0, errors.read_text()
     return text.decode().replace("\r\n", "\n")
 
 
@@ -100,17 +93,12 @@ def test_each_row_is_one_line_of_80_columns(service, command):
 @pytest.mark.parametrize("command", ["events list", "deliveries list"])
 def test_columns_variable_sets_the_width_of_a_pipe(service, command):
     environment = service.environment() | {"COLUMNS": "80"}
-    done = subprocess.run(
-        [live.command(), *command.split()],
-        cwd=service.folder,
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    )
+    arguments = [live.command(), *command.split()]
 
-    assert "\x1b" not in done.stdout
-    assert max(map(width_of, done.stdout.splitlines())) <= 80
+    printed, _ = Piped(arguments, service.folder, environment).communicate()
+
+    assert "\x1b" not in printed
+    assert max(map(width_of, printed.splitlines())) <= 80
 
 
 def test_colours_can_be_turned_off(service):

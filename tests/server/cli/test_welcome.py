@@ -13,6 +13,7 @@ from pathlib import Path
 import live
 import pytest
 from config_files import SERVER, written
+from piped import Piped
 
 from journal.lock import Holder
 from receiver.providers.sms_activate.profiles import HeroSms
@@ -159,17 +160,7 @@ def started(tmp_path, request):
     terminal = Terminal(tmp_path, kept | getattr(request, "param", {}))
     yield (
         terminal,
-        lambda *words: (
-            subprocess.run(
-                [live.command(), *words],
-                cwd=tmp_path,
-                env=kept,
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=30,
-            ).stdout
-        ),
+        lambda *words: Piped([live.command(), *words], tmp_path, kept).communicate()[0],
     )
     terminal.close()
 

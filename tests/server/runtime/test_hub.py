@@ -56,6 +56,11 @@ class MemoryJournal:
         for listener in tuple(self.listeners):
             listener(Committed(events=news))
 
+    def change(self, place):
+        """Announce that a stored event matches now."""
+        for listener in tuple(self.listeners):
+            listener(Committed(changed=[event(place)]))
+
     async def read(self, after, limit=2):
         """Wait until the test answers, then answer from what is committed by then."""
         answer = asyncio.get_running_loop().create_future()
@@ -200,6 +205,28 @@ async def test_slow_reader_holds_few_events():
         assert slow.lost == 1
         assert len(hub.recent) <= module.MOST_EVENTS
     assert hub.recent == {}
+
+
+async def test_changed_event_makes_some_waits_look_again():
+    """Those that look for an event after an earlier place. Streams follow the places.
+
+    Mutants: streams look again, too; a wait looks again for an event before its place.
+    """
+    journal = MemoryJournal()
+    journal.commit(True, True, True)
+    hub = hub_of(journal)
+    await hub.begin()
+    with inbox(hub, "wait") as early, inbox(hub, "wait") as late, inbox(hub) as stream:
+        early.changes_after, late.changes_after = 1, 2
+        for its in (early, late, stream):
+            its.restart()
+        waiting = asyncio.create_task(early.wait())
+        await turns()
+
+        journal.change(2)
+
+        assert await waiting
+        assert [its.lost for its in (early, late, stream)] == [2, 0, 0]
 
 
 @hypothesis.given(text=st.text(max_size=300))

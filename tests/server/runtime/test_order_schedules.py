@@ -12,6 +12,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journals import prepared
 from services import clock_of, configured, identity_of
 
 from core.order import REMEMBERED, Order
@@ -186,6 +187,7 @@ class Real:
     async def restart(self):
         if self.parts is not None:
             await self.journal.close()
+        prepared(self.config.journal.path)
         self.journal = await open_journal(self.config, self.identity, now=self.now)
         self.parts = await restore(self.config, self.journal, self.identity, clock=self.clock)
         self.orders, self.source = self.parts.orders, self.parts.sources["tellabot"]

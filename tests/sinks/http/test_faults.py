@@ -14,6 +14,7 @@ import trustme
 from contracts.journal import planned, record
 from endpoint import Endpoint, endpoint, server_tls
 from hostile import DELIVERED, FAULTS, OK, TIMED_OUT, saying
+from journals import prepared
 
 from core.delivery import State
 from core.secret import Secret
@@ -77,7 +78,7 @@ async def running(sink, folder):
 @contextlib.asynccontextmanager
 async def opened(folder):
     journal = await SQLiteJournal.open(
-        folder / "smshook.db", seal="seal", now=time.time(), version="0.1.0"
+        prepared(folder / "smshook.db"), seal="seal", now=time.time(), version="0.1.0"
     )
     try:
         yield journal

@@ -25,6 +25,7 @@ END = 1_600_108_957.0 + 10
 def subscription(end, **named):
     signing = (SigningSecret(secret=NEW), SigningSecret(secret=OLD, until=END))
     fields = {"url": Secret(f"{end.url}/canary?canary=1"), "guard": LOOPBACK, "signing": signing}
+    fields["allow"] = lambda _body: None
     return Subscription(**fields | named)
 
 
