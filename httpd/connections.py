@@ -59,9 +59,8 @@ class Connections:
 
         `full` is called each time an idle connection is closed for a new one.
         """
-        self.most = most
-        self._share = max(1, most // 2)
-        self._peer, self._full = peer, full
+        self.limit(most, peer=peer)
+        self._full = full
         self._open: dict[Connection, str | None] = {}
         self._counts: Counter[str] = Counter()
         #: Idle connections of all, and of each peer.
@@ -69,6 +68,12 @@ class Connections:
         self._idle_of: dict[str, _Idle] = {}
         #: Connections that are closing or refused: their descriptors are still in use.
         self._leaving: OrderedDict[Connection, None] = OrderedDict()
+
+    def limit(self, most: int, *, peer: Callable[[str], str | None]) -> None:
+        """Change the limit, and the peers of later connections. Open connections stay."""
+        self.most = most
+        self._share = max(1, most // 2)
+        self._peer = peer
 
     def __len__(self) -> int:
         """Return the number of descriptors in use."""

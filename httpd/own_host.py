@@ -37,6 +37,10 @@ class OwnHost:
 
     def __init__(self, app: App, *, names: Collection[str] = (), any_host: bool = False) -> None:
         self._app, self._any_host = app, any_host
+        self.allow(names)
+
+    def allow(self, names: Collection[str]) -> None:
+        """Replace the allowed names."""
         self._names = frozenset(name.lower() for name in names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -29,6 +29,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     #: `http://127.0.0.1:8080`; None until it listens.
     url: str | None = None
     admin_url: str | None = None
+    #: The key with which commands on this machine may reload the configuration.
+    key: str | None = None
     #: The absolute path of its configuration, and the digest that shows a later edit.
     config: str | None = None
     digest: str | None = None

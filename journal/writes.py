@@ -249,7 +249,7 @@ class ResumeSink(Write[bool], frozen=True):
 class Reorder(Write[int], frozen=True):
     """Order the pending deliveries of a sink by another path; return how many changed.
 
-    Submit it before anything is taken: it leaves out deliveries that this start owns.
+    No worker may hold deliveries of the sink: all of them lose their owner.
     """
 
     sink: str
@@ -435,6 +435,15 @@ class RevokeKey(Write[bool], frozen=True):
     #: The digest of its filter, and a function that takes the stored keys that are left. It returns
     #: whether another key has that filter, too. It is called in the thread that writes.
     filter: tuple[str, Callable[[Sequence[StoredKey]], bool]] | None = None
+
+
+class ChangeFilters(Write[None], frozen=True):
+    """Index events for other filters of API keys from now on: see `Filters`."""
+
+    #: Further filters, by digest.
+    added: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {}
+    #: The digests of filters that no key has any more.
+    removed: tuple[str, ...] = ()
 
 
 class NoteKeyUses(Write[None], frozen=True):

@@ -175,7 +175,7 @@ class Door:
             callback = msgspec.structs.replace(callback, sample=True)
         # Our own signature authenticates a sample: we do not have the provider's secret.
         authentic = callback.sample or state.source.verify(callback, request.target)
-        callback = self._intake.hide_credentials(state.name, callback)
+        callback = self._intake.hide_credentials(state, callback)
         if not state.allowed.permits(callback.peer):
             # A replay from quarantine would not check the signature again.
             if authentic:

@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from .callback import Callback, Happening, Malformed
+from .source_state import SourceState
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +72,7 @@ class Intake(Protocol):
         """Store a callback that was not understood; call `done` with its id or the error."""
         ...
 
-    def hide_credentials(self, source: str, callback: Callback) -> Callback:
+    def hide_credentials(self, state: SourceState, callback: Callback) -> Callback:
         """Return the callback with digests in place of the secrets in its headers."""
         ...
 

@@ -67,6 +67,12 @@ class SourceHealth:
         self._ahead: float | None = None
         self._measured: deque[_Measured] = deque(maxlen=KEPT)
 
+    def change(self, *, timezone: str | None, expect_every: float | None) -> None:
+        """Measure with other options of the source from now on."""
+        if timezone != self._timezone:
+            self._measured.clear()  # times were read in another zone
+        self._timezone, self._expect_every = timezone, expect_every
+
     def record(self, callback: Callback, happenings: Sequence[Happening]) -> None:
         """Count a callback with new happenings from the provider itself."""
         if callback.sample:

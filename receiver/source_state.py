@@ -13,17 +13,31 @@ from .tokens import Tokens
 class SourceState:
     """The state of one configured source. `ticks` returns seconds that only go forward."""
 
-    def __init__(self, name: str, source: Source, ticks: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        ticks: Callable[[], float],
+        before: "SourceState | None" = None,
+    ) -> None:
+        """`before` is the state of the source with its former options: its health goes on."""
         self.name, self.source = name, source
-        self.health = SourceHealth(
-            ticks=ticks,
-            timezone=getattr(source, "timezone", None),
-            expect_every=source.expect_every,
-        )
+        timezone: str | None = getattr(source, "timezone", None)
+        if before is None:
+            self.health = SourceHealth(
+                ticks=ticks, timezone=timezone, expect_every=source.expect_every
+            )
+        else:
+            self.health = before.health
+            self.health.change(timezone=timezone, expect_every=source.expect_every)
         self.tokens = Tokens(source.tokens)
         self.allowed = Allowed(source.allow_from, source.documented)
-        self._bucket = None if source.rate is None else Bucket(source.rate, ticks)
+        self.bucket: Bucket | None
+        if before is not None and source.rate == before.source.rate:
+            self.bucket = before.bucket
+        else:
+            self.bucket = None if source.rate is None else Bucket(source.rate, ticks)
 
     def wait(self) -> float:
         """Return 0 and count a callback, or return the seconds until the rate allows one."""
-        return self._bucket.take() if self._bucket else 0.0
+        return self.bucket.take() if self.bucket else 0.0

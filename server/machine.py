@@ -15,10 +15,12 @@ from typing import NoReturn
 
 from .log.setup import write_out
 
-#: Ignored. logrotate, a closing terminal and operators send the first three to make a program
-#: reopen its files. A terminal sends the last to a background job that writes (`stty tostop`).
-_IGNORED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU)
+#: Ignored. logrotate and operators send the first two to make a program reopen its files. A
+#: terminal sends the last to a background job that writes (`stty tostop`).
+_IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU)
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
+#: The signals that a thread of their own waits for.
+_WAITED = _ENDING | {signal.SIGHUP}
 #: The longest time from the first signal to the end of the process, in seconds. The log has half a
 #: second more.
 DEADLINE = 9.4
@@ -31,15 +33,15 @@ _MOST_CONNECTIONS = 20_000
 _PR_SET_DUMPABLE = 4
 
 
-def become_service() -> "Ending":
-    """Ignore harmless signals, and raise the limit of open files.
+def become_service() -> "Signals":
+    """Ignore harmless signals, wait for the others, and raise the limit of open files.
 
     Call it before starting any thread.
     """
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     raise_descriptor_limit()
-    return Ending()
+    return Signals()
 
 
 def hide_memory() -> None:
@@ -83,38 +85,59 @@ def most_connections(configured: int | None, descriptors: int, in_use: int = 0) 
     return max(1, min(configured, descriptors - RESERVED))
 
 
-class Ending:
-    """Handles SIGTERM and SIGINT: the first ends the service in order, the second at once.
+class _Notice:
+    """Calls a function when a signal comes, or later if there is no function yet."""
 
-    A thread of its own waits for them, so that they work while the event loop hangs. The process
-    ends at the latest `deadline` seconds after the first signal.
-    """
-
-    def __init__(self, deadline: float = DEADLINE) -> None:
-        self._deadline = deadline
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._asked = False
+        self._came = False
         self._then: Callable[[], object] | None = None
-        # Threads that start later inherit the mask, so only this one gets both signals.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-        threading.Thread(target=self._wait, name="signals", daemon=True).start()
 
-    def call(self, then: Callable[[], object]) -> None:
-        """Call `then` at the first signal, in another thread; now if the signal has come."""
+    def listen(self, then: Callable[[], object]) -> None:
         with self._lock:
             self._then = then
-            asked = self._asked
-        if asked:
+            came = self._came
+        if came:
             then()
 
-    def _wait(self) -> None:
-        signal.sigwait(_ENDING)
+    def send(self) -> None:
         with self._lock:
-            self._asked = True
+            self._came = True
             then = self._then
         if then is not None:
             with contextlib.suppress(RuntimeError):  # the event loop has ended already
                 then()
+
+
+class Signals:
+    """Handles SIGTERM and SIGINT: the first ends the service in order, the second at once.
+
+    A thread of its own waits for them, so that they work while the event loop hangs. The process
+    ends at the latest `deadline` seconds after the first signal. SIGHUP reloads the configuration,
+    until then.
+    """
+
+    def __init__(self, deadline: float = DEADLINE) -> None:
+        self._deadline = deadline
+        self._end, self._reload = _Notice(), _Notice()
+        # Threads that start later inherit the mask, so only this one gets the signals.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
+        # `nohup` ignores it. Some systems drop an ignored signal even if it is blocked.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        threading.Thread(target=self._wait, name="signals", daemon=True).start()
+
+    def on_end(self, then: Callable[[], object]) -> None:
+        """Call `then` at the first signal, in another thread; now if the signal has come."""
+        self._end.listen(then)
+
+    def on_reload(self, then: Callable[[], object]) -> None:
+        """Call `then` at each SIGHUP, in another thread; now if one has come."""
+        self._reload.listen(then)
+
+    def _wait(self) -> None:
+        while signal.sigwait(_WAITED) == signal.SIGHUP:
+            self._reload.send()
+        self._end.send()
         # A second signal or the deadline: the service did not end in order.
         signal.sigtimedwait(_ENDING, self._deadline)
         leave(1)

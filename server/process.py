@@ -8,7 +8,6 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -31,10 +30,11 @@ from receiver.fields.numbers import load_metadata
 from sinks.sink import Sink
 
 from . import __version__
+from .config.load import Loaded
 from .config.options import Config, host_and_port
 from .config.urls import url_at
 from .machine import (
-    Ending,
+    Signals,
     descriptor_limit,
     descriptors_in_use,
     hide_memory,
@@ -42,6 +42,7 @@ from .machine import (
     most_connections,
     notify,
 )
+from .runtime.configured_sinks import prepare
 from .runtime.credentials import AT_START, hide_stored_credentials
 from .runtime.full_disk import open_when_there_is_room
 from .runtime.identity import Chance, Identity
@@ -81,11 +82,17 @@ class PortTaken(Exception):
     """The address is in use, or does not exist on this machine."""
 
 
-def serve(config: Config, ending: Ending, started: Callable[[Holder], None]) -> None:
+def serve(
+    config: Config,
+    signals: Signals,
+    started: Callable[[Holder], None],
+    *,
+    load: Callable[[], Loaded],
+) -> None:
     """Run a service until a signal, then end the process with 0, or with 1 after a failure.
 
-    `started` is called when callbacks can come. Raises PortTaken, journal.lock.Held and
-    WrongJournal before anything runs.
+    `started` is called when callbacks can come. `load` reads the configuration again, for a
+    reload. Raises PortTaken, journal.lock.Held and WrongJournal before anything runs.
     """
     # A core dump would hold texts and codes.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -99,7 +106,7 @@ def serve(config: Config, ending: Ending, started: Callable[[Holder], None]) -> 
         sockets = [stack.enter_context(bind(listen)) for listen in addresses]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
-                runner.run(_run(config, lock, sockets, ending, started))
+                runner.run(_run(config, lock, sockets, signals, started, load))
             except Broken as exc:
                 log.error("journal.error", error=str(exc), then="exit 1")  # noqa: TRY400 - a traceback says no more
                 leave(1)
@@ -109,12 +116,13 @@ async def _run(
     config: Config,
     lock: Lock,
     sockets: Sequence[socket.socket],
-    ending: Ending,
+    signals: Signals,
     started: Callable[[Holder], None],
+    load: Callable[[], Loaded],
 ) -> NoReturn:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    ending.call(lambda: loop.call_soon_threadsafe(stop.set))
+    signals.on_end(lambda: loop.call_soon_threadsafe(stop.set))
     await _prepare(config.sinks)
     identity = Identity(config.server.secret.reveal(), Chance())
     clock = WallClock()
@@ -123,19 +131,19 @@ async def _run(
         lambda: open_journal(
             config, identity, now=clock.now(), broken=stop.set, beside=[lock.path]
         ),
-        listen=lambda absent: _refuse(assemble(config, absent, identity), lock, sockets),
+        listen=lambda absent: _refuse(assemble(config, absent, identity, load=load), lock, sockets),
         stop=stop,
     )
     if journal is None:
         leave(0)
-    parts = await restore(config, journal, identity, clock=clock)
+    parts = await restore(config, journal, identity, clock=clock, load=load)
     supervisor = Supervisor(stop.set)
     hiding = supervisor.run("credentials", hide_stored_credentials(journal, parts.credentials))
     await asyncio.wait([hiding], timeout=AT_START)
-    run_parts(parts, supervisor, ticks=loop.time)
+    run_parts(parts, supervisor)
     listeners = await _listen(parts, sockets)
-    holder = _holder(config, sockets)
-    lock.publish(holder)
+    parts.current.follow(lambda _: lock.publish(_holder(parts, sockets)))
+    holder = _holder(parts, sockets)
     started(holder)
     _log_start(config, holder)
     notify("READY=1")
@@ -145,6 +153,7 @@ async def _run(
     gc.freeze()
     gc.set_threshold(*COLLECTED_AFTER)
     supervisor.run("backfill", parts.backfills.run())
+    signals.on_reload(lambda: loop.call_soon_threadsafe(parts.reloads.request))
     await stop.wait()
     notify("STOPPING=1")
     if journal.failure is not None and not lock.is_in_place():
@@ -164,14 +173,13 @@ async def _prepare(sinks: Mapping[str, Sink]) -> None:
     # Starts the threads of the resolver: if they cannot start later, the process is aborted.
     with contextlib.suppress(OSError):  # some container images do not know the name
         await asyncio.get_running_loop().getaddrinfo("localhost", None)
-    for kind in {type(sink): sink for sink in sinks.values()}.values():
-        await kind.prepare()
+    await prepare(sinks)
 
 
 async def _refuse(parts: Parts, lock: Lock, sockets: Sequence[socket.socket]) -> list[Listener]:
     """Answer 503 on copies of the sockets, while the journal cannot be opened."""
     listeners = await _listen(parts, [sock.dup() for sock in sockets])
-    lock.publish(_holder(parts.config, sockets))
+    lock.publish(_holder(parts, sockets))
     notify("READY=1")  # otherwise a full disk would count as a failed start
     return listeners
 
@@ -181,21 +189,32 @@ async def _listen(parts: Parts, sockets: Sequence[socket.socket]) -> list[Listen
         reason = "connections" if status == _FULL else f"http_{status}"
         parts.rejections.add(reason, "", peer, parts.identity.request_id())
 
-    server = parts.config.server
-    most = most_connections(server.connections, descriptor_limit(), descriptors_in_use())
-    # Each reader holds a connection, and callbacks need some, too.
-    parts.hub.most_readers = max(1, most * 3 // 4)
+    in_use = descriptors_in_use()
     sampled = LogSampler(time.monotonic, Rate(count=1, per=60))
 
     def full() -> None:
         if sampled.take("full") is not None:
-            log.warning("connections.full", most=most)
+            log.warning("connections.full", most=capacity.most)
 
-    capacity = Connections(most, peer=Peers(server.trusted_proxies).counted_as, full=full)
-    protocol = partial(make_protocol, reject, keep_alive=server.keep_alive, capacity=capacity)
-    listeners = [Listener(cast("Any", public_app(parts)), protocol(door=public_door(parts)))]
+    capacity = Connections(1, peer=lambda _: None, full=full)
+    public = make_protocol(reject, capacity=capacity)
+    protocols = [public]
+    listeners = [Listener(cast("Any", public_app(parts)), public)]
     if len(sockets) > 1:
-        listeners.append(Listener(cast("Any", admin_app(parts)), protocol()))
+        protocols.append(make_protocol(reject, capacity=capacity))
+        listeners.append(Listener(cast("Any", admin_app(parts)), protocols[1]))
+
+    def use(config: Config) -> None:
+        server = config.server
+        most = most_connections(server.connections, descriptor_limit(), in_use)
+        capacity.limit(most, peer=Peers(server.trusted_proxies).counted_as)
+        # Each reader holds a connection, and callbacks need some, too.
+        parts.hub.most_readers = max(1, most * 3 // 4)
+        public.door = public_door(parts)
+        for protocol in protocols:
+            protocol.keep_alive = server.keep_alive
+
+    parts.current.follow(use)
     for listener, sock in zip(listeners, sockets, strict=True):
         await listener.start(sock)
     return listeners
@@ -274,12 +293,14 @@ def bind(listen: str) -> socket.socket:
     return sock
 
 
-def _holder(config: Config, sockets: Sequence[socket.socket]) -> Holder:
+def _holder(parts: Parts, sockets: Sequence[socket.socket]) -> Holder:
+    config = parts.config
     urls = [url_at(*sock.getsockname()[:2]) for sock in sockets]
     return Holder(
         pid=os.getpid(),
         url=urls[0],
         admin_url=urls[-1],
+        key=parts.keys.local_key,
         config=str(config.path),
         digest=config.digest or None,
     )

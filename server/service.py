@@ -21,29 +21,29 @@ from journal.order_book import OrderBook
 from journal.reads import SinkRecords
 from journal.records import SinkRecord
 from journal.sqlite.journal import SQLiteJournal
-from journal.writes import Clamp, IndexVisible, Reorder, ResumeSink
+from journal.writes import IndexVisible, ResumeSink
 from receiver.addresses import Peers
 from receiver.door import Door
 from receiver.samples import SampleSigner
 from receiver.source_state import SourceState
-from routes.table import compile_table
 from sinks.attempt import real_clock
 from sinks.health import Pause
-from sinks.http.guard import AddressGuard
-from sinks.retry import LONGEST_RETRY_AFTER
 from sinks.sink import Sink
 from sinks.worker import Worker
 
 from . import __version__
 from .api.app import create_api, create_health
-from .config.options import Config, host_and_port
+from .config.load import Loaded
+from .config.options import Config, Server, host_and_port
 from .log.frequent import frequent_lines
 from .runtime.accept import Planner, Recorder
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
 from .runtime.calls import forget_calls
 from .runtime.clock_jumps import ClockJumps, watch_clock
+from .runtime.configured_sinks import ConfiguredSinks, adapt, read_options
 from .runtime.credentials import HeaderCredentials
+from .runtime.current import Current
 from .runtime.hub import Hub
 from .runtime.identity import Identity
 from .runtime.intake import CallbackIntake
@@ -54,10 +54,10 @@ from .runtime.outages import Backfills
 from .runtime.parts import Parts
 from .runtime.quarantine import QuarantineKeeper
 from .runtime.rejections import RejectionCounter
+from .runtime.reload import Reloads
 from .runtime.replays import Replays
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
-from .runtime.sink_runner import SinkRunner
 from .runtime.subscriptions import PREFIX, LiveSubscriptions
 from .runtime.supervisor import Supervisor, finish
 
@@ -95,6 +95,7 @@ async def restore(
     identity: Identity,
     *,
     clock: WallClock,
+    load: Callable[[], Loaded],
     chance: Callable[[], float] = random.random,
 ) -> Parts:
     """Put a service together with the keys, sinks, orders and balances of its journal.
@@ -104,18 +105,15 @@ async def restore(
     stored = await journal.ask(SinkRecords())
     records = dict(stored)
     for name, sink in config.sinks.items():
-        await journal.submit(Reorder(name, ordered_by=sink.ordered_by))
-        # The clock may have been wrong when they were made due, or the schedule is shorter now.
-        longest = sink.retry.longest
-        await journal.submit(
-            Clamp(name, now=clock.now(), longest=longest, asked=LONGEST_RETRY_AFTER)
-        )
+        await adapt(journal, name, sink, now=clock.now())
         record = records.get(name)
         if record is not None and record.paused == Pause.FAILING and sink.pause_after is None:
             # Without `pause_after` nothing would ever resume the sink.
             await journal.submit(ResumeSink(name))
             records[name] = msgspec.structs.replace(record, paused=None)
-    parts = assemble(config, journal, identity, clock=clock, chance=chance, records=records)
+    parts = assemble(
+        *(config, journal, identity), clock=clock, load=load, chance=chance, records=records
+    )
     await parts.keys.load()
     await parts.subscriptions.load(records)
     await parts.orders.load()
@@ -129,18 +127,21 @@ def assemble(
     journal: Journal,
     identity: Identity,
     *,
+    load: Callable[[], Loaded],
     clock: WallClock | None = None,
     chance: Callable[[], float] = random.random,
     records: Mapping[str, SinkRecord] = {},
 ) -> Parts:
     """Put the parts of a service together. Nothing runs yet.
 
-    `chance` returns a number of [0, 1); `records` are the stored states of sinks.
+    `load` reads the configuration again; `chance` returns a number of [0, 1); `records` are the
+    stored states of sinks.
     """
     identity.begin_generation(journal.generation, first=journal.generation == journal.identity)
     clock = WallClock(ticks=boot_ticks) if clock is None else clock
     now, ticks = clock.now, clock.ticks
-    sources = {name: SourceState(name, source, ticks) for name, source in config.sources.items()}
+    current = Current(config, ticks)
+    sources = current.sources
     sink_clock = real_clock(chance, clock)
     lines = frequent_lines()
     codes_sent: Counter[str] = Counter()
@@ -161,28 +162,32 @@ def assemble(
             code_sent=partial(code_sent, name),
         )
 
-    workers = {
-        name: make_worker(name, sink, records.get(name)) for name, sink in config.sinks.items()
-    }
+    workers: dict[str, Worker] = {}
+    sinks = ConfiguredSinks(
+        read_options(config.sinks),
+        journal=journal,
+        workers=workers,
+        make_worker=make_worker,
+        clock=sink_clock,
+        records=records,
+    )
     clock.listen(ClockJumps(journal, workers).follow_clock)
-    keys = Keys(config.api.keys, journal, identity, now=now, ticks=ticks)
+    keys = Keys(journal, identity, now=now, ticks=ticks)
     subscriptions = LiveSubscriptions(
         journal=journal,
         identity=identity,
-        guard=AddressGuard(config.subscriptions.allow_networks),
+        options=config.subscriptions,
         rights=keys.rights,
         workers=workers,
         make_worker=make_worker,
         clock=sink_clock,
-        limit=config.subscriptions.per_key,
     )
     monitor = JournalMonitor(journal, ticks=ticks)
     rejections = RejectionCounter(journal, now=now, ticks=ticks)
     credentials = HeaderCredentials(sources, identity)
     order_book = OrderBook()
-    routes = compile_table(config.routes)
     planner = Planner(
-        identity=identity, routes=routes, workers=workers, subscriptions=subscriptions
+        identity=identity, routes=current.routes, workers=workers, subscriptions=subscriptions
     )
     recorder = Recorder(
         journal=journal,
@@ -225,19 +230,15 @@ def assemble(
     clock.listen(orders.follow_clock)
     balances = Balances(journal=journal, recorder=recorder, identity=identity, now=now)
 
-    hub = Hub(
-        journal,
-        most={"stream": config.api.streams, "wait": config.api.waits},
-        in_force=keys.is_in_force,
-    )
+    hub = Hub(journal, in_force=keys.is_in_force)
     keys.listen(hub.end_readers)
     keys.listen(lambda access: subscriptions.end_key(access.name))
 
     def ready() -> bool:
         return journal.health is JournalHealth.WORKING and not intake.draining()
 
-    backfillers = [
-        Backfiller(
+    def make_backfill(state: SourceState) -> Backfiller:
+        return Backfiller(
             state,
             recorder=recorder,
             journal=journal,
@@ -247,17 +248,21 @@ def assemble(
             now=now,
             ticks=ticks,
         )
-        for state in sources.values()
-        if state.source.backfill is not None
-    ]
+
+    backfills = Backfills(make_backfill, journal=journal, ready=ready, now=now, ticks=ticks)
+    # All that depends on the configuration, beside the sinks and the listeners.
+    current.follow(lambda new: planner.use(current.routes, new.sinks.values()))
+    current.follow(lambda new: keys.use(new.api.keys))
+    current.follow(lambda new: subscriptions.use(new.subscriptions))
+    current.follow(lambda new: hub.limit(streams=new.api.streams, waits=new.api.waits))
+    current.follow(lambda _: backfills.use(sources))
     return Parts(
-        config=config,
+        current=current,
         identity=identity,
         clock=clock,
         journal=journal,
         journal_monitor=monitor,
-        sources=sources,
-        routes=routes,
+        sinks=sinks,
         workers=workers,
         subscriptions=subscriptions,
         intake=intake,
@@ -272,15 +277,23 @@ def assemble(
         hub=hub,
         orders=orders,
         balances=balances,
-        backfills=Backfills(backfillers, journal=journal, ready=ready, now=now, ticks=ticks),
-        source_monitor=SourceMonitor(tuple(sources.values()), now, orders.waiting_since),
+        backfills=backfills,
+        source_monitor=SourceMonitor(sources, now, orders.waiting_since),
         samples=SampleEvents(sources, planner, now),
+        reloads=Reloads(
+            load,
+            current=current,
+            journal=journal,
+            keys=keys,
+            sinks=sinks,
+            ends=intake.draining,
+        ),
         ready=ready,
     )
 
 
-def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float]) -> None:
-    """Start all tasks of a service but the backfills. `ticks` returns seconds of the event loop."""
+def run_parts(parts: Parts, supervisor: Supervisor) -> None:
+    """Start all tasks of a service but the backfills."""
 
     async def end_orders() -> None:
         await parts.backfills.first_runs(within=FIRST_RUNS)
@@ -292,11 +305,7 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
             await finish(lambda: parts.journal.submit(IndexVisible()))
             await parts.keys.changed.wait()
 
-    for name, sink in parts.config.sinks.items():
-        part = f"sink {name}"
-        give_up = partial(supervisor.give_up, part, "unusable")
-        runner = SinkRunner(sink, parts.workers[name], ticks=ticks, give_up=give_up)
-        supervisor.run(part, runner.run())
+    parts.sinks.start(supervisor)
     give_up = partial(supervisor.give_up, "subscriptions", "unusable")
     supervisor.run("subscriptions", parts.subscriptions.run(give_up))
     supervisor.run("visible events", index_visible())
@@ -308,6 +317,7 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
     supervisor.run("sources", parts.source_monitor.run())
     supervisor.run("orders", end_orders())
     supervisor.run("replays", parts.replays.run())
+    supervisor.run("reload", parts.reloads.run())
 
 
 def public_door(parts: Parts) -> Door:
@@ -335,13 +345,16 @@ def admin_app(parts: Parts) -> App:
     If it listens on loopback, it answers only to its own host names.
     """
     server = parts.config.server
-    public_name = urlsplit(server.public_url).hostname if server.public_url else None
     host = "" if server.admin_listen == "same" else host_and_port(server.admin_listen)[0]
     is_loopback = host == "localhost"
     with contextlib.suppress(ValueError):  # a name
         is_loopback = ipaddress.ip_address(host).is_loopback
-    return OwnHost(
-        cast("App", create_api(parts)),  # Litestar has a type of its own for each ASGI message
-        names=[*server.admin_hosts, *([public_name] if public_name else [])],
-        any_host=not is_loopback,
-    )
+    # Litestar has a type of its own for each ASGI message.
+    own = OwnHost(cast("App", create_api(parts)), any_host=not is_loopback)
+    parts.current.follow(lambda config: own.allow(_own_names(config.server)))
+    return own
+
+
+def _own_names(server: Server) -> Sequence[str]:
+    public_name = urlsplit(server.public_url).hostname if server.public_url else None
+    return [*server.admin_hosts, *([public_name] if public_name else [])]

@@ -41,8 +41,8 @@ class Feed:
         self._name, self._journal, self._clock = name, journal, clock
         self._lanes, self._health = lanes, health
         self._awake = asyncio.Event()
-        #: Nothing more is begun: the process ends.
-        self.closing = False
+        #: Nothing more is begun, because the process ends, or until the sink has its new options.
+        self.closing = self.changing = False
         #: The ids of all deliveries that are queued, being sent or being settled.
         self._known: set[int] = set()
         #: Those of them with an outcome that was submitted to the journal.
@@ -51,8 +51,12 @@ class Feed:
         self._is_reading = False
 
     @property
+    def is_ending(self) -> bool:
+        return self.closing or self.changing
+
+    @property
     def is_shut(self) -> bool:
-        return self.closing or self._health.paused is not None
+        return self.is_ending or self._health.paused is not None
 
     @property
     def is_idle(self) -> bool:
@@ -110,6 +114,13 @@ class Feed:
         """Remove a queued first attempt. It keeps its owner, and is read again when due."""
         self.forget(taken)
         self.wake_at(self._clock.now(), taken.delivery.turn)
+
+    def read_again(self) -> None:
+        """Remove all queued deliveries, and read them again: the journal has reordered them."""
+        for lane in self._lanes:
+            self._known -= {taken.delivery.id for taken in lane.queue}
+            lane.queue.clear()
+        self.look_again()
 
     def refill(self, lane: Lane) -> None:
         """Read the journal if a lane runs low and the journal has more for it."""

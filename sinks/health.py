@@ -39,7 +39,7 @@ class SinkHealth:
         failing_for: float | None = None,
         paused: Pause | None = None,
     ) -> None:
-        self._ticks, self._pause_after = ticks, pause_after
+        self._ticks, self.pause_after = ticks, pause_after
         #: The start of the failures; None: no failure since the last success.
         self._failing_since = None if failing_for is None else ticks() - failing_for
         self._probed_at = -math.inf
@@ -66,9 +66,9 @@ class SinkHealth:
     @property
     def should_pause(self) -> bool:
         """Whether no attempt succeeded for the time of `pause_after`."""
-        if self._pause_after is None or self.paused or self._failing_since is None:
+        if self.pause_after is None or self.paused or self._failing_since is None:
             return False
-        return self._ticks() - self._failing_since >= self._pause_after.failing_for
+        return self._ticks() - self._failing_since >= self.pause_after.failing_for
 
     def record_success(self) -> None:
         self._failing_since = None
@@ -80,6 +80,10 @@ class SinkHealth:
     def reset(self) -> None:
         """Forget failures and Retry-After: the sink was resumed."""
         self.paused = self._failing_since = None
+        self.forget_retry_after()
+
+    def forget_retry_after(self) -> None:
+        """Attempt and probe again at any time: the destination is another one."""
         self._quiet_until = self._throttled_until = -math.inf
 
     def defer(self, seconds: float, *, everything: bool) -> None:
@@ -97,8 +101,8 @@ class SinkHealth:
         now = self._ticks()
         if self.paused not in (None, Pause.FAILING) or now < self._quiet_until:
             return False
-        if self.paused is Pause.FAILING and self._pause_after is not None:
-            is_due = now - self._probed_at >= self._pause_after.probe_every
+        if self.paused is Pause.FAILING and self.pause_after is not None:
+            is_due = now - self._probed_at >= self.pause_after.probe_every
         else:
             is_due = down_since is not None and now - down_since < PROBE_FOR
         if is_due:

@@ -76,9 +76,13 @@ class Lanes:
         self.fresh = self._lanes[Turn.FRESH]
         #: Those that leave a slot free; the next one to send is of the first with a queue.
         self._others = deque(lane for lane in self if lane is not self.fresh)
-        self._most_others = max(1, slots - 1)
+        self.resize(slots)
         self._sending_others = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def resize(self, slots: int) -> None:
+        """Send in another number of slots."""
+        self._most_others = max(1, slots - 1)
 
     def __iter__(self) -> Iterator[Lane]:
         yield from self._lanes.values()

@@ -49,7 +49,7 @@ class Recovery:
         feed: Feed,
         outages: Outages,
     ) -> None:
-        self._name, self._sink, self._journal, self._clock = name, sink, journal, clock
+        self._name, self.sink, self._journal, self._clock = name, sink, journal, clock
         self._lanes, self._health, self._feed, self._outages = lanes, health, feed, outages
         self._changed = asyncio.Event()
         #: The delivery with which the paused sink was probed last.
@@ -97,7 +97,7 @@ class Recovery:
         if attempt.outcome == "failed":
             self._health.record_failure()
             return self._health.should_pause
-        self._is_gone = attempt.error == GONE and self._sink.stays_paused
+        self._is_gone = attempt.error == GONE and self.sink.stays_paused
         return self._is_gone
 
     async def steer(self) -> bool:
@@ -118,13 +118,13 @@ class Recovery:
 
     async def probe(self) -> None:
         """Try the oldest delivery of a sink that is down, before its schedule."""
-        pause_after = self._sink.pause_after
+        pause_after = self.sink.pause_after
         every = min(PROBE_EVERY, pause_after.probe_every) if pause_after else PROBE_EVERY
         while True:
             await asyncio.sleep(every)
-            if not self._lanes.has_idle_slot() or self._feed.closing:
+            if not self._lanes.has_idle_slot() or self._feed.is_ending:
                 continue
-            if self._health.paused and self._sink.stays_paused:
+            if self._health.paused and self.sink.stays_paused:
                 continue
             if not self._health.begin_probe(self._outages.down_since):
                 continue

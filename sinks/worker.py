@@ -16,7 +16,7 @@ import structlog
 from core.bucket import Bucket
 from core.delivery import Attempt, SettledAttempt, State, Turn, WaitsFor
 from core.errors import Broken, InvalidRow
-from core.paths import order_at, parse
+from core.paths import Path, order_at, parse
 from journal import Journal
 from journal.records import Owed, SinkRecord, StoredDelivery
 from journal.writes import Guard, Settle, unguarded
@@ -75,8 +75,8 @@ class Worker:
             paused=None if record.paused is None else Pause(record.paused),
         )
         self._outages = Outages(clock.ticks, down=health.is_failing, holds=record.held)
-        self._order = None if sink.ordered_by is None else parse(sink.ordered_by)
-        self._bucket = None if sink.rate is None else Bucket(sink.rate, clock.ticks)
+        self._order = _order(sink)
+        self._bucket = _bucket(sink, clock)
         self._pace = asyncio.Lock()  # senders wait for the rate in a line
         capacities = {Turn.FRESH: CAPACITY, Turn.RETRIED: RETRIED, Turn.REPLAYED: REPLAYED}
         self._lanes = lanes = Lanes(sink.concurrency, capacities)
@@ -136,12 +136,31 @@ class Worker:
             return False
         return self._health.paused is not None or self._feed.is_idle
 
+    async def stop(self) -> None:
+        """Begin no attempt until `change`; return when the attempts under way are settled."""
+        self._feed.changing = True
+        await self._idle.wait()
+
     def change(self, sink: Sink) -> None:
         """Use other options from the next attempt on. `run` must not run meanwhile.
 
-        Only `url`, `secrets`, `format`, `redact` and their like may differ.
+        If `ordered_by` differs, submit `Reorder`, and then call `read_again`.
         """
-        self._sink, self._attempts = sink, Attempts(self.name, sink, self._clock)
+        before, self._sink = self._sink, sink
+        self._attempts = Attempts(self.name, sink, self._clock)
+        self._order = _order(sink)
+        if sink.rate != before.rate:
+            self._bucket = _bucket(sink, self._clock)
+        if sink.urls() != before.urls():
+            self._health.forget_retry_after()
+        self._lanes.resize(sink.concurrency)
+        self._health.pause_after = sink.pause_after
+        self._recovery.sink = sink
+        self._feed.changing = False
+
+    def read_again(self) -> None:
+        """Read the queued deliveries from the journal again. `run` must not run meanwhile."""
+        self._feed.read_again()
 
     def waits_for(self, kept: StoredDelivery) -> WaitsFor:
         """Return what a pending delivery waits for. No attempt of it may be under way."""
@@ -244,7 +263,7 @@ class Worker:
     # --- take -----------------------------------------------------------------------------
 
     async def _send_all(self, send: Send) -> None:
-        while True:
+        while not self._feed.is_ending:
             taken = await self._next()
             if taken is None:
                 continue
@@ -272,7 +291,7 @@ class Worker:
     async def _next(self) -> Taken | None:
         """Wait for a delivery and for the rate, and begin it; None: it may not be sent now."""
         await self._lanes.ready()
-        if self._sink.expire_after is not None and not self._feed.closing:
+        if self._sink.expire_after is not None and not self._feed.is_ending:
             # Settled here, expired deliveries take no turn that another needs.
             for lane in self._lanes:
                 while lane.queue and self._clock.now() >= self._expires_at(lane.queue[0]):
@@ -284,15 +303,14 @@ class Worker:
                     if not wait:
                         break
                     await asyncio.sleep(wait)
-        if not self._lanes.has_work():
+        if self._feed.is_ending or not self._lanes.has_work():
             return None
         taken, paused = self._lanes.pick(), self._health.paused
         is_probe = taken.delivery.due_at is not None
         is_held = paused is Pause.OPERATOR or (paused is not None and not is_probe)
-        if self._feed.closing or self._health.throttled_for or is_held:
+        if self._health.throttled_for or is_held:
             self._lanes.done(taken)
-            if not self._feed.closing:
-                self._put_back(taken)
+            self._put_back(taken)
             return None
         self._feed.refill(self._lanes.of(taken))
         self._under_way.add(taken.delivery.id)
@@ -462,3 +480,11 @@ class Worker:
                 self._put_back_queued()
         finally:
             self._end(taken)
+
+
+def _order(sink: Sink) -> Path | None:
+    return None if sink.ordered_by is None else parse(sink.ordered_by)
+
+
+def _bucket(sink: Sink, clock: Clock) -> Bucket | None:
+    return None if sink.rate is None else Bucket(sink.rate, clock.ticks)

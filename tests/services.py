@@ -7,6 +7,7 @@ from journals import prepared
 
 from core.clock import WallClock
 from core.secret import Secret
+from server.config.load import Loaded
 from server.config.options import Config, JournalOptions, Server
 from server.runtime.identity import Identity
 from server.service import assemble, open_journal
@@ -33,6 +34,11 @@ def clock_of(now, ticks=None):
     return WallClock(wall=now, ticks=now if ticks is None else ticks)
 
 
+def loading(config):
+    """What reads the configuration again: it did not change."""
+    return lambda: Loaded(config=config, warnings=())
+
+
 @contextlib.asynccontextmanager
 async def assembled(config, clock):
     """The parts of a service. Nothing runs."""
@@ -40,6 +46,8 @@ async def assembled(config, clock):
     prepared(config.journal.path)
     journal = await open_journal(config, identity, now=clock.now())
     try:
-        yield assemble(config, journal, identity, clock=clock, chance=lambda: 0.0)
+        yield assemble(
+            *(config, journal, identity), load=loading(config), clock=clock, chance=lambda: 0.0
+        )
     finally:
         await journal.close()

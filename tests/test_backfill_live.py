@@ -104,6 +104,40 @@ async def test_row_with_two_messages_is_stored_once(tmp_path, unused_tcp_port):
     assert len({answer.json()["raw"]["body"] for answer in raw}) == 1
 
 
+async def test_reload_polls_by_the_changed_options(tmp_path, unused_tcp_port):
+    """Mutants: the source stays stopped; the key of the start; each reload polls; a new source not.
+
+    A source with another name is a new one, and the former one is polled no more.
+    """
+    async with asked(tmp_path, "smspins", unused_tcp_port, key=WRONG) as outage:
+        service, file = outage.service, tmp_path / "smshook.yaml"
+        refused = await outage.run()
+        text = file.read_text()
+
+        def reload(changed):
+            file.write_text(changed)
+            assert service.api("/reload", method="POST").status_code == 200
+
+        def run(number, name):
+            shown = source(service)
+            found = shown["backfill"]["run"]
+            is_it = shown["name"] == name and found and found["number"] == number
+            return found if is_it and found["finished_at"] else None
+
+        labelled = text.replace("provider: smspins", "provider: smspins\n    labels: {a: b}")
+        await asyncio.to_thread(reload, labelled)
+        right = labelled.replace(WRONG, PROVIDER_KEY)
+        await asyncio.to_thread(reload, right)
+        polled = await asyncio.to_thread(live.eventually, lambda: run(2, "theirs"), within=20)
+        renamed = right.replace("theirs:", "others:")
+        await asyncio.to_thread(reload, renamed)
+        first = await asyncio.to_thread(live.eventually, lambda: run(1, "others"), within=20)
+
+    assert (refused["number"], refused["error"]) == (1, "bad_key")
+    assert (polled["error"], first["error"]) == (None, None)
+    assert [line["source"] for line in finished(service)] == ["theirs", "theirs", "others"]
+
+
 @pytest.mark.parametrize(("option", "times"), [("", 0), ("auto_check: true", 1)])
 async def test_auto_check_is_sent_only_if_configured(tmp_path, unused_tcp_port, option, times):
     """Once a day for each telephone. Mutants: in each run; without the option."""

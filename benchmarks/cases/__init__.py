@@ -10,6 +10,7 @@ from . import (
     latency,
     profiled,
     readers,
+    reloading,
     scale,
     scraping,
 )
@@ -23,6 +24,7 @@ CASES = (
     *beside.CASES,
     *latency.CASES,
     *scraping.CASES,
+    *reloading.CASES,
     *readers.CASES,
     *scale.CASES,
     *profiled.CASES,

@@ -201,6 +201,10 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
         """`/metrics`."""
         return self._get(f"http://127.0.0.1:{self.admin_port}/metrics")
 
+    def reload(self) -> None:
+        """Make it read its configuration again."""
+        self._get(f"http://127.0.0.1:{self.admin_port}/v1/reload", method="POST")
+
     def memory(self) -> float:
         """Resident memory in megabytes."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
@@ -265,8 +269,9 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
             time.sleep(_POLL_EVERY)
         raise CaseFailed(f"{otherwise} within {within:.0f} s")
 
-    def _get(self, url: str) -> bytes:
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.key}"})  # noqa: S310 - http, ours
+    def _get(self, url: str, *, method: str = "GET") -> bytes:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 - http, ours
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - http, ours
             body: bytes = answer.read()
         return body

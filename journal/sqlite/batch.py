@@ -8,7 +8,15 @@ from core.errors import Broken, InvalidRow, Unavailable
 
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..feed import Committed
-from ..writes import ForgetCalls, HideCredentials, IndexVisible, Shift, Touch, Write
+from ..writes import (
+    ChangeFilters,
+    ForgetCalls,
+    HideCredentials,
+    IndexVisible,
+    Shift,
+    Touch,
+    Write,
+)
 from . import consumers, event_search, subscriptions, visible
 from .bulk import add
 from .calls import CallsOfBatch, forget
@@ -115,6 +123,8 @@ class BatchWriter:
                 result = VERBS[type(op)](outbox, op)
             elif type(op) in _UPKEEP:
                 result = _UPKEEP[type(op)](self._conn, op)
+            elif isinstance(op, ChangeFilters):
+                visible.change(self._conn, self._filters, op)
             elif isinstance(op, HideCredentials):
                 result = hide(self._conn, op.hidden, op.limit)
                 if not result:

@@ -563,8 +563,8 @@ class Outbox:
         rows = self._conn.execute(
             "select deliveries.id, due_at, deliveries.accepted_at, events.body from deliveries"
             " join events on events.seq = deliveries.event"
-            " where sink = ? and state = 'pending' and owner is not ? order by deliveries.id",
-            (op.sink, self._start),
+            " where sink = ? and state = 'pending' order by deliveries.id",
+            (op.sink,),
         )
         seen: set[str] = set()
         changes: list[tuple[str | None, float | None, int]] = []

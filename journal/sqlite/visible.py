@@ -11,7 +11,7 @@ import msgspec
 from .. import Filters
 from ..reads import IsVisible, Page, VisibleEvents
 from ..records import StoredKey
-from ..writes import CreateKey, RevokeKey
+from ..writes import ChangeFilters, CreateKey, RevokeKey
 from .event_search import Search
 from .keys import stored_keys
 from .paging import WINDOW, window
@@ -93,6 +93,14 @@ def follow(conn: sqlite3.Connection, by_id: ById, changes: Sequence[CreateKey | 
             # Only now is it known which keys are left: others are created at the same time.
             if not is_used(stored_keys(conn)):
                 remove(conn, digest)
+
+
+def change(conn: sqlite3.Connection, by_id: ById, op: ChangeFilters) -> None:
+    """Keep the indexes of further filters, and no longer those of the removed ones."""
+    for digest, holds in op.added.items():
+        add(conn, by_id, digest, holds)
+    for digest in op.removed:
+        remove(conn, digest)
 
 
 def add(conn: sqlite3.Connection, by_id: ById, digest: str, holds: _Filter) -> None:

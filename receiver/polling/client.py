@@ -100,14 +100,18 @@ class PollingClient:
         sleep: Callable[[float], Awaitable[None]],
         call_timeout: float,
     ) -> None:
-        self._source, self._http = source, http
+        self._http = http
         self._clock, self._sleep, self._timeout = clock, sleep, call_timeout
-        settings = source.polling_settings()
-        self._api, self._interval = settings.api, settings.min_interval
+        self.use(source)
         self._next = float("-inf")
         self._turn = asyncio.Lock()
         self._asked = 0
-        self._memory = PollMemory()
+
+    def use(self, source: Pollable) -> None:
+        """Poll by the options of this source from now on. No poll may be under way."""
+        settings = source.polling_settings()
+        self._source, self._memory = source, PollMemory()
+        self._api, self._interval = settings.api, settings.min_interval
 
     @property
     def asked(self) -> int:

@@ -23,6 +23,7 @@ from .metrics import metrics
 from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
+from .reload import reload
 from .replays import replays
 from .router import ApiRouter
 from .routes import routes
@@ -41,9 +42,8 @@ def create_api(parts: Parts) -> Litestar:
 
     Each call of `/v1` needs a key and has a guard of its own.
     """
-    config, journal, identity = parts.config, parts.journal, parts.identity
+    current, journal, identity = parts.current, parts.journal, parts.identity
     now = parts.clock.now
-    source_states = tuple(parts.sources.values())
     keys = parts.keys
     redelivery = Redelivery(journal, parts.workers, parts.subscriptions, now)
     states = DeliveryStates(parts.workers)
@@ -60,7 +60,7 @@ def create_api(parts: Parts) -> Litestar:
                 journal=journal,
                 cursors=cursors("events"),
                 calls=calls,
-                routes=tuple(config.routes),
+                current=current,
                 redelivery=redelivery,
                 headers=parts.credentials.stored,
                 identity=identity,
@@ -88,7 +88,7 @@ def create_api(parts: Parts) -> Litestar:
             ),
             why(
                 journal=journal,
-                routes=parts.routes,
+                current=current,
                 subscriptions=parts.subscriptions,
                 states=states,
                 identity=identity,
@@ -101,7 +101,7 @@ def create_api(parts: Parts) -> Litestar:
                 now=now,
             ),
             sinks(
-                configured=config.sinks,
+                current=current,
                 workers=parts.workers,
                 subscriptions=parts.subscriptions,
                 journal=journal,
@@ -115,7 +115,7 @@ def create_api(parts: Parts) -> Litestar:
                 cursors=cursors("orders"),
                 calls=calls,
                 identity=identity,
-                states=source_states,
+                sources=parts.sources,
                 now=now,
             ),
             subscriptions(
@@ -137,18 +137,19 @@ def create_api(parts: Parts) -> Litestar:
                 journal=journal,
                 cursors=cursors("sources"),
                 calls=calls,
-                states=source_states,
+                states=parts.sources,
                 backfills=parts.backfills,
                 balances=parts.balances,
                 monitor=parts.source_monitor,
                 now=now,
             ),
-            routes(table=config.routes, cursors=cursors("routes")),
+            routes(current=current, cursors=cursors("routes")),
             api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
             me(keys),
+            reload(reloads=parts.reloads, keys=keys, calls=calls),
         ],
     )
-    is_public = config.server.admin_listen == "same"
+    is_public = current.config.server.admin_listen == "same"
     guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
     scrape = metrics(parts, guards=guards)
     return _app([v1, *mcp(keys), health(parts.ready), scrape, schema(), index()], keys)

@@ -1,7 +1,7 @@
 """Errors as problem documents (RFC 9457), each with a stable code."""
 
 import http
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -43,6 +43,7 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "key_ended": ((409,), "The key of the subscription is gone or may no longer have it."),
         "paused_by_operator": ((409,), "The operator paused it; it needs deliveries:write."),
         "unsubscribed": ((409,), "The subscription of the delivery was deleted."),
+        "config_rejected": ((422,), "The configuration is wrong. `complaints` says where."),
         "cursor_gone": ((410,), "The place of the cursor is gone. Begin again without it."),
         "too_large": ((413,), "The body is too large."),
         "idempotency_key_reused": ((422,), "The Idempotency-Key was used for another request."),
@@ -71,11 +72,15 @@ class Problem(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         id: str | msgspec.UnsetType = msgspec.UNSET,  # noqa: A002 - the field of the document
+        complaints: Sequence[str] | msgspec.UnsetType = msgspec.UNSET,
     ) -> None:
-        """`id` is of the thing that the error is about, for programs."""
+        """`id` is of the thing that the error is about, for programs.
+
+        `complaints` are about the configuration, each with its place.
+        """
         super().__init__(code)
         self.status, self.code, self.detail, self.headers = status, code, detail, headers
-        self.id = id
+        self.id, self.complaints = id, complaints
 
     def response(self, request_id: str) -> Response[bytes]:
         document = Document(
@@ -85,6 +90,7 @@ class Problem(Exception):
             detail=self.detail,
             request_id=request_id,
             id=self.id,
+            complaints=self.complaints,
         )
         return _response(document, self.headers)
 
@@ -99,6 +105,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | msgspec.UnsetType = msgspec.UNSET
     request_id: str | msgspec.UnsetType = msgspec.UNSET
     id: str | msgspec.UnsetType = msgspec.UNSET
+    complaints: Sequence[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 def not_found(noun: str) -> Problem:

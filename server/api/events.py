@@ -28,6 +28,7 @@ from journal.records import Replayed, StoredEvent
 from receiver.credentials import Headers
 from sinks.redact import mask, masked_paths
 
+from ..runtime.current import Current
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.keys import Access
@@ -195,7 +196,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
     journal: Journal,
     cursors: Cursors,
     calls: Calls,
-    routes: Sequence[str],
+    current: Current,
     redelivery: Redelivery,
     headers: Callable[[str, Headers], Headers],
     identity: Identity,
@@ -203,7 +204,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
     subscriptions: LiveSubscriptions,
     now: Callable[[], float],
 ) -> ApiRouter:
-    """Return the calls. `routes` are the names of the configured routes.
+    """Return the calls.
 
     `headers` takes a source and its callback's headers, and returns those that may be shown.
     """
@@ -268,7 +269,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
             # The configured routes, then those that matched and are gone.
             routes=[
                 ShownMatch(name=name, matched=name in kept.routes)
-                for name in dict.fromkeys((*routes, *kept.routes))
+                for name in dict.fromkeys((*current.config.routes, *kept.routes))
             ],
             raw=callback,
         )

@@ -144,7 +144,7 @@ def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]
         try:
             revoked = await keys.revoke(key)
         except Configured:
-            text = "a key of the configuration; remove it there and start the service again"
+            text = "a key of the configuration; remove it there and reload the configuration"
             raise Problem(409, "configured_key", text) from None
         if revoked is None:
             raise not_found("key")

@@ -12,6 +12,7 @@ from core.order import BY_NUMBER, KINDS, Order, default_lifetime
 from core.printable import named
 from receiver.fields.numbers import e164
 from receiver.source import Source
+from receiver.source_state import SourceState
 
 from .errors import Problem, bad_body
 from .parameters import AN_END, read_body, read_end
@@ -65,7 +66,7 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_order(
-    body: bytes, sources: Mapping[str, Source], *, new_id: Callable[[float], str], now: float
+    body: bytes, sources: Mapping[str, SourceState], *, new_id: Callable[[float], str], now: float
 ) -> tuple[Order, float | None]:
     """Return the order that a body describes, and its end if the body has one.
 
@@ -79,10 +80,11 @@ def read_order(
         line = getattr(given, name)
         if line is not None and (not line.isprintable() or line.isspace()):
             raise bad_body(name, _A_LINE)
-    source = sources.get(given.source)
-    if source is None:
+    state = sources.get(given.source)
+    if state is None:
         quoted = repr(named(given.source))
         raise Problem(422, "unknown_source", f"source: no source is named {quoted}")
+    source = state.source
     number = None
     if given.number is not None:
         number = e164(str(given.number), source.default_region)

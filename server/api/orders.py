@@ -14,7 +14,6 @@ from core.order import KINDS, Order, OrderState
 from journal import Journal
 from journal.reads import KnownOrders, OrderById, OrderFilter, Page
 from journal.records import Registered, StoredOrder
-from receiver.source import Source
 from receiver.source_state import SourceState
 
 from ..runtime.identity import Identity
@@ -97,11 +96,9 @@ def orders(
     cursors: Cursors,
     calls: Calls,
     identity: Identity,
-    states: Sequence[SourceState],
+    sources: Mapping[str, SourceState],
     now: Callable[[], float],
 ) -> ApiRouter:
-    sources = {state.name: state.source for state in states}
-
     async def fetch(given: OrderParameters, asked: PageRequest) -> Page[Order]:
         wanted = OrderFilter(
             state=given.state,
@@ -200,8 +197,9 @@ def _made(placed: Registered) -> MadeId | None:
     return None if placed.conflicts else MadeId(placed.order.id)
 
 
-def _fields(order: Order, sources: Mapping[str, Source]) -> dict[str, Any]:
-    service = service_of(sources.get(order.source), order.service)
+def _fields(order: Order, sources: Mapping[str, SourceState]) -> dict[str, Any]:
+    state = sources.get(order.source)
+    service = service_of(None if state is None else state.source, order.service)
     ended = OrderState.EXPIRED if order.is_unannounced else None
     ids = {kind: order.name if kind == order.kind else None for kind in KINDS}
     return {

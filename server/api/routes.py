@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 
-from routes.table import Route
-
+from ..runtime.current import Current
 from ..runtime.keys import Access
 from .paging import Cursors, PageAnswer, named_list
 from .router import ApiRouter
@@ -20,13 +19,12 @@ class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
     when: Mapping[str, Any] | None
 
 
-def routes(*, table: Mapping[str, Route], cursors: Cursors) -> ApiRouter:
-    named = {
-        name: ShownRoute(name=name, to=route.to, when=route.when) for name, route in table.items()
-    }
-
+def routes(*, current: Current, cursors: Cursors) -> ApiRouter:
     async def items(_: Access) -> Mapping[str, ShownRoute]:
-        return named
+        return {
+            name: ShownRoute(name=name, to=route.to, when=route.when)
+            for name, route in current.config.routes.items()
+        }
 
     return ApiRouter(
         "/routes",

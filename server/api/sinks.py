@@ -12,9 +12,9 @@ from journal import Journal
 from journal.reads import PendingBySink, SinkRecords
 from journal.records import SinkRecord
 from sinks.health import Pause
-from sinks.sink import Sink
 from sinks.worker import Worker
 
+from ..runtime.current import Current
 from ..runtime.keys import Access
 from ..runtime.samples import NoSampleSource, SampleEvents
 from ..runtime.subscriptions import PREFIX, LiveSubscriptions
@@ -70,7 +70,7 @@ class ShownTest(msgspec.Struct, frozen=True, kw_only=True):
 
 def sinks(
     *,
-    configured: Mapping[str, Sink],
+    current: Current,
     workers: Mapping[str, Worker],
     subscriptions: LiveSubscriptions,
     journal: Journal,
@@ -80,7 +80,9 @@ def sinks(
 ) -> ApiRouter:
     async def shown(access: Access, *names: str) -> dict[str, ShownSink]:
         records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
-        types = {name: str(sink.__struct_config__.tag) for name, sink in configured.items()}
+        types = {
+            name: str(sink.__struct_config__.tag) for name, sink in current.config.sinks.items()
+        }
         types |= {live.name: "subscription" for live in subscriptions}
         gone = [name for name in owed if name not in types]
         found = {}

@@ -129,17 +129,15 @@ def sources(
     journal: Journal,
     cursors: Cursors,
     calls: Calls,
-    states: Sequence[SourceState],
+    states: Mapping[str, SourceState],
     backfills: Backfills,
     balances: Balances,
     monitor: SourceMonitor,
     now: Callable[[], float],
 ) -> ApiRouter:
-    names = {state.name for state in states}
-
     async def items(_: Access) -> Mapping[str, ShownSource]:
         used = {(use.source, use.token): use.last_at for use in await journal.ask(TokenUses())}
-        return {state.name: shown(state, used) for state in states}
+        return {name: shown(state, used) for name, state in states.items()}
 
     def shown(state: SourceState, used: Mapping[tuple[str, str], float]) -> ShownSource:
         source, health = state.source, state.health
@@ -202,7 +200,7 @@ def sources(
             raise bad_body("since", "before 1970; write a later time")
         backfiller = backfills.of(name)
         async with calls.begin(request) as call:
-            if backfiller is None and name in names:
+            if backfiller is None and name in states:
                 raise Problem(409, "not_configured", f"sources.{name} has no `backfill`")
             if backfiller is None:
                 raise not_found("source")

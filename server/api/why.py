@@ -16,9 +16,9 @@ from journal.reads import CallbackOfEvent
 from journal.records import StoredEvent
 from routes.explain import Finding, explain, leave_out
 from routes.match import Part
-from routes.table import CompiledRoute
 from sinks.redact import mask, masked_paths
 
+from ..runtime.current import Current
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.keys import Access
@@ -110,7 +110,7 @@ class ShownWay(msgspec.Struct, frozen=True, kw_only=True):
 def why(
     *,
     journal: Journal,
-    routes: Sequence[CompiledRoute],
+    current: Current,
     subscriptions: LiveSubscriptions,
     states: DeliveryStates,
     identity: Identity,
@@ -176,7 +176,9 @@ def why(
                     for one in kept.duplicates
                 ],
             ),
-            routes=_reasons({one.name: one.when for one in routes}, kept.routes, event, access),
+            routes=_reasons(
+                {one.name: one.when for one in current.routes}, kept.routes, event, access
+            ),
             subscriptions=_reasons(filters, owed, event, access),
             deliveries=progress(kept, access),
         )

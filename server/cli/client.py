@@ -1,6 +1,6 @@
 """The client of the API that the commands use. Its errors end a command."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
@@ -17,8 +17,10 @@ _BAD_REQUEST = 400
 class ApiProblem(Failure):
     """The API answered with an error (RFC 9457)."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, complaints: Sequence[str] = ()) -> None:
+        """`complaints` are about the configuration of the service, each with its place."""
         self.status, self.code, self.detail = status, code, detail
+        self.complaints = complaints
         text = f"{status} {code}: {detail}" if detail else f"{status} {code}"
         super().__init__(text + (_hint() if status in (401, 403) else ""))
 
@@ -124,6 +126,6 @@ def api_failures() -> Iterator[None]:
         yield
     except smshook_client.ApiError as exc:
         error = BadRequest if exc.status == _BAD_REQUEST else ApiProblem
-        raise error(exc.status, exc.code, exc.detail) from None
+        raise error(exc.status, exc.code, exc.detail, exc.problem.get("complaints", ())) from None
     except smshook_client.SmshookError as exc:
         raise Failure(str(exc)) from None

@@ -170,7 +170,8 @@ def edited(found: Holder) -> str | None:
         same = False
     if same:
         return None
-    return f"{path} changed after the service started; restart it to apply this"
+    reload = f"{with_config(program(), path)} reload"
+    return f"{path} changed after the service read it; apply this with: {reload}"
 
 
 def near(path: Path) -> str:

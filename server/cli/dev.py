@@ -83,7 +83,8 @@ def dev(
 
     Use it to write and test a program that reads events. It needs no account and no money. Take
     numbers and send messages on its page. All files are in .smshook-dev, which you may delete.
-    Its smshook.yaml is read again at the next start. Runs until Ctrl-C.
+    Its smshook.yaml is read again at the next start, and by `smshook reload`; the simulated
+    providers keep their first configuration. Runs until Ctrl-C.
     """
     # The framework takes a third of a second to import, which every other command does without.
     from ..process import PortTaken, serve  # noqa: PLC0415
@@ -93,9 +94,10 @@ def dev(
             f"--config: dev has a configuration of its own, {_FOLDER / NAME}; "
             "with another, run serve and simulate"
         )
-    ending = become_service()
+    signals = become_service()
     flags = {"server.listen": listen, "server.admin_listen": admin_listen}
-    loaded = _loaded({place: text for place, text in flags.items() if text is not None})
+    given = {place: text for place, text in flags.items() if text is not None}
+    loaded = _loaded(given)
     for warning in loaded.warnings:
         click.echo(plain(f"warning: {warning}"), err=True)
     people = output == "table"
@@ -104,6 +106,11 @@ def dev(
         configure(out, people=people, level="info", now=time.time)
         forward_stderr()
         config = _asked_here(loaded.config, sock)
+
+        def again() -> Loaded:
+            read = _loaded(given)
+            return msgspec.structs.replace(read, config=_asked_here(read.config, sock))
+
         # The loop of the service keeps no reference to its tasks; its end cancels them.
         tasks = []
 
@@ -112,7 +119,7 @@ def dev(
             _report(config, holder, sock, people=people)
 
         try:
-            serve(config, ending, started)
+            serve(config, signals, started, load=again)
         except PortTaken as exc:
             raise Failure(f"{exc}; choose another: --listen, --admin-listen") from None
 

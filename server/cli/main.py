@@ -42,6 +42,7 @@ _MODULES = {
     "backup": "backup",
     "restore": "backup",
     "seal": "seal",
+    "reload": "reload",
     "config": "config",
     "healthcheck": "serve",
     "migrate": "config",

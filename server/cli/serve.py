@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import time
+from functools import partial
 
 import click
 import structlog
@@ -39,17 +40,19 @@ _READY_TIMEOUT = 3.0
 def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    The first signal stops it in order, within 10 seconds; a second stops it at once. On a
-    terminal it prints where everything is, then one line for each event. Otherwise it logs JSON.
+    The first signal stops it in order, within 10 seconds; a second stops it at once. SIGHUP
+    reloads the configuration. On a terminal it prints where everything is, then one line for each
+    event. Otherwise it logs JSON.
     """
-    ending = become_service()
+    signals = become_service()
     # The framework takes a third of a second to import, which every other command does without.
     from ..process import PortTaken  # noqa: PLC0415
     from ..process import serve as run  # noqa: PLC0415
 
     flags = {"server.listen": listen, "server.admin_listen": admin_listen}
     given = {place: text for place, text in flags.items() if text is not None}
-    loaded = load(config_path(), environ=os.environ, flags=given)
+    read = partial(load, config_path(), environ=os.environ, flags=given)
+    loaded = read()
     people = sys.stdout.isatty()
     out = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
     configure(out, people=people, level=log_level, now=time.time)
@@ -64,7 +67,7 @@ def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
             structlog.get_logger().warning("config.warning", warning=IN_CLEAR)
 
     try:
-        run(loaded.config, ending, started)
+        run(loaded.config, signals, started, load=read)
     except PortTaken as exc:
         server = loaded.config.server
         option, variable, free = "--listen", "LISTEN", "127.0.0.1:9000"

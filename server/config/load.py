@@ -39,10 +39,10 @@ class ConfigError(Exception):
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
-    #: The files that hold a root key.
-    root_files: tuple[Path, ...]
     #: Valid settings that are probably not intended, each with its place.
     warnings: tuple[str, ...]
+    #: The files that hold a root key.
+    root_files: tuple[Path, ...] = ()
 
 
 def load(path: Path, *, environ: Mapping[str, str], flags: Mapping[str, str] = {}) -> Loaded:

@@ -145,6 +145,11 @@ def _describe(fields: Mapping[str, Any]) -> str:
             found = f"{fields['new']} new, {fields['known']} already stored"
             words = f"{fields['source']}: backfill finished, {found}"
             words += f" ({notices})" if notices else ""
+        case "config.rejected":
+            why = "; ".join(fields.get("complaints") or (str(error),))
+            words = f"the configuration was not reloaded: {why}"
+        case "config.reloaded":
+            words = "configuration reloaded: " + _changes(fields)
         case "log.dropped":
             words = f"{_counted(fields['lines'], 'line')} of this log dropped: nothing read it"
         case "service.stopped":
@@ -157,6 +162,14 @@ def _describe(fields: Mapping[str, Any]) -> str:
             shown = (it for it in fields if it not in hidden and fields[it] is not None)
             words = " ".join((str(name), *(f"{it}={fields[it]}" for it in shown)))
     return words
+
+
+def _changes(fields: Mapping[str, Any]) -> str:
+    """Return the differences of a reload, such as `changed sinks.crm.url`."""
+    words = {"added": "added", "changed": "changed", "removed": "removed"}
+    words["needs_restart"] = "needs a restart:"
+    shown = (f"{words[name]} {', '.join(fields[name])}" for name in words if fields.get(name))
+    return "; ".join(shown) or "nothing differs"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,7 +1,7 @@
 """Accepts events: assigns them to orders, routes them, records them with their deliveries."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ from receiver.intake import Caller
 from receiver.source_state import SourceState
 from routes.index import FilterIndex
 from routes.table import CompiledRoute, plan
+from sinks.sink import Sink
 from sinks.worker import Worker
 
 from ..log.frequent import FrequentLines, Received, frequent_lines
@@ -53,8 +54,14 @@ class Planner:
         subscriptions: LiveSubscriptions | None,
     ) -> None:
         self._identity, self._workers, self._subscriptions = identity, workers, subscriptions
+        self.use(routes)
+
+    def use(self, routes: Sequence[CompiledRoute], sinks: Iterable[Sink] = ()) -> None:
+        """Plan by these routes from now on. `sinks`: the options that workers will soon have."""
         self._routes = FilterIndex((route.when, route) for route in routes)
-        ordered = any(worker.is_ordered for worker in workers.values())
+        ordered = any(worker.is_ordered for worker in self._workers.values()) or any(
+            sink.ordered_by is not None for sink in sinks
+        )
         self._reads_data = ordered or any(route.reads_data for route in routes)
 
     def plan(
@@ -176,8 +183,10 @@ class Recorder:
             for planned, is_new in zip(plans, outcome.new, strict=True):
                 if is_new and planned.order is not None and planned.event.type in AWAITED:
                     self._measure(self._order_book.received(planned.order), planned.at)
-            if any(outcome.new) and callback.channel == "callback" and replaces is None:
-                self._sources[caller.source].health.record(callback, happenings)
+            state = self._sources.get(caller.source)  # None: it was removed meanwhile
+            is_called = callback.channel == "callback" and replaces is None
+            if state is not None and any(outcome.new) and is_called:
+                state.health.record(callback, happenings)
             if self._lines is not None:
                 self._log_recorded(self._lines, caller, callback, plans, outcome)
 

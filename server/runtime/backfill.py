@@ -106,6 +106,8 @@ class Backfiller:
         self._identity, self._orders, self._balances = identity, orders, balances
         self._now, self._ticks = now, ticks
         self._every = state.source.polling_settings().every
+        #: For the next run.
+        self._latest = state
         self._wanted = asyncio.Event()
         self._why = Why.START
         self._since: float | None = None
@@ -168,6 +170,16 @@ class Backfiller:
         self._wanted.set()
         return self._numbered + 1
 
+    def change(self, state: SourceState) -> None:
+        """Use other options of the source from the next run on.
+
+        A changed `backfill` starts a run now, or after the current one.
+        """
+        before, self._latest = self._latest.source, state
+        if state.source.backfill != before.backfill:
+            self.stopped = False
+            self.start(Why.START)
+
     async def run(self) -> None:
         """Run now, on each timer and each request, until cancelled."""
         async with open_client(self._state.source) as client:
@@ -184,6 +196,10 @@ class Backfiller:
                     # In short sleeps: while the machine is asleep only `ticks` goes on.
                     await asyncio.sleep(min(left, LONGEST_SLEEP))
                 self._wanted.clear()
+                if self._state is not self._latest:
+                    self._state = self._latest
+                    self._every = self._state.source.polling_settings().every
+                    client.use(self._state.source)
                 await self._run_once(client)
                 self.ran.set()
 

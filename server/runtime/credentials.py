@@ -24,10 +24,10 @@ class HeaderCredentials:
     def __init__(self, sources: Mapping[str, SourceState], identity: Identity) -> None:
         self._sources, self._digest = sources, identity.credential_digest
 
-    def hide(self, source: str, callback: Callback) -> Callback:
-        """Return the callback of a configured source with digests in place of its secrets."""
-        own = self._sources[source].source.secret_headers
-        headers = hide_credentials(callback.headers, source, own, self._digest)
+    def hide(self, state: SourceState, callback: Callback) -> Callback:
+        """Return a callback of the source with digests in place of its secrets."""
+        own = state.source.secret_headers
+        headers = hide_credentials(callback.headers, state.name, own, self._digest)
         if headers is callback.headers:
             return callback
         return msgspec.structs.replace(callback, headers=headers)

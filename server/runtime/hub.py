@@ -17,6 +17,7 @@ wait reads the journal again. Streams and consumers follow the places, so they d
 
 import asyncio
 import contextlib
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
@@ -253,20 +254,16 @@ class Hub:
     """Listens to the commits of a journal, and gives new events to its inboxes."""
 
     def __init__(
-        self,
-        journal: Journal,
-        *,
-        most: Mapping[Kind, int],
-        in_force: Callable[[Any], bool] = lambda _: True,
+        self, journal: Journal, *, in_force: Callable[[Any], bool] = lambda _: True
     ) -> None:
-        """`most` limits the readers of each kind; a key may have half of them.
+        """Call `limit` before the first reader subscribes.
 
         `in_force` returns whether the owner of an inbox, a key, was neither revoked nor expired.
         """
         self._journal, self._in_force = journal, in_force
-        self._most = dict(most)
+        self._most: Mapping[Kind, int] = {}
         #: The limit of readers of all kinds. Each has a connection, which callbacks need, too.
-        self.most_readers = sum(most.values())
+        self.most_readers = sys.maxsize
         self._counts: Counter[tuple[Kind, str | None]] = Counter()
         self._inboxes: set[Inbox] = set()
         self.filters: FilterIndex[Inbox] = FilterIndex()
@@ -307,6 +304,10 @@ class Hub:
             if place > self._newest[0]:
                 self._newest = (place, msgspec.json.encode({"id": id_}))
             self._has_begun = True
+
+    def limit(self, *, streams: int, waits: int) -> None:
+        """Limit the readers of each kind; a key may have half of them. Open readers stay."""
+        self._most = {"stream": streams, "wait": waits}
 
     def add(self, inbox: Inbox) -> None:
         """Count a reader. Raises TooManyReaders, and ReaderEnded once the service stops."""

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 import structlog
@@ -29,6 +30,8 @@ from .subscriptions import KeyRights
 _IMPLIED = {"codes:read": ("events:read",)}
 #: Seconds between two writes of last uses.
 USES_EVERY = 60.0
+#: The name of the key of commands on this machine. No other key may have a colon.
+_LOCAL = "command:local"
 
 log = structlog.get_logger()
 
@@ -104,7 +107,6 @@ class Keys:
 
     def __init__(
         self,
-        configured: Mapping[str, ApiKey],
         journal: Journal,
         identity: Identity,
         *,
@@ -113,20 +115,24 @@ class Keys:
     ) -> None:
         self._journal, self._identity = journal, identity
         self._now, self._ticks = now, ticks
-        self._configured = {
-            name: (digest_of(key.key), _configured(name, key)) for name, key in configured.items()
-        }
+        #: The key of commands on this machine, which may reload and nothing else. The lock file
+        #: has it, and it is in force until the process ends.
+        self.local_key = identity.api_key()
+        self._local_digest = digest(self.local_key.encode())
+        self.local = Access(id=_LOCAL, name=_LOCAL, scopes=frozenset(), sees=None)
+        self._options: Mapping[str, ApiKey] = {}
+        self._configured: dict[str, tuple[bytes, Access]] = {}
         #: By id, in the order in which they were made.
         self._made: dict[str, tuple[bytes, Access]] = {}
-        self._in_force = dict(self._configured.values())
-        self._named = {access.name: access for access in self._in_force.values()}
+        self._in_force: dict[bytes, Access] = {}
+        self._named: dict[str, Access] = {}
         self._buckets: dict[str, Bucket] = {}
         #: The last use of each key by name, and the names with a use that is not stored.
         self._used: dict[str, float] = {}
         self._unwritten: set[str] = set()
         self._listeners: list[Callable[[Access], None]] = []
-        #: Keys that expired and were announced.
-        self._announced: set[str] = set()
+        #: Keys that ended and were announced.
+        self._announced: WeakSet[Access] = WeakSet()
         #: Set when a key was made or revoked: filters are to be indexed or removed.
         self.changed = asyncio.Event()
 
@@ -142,7 +148,8 @@ class Keys:
     def find(self, key: bytes) -> Access | None:
         """Return the rights of a key; None: there is no such key. See `is_expired`, too."""
         # The digest hides the key: the time of the search shows nothing of it.
-        return self._in_force.get(digest(key))
+        sent = digest(key)
+        return self.local if sent == self._local_digest else self._in_force.get(sent)
 
     def with_id(self, id_: str) -> Access | None:
         """Return the rights of the key with that `Access.id`; None: no such key is in force."""
@@ -158,6 +165,8 @@ class Keys:
 
     def take(self, access: Access) -> float:
         """Count a request. Return 0.0, or the seconds until the key's rate allows it."""
+        if access is self.local:
+            return 0.0
         self._used[access.name] = self._now()
         self._unwritten.add(access.name)
         bucket = self._bucket(access)
@@ -186,7 +195,35 @@ class Keys:
         sees = None if access.sees is None else access.sees.holds
         return KeyRights(sees=sees, reads_codes=access.may("codes:read"))
 
-    # --- create and revoke ----------------------------------------------------------------
+    @property
+    def filters(self) -> Filters:
+        """The filters of all keys that have a `when`, by digest."""
+        found = (known.access.sees for known in self.known())
+        return {sees.digest: sees.holds for sees in found if sees is not None}
+
+    # --- configure, create and revoke -----------------------------------------------------
+
+    def use(self, configured: Mapping[str, ApiKey]) -> None:
+        """Replace the configured keys. Those that are removed or changed end."""
+        before = set(self._in_force.values())
+        self._configured = {
+            name: self._configured[name]
+            if self._options.get(name) == key
+            else (digest_of(key.key), _configured(name, key))
+            for name, key in configured.items()
+        }
+        self._options = configured
+        self._in_force = dict(self._configured.values())
+        self._named = {access.name: access for access in self._in_force.values()}
+        for id_, (digest_, access) in self._made.items():
+            if access.name not in configured:
+                self._enforce(digest_, access)
+            elif access in before:
+                log.warning("key.shadowed", key=access.name, key_id=id_)
+        for access in before - set(self._in_force.values()):
+            self._buckets.pop(access.id, None)
+            self._announce(access)
+        self.changed.set()
 
     def known(self) -> Sequence[KnownKey]:
         """Return all keys: the configured ones, then the others in the order of their making."""
@@ -297,8 +334,13 @@ class Keys:
         if stored.name in self._configured:
             log.warning("key.shadowed", key=stored.name, key_id=stored.id)
         else:
-            self._in_force.setdefault(stored.digest, access)
-            self._named[stored.name] = access
+            self._enforce(stored.digest, access)
+
+    def _enforce(self, digest_: bytes, access: Access) -> None:
+        self._in_force.setdefault(digest_, access)
+        self._named[access.name] = access
+        # A configured key may have had its name for a while: its next end is announced, too.
+        self._announced.discard(access)
 
     # --- the end of a key -----------------------------------------------------------------
 
@@ -310,8 +352,8 @@ class Keys:
         self._listeners.append(callback)
 
     def _announce(self, access: Access) -> None:
-        if access.id not in self._announced:
-            self._announced.add(access.id)
+        if access not in self._announced:
+            self._announced.add(access)
             for callback in self._listeners:
                 callback(access)
 
@@ -322,7 +364,7 @@ class Keys:
                 self._announce(access)
             else:
                 # The clock was set back: its next end is announced, too.
-                self._announced.discard(access.id)
+                self._announced.discard(access)
 
     async def run(self) -> None:
         """Announce expired keys and store last uses, until cancelled."""

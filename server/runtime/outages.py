@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -12,6 +12,7 @@ from core.errors import Unavailable
 from journal import Journal
 from journal.reads import Moment
 from journal.writes import SetMoment
+from receiver.source_state import SourceState
 
 from .backfill import OVERLAP, Backfiller, Why
 
@@ -28,21 +29,44 @@ log = structlog.get_logger()
 class Backfills:
     """The backfills of all sources, started after each outage.
 
-    `ready` returns whether the service takes callbacks. `now` returns seconds since the epoch,
-    `ticks` seconds that go on while the machine is asleep.
+    `make` makes the backfill of a source. `ready` returns whether the service takes callbacks.
+    `now` returns seconds since the epoch, `ticks` seconds that go on while the machine is asleep.
     """
 
     def __init__(
         self,
-        backfillers: Sequence[Backfiller],
+        make: Callable[[SourceState], Backfiller],
         *,
         journal: Journal,
         ready: Callable[[], bool],
         now: Callable[[], float],
         ticks: Callable[[], float] = boot_ticks,
     ) -> None:
-        self._backfillers = {one.name: one for one in backfillers}
+        self._make, self._backfillers = make, dict[str, Backfiller]()
         self._journal, self._ready, self._now, self._ticks = journal, ready, now, ticks
+        #: While `run` runs.
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def use(self, sources: Mapping[str, SourceState]) -> None:
+        """Poll these sources from now on. Polling of a known source goes on."""
+        polled = {
+            name: state for name, state in sources.items() if state.source.backfill is not None
+        }
+        for name in self._backfillers.keys() - polled.keys():
+            del self._backfillers[name]
+            if name in self._running:
+                self._running.pop(name).cancel()
+        for name, state in polled.items():
+            if name in self._backfillers:
+                self._backfillers[name].change(state)
+            else:
+                self._backfillers[name] = self._make(state)
+                self._begin(name)
+
+    def _begin(self, name: str) -> None:
+        if self._tasks is not None:
+            self._running[name] = self._tasks.create_task(self._backfillers[name].run())
 
     def of(self, source: str) -> Backfiller | None:
         """Return the backfill of a source; None: it has no `backfill`, or does not exist."""
@@ -50,19 +74,18 @@ class Backfills:
 
     async def run(self) -> None:
         """Run all backfills until cancelled."""
-        if not self._backfillers:
-            return
         alive = None
         with contextlib.suppress(Unavailable):  # each source goes back to its own last run
             alive = await self._journal.ask(Moment(_ALIVE))
-        if alive is not None and alive <= self._now():
+        if alive is not None and alive <= self._now() and self._backfillers:
             for one in self._backfillers.values():
                 one.start(Why.START, alive - OVERLAP)
             since = datetime.fromtimestamp(alive, UTC)
             log.info("service.gap", since=since.isoformat(timespec="seconds"))
         async with asyncio.TaskGroup() as tasks:
-            for one in self._backfillers.values():
-                tasks.create_task(one.run())
+            self._tasks = tasks
+            for name in self._backfillers:
+                self._begin(name)
             was_ready, last, noted = True, self._ticks(), float("-inf")
             while True:
                 ready, at = self._ready(), self._ticks()
@@ -70,7 +93,7 @@ class Backfills:
                 if ready and (not was_ready or at - last > _ASLEEP):
                     for one in self._backfillers.values():
                         one.start(Why.GAP, self._now() - (at - last) - OVERLAP)
-                if ready and at - noted >= NOTED_EVERY:
+                if ready and self._backfillers and at - noted >= NOTED_EVERY:
                     with contextlib.suppress(Unavailable):
                         await self._journal.submit(SetMoment(_ALIVE, self._now()))
                     noted = at
@@ -81,5 +104,5 @@ class Backfills:
         """Wait for the first run of each source, at most `within` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                for one in self._backfillers.values():
+                for one in tuple(self._backfillers.values()):
                     await one.ran.wait()

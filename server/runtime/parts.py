@@ -1,18 +1,19 @@
 """The parts of a service."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from core.clock import WallClock
 from journal import Journal
 from receiver.source_state import SourceState
-from routes.table import CompiledRoute
 from sinks.worker import Worker
 
 from ..config.options import Config
 from .balances import Balances
+from .configured_sinks import ConfiguredSinks
 from .credentials import HeaderCredentials
+from .current import Current
 from .hub import Hub
 from .identity import Identity
 from .intake import CallbackIntake
@@ -22,6 +23,7 @@ from .orders import Orders
 from .outages import Backfills
 from .quarantine import QuarantineKeeper
 from .rejections import RejectionCounter
+from .reload import Reloads
 from .replays import Replays
 from .samples import SampleEvents
 from .silence import SourceMonitor
@@ -31,16 +33,13 @@ from .subscriptions import LiveSubscriptions
 class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The parts of a service, as `server.service.assemble` puts them together."""
 
-    config: Config
+    current: Current
     identity: Identity
     #: All parts that make or compare instants use this clock.
     clock: WallClock
     journal: Journal
     journal_monitor: JournalMonitor
-    #: By name, as configured.
-    sources: Mapping[str, SourceState]
-    #: As configured.
-    routes: Sequence[CompiledRoute]
+    sinks: ConfiguredSinks
     #: By the name of the sink: the configured ones, then those of subscriptions.
     workers: Mapping[str, Worker]
     subscriptions: LiveSubscriptions
@@ -58,5 +57,15 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     backfills: Backfills
     source_monitor: SourceMonitor
     samples: SampleEvents
+    reloads: Reloads
     #: Whether the service takes callbacks.
     ready: Callable[[], bool]
+
+    @property
+    def config(self) -> Config:
+        return self.current.config
+
+    @property
+    def sources(self) -> Mapping[str, SourceState]:
+        """By name, as configured."""
+        return self.current.sources

@@ -1,7 +1,7 @@
 """Logs sources that fall silent or have a wrong time zone, once each."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -22,7 +22,7 @@ class SourceMonitor:
 
     def __init__(
         self,
-        sources: Sequence[SourceState],
+        sources: Mapping[str, SourceState],
         now: Callable[[], float],
         waiting_since: Callable[[str], float | None],
     ) -> None:
@@ -44,7 +44,7 @@ class SourceMonitor:
     def look(self) -> None:
         """Log each source that fell silent, and each with a new problem of its time zone."""
         now = self._now()
-        for state in self._sources:
+        for state in self._sources.values():
             since = self.silent_since(state)
             if since is None:
                 self._silent.discard(state.name)

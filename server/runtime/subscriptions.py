@@ -44,6 +44,7 @@ from sinks.retry import LONGEST_RETRY_AFTER
 from sinks.sink import Failed, Refused, Sink
 from sinks.worker import Worker
 
+from ..config.options import Subscribing
 from .identity import Identity
 from .sink_runner import SinkRunner
 
@@ -118,7 +119,7 @@ class LiveSubscriptions:
 
     `workers` gets their workers, by the names of their sinks. `rights` returns the rights of a key
     by its name; None: it is gone, expired, or may not subscribe. `make_worker` makes the worker of
-    a sink. `limit` is the number of subscriptions that one key may have.
+    a sink.
     """
 
     def __init__(
@@ -126,16 +127,16 @@ class LiveSubscriptions:
         *,
         journal: Journal,
         identity: Identity,
-        guard: AddressGuard,
+        options: Subscribing,
         rights: Callable[[str], KeyRights | None],
         workers: MutableMapping[str, Worker],
         make_worker: Callable[[str, Sink, SinkRecord | None], Worker],
         clock: Clock,
-        limit: int,
     ) -> None:
-        self._journal, self._identity, self._guard = journal, identity, guard
+        self._journal, self._identity = journal, identity
         self._rights, self._workers, self._make_worker = rights, workers, make_worker
-        self._now, self._ticks, self._limit = clock.now, clock.ticks, limit
+        self._now, self._ticks = clock.now, clock.ticks
+        self._options, self._guard = options, AddressGuard(options.allow_networks)
         self._by_id: dict[str, Live] = {}
         #: By the name of their key, then by id.
         self._by_key: dict[str, dict[str, Live]] = {}
@@ -261,6 +262,20 @@ class LiveSubscriptions:
 
     # --- changes --------------------------------------------------------------------------
 
+    def use(self, options: Subscribing) -> None:
+        """Use other options, and the present rights of all keys.
+
+        Workers with a sink that differs are cut at once, and run again.
+        """
+        if options.allow_networks != self._options.allow_networks:
+            self._guard = AddressGuard(options.allow_networks)
+        self._options = options
+        for live in tuple(self._running):
+            sink = self._sink(live.stored)
+            if live.task is not None and sink != live.sink:
+                live.sink, live.is_woken = sink, True
+                live.task.cancel()
+
     async def create(
         self,
         key: str,
@@ -277,7 +292,7 @@ class LiveSubscriptions:
         """
         written = _encode(when)
         self._check_filter(key, written)
-        if self._creating[key] + len(self._by_key.get(key, ())) >= self._limit:
+        if self._creating[key] + len(self._by_key.get(key, ())) >= self._options.per_key:
             raise TooManySubscriptions
         self._creating[key] += 1
         try:

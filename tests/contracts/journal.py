@@ -880,6 +880,22 @@ class JournalContract:
         assert [one.ordering for one in heads] == ['"+11"', '"+12"', None]
         assert [one.event_id for one in unordered] == list(ids(plans))
 
+    async def test_reorder_applies_to_deliveries_of_this_start(self, journal):
+        """As at a reload, when their worker has stopped. Mutant: it leaves them out."""
+        plans = [planned(to=to, owed=[owed()]) for to in ("+11", "+12", "+11")]
+        for plan in plans:
+            await record(journal, plan)
+        first, *_ = await take(journal, "log", limit=9, now=NOW)
+
+        count = await journal.submit(Reorder("log", ordered_by="data.to"))
+        late = await journal.submit(Settle(first, attempt(), State.DELIVERED, due_at=None))
+        heads = await take(journal, "log", limit=9, now=NOW)
+        await journal.submit(Settle(heads[0], attempt(), State.DELIVERED, due_at=None))
+        rest = await take(journal, "log", limit=9, now=NOW, known=[heads[1]])
+
+        assert (count, late) == (3, False)
+        assert [one.event_id for one in (*heads, *rest)] == list(ids(plans))
+
     # --- sending again --------------------------------------------------------------------
 
     async def test_replay_makes_a_new_delivery_to_each_sink(self, journal):

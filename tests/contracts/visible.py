@@ -9,7 +9,7 @@ from contracts.keys import named
 from contracts.orders import order, sms
 
 from journal.reads import EventFilter, IsVisible, VisibleEvents
-from journal.writes import CreateKey, IndexVisible, RegisterOrder, RevokeKey
+from journal.writes import ChangeFilters, CreateKey, IndexVisible, RegisterOrder, RevokeKey
 
 #: Digests of the filters of these tests; to a journal they are only names.
 GROWTH, REST, CODES = "growth", "rest", "codes"
@@ -76,6 +76,23 @@ class VisibleContract:
         assert found == ids(*mine)
         assert newest_first == ids(*reversed(mine))
         assert (last.next_seq, last.has_more) == (10, False)
+
+    async def test_filters_change_while_it_is_open(self, journal):
+        """Mutants: new events only; a removed filter is still there, or takes another with it."""
+        late = {"late": lambda event: event["data"]["code"] == "7"}
+        old = [planned(code="7"), planned(code="8")]
+        await asyncio.gather(*(record(journal, plan) for plan in old))
+        await journal.submit(ChangeFilters(added=late, removed=(CODES,)))
+        new = [planned(code="7"), of_growth(code="8")]
+        await asyncio.gather(*(record(journal, plan) for plan in new))
+        unfinished = await visible(journal, "late"), await visible(journal, CODES)
+        while await journal.submit(IndexVisible()):
+            pass
+
+        assert unfinished == (None, None)
+        assert await visible(journal, "late") == ids(old[0], new[0])
+        assert await visible(journal, CODES) is None
+        assert await visible(journal) == ids(new[1])
 
     async def test_page_of_hidden_events_stays_at_its_place(self, journal):
         await record(journal, planned())

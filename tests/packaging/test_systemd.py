@@ -101,6 +101,8 @@ def test_unit_restarts_except_after_a_wrong_configuration():
     assert ["0"] == options("Unit")["StartLimitIntervalSec"]
     assert 10 < int(service["TimeoutStopSec"][0])
     assert ["SIGTERM"] == service["KillSignal"]
+    # It waits for the result, which `kill -HUP` does not.
+    assert [f"{service['ExecStart'][0].removesuffix('serve')}reload"] == service["ExecReload"]
     assert ["0"] == service["LimitCORE"]
 
 

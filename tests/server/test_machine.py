@@ -47,9 +47,9 @@ class Script:
 
 
 BUSY = """
-from server.machine import Ending, become_service
-ending = Ending({deadline})
-ending.call(lambda: print("called", flush=True))
+from server.machine import Signals
+signals = Signals({deadline})
+signals.on_end(lambda: print("called", flush=True))
 print("up", flush=True)
 while True: pass
 """
@@ -77,18 +77,48 @@ def test_second_signal_ends_a_hanging_process_at_once(second):
 
 LATE = """
 import os, signal
-from server.machine import Ending
-ending = Ending(600)
-os.kill(os.getpid(), signal.SIGTERM)
-while not ending._asked: pass
-ending.call(lambda: print("up", flush=True))
+from server.machine import Signals
+signals = Signals(600)
+os.kill(os.getpid(), signal.{name})
+while not signals.{notice}._came: pass
+signals.{on}(lambda: print("up", flush=True))
 """
 
 
-def test_signal_during_the_start_is_kept():
-    """Mutant: the signal is lost, because `call` comes later."""
-    with Script(LATE):
+@pytest.mark.parametrize(
+    ("name", "notice", "on"), [("SIGTERM", "_end", "on_end"), ("SIGHUP", "_reload", "on_reload")]
+)
+def test_signal_during_the_start_is_kept(name, notice, on):
+    """Mutant: the signal is lost, because `on_end` comes later."""
+    with Script(LATE.format(name=name, notice=notice, on=on)):
         pass
+
+
+RELOADED = """
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+from server.machine import become_service
+signals = become_service()
+signals.on_reload(lambda: print("reload", flush=True))
+signals.on_end(lambda: print("end", flush=True))
+print("up", flush=True)
+while True: pass
+"""
+
+
+def test_each_sighup_reloads_until_the_end():
+    """Also under `nohup`, which ignores SIGHUP. Mutants: only the first; also after SIGTERM."""
+    with Script(RELOADED) as script:
+        for _ in range(2):
+            script.send(signal.SIGHUP)
+            assert script.process.stdout.readline() == "reload\n"
+        script.send(signal.SIGTERM)
+        assert script.process.stdout.readline() == "end\n"
+        script.send(signal.SIGHUP)
+        script.send(signal.SIGTERM)
+
+        assert script.ended() == 1
+        assert script.process.stdout.read() == ""
 
 
 IGNORING = """
@@ -98,7 +128,7 @@ for number in range(1, 32):
     if signal.getsignal(number) is signal.SIG_IGN and number not in (13, 25):
         signal.signal(number, signal.SIG_DFL)
 from server.machine import become_service
-ending = become_service()
+signals = become_service()
 print("up", flush=True)
 time.sleep(600)
 """
@@ -106,7 +136,7 @@ IGNORED = ["HUP", "USR1", "USR2", "TTOU", "PIPE", "WINCH", "CHLD", "URG", "CONT"
 
 
 def test_other_signals_do_not_end_a_service():
-    """logrotate, `systemctl kill -s HUP`, a closing terminal. Mutant: one of _IGNORED left out."""
+    """Of logrotate or a closing terminal. Mutants: one of _IGNORED left out; SIGHUP not blocked."""
     with Script(IGNORING) as script:
         for name in IGNORED:
             script.send(signal.Signals[f"SIG{name}"])

@@ -298,7 +298,7 @@ def _check(response: httpx.Response, body: bytes) -> None:
         code, detail = str(problem["code"]), str(problem.get("detail") or "")
         request_id = problem.get("request_id")
     except (ValueError, KeyError, TypeError, AttributeError):
-        code, detail, request_id = response.reason_phrase, "", None
+        code, detail, request_id, problem = response.reason_phrase, "", None, {}
     raise ApiError(
         response.status_code,
         code,
@@ -306,6 +306,7 @@ def _check(response: httpx.Response, body: bytes) -> None:
         request_id=request_id,
         retry_after=float(after) if after.isdecimal() else None,
         cursor=response.headers.get("smshook-cursor"),
+        problem=problem,
     )
 
 

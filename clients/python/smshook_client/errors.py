@@ -8,6 +8,9 @@ SmshookError
 └── ApiError              smshook answered with an error
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class SmshookError(Exception):
     """Any error of this client."""
@@ -57,6 +60,7 @@ class ApiError(SmshookError):
         request_id: str | None = None,
         retry_after: float | None = None,
         cursor: str | None = None,
+        problem: Mapping[str, Any] = {},
     ) -> None:
         """`code` is stable, such as `not_found`; `detail` explains it to people."""
         super().__init__(f"{status} {code}: {detail}" if detail else f"{status} {code}")
@@ -64,4 +68,6 @@ class ApiError(SmshookError):
         #: The id of the request in the log of the service.
         self.request_id = request_id
         self.retry_after, self.cursor = retry_after, cursor
+        #: All fields of the error.
+        self.problem = problem
         self.is_temporary = status in (429, 502, 503, 504)

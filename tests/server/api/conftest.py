@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import json
 import re
 import secrets
@@ -27,6 +28,7 @@ from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
 from server.api.app import create_api
 from server.api.openapi import document
+from server.config.load import Loaded
 from server.config.options import Api, ApiKey
 from server.runtime.identity import Identity
 from server.service import admin_app, assemble, open_journal, public_app, public_door
@@ -59,25 +61,43 @@ class Service:
     """A service and its clients. `now` is its clock: tests set it."""
 
     def __init__(self, config, journal, identity):
-        self.config, self.journal, self.identity = config, journal, identity
+        self.journal, self.identity = journal, identity
+        #: The configuration that the next reload reads, or the error that it raises.
+        self.config = config
         self.now, self.is_ready, self.sent = BEGIN, True, 0
         clock = clock_of(lambda: self.now)
-        parts = assemble(config, journal, identity, clock=clock, chance=lambda: 0.0)
+        parts = assemble(
+            *(config, journal, identity), load=self.load, clock=clock, chance=lambda: 0.0
+        )
         self.parts = msgspec.structs.replace(parts, ready=lambda: self.is_ready)
         self.sources, self.workers = parts.sources, parts.workers
         self.orders, self.rejections = parts.orders, parts.rejections
         self.hub = parts.hub
-        self.public = public(self.parts)
+        parts.current.follow(self._open_door)
         self.api = built(admin_app, self.parts)
         self.described = described(self.parts)
         self.admin = client(self.api, self.described)
 
+    def load(self):
+        if isinstance(self.config, Exception):
+            raise self.config
+        return Loaded(config=self.config, warnings=())
+
+    def _open_door(self, _config):
+        self.public = public(self.parts)
+
+    async def reload(self, key="admin", **changed):
+        """Change options of the configuration, and reload it; return the answer."""
+        if changed:
+            self.config = msgspec.structs.replace(self.config, **changed)
+        return await self.ask("/v1/reload", key, method="POST")
+
     def behind_the_door(self):
         """The door and the API on one listener, as with `admin_listen: same`."""
         server = msgspec.structs.replace(self.config.server, admin_listen="same")
-        config = msgspec.structs.replace(self.config, server=server)
-        parts = msgspec.structs.replace(self.parts, config=config)
-        return public(parts)
+        current = copy.copy(self.parts.current)
+        current.config = msgspec.structs.replace(self.config, server=server)
+        return public(msgspec.structs.replace(self.parts, current=current))
 
     async def ask(self, path, key="admin", *, method="GET", headers=(), **sent_with):
         """Make a call. `key` is its name in the configuration; None: no key is sent."""

@@ -5,6 +5,8 @@ import contextlib
 import json
 import sqlite3
 
+import pytest
+
 from core.secret import Secret
 from core.units import Rate
 from journal.writes import IndexVisible

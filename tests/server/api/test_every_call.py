@@ -287,6 +287,7 @@ CALLS = {
         "/v1/keys", json={"name": "new", "scopes": ["codes:read"]}
     ),
     ("DELETE", "/v1/keys/{key}"): lambda _: plain("/v1/keys/new"),
+    ("POST", "/v1/reload"): lambda _: plain("/v1/reload"),
 }
 
 

@@ -82,6 +82,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await record("POST", "/v1/sources/tellabot/backfill", {"since": "2h"})
         await subscriptions(record, monkeypatch)
         await keys(record)
+        await record("POST", "/v1/reload")
         yield record
 
 

@@ -58,6 +58,7 @@ SO_FAR = [
     *("keys list", "keys create", "keys revoke"),
     *("report", "backup", "restore"),
     *("seal init", "seal show", "seal rotate"),
+    "reload",
     *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
 

@@ -34,7 +34,7 @@ EVENT = {
         "request_id": "10000001",
     },
 }
-EDITED = "note: smshook.yaml changed after the service started; restart it to apply this\n"
+EDITED = "note: smshook.yaml changed after the service read it; apply this with: smshook reload\n"
 HEADERS = ["route", "matches", "sinks", "first clause that fails", "wanted", "saw"]
 
 

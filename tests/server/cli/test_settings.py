@@ -25,7 +25,7 @@ VARIABLES = {
     "OTHER_TOKEN": "0123456789abcdef-of-other",
     "TELLABOT_API_KEY": "key-of-tellabot",
 }
-EDITED = "note: smshook.yaml changed after the service started; restart it to apply this\n"
+EDITED = "note: smshook.yaml changed after the service read it; apply this with: smshook reload\n"
 
 
 class WithVariables(live.Live):

@@ -86,7 +86,9 @@ class MemoryJournal:
 
 
 def hub_of(journal, streams=100, waits=100, **more):
-    return Hub(journal, most={"stream": streams, "wait": waits}, **more)
+    hub = Hub(journal, **more)
+    hub.limit(streams=streams, waits=waits)
+    return hub
 
 
 def inbox(hub, kind="stream", *, owner=None, name="key", filter_=WANTED):

@@ -13,7 +13,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from journals import prepared
-from services import clock_of, configured, identity_of
+from services import clock_of, configured, identity_of, loading
 
 from core.order import REMEMBERED, Order
 from core.secret import Secret
@@ -189,7 +189,11 @@ class Real:
             await self.journal.close()
         prepared(self.config.journal.path)
         self.journal = await open_journal(self.config, self.identity, now=self.now)
-        self.parts = await restore(self.config, self.journal, self.identity, clock=self.clock)
+        self.parts = await restore(
+            *(self.config, self.journal, self.identity),
+            clock=self.clock,
+            load=loading(self.config),
+        )
         self.orders, self.source = self.parts.orders, self.parts.sources["tellabot"]
 
     async def register(self, name, number):

@@ -5,9 +5,13 @@ import contextlib
 
 import pytest
 
+from core.secret import Secret
 from journal.reads import Moment
 from journal.sqlite.journal import SQLiteJournal
 from journal.writes import SetMoment
+from receiver.polling.options import Backfill
+from receiver.providers.tellabot.callbacks import TellABot
+from receiver.source_state import SourceState
 from server.runtime.backfill import Why
 from server.runtime.outages import Backfills
 
@@ -37,12 +41,14 @@ class World:
         #: Seconds by which the wall clock is ahead of `ticks`.
         self.ahead = 0.0
         self.backfills = Backfills(
-            [self.asked],
+            lambda _state: self.asked,
             journal=journal,
             ready=lambda: self.is_ready,
             now=lambda: self.at + self.ahead,
             ticks=lambda: self.at,
         )
+        source = TellABot(tokens=(), backfill=Backfill(user="u", api_key=Secret("k")))
+        self.backfills.use({"tellabot": SourceState("tellabot", source, lambda: self.at)})
 
     @contextlib.asynccontextmanager
     async def running(self):
@@ -125,6 +131,10 @@ async def test_clock_step_starts_no_backfill(journal):
 
 
 async def test_without_backfills_no_sign_of_life_is_stored(journal):
-    await Backfills((), journal=journal, ready=lambda: True, now=lambda: BEGIN).run()
+    """Mutant: a service that polls nobody writes each ten seconds."""
+    world = World(journal)
+    world.backfills.use({})
+    async with world.running():
+        await asyncio.sleep(0.2)
 
     assert await journal.ask(Moment("alive")) is None

@@ -17,7 +17,7 @@ def test_silence_is_logged_once_until_a_callback_comes():
     now = 1_790_000_000.0
     source = TellABot(tokens=(Secret("t" * 20),), expect_every=Duration(60))
     state = SourceState("tellabot", source, lambda: now)
-    monitor = SourceMonitor([state], lambda: now, lambda _source: None)
+    monitor = SourceMonitor({"tellabot": state}, lambda: now, lambda _source: None)
     with structlog.testing.capture_logs() as logged:
         for seconds in (30, 40, 50):
             now += seconds
@@ -45,7 +45,9 @@ def test_source_with_an_overdue_order_is_silent():
     called = SourceState("tellabot", TellABot(tokens=(Secret("t" * 20),)), lambda: now)
     asked = SourceState("smspins", SmsPins(backfill=Backfill(api_key=Secret("k"))), lambda: now)
     since = now
-    monitor = SourceMonitor([called, asked], lambda: now, lambda _source: since + 60)
+    monitor = SourceMonitor(
+        {"tellabot": called, "smspins": asked}, lambda: now, lambda _source: since + 60
+    )
     now += 700
     with structlog.testing.capture_logs() as logged:
         monitor.look()

@@ -1,0 +1,75 @@
+"""Read the configuration again."""
+
+from collections.abc import Sequence
+
+import msgspec
+from litestar import post
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.handlers import BaseRouteHandler
+
+from ..runtime.keys import Access, Keys
+from ..runtime.reload import NotReloaded, Reloads
+from .auth import ApiRequest, NeedsScope
+from .errors import AGAIN, Problem
+from .idempotency import Calls
+from .operation import Operation
+from .parameters import NoParameters, read
+from .router import ApiRouter
+
+
+class _MayReload(NeedsScope, frozen=True, kw_only=True):
+    """A guard that also lets the key of commands on this machine pass."""
+
+    keys: Keys
+
+    def __call__(
+        self,
+        connection: ASGIConnection[BaseRouteHandler, None, Access, State],
+        handler: BaseRouteHandler,
+    ) -> None:
+        if connection.auth is not self.keys.local:
+            super().__call__(connection, handler)
+
+
+class ShownReload(msgspec.Struct, frozen=True, kw_only=True):
+    """The options that differ from the former configuration, as dotted paths without values."""
+
+    #: Sources, sinks, routes and keys.
+    added: Sequence[str]
+    #: Single options, such as `sinks.crm.url`.
+    changed: Sequence[str]
+    #: Sources, sinks, routes and keys.
+    removed: Sequence[str]
+    #: Options that differ in the file, and keep their old values until a restart.
+    needs_restart: Sequence[str]
+    #: Valid settings that are probably not intended, each with its place.
+    warnings: Sequence[str]
+
+
+def reload(*, reloads: Reloads, keys: Keys, calls: Calls) -> ApiRouter:
+    @post(
+        "/",
+        status_code=200,
+        guards=[_MayReload(("admin",), whole=True, keys=keys)],
+        operation=Operation(errors=("config_rejected",)),
+    )
+    async def reload(request: ApiRequest) -> ShownReload:
+        """Reload the configuration.
+
+        It is read again and put in force as a whole. A wrong configuration changes nothing.
+        """
+        read(request.scope, NoParameters)
+        async with calls.begin(request) as call:
+            try:
+                reloaded = await reloads.reload()
+            except NotReloaded as exc:
+                if not exc.complaints:
+                    raise Problem(503, "unavailable", exc.error, headers=AGAIN) from None
+                text = "the configuration is wrong; nothing was changed"
+                raise Problem(422, "config_rejected", text, complaints=exc.complaints) from None
+            shown = ShownReload(**msgspec.structs.asdict(reloaded))
+            await call.keep(shown, 200)
+        return shown
+
+    return ApiRouter("/reload", route_handlers=[reload])

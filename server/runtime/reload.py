@@ -1,0 +1,177 @@
+"""Reads the configuration again while the service runs, and puts it in force."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+
+import msgspec
+import structlog
+
+from core.errors import Unavailable
+from journal import Journal
+from journal.reads import SinkRecords
+from journal.records import SinkRecord
+from journal.writes import ChangeFilters
+from routes.table import CompiledRoute, compile_table
+
+from ..config.differences import Differences, find_differences, keep_fixed
+from ..config.load import ConfigError, Loaded
+from ..config.options import Config
+from .configured_sinks import ConfiguredSinks, SinkOptions, prepare, read_options
+from .current import Current
+from .keys import Keys, key_filters
+
+log = structlog.get_logger()
+
+
+class Reloaded(Differences, frozen=True, kw_only=True):
+    """The result of a reload: the differences that are in force now."""
+
+    #: Options that differ, and keep their old values until a restart.
+    needs_restart: tuple[str, ...]
+    #: Valid settings that are probably not intended, each with its place.
+    warnings: tuple[str, ...]
+
+
+class ServiceEnds(Exception):
+    """The service stops, so it takes no other configuration."""
+
+
+class NotReloaded(Exception):
+    """Nothing was changed. There are `complaints` about the configuration, or an `error`."""
+
+    def __init__(self, error: str, complaints: tuple[str, ...] = ()) -> None:
+        super().__init__(error)
+        self.error, self.complaints = error, complaints
+
+
+class _Read(msgspec.Struct, frozen=True):
+    """A configuration that is checked and compiled, but not in force."""
+
+    loaded: Loaded
+    config: Config
+    needs_restart: tuple[str, ...]
+    routes: tuple[CompiledRoute, ...]
+    sinks: Mapping[str, SinkOptions]
+
+
+class Reloads:
+    """Reloads the configuration, one reload at a time.
+
+    `load` reads it as at the start. `ends` returns whether the service stops.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        *,
+        current: Current,
+        journal: Journal,
+        keys: Keys,
+        sinks: ConfiguredSinks,
+        ends: Callable[[], bool],
+    ) -> None:
+        self._load, self._current, self._journal, self._keys = load, current, journal, keys
+        self._sinks, self._ends = sinks, ends
+        self._lock = asyncio.Lock()
+        self._wanted = asyncio.Event()
+
+    def request(self) -> None:
+        """Reload soon. Several requests before it begins are one."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Reload after each `request`, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            with contextlib.suppress(NotReloaded):  # the reason is logged
+                await self.reload()
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration, and put it in force as a whole. Raises NotReloaded."""
+        async with self._lock:
+            try:
+                # Reading takes long: callbacks go on meanwhile.
+                read = await asyncio.to_thread(self._read)
+                records = await self._make_ready(read.config)
+            except Exception as exc:
+                raise _rejected(exc) from exc
+            if self._ends():
+                raise _rejected(ServiceEnds("the service stops"))
+            before, filters = self._current.config, self._keys.filters
+            found = _with_files(find_differences(before, read.config), self._sinks.options, read)
+            # No step waits: the new configuration is in force for the next callback.
+            self._sinks.use(read.sinks, records)
+            self._current.replace(read.config, read.routes)
+            unused = tuple(filters.keys() - self._keys.filters.keys())
+            if unused:
+                with contextlib.suppress(Unavailable):  # they only take space until the next start
+                    await self._journal.submit(ChangeFilters(removed=unused))
+                self._keys.changed.set()
+        return _log(found, read)
+
+    async def _make_ready(self, config: Config) -> Mapping[str, SinkRecord]:
+        """Prepare what the configuration needs, and return the stored states of sinks.
+
+        Raises Unusable and Unavailable.
+        """
+        await prepare(config.sinks)
+        known = self._keys.filters
+        wanted = key_filters(config.api.keys)
+        added = {digest: holds for digest, holds in wanted.items() if digest not in known}
+        if added:
+            # Before a key is in force, each new event is indexed for its filter.
+            await self._journal.submit(ChangeFilters(added=added))
+        return await self._journal.ask(SinkRecords())
+
+    def _read(self) -> _Read:
+        """Read and compile the configuration, in a thread. Raises ConfigError."""
+        loaded = self._load()
+        config, needs_restart = keep_fixed(self._current.config, loaded.config)
+        return _Read(
+            loaded, config, needs_restart, compile_table(config.routes), read_options(config.sinks)
+        )
+
+
+def _rejected(exc: Exception) -> NotReloaded:
+    """Log the reason why nothing was changed."""
+    if isinstance(exc, ConfigError):
+        log.error("config.rejected", complaints=exc.complaints)
+        return NotReloaded("the configuration is wrong", exc.complaints)
+    # The text of another error may have a value.
+    error = str(exc) if isinstance(exc, Unavailable | ServiceEnds) else type(exc).__name__
+    log.error("config.rejected", error=error)
+    return NotReloaded(error)
+
+
+def _with_files(found: Differences, before: Mapping[str, SinkOptions], read: _Read) -> Differences:
+    """Add the options that name a file which was replaced."""
+    replaced = tuple(
+        ".".join(("sinks", name, *at))
+        for name, wanted in read.sinks.items()
+        if name in before and before[name].sink == wanted.sink
+        for at, version in wanted.files.items()
+        if before[name].files.get(at) != version
+    )
+    return msgspec.structs.replace(found, changed=(*found.changed, *replaced))
+
+
+def _log(found: Differences, read: _Read) -> Reloaded:
+    reloaded = Reloaded(
+        **msgspec.structs.asdict(found),
+        needs_restart=read.needs_restart,
+        warnings=read.loaded.warnings,
+    )
+    for warning in reloaded.warnings:
+        log.warning("config.warning", warning=warning)
+    fields = {
+        name: list(paths)
+        for name, paths in msgspec.structs.asdict(reloaded).items()
+        if paths and name != "warnings"
+    }
+    if reloaded.needs_restart:
+        log.warning("config.reloaded", **fields)
+    else:
+        log.info("config.reloaded", **fields)
+    return reloaded
