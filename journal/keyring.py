@@ -31,7 +31,8 @@ ORDER = "order"
 #: A key exists for this many seconds before its period begins.
 AHEAD = 300.0
 DAY = 24 * 60
-_FORMAT = "smshook keys 1"
+#: The first line of a key file.
+KEY_FILE = "smshook keys 1"
 _DESTROYED = "destroyed"
 _KEY, _NONCE = 32, 12
 #: Fields of a line: kind, start, minutes, root and wrapped key.
@@ -118,7 +119,7 @@ class KeyFile(msgspec.Struct, frozen=True):
         if text is None:
             return None
         first, *lines = text.splitlines()
-        if first != _FORMAT:
+        if first != KEY_FILE:
             raise Damaged(path, "it is not a key file of this version of smshook")
         keys: dict[tuple[str, int | None], WrappedKey] = {}
         destroyed: dict[str, int] = {}
@@ -136,7 +137,7 @@ class KeyFile(msgspec.Struct, frozen=True):
 
     def text(self) -> str:
         lines = [
-            _FORMAT,
+            KEY_FILE,
             *(
                 f"{key.name} {key.root} {base64.b64encode(key.wrapped).decode()}"
                 for key in self.keys.values()

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from journal import key_file
+from journal.keyring import KEY_FILE
 from journal.sqlite.backup import Contents, check, copy
 
 from .config.files import is_same, reserved_files
-from .durable import sync_folder, unfinished
+from .durable import sync_file, sync_folder, unfinished
 
 #: The first bytes of a database (sqlite.org/fileformat2.html, 1.3).
 _MAGIC = b"SQLite format 3\0"
@@ -29,7 +31,7 @@ def back_up(config: Path, journal: Path, target: Path, progress: Progress) -> Co
     for path, what in reserved_files(config, journal).items():
         if is_same(target, path):
             raise WrongPath(f"{target} {what}; name another file")
-    if os.path.lexists(target) and not _is_database(target):
+    if os.path.lexists(target) and not _begins(target, _MAGIC):
         raise WrongPath(f"{target} exists and is no backup; name another file")
     with unfinished(target) as temporary:
         contents = _copied(journal, temporary, progress)
@@ -51,6 +53,26 @@ def stream(journal: Path, out: BinaryIO, progress: Progress) -> Contents:
     return contents
 
 
+def back_up_keys(keys: Path, target: Path) -> None:
+    """Write a copy of the key file, with mode 0600. An earlier copy is replaced.
+
+    Call it after `back_up`: then it has the keys of every sealed row. Raises WrongPath, Damaged and
+    OSError.
+    """
+    if is_same(target, keys):
+        raise WrongPath(f"{target} is the key file; name another file")
+    if os.path.lexists(target) and not _begins(target, KEY_FILE.encode()):
+        raise WrongPath(f"{target} exists and is no copy of the keys; name another file")
+    if key_file.read(keys) is None:
+        raise WrongPath(f"there is no key file at {keys}")
+    with unfinished(target) as temporary:
+        temporary.write_bytes(keys.read_bytes())
+        key_file.read(temporary)  # the service may have replaced it meanwhile
+        sync_file(temporary)
+        temporary.rename(target)
+        sync_folder(target.parent)
+
+
 def _copied(journal: Path, temporary: Path, progress: Progress) -> Contents:
     if not journal.exists():
         raise WrongPath(f"there is no journal at {journal}")
@@ -58,8 +80,8 @@ def _copied(journal: Path, temporary: Path, progress: Progress) -> Contents:
     return check(temporary)
 
 
-def _is_database(path: Path) -> bool:
+def _begins(path: Path, start: bytes) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
+        return file.read(len(start)) == start

@@ -1,6 +1,7 @@
 """The process and its machine: signals, descriptors, the service manager."""
 
 import contextlib
+import ctypes
 import os
 import resource
 import signal
@@ -28,6 +29,8 @@ RESERVED = 128
 #: The same under a low limit: half of it is in use at the start.
 _SPARE = 8
 _MOST_CONNECTIONS = 20_000
+#: Source: linux/prctl.h.
+_PR_SET_DUMPABLE = 4
 
 
 def become_service() -> "Signals":
@@ -39,6 +42,15 @@ def become_service() -> "Signals":
         signal.signal(number, signal.SIG_IGN)
     raise_descriptor_limit()
     return Signals()
+
+
+def hide_memory() -> None:
+    """Let no other program of this user read the memory: it holds keys, texts and codes.
+
+    Source: prctl(2), Linux. Debuggers and core dumps are refused, and /proc belongs to root.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def raise_descriptor_limit() -> None:

@@ -33,7 +33,15 @@ from . import __version__
 from .config.load import Loaded
 from .config.options import Config, host_and_port
 from .config.urls import url_at
-from .machine import Signals, descriptor_limit, descriptors_in_use, leave, most_connections, notify
+from .machine import (
+    Signals,
+    descriptor_limit,
+    descriptors_in_use,
+    hide_memory,
+    leave,
+    most_connections,
+    notify,
+)
 from .runtime.configured_sinks import prepare
 from .runtime.credentials import AT_START, hide_stored_credentials
 from .runtime.full_disk import open_when_there_is_room
@@ -88,6 +96,8 @@ def serve(
     """
     # A core dump would hold texts and codes.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if config.seal.is_on:
+        hide_memory()
     with Lock(config.journal.path) as lock, contextlib.ExitStack() as stack:
         server = config.server
         addresses = [server.listen]

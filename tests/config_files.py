@@ -20,6 +20,7 @@ ENVIRON = {
     "OTHER_WHSEC": "whsec_b3RoZXItc2VjcmV0LTAxMjM0NTY3ODktMDEyMzQ1Njc=",
     "TWILIO_AUTH_TOKEN": "twilio-token-0123456789",
     "HOOK_SECRET": "server-secret-0123456789-0123456789",
+    "SEAL_ROOT": "the-root-key-of-these-tests-0123456789",
     "ADMIN_KEY": "admin-key-0123456789",
     "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0000/B0000/slack-0123456789",
     "DASHBOARD_KEY": "dashboard-key-0123456789",

@@ -19,8 +19,14 @@ _STDIO = "-"
 
 @click.command(cls=Command, example="backup /mnt/backups/smshook.db")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--keys",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Also copy the wrapped keys of an encrypted journal there. Keep them apart from FILE.",
+)
 @output_option
-def backup(file: Path, output: str) -> None:
+def backup(file: Path, keys: Path | None, output: str) -> None:
     """Copy the journal into one file, also while the service runs.
 
     The copy has every event that was accepted before, and is checked. FILE appears when it is
@@ -39,6 +45,8 @@ def backup(file: Path, output: str) -> None:
             contents = backups.stream(known.journal, sys.stdout.buffer, _show)
         else:
             contents = backups.back_up(known.path, known.journal, file, _show)
+        if keys is not None:
+            backups.back_up_keys(known.seal.path, keys)
     except (backups.WrongPath, NotABackup) as exc:
         raise Failure(str(exc)) from None
     finally:

@@ -74,17 +74,20 @@ class Command(click.Command):
         except Exception as exc:
             # Imported here: a command that succeeds does not need SQLite and every provider.
             from core.errors import Unavailable  # noqa: PLC0415
+            from journal.key_file import Damaged  # noqa: PLC0415
+            from journal.keyring import UnknownRoot  # noqa: PLC0415
             from journal.lock import Held  # noqa: PLC0415
             from journal.sqlite.schema import WrongJournal  # noqa: PLC0415
 
             from ..config.load import ConfigError  # noqa: PLC0415
+            from ..config.roots import NoRootKey  # noqa: PLC0415
 
             match exc:
                 case ConfigError():
                     raise Wrong(*exc.complaints) from None
-                case WrongJournal():
+                case WrongJournal() | UnknownRoot():
                     raise Wrong(str(exc)) from None
-                case Held() | Unavailable():
+                case Held() | Unavailable() | Damaged() | NoRootKey():
                     raise Failure(str(exc)) from None
                 # EPIPE is no failure: the reader of the pipe has read enough.
                 case OSError() if exc.errno != errno.EPIPE:

@@ -15,7 +15,7 @@ from ..config.starter import NAME, write
 from .command import Command, CommandGroup, Failure, Wrong, config_path, typed_config
 from .connection import configured, edited, near
 from .output import print_json
-from .promises import forgotten, promises
+from .promises import forgotten, promises, secrecy
 from .welcome import program, with_config
 
 
@@ -49,7 +49,7 @@ def check() -> None:
     whether it sees codes. All errors are printed at once, each with its line; so are warnings.
     """
     loaded = load(config_path(), environ=os.environ)
-    for line in promises(loaded.config):
+    for line in (*promises(loaded.config), *secrecy(loaded.config, loaded.root_files)):
         click.echo(plain(line))
     for warning in (*loaded.warnings, *forgotten(loaded.config)):
         click.echo(plain(f"warning: {warning}"), err=True)

@@ -109,7 +109,7 @@ def dev(
 
         def again() -> Loaded:
             read = _loaded(given)
-            return Loaded(config=_asked_here(read.config, sock), warnings=read.warnings)
+            return msgspec.structs.replace(read, config=_asked_here(read.config, sock))
 
         # The loop of the service keeps no reference to its tasks; its end cancels them.
         tasks = []

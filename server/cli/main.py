@@ -44,6 +44,7 @@ _MODULES = {
     "reload": "reload",
     "backup": "backup",
     "restore": "backup",
+    "seal": "seal",
     "config": "config",
     "healthcheck": "serve",
     "migrate": "config",

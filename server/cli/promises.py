@@ -3,7 +3,8 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from msgspec.structs import fields
 
@@ -21,6 +22,8 @@ from ..config.show import plain as written
 
 #: Attempts to add up; a longer schedule is cut off.
 _ADDED = 1000
+#: Of a journal without `seal`.
+IN_CLEAR = "texts, codes and numbers are stored in clear; `smshook seal init` changes that"
 
 
 def promises(config: Config) -> Iterator[str]:
@@ -68,6 +71,31 @@ def _but(kind: str, retention: Retention) -> str:
     if kind == "quarantine" and codes is not None and longer:
         return f"; they may hold codes, which are erased after {written(codes)} elsewhere"
     return ""
+
+
+def secrecy(config: Config, root_files: Sequence[Path]) -> Iterator[str]:
+    """Yield what a thief gets. `root_files` are the files that hold a root key."""
+    yield "secrecy"
+    journal, keys = config.journal.path, config.seal.path
+    if not config.seal.is_on:
+        yield f"  {journal.name}: {IN_CLEAR}"
+        return
+    yield f"  {journal.name}: texts, codes and numbers encrypted, also in its backups"
+    yield f"  {keys.name}: their keys, wrapped with the root key"
+    disks = {device for path in root_files if (device := _device(path)) is not None}
+    if _device(journal.parent) in disks:
+        yield "  the root key lies on the journal's disk: a stolen disk opens it"
+    elif disks:
+        yield "  the root key lies on another disk: a stolen disk does not open the journal"
+    else:
+        yield "  the root key is in no file: only a disk that holds it opens the journal"
+
+
+def _device(path: Path) -> int | None:
+    """Return the number of the disk of a file; None if there is no file."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_dev
+    return None
 
 
 def forgotten(config: Config) -> Iterator[str]:

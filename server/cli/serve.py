@@ -18,6 +18,7 @@ from ..machine import become_service
 from .client import ApiClient, ApiProblem
 from .command import Choice, Command, Failure, config_path
 from .connection import http_url, running
+from .promises import IN_CLEAR
 from .welcome import program, welcome
 
 #: Seconds: container managers check every few.
@@ -62,6 +63,8 @@ def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
     def started(holder: Holder) -> None:
         if people:
             say(welcome(loaded.config, holder, config_path=config_path(), smshook=program()))
+        if not loaded.config.seal.is_on:
+            structlog.get_logger().warning("config.warning", warning=IN_CLEAR)
 
     try:
         run(loaded.config, signals, started, load=read)

@@ -64,6 +64,7 @@ def cautions(reading: Complaints, config: Config) -> Iterator[str]:
         *_shared(secrets),
         *_files(config),
         *_retained(config),
+        *_key_files(reading, config),
     ):
         yield reading.warning(place, text)
 
@@ -133,7 +134,11 @@ def _secrets(at: Place, value: Any) -> Iterator[Caution]:
         match at:
             case ("server", "secret") | ("api", "keys", _, "key") | ("sources", _, "tokens", _):
                 ours = True
-            case ("sinks", _, "secrets", _) | ("sources", _, "basic", "password"):
+            case (
+                ("sinks", _, "secrets", _)
+                | ("sources", _, "basic", "password")
+                | ("seal", "root", _)
+            ):
                 ours = True
             case _:
                 ours = False
@@ -226,6 +231,17 @@ def _rounded(seconds: float) -> str:
 
 
 # Files
+
+
+def _key_files(reading: Complaints, config: Config) -> Iterator[tuple[Place, str]]:
+    """Yield files of keys and root keys that others can read."""
+    found: list[tuple[Place, Path]] = [(("seal", "file"), config.seal.path)]
+    for i in range(len(config.seal.root)):
+        at: Place = ("seal", "root", i)
+        found += [(at, path) for path in reading.read_files.get(at, ())]
+    for place, path in found:
+        if _mode(path) & 0o077:
+            yield place, f"others can read {path.name}; chmod 600 {path}"
 
 
 def _files(config: Config) -> Iterator[tuple[Place, str]]:

@@ -15,7 +15,7 @@ from routes.table import Route
 from .complaints import Complaints, dotted, nearest
 from .convert import Conversion
 from .files import check_files
-from .options import Api, Server, hard_to_guess, host_and_port, network
+from .options import Api, Sealing, Server, hard_to_guess, host_and_port, network
 from .yaml import Path
 
 #: The spelling of `low_balance`, as of amounts in events.
@@ -48,7 +48,12 @@ def check(
     if server and server.listen == server.admin_listen and host_and_port(server.listen)[1] != 0:
         text = "the same as server.listen; write `same` for one port"
         reading.complain(("server", "admin_listen"), text)
-    check_files(reading, file, values["journal"], values["sinks"])
+    seal: Sealing = values["seal"]
+    if seal.root and seal.command:
+        reading.complain(("seal", "command"), "`root` is set, too; keep one of them")
+    if seal.command == ():
+        reading.complain(("seal", "command"), "empty; name a program, or leave it out")
+    check_files(reading, file, values["journal"], seal, values["sinks"])
 
 
 class _Checks:

@@ -4,6 +4,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path as FilePath
 from typing import Any, NamedTuple, TypeVar
 
 from core.printable import PLACE, named
@@ -51,6 +52,8 @@ class Complaints:
         self.places: dict[Path, str] = {(): file}
         #: In the order they were found.
         self.complaints: list[Complaint] = []
+        #: The files of `${file:…}`, by the place that names them.
+        self.read_files: dict[Path, list[FilePath]] = {}
         #: Warnings about valid values, with their places.
         self.notes: list[tuple[Path, str]] = []
 

@@ -14,6 +14,7 @@ from .yaml import Path
 _FIXED: Mapping[str, tuple[str, ...]] = {
     "server": ("listen", "admin_listen", "secret"),
     "journal": ("url",),
+    "seal": ("root", "command", "file", "period"),
 }
 
 

@@ -8,13 +8,15 @@ from typing import NamedTuple
 from sinks.sink import Sink
 
 from .complaints import Complaints
-from .options import JournalOptions
+from .options import JournalOptions, Sealing
 
 #: What SQLite and the service keep beside a journal.
 BESIDE_JOURNAL = ("-wal", "-shm", "-journal", ".lock")
 #: The file with the ids of erased events, beside the journal: one id a line.
 ERASED_IDS = "smshook.erased"
-_JOURNAL_URL = ("journal", "url")
+#: The files of a rewrite of the key file (journal/key_file.py).
+BESIDE_KEY_FILE = (".new", ".dead")
+_JOURNAL_URL, _KEY_FILE = ("journal", "url"), ("seal", "file")
 
 
 class WrittenFile(NamedTuple):
@@ -45,8 +47,17 @@ def reserved_files(config: Path, journal: Path) -> Mapping[Path, str]:
     }
 
 
+def _key_files(path: Path) -> list[Path]:
+    """Return the key file, and the files of its rewrite."""
+    return [path, *(path.with_name(f"{path.name}{end}") for end in BESIDE_KEY_FILE)]
+
+
 def check_files(
-    reading: Complaints, config: Path, journal: JournalOptions, sinks: Mapping[str, Sink]
+    reading: Complaints,
+    config: Path,
+    journal: JournalOptions,
+    seal: Sealing,
+    sinks: Mapping[str, Sink],
 ) -> None:
     """Complain of files that would spoil another file, or that cannot be made."""
     reserved: Mapping[Path, str] = {config: "is this configuration"}
@@ -58,11 +69,28 @@ def check_files(
             text = f"there is no folder {path.parent}; make it (mkdir -p), or name another"
             reading.complain(_JOURNAL_URL, text)
         reserved = reserved_files(config, path)
+    if reading.is_right(("seal",)):
+        conflict = _key_file_conflict(seal.path, reserved)
+        if conflict is not None:
+            reading.complain(_KEY_FILE, conflict)
+        reserved = {**reserved, **dict.fromkeys(_key_files(seal.path), "has the keys of `seal`")}
     files = written_files(sinks)
     for i, file in enumerate(files):
         conflict = _conflict(file, reserved, files[:i], files[i + 1 :])
         if conflict is not None:
             reading.complain(("sinks", file.name, file.option), conflict)
+
+
+def _key_file_conflict(path: Path, reserved: Mapping[Path, str]) -> str | None:
+    for each in _key_files(path):
+        for other, what in reserved.items():
+            if is_same(each, other):
+                return f"{what}; name another file"
+    if _is_folder(path):
+        return "is a folder; name a file in it"
+    if not _is_folder(path.parent):
+        return f"there is no folder {path.parent}; make it (mkdir -p), or name another"
+    return None
 
 
 def _conflict(

@@ -19,7 +19,7 @@ from .complaints import Complaints
 from .convert import Conversion
 from .environment import PREFIX, override
 from .files import missing_folders
-from .options import DEFAULT_LISTEN, Api, ApiKey, Config, JournalOptions, Options, Server
+from .options import DEFAULT_LISTEN, Api, ApiKey, Config, JournalOptions, Options, Sealing, Server
 from .schema import schema_of
 from .show import as_yaml
 from .variables import replace
@@ -41,6 +41,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
     #: Valid settings that are probably not intended, each with its place.
     warnings: tuple[str, ...]
+    #: The files that hold a root key.
+    root_files: tuple[Path, ...] = ()
 
 
 def load(path: Path, *, environ: Mapping[str, str], flags: Mapping[str, str] = {}) -> Loaded:
@@ -58,7 +60,11 @@ def load(path: Path, *, environ: Mapping[str, str], flags: Mapping[str, str] = {
         digest=reading.digest,
         retention_is_set="retention" in values,
     )
-    return Loaded(config=config, warnings=tuple(_warnings(reading, config)))
+    return Loaded(
+        config=config,
+        root_files=tuple(_root_files(reading, config)),
+        warnings=tuple(_warnings(reading, config)),
+    )
 
 
 class Settings:
@@ -98,6 +104,12 @@ class Settings:
         self._need(("server", "secret"))
         server: Server = self._values["server"]
         return server.secret.reveal()
+
+    @property
+    def seal(self) -> Sealing:
+        self._need(("seal",))
+        seal: Sealing = self._values["seal"]
+        return seal
 
     @property
     def listen(self) -> str:
@@ -208,6 +220,7 @@ def _read(
     sinks = values.get("sinks", {})
     values["sinks"] = {name: sink.under(folder) for name, sink in sinks.items()}
     values["journal"] = values.get("journal", JournalOptions()).under(folder)
+    values["seal"] = values.get("seal", Sealing()).under(folder)
     check(reading, values, conversion, path.absolute())
     return values
 
@@ -236,6 +249,17 @@ def _parse(reading: Complaints, path: Path) -> bool:
         return False
     reading.value = value
     return bool(written.lines) or not written.complaints
+
+
+def _root_files(reading: Complaints, config: Config) -> Iterator[Path]:
+    """Yield each file that a root key was read from. Those of variables are not known."""
+    for i in range(len(config.seal.root)):
+        at = ("seal", "root", i)
+        written = reading.at(at)
+        if isinstance(written, Scalar) and written.is_replaced:
+            yield from reading.read_files.get(at, ())
+        elif reading.warning(at, "").startswith(reading.file):
+            yield config.path
 
 
 def _warnings(reading: Complaints, config: Config) -> Iterator[str]:

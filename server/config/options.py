@@ -21,6 +21,9 @@ from .shapes import Check
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>\d{1,5})")
 _SHORTEST_SECRET = 32
+_SHORTEST_ROOT = 32
+#: Seconds: a shorter period makes many keys, a longer one erases less exactly.
+_SHORTEST_PERIOD, _LONGEST_PERIOD = 10 * 60, 24 * 3600
 # Callback URLs are on the internet: attackers find a shorter token by trying.
 _SHORTEST_TOKEN = 16
 _SQLITE = "sqlite:///"
@@ -106,6 +109,23 @@ def _server_secret(secret: Secret) -> Secret:
             f"shorter than {_SHORTEST_SECRET} bytes, so it can be guessed; `openssl rand -hex 32`"
         )
     return secret
+
+
+def root_key(secret: Secret) -> Secret:
+    """Return a root key. Raises ValueError if it is short enough to guess."""
+    text = secret.reveal()
+    if len(text) < _SHORTEST_ROOT:
+        raise ValueError(
+            f"shorter than {_SHORTEST_ROOT} characters, so it can be guessed; "
+            "`openssl rand -base64 32`"
+        )
+    return secret
+
+
+def _period(seconds: Duration) -> Duration:
+    if not _SHORTEST_PERIOD <= seconds <= _LONGEST_PERIOD or seconds % 60:
+        raise ValueError("write whole minutes from 10m to 1d")
+    return seconds
 
 
 def _api_key(secret: Secret) -> Secret:
@@ -236,6 +256,35 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     quarantine: Kept = Duration(30 * 86400)
 
 
+class Sealing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    #: The root keys: any random texts of 32 characters or more, such as the output of
+    #: `openssl rand -base64 32`. The first one wraps the keys of `file`, all of them unwrap. Add a
+    #: new one before the old one to change it. Unset, and without `command`: the journal is in
+    #: clear.
+    root: tuple[Annotated[Secret, Check(root_key)], ...] = ()
+    #: A program and its arguments, in place of `root`: it prints the root keys, one a line. It runs
+    #: once at the start, for at most 10 seconds, in the folder of this file. Set it for a vault.
+    command: tuple[str, ...] | None = None
+    #: The file of the keys, wrapped with a root key. Without it, nothing that they sealed can be
+    #: opened. Change it to keep it on another local disk.
+    file: str = "smshook.keys"
+    #: The time after which texts, codes and callbacks get another key, from `10m` to `1d`: a code
+    #: is erased at most this much too late. Keys of numbers and quarantine are of a day.
+    period: Annotated[Duration, Check(_period)] = Duration(3600)
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.root or self.command)
+
+    @property
+    def path(self) -> Path:
+        return Path(self.file)
+
+    def under(self, folder: Path) -> "Sealing":
+        """Return the same options with an absolute path."""
+        return msgspec.structs.replace(self, file=str(folder / self.file))
+
+
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key of the API, and its permissions."""
 
@@ -313,6 +362,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     journal: JournalOptions = JournalOptions()
     #: How long stored data is kept.
     retention: Retention = Retention()
+    #: Encryption of texts, codes and numbers in the journal.
+    seal: Sealing = Sealing()
     #: The keys of the API.
     api: Api = Api()
     #: Limits of the endpoints that services subscribe by the API.

@@ -1,5 +1,6 @@
 """The `smshook.yaml` that `smshook init` writes."""
 
+import base64
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,16 @@ from pathlib import Path
 from ..durable import write_new
 
 NAME = "smshook.yaml"
+#: The root key, beside the configuration.
+ROOT_NAME = "smshook.root"
+#: The section that uses it.
+SEAL = """\
+# Encrypts texts, codes and numbers in the journal, so that a backup of it reveals none of them.
+seal:
+  # Root keys. Keep this file, and a copy of it elsewhere: without it, what is encrypted is lost. On
+  # another disk or in a vault it also protects a stolen disk.
+  root: ["${file:smshook.root}"]
+"""
 
 # Options are commented out as `#option: default`, and explained by `# words`. A test removes the
 # `#` before options and expects the same configuration.
@@ -139,6 +150,14 @@ def starter(chance: Callable[[int], str] = secrets.token_urlsafe) -> str:
         # Quoted: a text can begin with `-`.
         text = text.replace(name, f'"{chance(32)}"')
     return text
+
+
+def write_root(path: Path, chance: Callable[[int], bytes] = secrets.token_bytes) -> None:
+    """Write a new root key that only its owner can read: 32 random bytes in base64.
+
+    Raises FileExistsError if the file exists, and leaves it alone.
+    """
+    write_new(path, f"{base64.b64encode(chance(32)).decode()}\n")
 
 
 def init(folder: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:

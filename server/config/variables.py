@@ -67,7 +67,9 @@ class _Replacement:
         if inner is None or "${" in inner:
             raise _Unreplaced("a `${` without its `}`, or inside another; a literal is `$${`")
         if inner.startswith("file:"):
-            return _content(self.folder / inner.removeprefix("file:"))
+            file = self.folder / inner.removeprefix("file:")
+            self.reading.read_files.setdefault(path, []).append(file)
+            return _content(file)
         named = _NAMED.fullmatch(inner)
         if named is None:
             raise _Unreplaced("write ${NAME}, ${NAME:-default} or ${file:path}; a literal is `$${`")

@@ -41,13 +41,15 @@ def test_example_of_the_configuration_loads(block, tmp_path):
     file = tmp_path / "smshook.yaml"
     file.write_text("".join(rest) + block)
     file.chmod(0o600)
+    for name in re.findall(r"\${file:([\w.]+)}", block):
+        (tmp_path / name).write_text("nT2v8Qx4Lk9Zr1Wp6Yb3Hd7Mc5Jf0Gs8")
 
     loaded = load(file, environ=ENVIRONMENT)
 
     written = re.findall(r"(?m)^  ([a-z][\w-]*):", block)
     config = loaded.config
     named = {*config.sources, *config.sinks, *config.routes}
-    sections = (config.server, config.api, config.subscriptions)
+    sections = (config.server, config.api, config.seal, config.subscriptions)
     options = {name for section in sections for name in section.__struct_fields__}
     assert set(written) <= named | options
 

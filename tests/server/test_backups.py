@@ -17,19 +17,22 @@ from services import configured, identity_of
 from whole_files import restored
 
 from core.secret import Secret
+from journal.key_file import Damaged
+from journal.keyring import KEY_FILE, Keyring
 from journal.lock import Held, Lock
 from journal.reads import JournalStats
 from journal.sqlite.backup import NotABackup
 from journal.sqlite.schema import WrongJournal
 from server import backups, durable, stopped
-from server.backups import WrongPath, back_up, stream
+from server.backups import WrongPath, back_up, back_up_keys, stream
 from server.config.options import Server
 from server.service import open_journal
 from server.stopped import restore
 
-#: The functions of the system that end a step of a restore.
 NOTHING = ("smshook.db.lock", "smshook.erased")
 RESTORED = ("smshook.db", *NOTHING)
+ROOT = Secret("the root key of these tests, 0123456789")
+#: The functions of the system that end a step of a restore.
 STEPS = ("open", "ftruncate", "fsync", "link", "unlink")
 
 
@@ -275,6 +278,62 @@ def test_unfinished_restore_keeps_no_old_log(made, empty):
     restored(made, empty)
 
     assert names(empty.parent) == [*RESTORED]
+
+
+# Keys
+
+
+@pytest.fixture
+def keys(tmp_path):
+    path = tmp_path / "smshook.keys"
+    Keyring(path, (ROOT,), period=3600.0, now=1_790_000_000.0)
+    return path
+
+
+def test_copy_of_the_keys_is_private_and_opens(keys, tmp_path):
+    target = tmp_path / "copy"
+    target.write_text(f"{KEY_FILE}\nan earlier copy")
+
+    back_up_keys(keys, target)
+
+    assert target.read_bytes() == keys.read_bytes()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert names(tmp_path) == ["copy", "smshook.keys"]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("smshook.keys", "is the key file"),
+        ("mine", "exists and is no copy of the keys"),
+    ],
+)
+def test_other_file_is_not_replaced_by_keys(keys, tmp_path, name, complaint):
+    (tmp_path / "mine").write_text("mine")
+    data = keys.read_bytes()
+
+    with pytest.raises(WrongPath, match=f"{name} {complaint}"):
+        back_up_keys(keys, tmp_path / name)
+
+    assert (keys.read_bytes(), (tmp_path / "mine").read_text()) == (data, "mine")
+
+
+def test_damaged_keys_are_not_copied(keys, tmp_path):
+    """Mutant: the copy replaces the last good one."""
+    target = tmp_path / "copy"
+    back_up_keys(keys, target)
+    data = target.read_bytes()
+    keys.write_bytes(data[:-20])
+
+    with pytest.raises(Damaged):
+        back_up_keys(keys, target)
+
+    assert target.read_bytes() == data
+
+
+def test_missing_keys_are_named(tmp_path):
+    with pytest.raises(WrongPath, match="there is no key file at"):
+        back_up_keys(tmp_path / "smshook.keys", tmp_path / "copy")
 
 
 # Erased content

@@ -1,5 +1,6 @@
 """Streams, signals and descriptors, in processes of their own."""
 
+import ctypes
 import os
 import resource
 import signal
@@ -8,10 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import forks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.machine import RESERVED, most_connections
+from server.machine import RESERVED, hide_memory, most_connections
 
 ROOT = Path(__file__).parents[2]
 
@@ -251,3 +253,19 @@ def test_one_connection_and_one_descriptor_are_always_left(configured, descripto
 
     assert most >= 1
     assert most == 1 or most < descriptors
+
+
+def dumpable(hidden):
+    """In a process of its own: return whether other programs may read its memory."""
+    if hidden:
+        hide_memory()
+    os._exit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))  # PR_GET_DUMPABLE
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_hidden_memory_is_not_dumpable(hidden):
+    process = forks().Process(target=dumpable, args=(hidden,))
+    process.start()
+    process.join(20)
+
+    assert process.exitcode == (0 if hidden else 1)

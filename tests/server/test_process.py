@@ -15,6 +15,7 @@ import pytest
 
 from journal import lock
 from server import __version__
+from server.cli.promises import IN_CLEAR
 from server.process import PortTaken, bind
 
 
@@ -133,10 +134,12 @@ def test_configuration_warnings_are_log_lines(tmp_path):
     service = live.Live(tmp_path / "first")
     (service.folder / "smshook.yaml").chmod(0o644)
     with service:
+        live.eventually(lambda: "service.started" in service.log.read_text())
         said = [line for line in service.logged() if line["event"] == "config.warning"]
 
     assert [line["warning"] for line in said] == [
-        "smshook.yaml: others can read it, secrets included; chmod 600 smshook.yaml"
+        "smshook.yaml: others can read it, secrets included; chmod 600 smshook.yaml",
+        IN_CLEAR,
     ]
     assert service.errors.read_text() == ""
 

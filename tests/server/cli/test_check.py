@@ -5,7 +5,7 @@ from click.testing import CliRunner
 from config_files import SERVER, written
 
 from server.cli.main import smshook
-from server.cli.promises import forgotten
+from server.cli.promises import IN_CLEAR, forgotten
 from server.config.load import load
 from server.config.starter import init
 
@@ -48,6 +48,8 @@ def test_starter_configuration_guarantees_no_loss(folder):
         "  raw: erased after 7d; with the codes and numbers in them, after 1d\n"
         "  attempts: erased after 30d\n"
         "  quarantine: erased after 30d; they may hold codes, which are erased after 1d elsewhere\n"
+        "secrecy\n"
+        f"  smshook.db: {IN_CLEAR}\n"
     )
 
 
@@ -55,11 +57,13 @@ def test_empty_configuration_is_explained(folder):
     result = check(folder, SERVER)
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.splitlines()[:3] == [
+    lines = result.stdout.splitlines()
+    assert lines[:3] == [
         "sources: none, so no callback is taken",
         "routes: none, so events are kept and go nowhere",
         "sinks: none",
     ]
+    assert lines[-2:] == ["secrecy", f"  smshook.db: {IN_CLEAR}"]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +113,8 @@ def test_check_names_private_networks_of_subscriptions(folder):
     """Mutant: nothing is said, and a way into a network is overlooked."""
     text = SERVER + "subscriptions: {allow_networks: [10.20.0.0/16, fd00::/8]}\n"
 
-    assert check(folder, text).stdout.splitlines()[-1] == (
+    shown = check(folder, text).stdout.partition("secrecy\n")[0]
+    assert shown.splitlines()[-1] == (
         "subscriptions: endpoints may also be in private networks: 10.20.0.0/16, fd00::/8"
     )
 

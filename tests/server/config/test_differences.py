@@ -11,7 +11,7 @@ from receiver.providers.sms_activate.profiles import HeroSms
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
 from server.config.differences import Differences, find_differences, keep_fixed
-from server.config.options import Api, ApiKey, JournalOptions, Server
+from server.config.options import Api, ApiKey, JournalOptions, Sealing, Server
 from sinks.file.sink import File
 from sinks.http.sink import Http
 
@@ -103,11 +103,15 @@ def test_fixed_options_keep_their_old_values(tmp_path):
         secret=Secret("t" * 32), listen="0.0.0.0:1", admin_listen="same", keep_alive=Duration(9)
     )
     journal = JournalOptions(url="sqlite:////elsewhere.db")
-    after = configured(tmp_path, server=server, journal=journal)
+    seal = Sealing(root=(Secret("r" * 32),), file="elsewhere.keys", period=Duration(600))
+    after = configured(tmp_path, server=server, journal=journal, seal=seal)
 
     kept, differing = keep_fixed(before, after)
 
-    assert differing == ("server.listen", "server.admin_listen", "server.secret", "journal.url")
-    assert kept.journal == before.journal
+    assert differing == (
+        *("server.listen", "server.admin_listen", "server.secret", "journal.url"),
+        *("seal.root", "seal.file", "seal.period"),
+    )
+    assert (kept.journal, kept.seal) == (before.journal, before.seal)
     assert kept.server == msgspec.structs.replace(before.server, keep_alive=Duration(9))
     assert keep_fixed(before, before) == (before, ())

@@ -30,6 +30,7 @@ from server.config.options import (
     JournalOptions,
     Options,
     Retention,
+    Sealing,
     Server,
     Subscribing,
     host_and_port,
@@ -91,6 +92,7 @@ subscriptions: {allow_networks: [10.20.0.0/16]}
         "journal": JournalOptions(url=f"sqlite:///{tmp_path}/smshook.db"),
         "retention": Retention(),
         "retention_is_set": False,
+        "seal": Sealing(file=f"{tmp_path}/smshook.keys"),
         "api": Api(
             keys={"admin": ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))}
         ),

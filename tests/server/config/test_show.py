@@ -99,6 +99,11 @@ retention:
   raw: 7d
   attempts: 30d
   quarantine: 30d
+seal:
+  root: []
+  command: null
+  file: smshook.keys
+  period: 1h
 api:
   keys:
     k:
@@ -189,6 +194,11 @@ retention:
   raw: 7d
   attempts: 30d
   quarantine: 30d
+seal:
+  root: []
+  command: null
+  file: smshook.keys
+  period: 1h
 api:
   keys: {{}}
   streams: 2000

@@ -1,0 +1,38 @@
+"""Opens the key file, and makes the keys of coming periods while the service runs."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from core.errors import Unavailable
+from core.secret import Secret
+from journal.keyring import Keyring
+
+from ..config.options import Sealing
+
+#: Seconds between two looks: keys are made five minutes before their period begins.
+LOOK_EVERY = 30.0
+
+log = structlog.get_logger()
+
+
+def open_keys(seal: Sealing, roots: Sequence[Secret], *, now: float) -> Keyring | None:
+    """Open the key file, or make it; None: nothing is sealed. `roots` are those of `root_keys`.
+
+    Raises Damaged, UnknownRoot, Unavailable and OSError.
+    """
+    return Keyring(seal.path, roots, period=seal.period, now=now) if roots else None
+
+
+async def prepare_keys(
+    keys: Keyring, now: Callable[[], float], *, every: float = LOOK_EVERY
+) -> None:
+    """Make the keys of coming periods, until cancelled. A full disk is tried again."""
+    while True:
+        try:
+            # In a thread: a rewrite waits for the disk several times.
+            await asyncio.to_thread(keys.prepare, now())
+        except Unavailable as exc:
+            log.error("seal.error", error=str(exc), then="tried again")  # noqa: TRY400 - a traceback says no more
+        await asyncio.sleep(every)
