@@ -17,11 +17,13 @@ import uvloop
 from core.clock import WallClock
 from core.errors import Broken
 from core.log_sampler import LogSampler
+from core.secret import Secret
 from core.units import Rate
 from httpd.connections import Connections
 from httpd.listener import Listener
 from httpd.protocol import make_protocol
 from journal import Journal
+from journal.keyring import Keyring
 from journal.lock import Holder, Lock
 from journal.reads import JournalStats
 from journal.sqlite.schema import SQLITE_VERSION, has_wal_reset_race
@@ -32,6 +34,7 @@ from sinks.sink import Sink
 from . import __version__
 from .config.load import Loaded
 from .config.options import Config, host_and_port
+from .config.roots import root_keys
 from .config.urls import url_at
 from .machine import (
     Signals,
@@ -47,6 +50,7 @@ from .runtime.credentials import AT_START, hide_stored_credentials
 from .runtime.full_disk import open_when_there_is_room
 from .runtime.identity import Chance, Identity
 from .runtime.parts import Parts
+from .runtime.period_keys import open_keys
 from .runtime.supervisor import Supervisor
 from .service import (
     admin_app,
@@ -92,7 +96,8 @@ def serve(
     """Run a service until a signal, then end the process with 0, or with 1 after a failure.
 
     `started` is called when callbacks can come. `load` reads the configuration again, for a
-    reload. Raises PortTaken, journal.lock.Held and WrongJournal before anything runs.
+    reload. Raises PortTaken, journal.lock.Held, WrongJournal, NoRootKey, and Damaged and
+    UnknownRoot of the key file, before anything runs.
     """
     # A core dump would hold texts and codes.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -104,9 +109,10 @@ def serve(
         if server.admin_listen != "same":
             addresses.append(server.admin_listen)
         sockets = [stack.enter_context(bind(listen)) for listen in addresses]
+        roots = root_keys(config.seal, config.path.parent)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
-                runner.run(_run(config, lock, sockets, signals, started, load))
+                runner.run(_run(config, roots, lock, sockets, signals, started, load))
             except Broken as exc:
                 log.error("journal.error", error=str(exc), then="exit 1")  # noqa: TRY400 - a traceback says no more
                 leave(1)
@@ -114,6 +120,7 @@ def serve(
 
 async def _run(
     config: Config,
+    roots: Sequence[Secret],
     lock: Lock,
     sockets: Sequence[socket.socket],
     signals: Signals,
@@ -127,16 +134,30 @@ async def _run(
     identity = Identity(config.server.secret.reveal(), Chance())
     clock = WallClock()
     lock.hold()
+    period_keys: Keyring | None = None
+
+    async def opened() -> Journal:
+        nonlocal period_keys
+        period_keys = period_keys or open_keys(config.seal, roots, now=clock.now())
+        return await open_journal(
+            config,
+            identity,
+            now=clock.now(),
+            broken=stop.set,
+            beside=[lock.path],
+            keys=period_keys,
+        )
+
     journal = await open_when_there_is_room(
-        lambda: open_journal(
-            config, identity, now=clock.now(), broken=stop.set, beside=[lock.path]
-        ),
+        opened,
         listen=lambda absent: _refuse(assemble(config, absent, identity, load=load), lock, sockets),
         stop=stop,
     )
     if journal is None:
         leave(0)
-    parts = await restore(config, journal, identity, clock=clock, load=load)
+    parts = await restore(
+        *(config, journal, identity), clock=clock, load=load, period_keys=period_keys
+    )
     supervisor = Supervisor(stop.set)
     hiding = supervisor.run("credentials", hide_stored_credentials(journal, parts.credentials))
     await asyncio.wait([hiding], timeout=AT_START)

@@ -17,6 +17,7 @@ import msgspec
 from core.clock import WallClock, boot_ticks
 from httpd.own_host import App, OwnHost
 from journal import Journal
+from journal.keyring import Keyring
 from journal.order_book import OrderBook
 from journal.reads import SinkRecords
 from journal.records import SinkRecord
@@ -56,6 +57,7 @@ from .runtime.keys import Keys, key_filters
 from .runtime.orders import Orders
 from .runtime.outages import Backfills
 from .runtime.parts import Parts
+from .runtime.period_keys import prepare_keys
 from .runtime.quarantine import QuarantineKeeper
 from .runtime.readiness import Readiness
 from .runtime.rejections import RejectionCounter
@@ -106,10 +108,12 @@ async def restore(
     clock: WallClock,
     load: Callable[[], Loaded],
     chance: Callable[[], float] = random.random,
+    period_keys: Keyring | None = None,
 ) -> Parts:
     """Put a service together with the keys, sinks, orders and balances of its journal.
 
-    The stored deliveries are adapted to the configured sinks. Raises Unavailable.
+    `period_keys` are those that opened the journal. The stored deliveries are adapted to the
+    configured sinks. Raises Unavailable.
     """
     stored = await journal.ask(SinkRecords())
     records = dict(stored)
@@ -121,7 +125,12 @@ async def restore(
             await journal.submit(ResumeSink(name))
             records[name] = msgspec.structs.replace(record, paused=None)
     parts = assemble(
-        *(config, journal, identity), clock=clock, load=load, chance=chance, records=records
+        *(config, journal, identity),
+        clock=clock,
+        load=load,
+        chance=chance,
+        records=records,
+        period_keys=period_keys,
     )
     await parts.keys.load()
     await parts.subscriptions.load(records)
@@ -141,11 +150,12 @@ def assemble(
     clock: WallClock | None = None,
     chance: Callable[[], float] = random.random,
     records: Mapping[str, SinkRecord] = {},
+    period_keys: Keyring | None = None,
 ) -> Parts:
     """Put the parts of a service together. Nothing runs yet.
 
     `load` reads the configuration again; `chance` returns a number of [0, 1); `records` are the
-    stored states of sinks.
+    stored states of sinks; `period_keys` those that opened the journal.
     """
     identity.begin_generation(journal.generation, first=journal.generation == journal.identity)
     clock = WallClock(ticks=boot_ticks) if clock is None else clock
@@ -256,6 +266,7 @@ def assemble(
         workers=workers,
         clock=clock,
         shown=identity.delivery_id,
+        keys=period_keys,
     )
     erasures = Erasures(
         journal,
@@ -305,6 +316,7 @@ def assemble(
         codes_sent=codes_sent,
         credentials=credentials,
         keys=keys,
+        period_keys=period_keys,
         hub=hub,
         orders=orders,
         balances=balances,
@@ -345,6 +357,8 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     supervisor.run("subscriptions", parts.subscriptions.run(give_up))
     supervisor.run("visible events", index_visible())
     supervisor.run("keys", parts.keys.run())
+    if parts.period_keys is not None:
+        supervisor.run("period keys", prepare_keys(parts.period_keys, parts.clock.now))
     supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))
     supervisor.run("clock", watch_clock(parts.clock))
     supervisor.run("journal", parts.journal_monitor.run())

@@ -20,9 +20,11 @@ from .backups import WrongPath
 from .config.files import BESIDE_JOURNAL, ERASED_IDS
 from .config.load import Loaded
 from .config.options import Config
+from .config.roots import root_keys
 from .durable import put_new, sync_file, unfinished
 from .runtime.identity import Chance, Identity
 from .runtime.parts import Parts
+from .runtime.period_keys import open_keys
 from .runtime.retention import Pruner
 from .service import open_journal
 from .service import restore as restore_parts
@@ -37,7 +39,8 @@ def prune(
 ) -> Mapping[str, int]:
     """Prune the journal, or only count with `dry_run`; return the rows of each kind.
 
-    `progress` gets the rows so far. Raises journal.lock.Held, WrongJournal and Unavailable.
+    `progress` gets the rows so far. Raises journal.lock.Held, WrongJournal, Unavailable, and the
+    errors of the key file.
     """
     with Lock(config.journal.path) as lock:
         lock.hold()
@@ -67,7 +70,7 @@ def restore(backup: BinaryIO, config: Config, *, without_erasures: bool = False)
 
     Content that was erased on request is erased again: the file of these ids must be there, unless
     `without_erasures`. Raises WrongPath if it is not, or if there is a journal; Held, NotABackup,
-    WrongJournal, Unavailable and OSError.
+    WrongJournal, Unavailable, OSError and the errors of the key file.
     """
     journal = config.journal.path
     with Lock(journal):
@@ -110,8 +113,12 @@ async def _opened(config: Config) -> AsyncIterator[Parts]:
     """Open the journal, and put its service together without running it."""
     identity, clock = Identity(config.server.secret.reveal(), Chance()), WallClock()
     loaded = Loaded(config=config, warnings=())
-    journal = await open_journal(config, identity, now=clock.now())
+    roots = root_keys(config.seal, config.path.parent)
+    keys = open_keys(config.seal, roots, now=clock.now())
+    journal = await open_journal(config, identity, now=clock.now(), keys=keys)
     try:
-        yield await restore_parts(config, journal, identity, clock=clock, load=lambda: loaded)
+        yield await restore_parts(
+            *(config, journal, identity), clock=clock, load=lambda: loaded, period_keys=keys
+        )
     finally:
         await journal.close()

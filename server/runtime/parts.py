@@ -6,6 +6,7 @@ import msgspec
 
 from core.clock import WallClock
 from journal import Journal
+from journal.keyring import Keyring
 from receiver.source_state import SourceState
 from sinks.worker import Worker
 
@@ -54,6 +55,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     codes_sent: Mapping[str, int]
     credentials: HeaderCredentials
     keys: Keys
+    #: None: the journal is in clear.
+    period_keys: Keyring | None
     hub: Hub
     orders: Orders
     balances: Balances

@@ -1,6 +1,7 @@
 """Opens the key file, and makes the keys of coming periods while the service runs."""
 
 import asyncio
+import errno
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -8,11 +9,13 @@ import structlog
 from core.errors import Unavailable
 from core.secret import Secret
 from journal.keyring import Keyring
+from journal.sqlite.schema import DiskFull
 
 from ..config.options import Sealing
 
 #: Seconds between two looks: keys are made five minutes before their period begins.
 LOOK_EVERY = 30.0
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 log = structlog.get_logger()
 
@@ -20,9 +23,14 @@ log = structlog.get_logger()
 def open_keys(seal: Sealing, roots: Sequence[Secret], *, now: float) -> Keyring | None:
     """Open the key file, or make it; None: nothing is sealed. `roots` are those of `root_keys`.
 
-    Raises Damaged, UnknownRoot, Unavailable and OSError.
+    Raises Damaged, UnknownRoot, Unavailable (DiskFull on a full disk) and OSError.
     """
-    return Keyring(seal.path, roots, period=seal.period, now=now) if roots else None
+    try:
+        return Keyring(seal.path, roots, period=seal.period, now=now) if roots else None
+    except Unavailable as exc:
+        if isinstance(exc.__cause__, OSError) and exc.__cause__.errno in _FULL:
+            raise DiskFull(str(exc)) from exc
+        raise
 
 
 async def prepare_keys(

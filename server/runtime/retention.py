@@ -18,6 +18,7 @@ from core.erasure import CODES, PEOPLE
 from core.errors import Broken, Unavailable
 from core.paths import Path
 from journal import Journal
+from journal.keyring import DEDUPE
 from journal.reads import Moment, PrunableCount
 from journal.records import HeldDelivery, Retained
 from journal.writes import ForgetPruned, Prune, PruneKeys, Result, SetMoment, Write
@@ -89,7 +90,7 @@ class Destroys(Protocol):
     def destroy(self, kind: str, before: float) -> object:
         """Destroy the keys of content from before a time: no file and no backup opens it then.
 
-        `kind` is that of Retained. Raises Unavailable.
+        `kind` is that of Retained, or `dedupe`. Raises Unavailable.
         """
 
 
@@ -245,7 +246,7 @@ class Pruner:
         has_more = is_erased = False
         for kind, kept in self.limits.items():
             before, known = self._ages.now() - kept, self._counted(kind)
-            if not await self._destroy(kind, before):
+            if kind in _SEALED and not await self._destroy(kind.value, before):
                 continue  # the next run tries again
             if await self._prune(kind, before, gently=gently):
                 has_more = True
@@ -296,16 +297,19 @@ class Pruner:
             place = pruned.place
         while await self._write(ForgetPruned(before), gently=gently):
             pass
+        # Now no row is left that a key of that time has made.
+        if not await self._destroy(DEDUPE, before):
+            return
         self._keys_at = self._clock.ticks()
 
-    async def _destroy(self, kind: Retained, before: float) -> bool:
+    async def _destroy(self, kind: str, before: float) -> bool:
         """Destroy the keys of old content, before its rows; return whether they are gone."""
-        if self._keys is None or kind not in _SEALED:
+        if self._keys is None:
             return True
         try:
-            await asyncio.to_thread(self._keys.destroy, kind.value, before)
+            await asyncio.to_thread(self._keys.destroy, kind, before)
         except Unavailable as exc:
-            log.error("retention.keys_kept", kind=kind.value, error=str(exc))  # noqa: TRY400 - a traceback says no more
+            log.error("retention.keys_kept", kind=kind, error=str(exc))  # noqa: TRY400 - a traceback says no more
             return False
         return True
 
