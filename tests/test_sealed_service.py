@@ -1,0 +1,175 @@
+"""A service that encrypts its journal: everything works in clear, and no file has a secret."""
+
+import json
+import time
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import live
+import pytest
+from sealing import secrets_in, spellings
+
+from core.secret import Secret
+from journal.keyring import Keyring
+
+SENT = int(time.time())
+READER, CODER = "k3y-of-the-reader-0123456789", "k3y-of-the-coder-0123456789"
+#: Texts by code and number: ASCII, two and three bytes a letter, four bytes, marks of URLs.
+MESSAGES = {
+    "ZQ7-918273": ("18505550101", "ZQ7-918273 is your code"),
+    "918274": ("18505550102", "Ваш код: 918274, никому"),
+    "918275": ("18505550103", "您的验证码是918275,请勿泄露"),
+    "918276": ("18505550104", "🔑🔒 918276 🔑🔒"),
+    "ZQ7-918277": ("18505550105", "ZQ7-918277 + 100% & <b>sûr</b> = /?#"),
+}
+SECRETS = [
+    *MESSAGES,
+    *(number for number, _ in MESSAGES.values()),
+    *(text for _, text in MESSAGES.values()),
+]
+RETRY = "schedule: [0s, 500ms, 1s, 2s, 4s, 8s]"
+CONFIG = f"""\
+sources:
+  tellabot: {{provider: tellabot, tokens: ["{live.TOKEN}"]}}
+sinks:
+  crm: {{type: http, url: "URL", ordered_by: data.to, retry: {{{RETRY}}}}}
+routes:
+  everything: {{to: [crm]}}
+server: {{secret: "{live.SECRET}", listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0"}}
+journal: {{url: "sqlite:///smshook.db"}}
+api:
+  keys:
+    admin: {{key: "{live.KEY}", scopes: [admin]}}
+    reader: {{key: "{READER}", scopes: ["events:read"]}}
+    coder: {{key: "{CODER}", scopes: ["codes:read"]}}
+"""
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Answers with what it was sent, as some receivers do; 503 while it is closed."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.is_open:
+            self.server.events.append(json.loads(body))
+        self.send_response(200 if self.server.is_open else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server, ThreadPoolExecutor() as pool:
+        server.events, server.is_open = [], True
+        pool.submit(server.serve_forever, 0.05)
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory, receiver):
+    """A service with the lines that `seal init` prints."""
+    config = CONFIG.replace("URL", f"http://127.0.0.1:{receiver.server_port}/")
+    service = live.Live(tmp_path_factory.mktemp("sealed"), config, level="debug")
+    lines = service.run("seal", "init").stdout.partition("\n\n")[2]
+    with (service.folder / "smshook.yaml").open("a") as file:
+        file.write(lines)
+    with service:
+        yield service
+
+
+def form(code, *, id_):
+    number, text = MESSAGES[code]
+    return live.sms(id_, at=SENT, to=number, text=text, pin=code)
+
+
+def delivered(receiver):
+    """Return number, code and text of each event that was delivered."""
+    return sorted(
+        (event["data"]["to"][1:], event["data"]["code"], event["data"]["text"])
+        for event in receiver.events
+    )
+
+
+def whole(codes):
+    return sorted((MESSAGES[code][0], code, MESSAGES[code][1]) for code in codes)
+
+
+def shown(service, key):
+    events = [row["event"] for row in service.api("/events", key=key).json()["data"]]
+    return sorted(
+        (event["data"]["to"][1:], event["data"]["code"], event["data"]["text"]) for event in events
+    )
+
+
+def test_sealed_service_reveals_secrets_to_receivers_only(sealed, receiver):
+    """Mutants: `keys=` is not passed to the journal; a start makes the key file anew."""
+    *now, later, last = MESSAGES
+    for id_, code in enumerate(now):
+        assert sealed.post(form(code, id_=id_)).status_code == 200
+    live.eventually(lambda: delivered(receiver) == whole(now))
+    receiver.is_open = False
+    for id_, code in enumerate((later, last), len(now)):
+        assert sealed.post(form(code, id_=id_)).status_code == 200
+    assert sealed.post(b"event=" + later.encode()).status_code == 200  # quarantined
+    live.eventually(lambda: sealed.api("/deliveries?state=pending").json()["data"])
+    sealed.kill()
+    killed = found(sealed)
+    keys = (sealed.folder / "smshook.keys").read_bytes()
+
+    receiver.is_open = True
+    sealed.start()
+
+    live.eventually(lambda: {code for _, code, _ in delivered(receiver)} == {*MESSAGES})
+    assert set(delivered(receiver)) == set(whole(MESSAGES))
+    assert shown(sealed, CODER) == whole(MESSAGES)
+    assert shown(sealed, READER) == sorted((number, "***", "***") for number, *_ in whole(MESSAGES))
+    by_number = sealed.api("/events?number=%2B18505550103", key=CODER).json()["data"]
+    assert [row["event"]["data"]["code"] for row in by_number] == ["918275"]
+    # A duplicate is known, although its dedupe key needs the key file.
+    assert sealed.post(form(now[0], id_=0)).status_code == 200
+    assert shown(sealed, CODER) == whole(MESSAGES)
+    metrics = sealed.api("/metrics").content + live.client().get(f"{sealed.url}/healthz").content
+    assert [secret for secret in SECRETS if any(one in metrics for one in spellings(secret))] == []
+    assert (sealed.folder / "smshook.keys").read_bytes() == keys
+    sealed.kill()
+    assert killed == found(sealed) == []
+
+
+def found(service):
+    """Return the secrets in the files of a service, in the spellings of JSON, too."""
+    paths = [path for path in service.folder.rglob("*") if path.is_file()]
+    assert {"smshook.db", "smshook.db-wal", "smshook.keys", "stdout.log"} <= {
+        path.name for path in paths
+    }
+    escaped = [json.dumps(secret)[1:-1] for secret in SECRETS]
+    quoted = [urllib.parse.quote_plus(secret) for secret in SECRETS]
+    return secrets_in(paths, {*SECRETS, *escaped, *quoted})
+
+
+@pytest.mark.parametrize("state", ["damaged", "other root"])
+def test_keys_that_cannot_be_opened_end_the_start(tmp_path, state):
+    """Mutant: the file is made anew, and nothing of the journal can be opened any more."""
+    service = live.Live(tmp_path, f"{live.CONFIG}seal: {{root: ['{'first ' * 8}']}}\n")
+    keys = tmp_path / "smshook.keys"
+    if state == "damaged":
+        keys.write_text("damaged")
+        code, complaint = 1, "smshook.keys is damaged: its checksum is wrong. Put a copy"
+    else:
+        Keyring(keys, (Secret("other " * 8),), period=3600.0, now=1_790_000_000.0)
+        code, complaint = 2, "smshook.keys needs the root key"
+    before = keys.read_bytes()
+
+    for command in (("serve",), ("prune",)):
+        done = service.run(*command, check=False)
+        assert (done.returncode, complaint in done.stderr) == (code, True), done.stderr
+
+    assert keys.read_bytes() == before
+    assert (tmp_path / "smshook.db").stat().st_size == 0  # only locked
