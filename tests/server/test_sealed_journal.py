@@ -1,16 +1,22 @@
 """A sealed journal: pruning and a restore while it is stopped, and keys while it runs."""
 
 import asyncio
+import errno
 import json
+import os
 
+import pytest
 from contracts.journal import NOW, planned, record
 from sealing import ALL, secrets_in
 from services import clock_of, configured, identity_of, loading
 
+from core.errors import Unavailable
 from core.secret import Secret
 from core.units import Duration
+from journal import key_file
 from journal.keyring import KeyFile
 from journal.reads import EventById
+from journal.sqlite.schema import DiskFull
 from server.backups import back_up
 from server.config.options import Retention, Sealing
 from server.runtime.period_keys import open_keys
@@ -119,3 +125,17 @@ async def test_keys_of_coming_periods_are_made_while_it_runs(tmp_path):
         await asyncio.gather(*supervisor.tasks, return_exceptions=True)
         await journal.close()
     assert keys.periods("codes")[0] == newest + 60
+
+
+@pytest.mark.parametrize(("error", "raised"), [(errno.ENOSPC, DiskFull), (errno.EIO, Unavailable)])
+def test_start_waits_for_room_for_the_key_file(tmp_path, monkeypatch, error, raised):
+    """Mutant: a full disk ends the start, where a journal in clear answers 503."""
+    config = options(tmp_path / "folder")
+
+    def full(_path, _text):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(key_file, "replace", full)
+    with pytest.raises(Unavailable, match="cannot be written") as failed:
+        open_keys(config.seal, config.seal.root, now=NOW)
+    assert failed.type is raised
