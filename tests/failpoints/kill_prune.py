@@ -52,12 +52,18 @@ def die_after(kind, is_it):
     return write_and_die
 
 
+def list_and_die(self, ids):
+    add(self, ids)
+    if ids:  # each start makes the file
+        die()
+
+
 def is_removal(op, pruned):
     return op.kind is Retained.EVENTS and pruned.count > 0
 
 
 STEPS = {
-    "listed": lambda: setattr(ErasedIds, "add", then_die(add)),
+    "listed": lambda: setattr(ErasedIds, "add", list_and_die),
     "erasing": lambda: batch._OF_OUTBOX.update({EraseContent: then_die(erase)}),
     "erased": lambda: setattr(
         BatchWriter, "write", die_after(EraseContent, lambda _op, result: bool(result.events))

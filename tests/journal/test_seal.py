@@ -158,11 +158,12 @@ def test_event_erased_by_a_person_says_when():
     assert opened.erased == BOTH
 
 
-def test_event_in_clear_is_returned_as_it_is():
-    """Mutant: it is decoded and encoded again."""
-    body = b'{ "data": {"code": "***"} }'
+@pytest.mark.parametrize("erased_at", [None, AT])
+def test_event_in_clear_is_returned_as_it_is(erased_at):
+    """Mutants: it is decoded and encoded again; a text of asterisks is erased with the number."""
+    stored = StoredBody("1", b'{ "subject": null, "data": {"code": "***"} }', erased_at=erased_at)
 
-    assert Opener(None, journal=JOURNAL).open(StoredBody("1", body), None) == (body, ())
+    assert Opener(None, journal=JOURNAL).open(stored, None) == (stored.body, ())
 
 
 def test_journal_without_keys_shows_erased_events():

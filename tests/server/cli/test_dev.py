@@ -14,7 +14,10 @@ from developing import ENVIRONMENT, PORTS, Developing
 from live import eventually
 from piped import Piped
 
-FILES = {".gitignore", "events.jsonl", "smshook-dev.db", "smshook-dev.db.lock", "smshook.yaml"}
+FILES = {
+    *(".gitignore", "events.jsonl", "smshook.erased", "smshook.yaml"),
+    *("smshook-dev.db", "smshook-dev.db.lock"),
+}
 
 
 PROVIDERS = [
