@@ -519,7 +519,7 @@ def test_closed_pipe_ends_a_command_quietly(service):
 
 
 def test_closed_stdout_is_no_failure(service):
-    sent("tellabot")  # without an event, a list says so on stderr
+    service.run("send", "tellabot")  # without an event, a list says so on stderr
     script = f"exec {live.command()} events list >&-"
 
     listing = subprocess.run(
