@@ -17,8 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.clock import rfc3339
-from core.erasure import CODES, CONTENT_NAMES, NUMBER, PEOPLE
-from core.erasure import SUBJECT as SUBJECT_PATH
+from core.erasure import CODES, CONTENT_NAMES, NUMBER, PEOPLE, SUBJECT
 from core.paths import Path
 from core.secret import MASK
 from core.signing import make_hmac
@@ -123,11 +122,9 @@ class Opened(NamedTuple):
 
 #: The sealed fields of `data`, by kind. Numbers also stand in `subject`.
 _FIELDS: Final = {
-    kind: tuple(path[1] for path in paths if path != SUBJECT_PATH)
+    kind: tuple(path[1] for path in paths if path != SUBJECT)
     for kind, paths in ((Kind.CODES, CODES), (Kind.PEOPLE, PEOPLE))
 }
-#: Subjects that are numbers begin with this.
-SUBJECT: Final = NUMBER
 #: Version, period and nonce come before the encrypted part.
 _VERSION, _HEAD, _NONCE = 1, ">BI", 12
 _BEGIN = struct.calcsize(_HEAD)
@@ -202,7 +199,7 @@ class Opener:
     def _values(
         self, stored: StoredBody, kind: Kind, opening: Opening | None
     ) -> Mapping[str, Any] | None:
-        """Return the values of a kind; none of them if it is not opened. None: it is erased."""
+        """Return the values of a kind, or {} if it is not opened. None: it is erased."""
         blob = stored.codes if kind is Kind.CODES else stored.people
         if blob is None:
             return {} if stored.erased_at is None else None
@@ -305,8 +302,8 @@ class Sealer(Opener):
         codes, people = (_take(data, names) for names in _FIELDS.values())
         number = people.get("to")
         subject = event["subject"]
-        if str(subject).startswith(SUBJECT):  # null if it was erased
-            people["subject"], masked["subject"], subject = subject, MASK, f"{SUBJECT}{MASK}"
+        if str(subject).startswith(NUMBER):  # null if it was erased
+            people["subject"], masked["subject"], subject = subject, MASK, f"{NUMBER}{MASK}"
         its_codes = its_people = index = None
         if codes:
             keyed = self._period(Kind.CODES, at, beside[0], stored=stored)
@@ -317,8 +314,8 @@ class Sealer(Opener):
             if keyed is not None:
                 index = None if number is None else self._index(number, *keyed)
                 if "subject" in people:
-                    its = self._index(people["subject"].removeprefix(SUBJECT), *keyed)
-                    subject = f"{SUBJECT}{its}"
+                    its = self._index(people["subject"].removeprefix(NUMBER), *keyed)
+                    subject = f"{NUMBER}{its}"
         return Sealed(
             body=msgspec.json.encode(masked),
             codes=its_codes,
@@ -404,7 +401,7 @@ class Sealer(Opener):
 
 
 def _period_of(blob: bytes) -> int | None:
-    """Return the period of a sealed part; None: it is none of ours."""
+    """Return the period of a sealed part; None: it has another format."""
     if len(blob) < _BEGIN + _NONCE or blob[0] != _VERSION:
         return None
     return int.from_bytes(blob[1:_BEGIN])
@@ -466,4 +463,4 @@ def is_clear(stored: StoredBody) -> bool:
         return False
     event = msgspec.json.decode(stored.body)
     taken = _take(dict(event["data"]), tuple(CONTENT_NAMES))
-    return bool(taken) or str(event["subject"]).startswith(SUBJECT)
+    return bool(taken) or str(event["subject"]).startswith(NUMBER)

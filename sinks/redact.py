@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from core import erasure
 from core.paths import Path, parse
 from core.secret import MASK
 
-CODES = ("data.text", "data.code", "data.urls")
-PEOPLE = (*CODES, "data.to", "data.from", "data.previous_to")
+#: The content that an erasure removes, too.
+CODES = tuple(map(".".join, erasure.CODES))
+PEOPLE = (*CODES, *(".".join(path) for path in erasure.PEOPLE if path != erasure.SUBJECT))
 _WORDS = {"codes": CODES, "people": PEOPLE}
 
 #: The subject, if it is `number/…`. Other subjects are no personal data.
-_NUMBER_SUBJECT: Path = ("subject", "number/")
+_NUMBER_SUBJECT: Path = (*erasure.SUBJECT, erasure.NUMBER)
 
 #: Without these fields a receiver can neither distinguish nor read events.
 _NEEDED = frozenset({"id", "source", "type", "specversion"})

@@ -15,6 +15,7 @@ from core.erasure import CODES, CONTENT, NUMBER, PEOPLE, SUBJECT
 from core.erasure import erase as without_content
 from core.order import BY_NUMBER
 from core.paths import Path
+from core.secret import MASK
 
 from ..reads import EventsFound, EventsNaming
 from ..records import Erased, ErasedNumber, HeldDelivery
@@ -23,15 +24,14 @@ from ..writes import EraseContent, EraseNumber
 from .outbox import EndedDelivery, Outbox
 from .sealed import BODY, find_numbers, open_callback, stored_body
 
-#: In place of the number of an order that is known by its number.
-_NO_NAME = "***"
 #: Events of one search for a number: about 20 milliseconds.
 _SEARCHED = 5_000
 _TO_ERASE = Opening((Kind.CODES, Kind.PEOPLE), Reason.ERASE)
-_IN = "in (select value from json_each(:places))"
+#: The places, as JSON in `:places`, have a row.
+AT_PLACES = "in (select value from json_each(:places))"
 _PENDING = f"""
     select deliveries.id, sink, attempts, ordering, events.id from deliveries
-    join events on events.seq = event where event {_IN} and state = 'pending'
+    join events on events.seq = event where event {AT_PLACES} and state = 'pending'
 """  # noqa: S608 - our words
 
 
@@ -69,7 +69,7 @@ def erase(
     changed = []
     codes, people = bool(set(CODES) & set(paths)), bool(set(PEOPLE) & set(paths))
     # In a sealed event the masks are erased, and the sealed parts with them.
-    for seq, body in conn.execute(f"select seq, body from events where seq {_IN}", given):  # noqa: S608 - our words
+    for seq, body in conn.execute(f"select seq, body from events where seq {AT_PLACES}", given):  # noqa: S608 - our words
         event = msgspec.json.decode(body)
         erased = without_content(event, paths, at=at)
         if erased != event:
@@ -84,7 +84,7 @@ def erase(
         conn.execute(
             f"update {table} set answer = null, sealed = null"  # noqa: S608 - our words
             " where (answer is not null or sealed is not null)"
-            f" and delivery in (select id from deliveries where event {_IN})",
+            f" and delivery in (select id from deliveries where event {AT_PLACES})",
             given,
         )
     pending = conn.execute(_PENDING, given).fetchall()
@@ -104,7 +104,7 @@ def _erase_subjects(conn: sqlite3.Connection, given: Mapping[str, object]) -> No
     for name, empty in (("subject", "''"), ("also", "null")):
         conn.execute(
             f"update events set {name} = {empty}"  # noqa: S608 - our words
-            f" where seq {_IN} and {name} like '{NUMBER}%'",
+            f" where seq {AT_PLACES} and {name} like '{NUMBER}%'",
             given,
         )
 
@@ -113,7 +113,7 @@ def _erase_orderings(outbox: Outbox, given: Mapping[str, object]) -> None:
     """Remove values of `ordered_by`, which may be numbers. Deliveries leave their lines."""
     left = outbox.conn.execute(
         "update deliveries set ordering = null, due_at = iif(state = 'pending',"  # noqa: S608 - our words
-        f" coalesce(due_at, accepted_at), due_at) where event {_IN} and ordering is not null"
+        f" coalesce(due_at, accepted_at), due_at) where event {AT_PLACES} and ordering is not null"
         " returning id",
         given,
     ).fetchall()
@@ -124,7 +124,7 @@ def erase_callbacks(conn: sqlite3.Connection, places: Sequence[int], *, at: floa
     """Remove the bytes and the headers of the callbacks of events."""
     conn.execute(
         "update callbacks set body = x'', headers = '[]', sealed = null, erased_at = :at"  # noqa: S608 - our words
-        f" where id in (select callback from events where seq {_IN})"
+        f" where id in (select callback from events where seq {AT_PLACES})"
         " and erased_at is null and channel <> 'none'",
         {"places": json.dumps(places), "at": at},
     )
@@ -133,7 +133,7 @@ def erase_callbacks(conn: sqlite3.Connection, places: Sequence[int], *, at: floa
 def drop_quarantined(outbox: Outbox, places: Sequence[int]) -> None:
     """Remove callbacks in quarantine."""
     removed = outbox.conn.execute(
-        f"delete from quarantine where seq {_IN}",  # noqa: S608 - our words
+        f"delete from quarantine where seq {AT_PLACES}",  # noqa: S608 - our words
         {"places": json.dumps(places)},
     ).rowcount
     outbox.counts["quarantine"] -= removed
@@ -143,8 +143,8 @@ def erase_order_numbers(conn: sqlite3.Connection, places: Sequence[int]) -> None
     """Remove the numbers of orders."""
     conn.execute(
         "update orders set number = null, sealed = null,"  # noqa: S608 - our words
-        f" name = iif(kind = :by_number, :no_name, name) where seq {_IN}",
-        {"places": json.dumps(places), "by_number": BY_NUMBER, "no_name": _NO_NAME},
+        f" name = iif(kind = :by_number, :no_name, name) where seq {AT_PLACES}",
+        {"places": json.dumps(places), "by_number": BY_NUMBER, "no_name": MASK},
     )
 
 

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterator
 
 import msgspec
 
+from core.erasure import NUMBER
 from core.order import BY_NUMBER, GRACE, RegisteredBy
 
 from ..decide import ALIKE, COMPARED
 from ..decide_orders import may_change, order_name
 from ..rows import EventRow, LookedUp, Needs
-from ..seal import SUBJECT, Opener
+from ..seal import Opener
 from . import replays, sealed
 from .bulk import Row, search
 from .orders import COLUMNS, FIRST_AWAITED, read_order
@@ -194,7 +195,7 @@ def _read_events(
         *plain, order, taken, duplicates, polled, erased = row[sealed.BODY_WIDTH :]
         seq, source, type_, subject, also, at, channel = plain
         opened = opener.open(stored, sealed.TO_JOIN)
-        if stored.people is not None and subject.startswith(SUBJECT):
+        if stored.people is not None and subject.startswith(NUMBER):
             subject = msgspec.json.decode(opened.body)["subject"] or subject
         found.events[seq] = EventRow(
             seq=seq,

@@ -15,11 +15,11 @@ from ..reads import Prunable, PrunableCount
 from ..records import HeldDelivery, Pruned, PrunedKeys, Retained
 from ..writes import ForgetPruned, Prune, PruneKeys
 from . import erasure
+from .erasure import AT_PLACES
 from .outbox import Outbox
 
 #: Rows of one step of a count.
 _COUNTED = 5_000
-_IN = "in (select value from json_each(:places))"
 _OPEN = "(orders.state = 'waiting' or (orders.state = 'received' and orders.expires_at > :at))"
 #: An event stays while a delivery is pending, its order is open, or a replay comes to it.
 _IS_FREE = f"""
@@ -174,30 +174,31 @@ def remove_events(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired
     conn, given = outbox.conn, {"places": json.dumps(places)}
     conn.execute(
         "insert or replace into pruned_events (seq, id, recorded_at)"  # noqa: S608 - our words
-        f" select seq, id, recorded_at from events where seq {_IN}",
+        f" select seq, id, recorded_at from events where seq {AT_PLACES}",
         given,
     )
     for state, number in conn.execute(
-        f"select state, count(*) from deliveries where event {_IN} group by state",  # noqa: S608 - our words
+        f"select state, count(*) from deliveries where event {AT_PLACES} group by state",  # noqa: S608 - our words
         given,
     ):
         outbox.counts[f"deliveries.{state}"] -= number
     for table in ("attempts", "probes"):
         conn.execute(
-            f"delete from {table} where delivery in (select id from deliveries where event {_IN})",  # noqa: S608 - our words
+            f"delete from {table} where delivery in"  # noqa: S608 - our words
+            f" (select id from deliveries where event {AT_PLACES})",
             given,
         )
     for table in ("deliveries", "duplicates", "twins", "order_events", "order_copies"):
-        conn.execute(f"delete from {table} where event {_IN}", given)  # noqa: S608 - our words
+        conn.execute(f"delete from {table} where event {AT_PLACES}", given)  # noqa: S608 - our words
     conn.execute(
-        f"delete from visible where filter in (select id from visible_filters) and seq {_IN}",  # noqa: S608 - our words
+        f"delete from visible where filter in (select id from visible_filters) and seq {AT_PLACES}",  # noqa: S608 - our words
         given,
     )
-    conn.execute(f"delete from event_fields where seq {_IN}", given)  # noqa: S608 - our words
+    conn.execute(f"delete from event_fields where seq {AT_PLACES}", given)  # noqa: S608 - our words
     callbacks = {
         callback
         for (callback,) in conn.execute(
-            f"delete from events where seq {_IN} returning callback",  # noqa: S608 - our words
+            f"delete from events where seq {AT_PLACES} returning callback",  # noqa: S608 - our words
             given,
         )
     }
@@ -210,7 +211,7 @@ def remove_events(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired
     )
     callbacks -= {callback for (callback,) in kept}
     conn.execute(
-        f"delete from callbacks where id {_IN}",  # noqa: S608 - our words
+        f"delete from callbacks where id {AT_PLACES}",  # noqa: S608 - our words
         {"places": json.dumps(sorted(callbacks))},
     )
     return ()
@@ -229,7 +230,7 @@ def erase_raw(outbox: Outbox, op: Prune, places: Sequence[int]) -> _Expired:
 def remove_attempts(outbox: Outbox, op: Prune, places: Sequence[int]) -> _Expired:
     for table in ("attempts", "probes"):
         outbox.conn.execute(
-            f"delete from {table} where delivery {_IN} and at < :before",  # noqa: S608 - our words
+            f"delete from {table} where delivery {AT_PLACES} and at < :before",  # noqa: S608 - our words
             {"places": json.dumps(places), "before": op.before},
         )
     return ()
@@ -242,7 +243,7 @@ def remove_quarantined(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Ex
 
 def remove_orders(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired:
     outbox.conn.execute(
-        f"delete from orders where seq {_IN}",  # noqa: S608 - our words
+        f"delete from orders where seq {AT_PLACES}",  # noqa: S608 - our words
         {"places": json.dumps(places)},
     )
     return ()

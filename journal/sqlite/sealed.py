@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
+from core.erasure import NUMBER
 from core.order import BY_NUMBER, Order
 from core.secret import MASK
 
 from ..records import Arrival
-from ..seal import SUBJECT, Kind, Opener, Opening, Reason, Sealer, StoredBody
+from ..seal import Kind, Opener, Opening, Reason, Sealer, StoredBody
 
 #: The columns of an event for `stored_body`.
 BODY: Final = "events.id, events.body, events.codes, events.people, events.erased_at"
@@ -45,10 +46,10 @@ def find_numbers(opener: Opener, numbers: Sequence[str]) -> Sequence[str]:
 
 def find_subjects(opener: Opener, subject: str) -> Sequence[str]:
     """Return the texts that the column `subject` may have for a subject."""
-    if not subject.startswith(SUBJECT):
+    if not subject.startswith(NUMBER):
         return (subject,)
-    indexes = find_indexes(opener, subject.removeprefix(SUBJECT))
-    return [subject, *(f"{SUBJECT}{index}" for index in indexes)]
+    indexes = find_indexes(opener, subject.removeprefix(NUMBER))
+    return [subject, *(f"{NUMBER}{index}" for index in indexes)]
 
 
 # --- callbacks -----------------------------------------------------------------------------------
