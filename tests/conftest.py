@@ -115,7 +115,7 @@ def pytest_runtest_protocol(item):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(request):
-    # What several tests share is made once.
+    # A fixture that several tests share is made once, so it is always counted.
     counts = request.scope != "function" or request.node.stash[COUNTS]
     with counted() if counts else contextlib.nullcontext():
         return (yield)

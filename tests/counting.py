@@ -9,7 +9,7 @@ import coverage
 #: What coverage installed in this thread, and for threads that start: None without coverage.
 TRACES = sys.gettrace(), threading.gettrace()
 
-#: A test function is not counted further after so many cases that ran nothing new.
+#: After this many cases without a new line or branch, the other cases of a test are not counted.
 ENOUGH = 2
 
 
@@ -42,7 +42,7 @@ def counted():
 
 
 class Cases:
-    """Which cases of a test function to count.
+    """Decides which cases of a test function are counted.
 
     A function of many parameters runs the same lines many times. After `ENOUGH` cases that added
     no line and no branch, its other cases are not counted. So the coverage can only be too low.

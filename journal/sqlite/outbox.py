@@ -144,7 +144,7 @@ class Outbox:
         self.counts: dict[str, int] = defaultdict(int)
         #: The clock jumps by number, also the finished ones.
         self.shifts = dict(shifts)
-        #: Sinks whose pending deliveries were given up.
+        #: Sinks with pending deliveries that were given up.
         self._ended: set[str] = set()
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = defaultdict(_Results)

@@ -11,7 +11,7 @@ from core.clock import format_second
 
 FIRST = datetime(2000, 1, 1, tzinfo=UTC)
 FIRST_SECOND = int(FIRST.timestamp())
-#: A provider's clock may be ahead of ours by this many seconds.
+#: Seconds that a provider's clock may be ahead of ours.
 AHEAD = timedelta(days=2).total_seconds()
 
 #: Years that cannot overflow in any zone; those before 2000 are implausible anyway.

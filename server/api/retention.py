@@ -74,8 +74,8 @@ def retention(*, pruner: Pruner, calls: Calls) -> ApiRouter:
     async def prune(request: ApiRequest) -> Response[ShownRetention]:
         """Prune at once.
 
-        What the service does all the time is done now. It answers 202; get the retention to follow
-        the run. With `dry_run` it answers 200, and only counts.
+        A run begins now, and does not wait for its turn. The answer is 202; get the retention to
+        follow the run. With `dry_run` rows are only counted, and the answer is 200.
         """
         read(request.scope, NoParameters)
         body = await request.body()

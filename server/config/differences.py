@@ -19,7 +19,7 @@ _FIXED: Mapping[str, tuple[str, ...]] = {
 
 
 class Differences(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs, as dotted paths. No value is in it."""
+    """The dotted paths of options that differ, without their values."""
 
     #: Sources, sinks, routes and keys.
     added: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ NAME = "smshook.yaml"
 ROOT_NAME = "smshook.root"
 #: The section that uses it.
 SEAL = """\
-# Encrypts texts, codes and numbers in the journal, so that a backup of it reveals none of them.
+# Encrypts texts, codes and numbers in the journal: nobody can read them in a backup.
 seal:
   # Root keys. Keep this file, and a copy of it elsewhere: without it, what is encrypted is lost. On
   # another disk or in a vault it also protects a stolen disk.

@@ -75,9 +75,10 @@ async def adapt(journal: Journal, name: str, sink: Sink, *, now: float) -> None:
 class ConfiguredSinks:
     """The configured sinks, each with a worker and a task of its own.
 
-    A sink whose options change is replaced: no attempt begins, those under way end within GRACE
-    seconds, and the rest is sent with the new options. All other sinks go on meanwhile. Deliveries
-    of a removed sink wait in the journal. `workers` gets the workers, by the names of the sinks.
+    If the options of a sink change, it begins no attempt, and those under way end within GRACE
+    seconds. Its other deliveries are sent with the new options. All other sinks go on meanwhile.
+    Deliveries of a removed sink wait in the journal. `workers` gets the workers, by the names of
+    the sinks.
     """
 
     def __init__(
