@@ -1134,7 +1134,10 @@ async def test_secret_of_a_sealed_journal_needs_the_key_file(tmp_path, run, rece
     async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
         await service.sms(id=2, reply="2", pin="2", timestamp=1_789_990_002)
         await receiver.got(2)
-    async with run(tmp_path, **CHANGED) as service, working(service):
+    async with (
+        run(tmp_path, in_clear="its key file is lost", **CHANGED) as service,
+        working(service),
+    ):
         await service.sms(id=3, reply="3", pin="3", timestamp=1_789_990_003)
         resumed = await service.ask(
             f"/v1/subscriptions/{made['id']}/resume", "coder", method="POST"
