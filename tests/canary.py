@@ -22,8 +22,8 @@ ALLOWED = {
 }
 #: What error messages of the product say to write in place of a bad number.
 _EXAMPLE = b"18503814729"
-#: The journal and its copies, where it is not sealed.
-JOURNAL = "*.db*"
+#: The journal and its copies, which may have them too where rows are in clear.
+_JOURNALS = ("*.db*", "*.backup")
 #: Events of each sink whose secrets are looked for: the first ones and the last ones.
 _SAMPLE = 4
 #: Shorter secrets may stand in a file by chance.
@@ -61,17 +61,18 @@ def found(content, secrets=RESERVED):
 def search(folder, *, in_clear=None, more=()):
     """Fail if a file in the folder of a service has a secret that it may not have.
 
-    `in_clear`: the reason why the journal is not sealed. `more`: further outputs, as bytes.
+    `in_clear`: the reason why the journal has rows in clear. `more`: further outputs, as bytes.
     """
     secrets = (*RESERVED, *sent(folder))
-    allowed = (*ALLOWED, JOURNAL) if in_clear else tuple(ALLOWED)
+    allowed = (*ALLOWED, *(_JOURNALS if in_clear else ()))
     paths = [
         path
         for path in folder.rglob("*")
         if path.is_file() and not any(fnmatch.fnmatch(path.name, name) for name in allowed)
     ]
-    answered = [(secret, "answers") for secret in found(b"\n".join(more), secrets)]
-    assert secrets_in(paths, secrets) + answered == []
+    leaks = secrets_in(paths, secrets)
+    leaks += [(secret, "outputs") for secret in found(b"\n".join(more), secrets)]
+    assert not leaks, leaks
 
 
 def sent(folder):
@@ -92,4 +93,5 @@ def check_problem(response):
     """Fail if an answer that reports an error has a secret. A hook of httpx."""
     if response.status_code >= 400:
         content = response.read().replace(_EXAMPLE, b"") + str(response.headers).encode()
-        assert found(content) == []
+        leaks = found(content)
+        assert not leaks, leaks

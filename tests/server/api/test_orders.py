@@ -76,7 +76,7 @@ NORMALIZED = [
     ({"request_id": "a-1_b", "number": None}, {"request_id": "a-1_b", "number": None}),
     ({"activation_id": 4450751126}, {"expires": "2026-09-21T14:33:20.250000Z"}),
     ({"rental_id": "7"}, {"rental_id": "7", "expires": END}),
-    ({"number": "+1 (850) 381-4729"}, {"number": "+18505554729", "expires": END}),
+    ({"number": "+1 (850) 555-4729"}, {"number": "+18505554729", "expires": END}),
     ({"number": 8505554730}, {"number": "+18505554730"}),
     (
         {"source": "herosms", "number": "447700900123"},
