@@ -161,6 +161,7 @@ class Live:
     def run(self, *arguments, check=True):
         """A command on this folder, as an operator types it."""
         done = forked.run([command(), *arguments], self.folder, self.environment())
+        canary.check_complaint(done.stderr)
         if check:
             done.check_returncode()
         return done
