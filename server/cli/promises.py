@@ -118,14 +118,14 @@ def _thief(config: Config, root_files: Sequence[Path | None]) -> str:
     disk = _device(config.journal.path.parent)
     only = "a stolen disk opens the journal only if it holds"
     if _device(config.seal.path.parent) != disk:
-        return f"the keys lie on another file system: {only} both"
+        return f"the keys lie on another file system: {only} them, too"
     if any(path is not None and _device(path) == disk for path in root_files):
         return "the root key lies on the journal's disk: a stolen disk opens it"
     if config.seal.command:
         return f"{config.seal.command[0]} prints the root key: {only} what that needs"
     if None in root_files:
-        return f"the root key comes from the environment: {only} its value, too"
-    return f"the root key lies on another file system: {only} both"
+        return f"the root key comes from the environment: {only} that key, too"
+    return f"the root key lies on another file system: {only} that key, too"
 
 
 def _device(path: Path) -> int | None:

@@ -57,14 +57,6 @@ def failed(*arguments):
 # seal init
 
 
-def test_new_configuration_is_not_sealed_yet(folder):
-    """Mutant: `init` writes a root key that its user does not know of, and may lose."""
-    printed("init")
-
-    assert load(folder / "smshook.yaml", environ={}).config.seal.is_on is False
-    assert [path.name for path in folder.iterdir()] == ["smshook.yaml"]
-
-
 def test_seal_init_prints_lines_that_load(folder):
     path = folder / "smshook.yaml"
     path.write_text(CONFIG)
@@ -251,19 +243,19 @@ HOLDS = "a stolen disk opens the journal only if it holds"
         ),
         (
             {"root": ["${file:ELSEWHERE/root}"]},
-            f"the root key lies on another file system: {HOLDS} both",
+            f"the root key lies on another file system: {HOLDS} that key, too",
         ),
         (
             {"root": ["${file:smshook.root}"], "file": "ELSEWHERE/keys"},
-            f"the keys lie on another file system: {HOLDS} both",
+            f"the keys lie on another file system: {HOLDS} them, too",
         ),
         (
             {"root": ["${ROOT_KEY}"]},
-            f"the root key comes from the environment: {HOLDS} its value, too",
+            f"the root key comes from the environment: {HOLDS} that key, too",
         ),
         (
             {"root": ["${file:ELSEWHERE/root}", "${ROOT_KEY}"]},
-            f"the root key comes from the environment: {HOLDS} its value, too",
+            f"the root key comes from the environment: {HOLDS} that key, too",
         ),
         ({"command": ["vault", "read"]}, f"vault prints the root key: {HOLDS} what that needs"),
     ],
