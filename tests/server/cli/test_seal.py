@@ -177,7 +177,7 @@ def test_rotation_without_a_new_root_is_refused(folder):
 
 def test_steps_of_the_page_rotate_the_root_key(folder):
     """Mutants: a command of the page that is misspelt; the old root key still opens the file."""
-    make, rotate, remove = blocks("how-to/rotate-the-root.md", "sh")
+    make, rotate, rename, destroy = blocks("how-to/rotate-the-root.md", "sh")
     both, one = blocks("how-to/rotate-the-root.md", "yaml")
     (folder / "smshook.root").write_text(ROOT)
     before = keyring(folder, ROOT)
@@ -201,11 +201,14 @@ def test_steps_of_the_page_rotate_the_root_key(folder):
     typed(make)
     write(both)
     output = typed(rotate)
-    typed(remove)
+    typed(rename)
     write(one)
+    shown = read("seal", "show")["roots"]
+    typed(destroy)
 
-    [shown] = blocks("how-to/rotate-the-root.md", "")
-    assert output == shown.replace("4f1c09aa", fingerprint(ROOT))
+    [said] = blocks("how-to/rotate-the-root.md", "")
+    assert output == said.replace("4f1c09aa", fingerprint(ROOT))
+    assert [one["wraps"] for one in shown] == [True]
     [root] = load(folder / "smshook.yaml", environ={}).config.seal.root
     assert keyring(folder, root.reveal()).current("codes", NOW) == before.current("codes", NOW)
     assert sorted(path.name for path in folder.glob("smshook.root*")) == ["smshook.root"]
