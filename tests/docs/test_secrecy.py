@@ -6,7 +6,7 @@ import subprocess
 
 import tools
 from pages import DOCS, blocks
-from prompt import be_in, printed
+from prompt import be_in, printed, run
 
 PAGE = "secrecy.md"
 UNIT = (DOCS.parent / "packaging" / "smshook.service").read_text()
@@ -36,6 +36,26 @@ def test_credential_of_the_page_is_that_of_the_unit():
     assert f"--name={name}" in words
     assert places == [f"/run/credentials/smshook.service/{name}"]
     assert f"LoadCredentialEncrypted={name}:{made}" in (DOCS / PAGE).read_text()
+
+
+def test_command_gets_the_root_key_from_the_variable_of_the_page(tmp_path, monkeypatch):
+    """The file of the credential exists only for the service. Mutant: `SMSHOOK_SEAL_ROOT`."""
+    be_in(tmp_path, monkeypatch)
+    printed("init")
+    path = tmp_path / "smshook.yaml"
+    credential = "${file:/run/credentials/none.service/root}"
+    path.write_text(path.read_text().replace("${file:smshook.root}", credential))
+    export, _ = blocks(PAGE, "sh")[1].splitlines()
+    script = export.replace(
+        "systemd-creds decrypt --name=root /etc/smshook/root.cred -", "cat smshook.root"
+    )
+    name = re.findall(r"export (\w+)=", export)[0]
+    value = subprocess.run(
+        ["sh", "-ec", f'{script}; printf %s "${name}"'], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert run("check").exit_code == 2
+    assert "the root key comes from the environment" in printed("check", **{name: value})
 
 
 def test_options_of_systemd_creds_exist():
