@@ -53,7 +53,7 @@ COPY --from=build /opt/smshook /opt/smshook
 # A named volume takes its owner and mode from this folder.
 RUN install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/smshook
 
-# The configuration is on the volume, so its relative paths (journal, files of sinks) are, too.
+# The configuration is on the volume, so its relative paths (journal, keys, files of sinks) are, too.
 # The listeners use all addresses of the container. `-p` chooses the address of the host.
 ENV PATH=/opt/smshook/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \

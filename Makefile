@@ -41,7 +41,7 @@ help:
 # exec: signals reach the service, not a shell that waits for it.
 run: .venv/.project
 	@test -e smshook.yaml || test -n "$$SMSHOOK_CONFIG" || { .venv/bin/smshook init >/dev/null && \
-		echo 'wrote smshook.yaml: it holds your secrets'; }
+		echo 'wrote smshook.yaml and smshook.root: they hold your secrets'; }
 	@exec .venv/bin/smshook serve $(if $(LISTEN),--listen '$(LISTEN)') \
 		$(if $(ADMIN_LISTEN),--admin-listen '$(ADMIN_LISTEN)')
 

@@ -18,6 +18,7 @@ ENVIRONMENT = {
         "ONLINESIM_TOKEN",
         "PHONE_SIGNING_KEY",
         "PHONE_TOKEN",
+        "SEAL_ROOT",
         "SIGNUP_APP_KEY",
         "SMSMAN_API_KEY",
         "SMSMAN_TOKEN",

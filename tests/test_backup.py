@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -154,8 +155,13 @@ def test_restore_refuses_while_the_service_runs(story):
 
 @pytest.fixture
 def typed(tmp_path):
-    """Type a script in the folder of a service with three events."""
-    with live.Live(tmp_path) as service:
+    """Type a script in the folder of a service with three events, as `init` sets it up."""
+    root = tmp_path / "smshook.root"
+    root.write_text("the-root-key-of-these-tests-0123456789")
+    root.chmod(0o600)
+    with live.Live(
+        tmp_path, f'{live.CONFIG}seal: {{root: ["${{file:smshook.root}}"]}}\n'
+    ) as service:
         for number in range(3):
             service.post(live.sms(number, at=AT))
         path = f"{Path(live.command()).parent}:{os.environ['PATH']}"
@@ -176,7 +182,9 @@ def typed(tmp_path):
 
 
 def test_steps_of_the_page_work(typed, tmp_path):
-    """Mutants: a command or a file of the page that is misspelt; a step that is missing."""
+    """Mutants: a command or a file of the page that is misspelt; a step that is missing; the trial
+    without its root key, or without its keys.
+    """
     make, move, restore, trial = blocks(PAGE, "sh")
     shown = [line.split() for line in blocks(PAGE, "")[0].splitlines()]
 
@@ -192,4 +200,5 @@ def test_steps_of_the_page_work(typed, tmp_path):
     assert dict(saved)["events"] == dict(shown)["events"] == "3"
     assert events == 3
     assert "events     3\n" in again
+    assert re.search(r"(?m)^[0-9a-f]{8}  yes         yes    [1-9]", again)
     assert (tmp_path / "trial" / "smshook.db").exists()

@@ -11,7 +11,7 @@ from journal.lock import Lock, holder
 from journal.sqlite.schema import migrate as bring_up_to_date
 
 from ..config.load import load, schema, shown
-from ..config.starter import NAME, write
+from ..config.starter import NAME, ROOT_NAME, starter, write
 from .command import Command, CommandGroup, Failure, Wrong, config_path, typed_config
 from .connection import configured, edited, near
 from .output import print_json
@@ -22,10 +22,11 @@ from .welcome import program, with_config
 @click.command(cls=Command, example="init")
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 def init(folder: Path | None) -> None:
-    """Write a first smshook.yaml with new tokens and keys.
+    """Write a first smshook.yaml with new tokens and keys, and the root key of its journal.
 
     The file is written into DIR, which is created if needed; without DIR, to the path of --config
-    or SMSHOOK_CONFIG, or into the current folder. An existing file is never changed.
+    or SMSHOOK_CONFIG, or into the current folder. The root key is smshook.root beside it. An
+    existing file is never changed; an existing root key is used.
     """
     if folder is not None and typed_config() is not None:
         raise Wrong("DIR and --config both name a place: give only one of them")
@@ -33,11 +34,18 @@ def init(folder: Path | None) -> None:
     # A dangling link counts as an existing file.
     if os.path.lexists(path):
         raise Failure(f"{path} exists already; nothing was written")
+    root = path.with_name(ROOT_NAME)
+    is_new = not os.path.lexists(root)
     try:
-        write(path)
+        write(path, starter())
     except OSError as exc:
         raise Failure(f"{path} cannot be written: {exc.strerror}") from None
-    click.echo(f"wrote {plain(str(path))}; start the service with:")
+    click.echo(f"wrote {plain(str(path))}")
+    if is_new:
+        click.echo(f"wrote {plain(str(root))}: keep a copy elsewhere; the journal needs it")
+    else:
+        click.echo(f"kept {plain(str(root))}, which was there: the journal needs it")
+    click.echo("start the service with:")
     click.echo(f"  {with_config(program(), path)} serve")
 
 

@@ -22,7 +22,7 @@ from rehearsal.providers import SIMULATED
 from ..config.load import Loaded, load
 from ..config.options import Config
 from ..config.shapes import tag_of
-from ..config.starter import NAME
+from ..config.starter import NAME, write
 from ..config.urls import callback_url, first_clear, url_at
 from ..durable import make_folder, write_new
 from ..log.setup import configure, forward_stderr, say
@@ -50,6 +50,8 @@ routes:
   everything: {{to: [log]}}
 server: {{secret: "{secret}"}}
 journal: {{url: "sqlite:///smshook-dev.db"}}
+# Encrypted, as that of a real service.
+seal: {{root: ["${{file:smshook.root}}"]}}
 api: {{keys: {{admin: {{key: "{key}", scopes: [admin]}}}}}}
 """
 
@@ -137,9 +139,10 @@ def _loaded(flags: dict[str, str]) -> Loaded:
         sources="\n".join(sources), secret=secrets.token_urlsafe(32), key=secrets.token_urlsafe(16)
     )
     make_folder(_FOLDER, mode=0o700)
-    for name, text in ((".gitignore", "*\n"), (NAME, first)):
-        with contextlib.suppress(FileExistsError):  # it stays as it is
-            write_new(_FOLDER / name, text)
+    with contextlib.suppress(FileExistsError):
+        write_new(_FOLDER / ".gitignore", "*\n")
+    if not (_FOLDER / NAME).exists():
+        write(_FOLDER / NAME, first)
     environ = {name: text for name, text in os.environ.items() if not name.startswith(_OURS)}
     return load(_FOLDER / NAME, environ=environ, flags=flags)
 

@@ -8,14 +8,18 @@ from pathlib import Path
 
 from msgspec.structs import fields
 
+from core import erasure
+from core.units import Duration
 from journal.reads import PendingBySink
 from journal.sqlite.deliveries import pending_by_sink
 from routes.index import is_tried_always
 from routes.match import compile_filter
 from routes.table import Route
+from sinks.erased import needed
 from sinks.redact import CODES, clear_codes
 from sinks.sink import Sink
 
+from ..config.files import written_files
 from ..config.options import Config, Retention
 from ..config.shapes import tag_of
 from ..config.show import plain as written
@@ -63,32 +67,65 @@ def _kept(retention: Retention) -> Iterator[str]:
 
 def _but(kind: str, retention: Retention) -> str:
     """Return what another rule does to this kind of data."""
-    codes, people = retention.codes, retention.people
-    content = [kept for kept in (codes, people) if kept is not None]
-    if kind == "raw" and content and (retention.raw is None or min(content) < retention.raw):
-        return f"; with the codes and numbers in them, after {written(min(content))}"
+    codes = retention.codes
+    if kind == "raw" and retention.callbacks != retention.raw:
+        return f"; with the codes and numbers in them, after {written(retention.callbacks)}"
     longer = retention.quarantine is None or (codes or 0) < retention.quarantine
     if kind == "quarantine" and codes is not None and longer:
         return f"; they may hold codes, which are erased after {written(codes)} elsewhere"
     return ""
 
 
-def secrecy(config: Config, root_files: Sequence[Path]) -> Iterator[str]:
-    """Yield what a thief gets. `root_files` are the files that hold a root key."""
+def secrecy(config: Config, root_files: Sequence[Path | None]) -> Iterator[str]:
+    """Yield what is encrypted, when it is erased, and what a thief of the journal's disk gets.
+
+    `root_files` has the file of each root key; None: it comes from the environment.
+    """
     yield "secrecy"
     journal, keys = config.journal.path, config.seal.path
-    if not config.seal.is_on:
-        yield f"  {journal.name}: {IN_CLEAR}"
-        return
-    yield f"  {journal.name}: texts, codes and numbers encrypted, also in its backups"
-    yield f"  {keys.name}: their keys, wrapped with the root key"
-    disks = {device for path in root_files if (device := _device(path)) is not None}
-    if _device(journal.parent) in disks:
-        yield "  the root key lies on the journal's disk: a stolen disk opens it"
-    elif disks:
-        yield "  the root key lies on another disk: a stolen disk does not open the journal"
+    if config.seal.is_on:
+        yield (
+            f"  {journal.name}: texts, codes, numbers and callbacks encrypted, also in its"
+            " backups; services, states and times in clear"
+        )
+        yield f"  {keys.name}: their keys, wrapped with the root key"
+        yield f"  keys are destroyed: {', '.join(_destroyed(config))}"
+        yield f"  {_thief(config, root_files)}"
     else:
-        yield "  the root key is in no file: only a disk that holds it opens the journal"
+        yield f"  {journal.name}: {IN_CLEAR}"
+    for name, _, sink, path in written_files(config.sinks):
+        codes = ["texts", "codes"] if needed(sink, erasure.CODES) else []
+        clear = [*codes, *(["numbers"] if needed(sink, erasure.PEOPLE) else [])]
+        if clear:
+            yield f"  {path.name} of {name}: {_and(clear)} in clear; smshook erases none of them"
+
+
+def _destroyed(config: Config) -> Iterator[str]:
+    """Yield when the keys of each kind are destroyed: after its time, at the end of a period."""
+    retention, day = config.retention, Duration(86400)
+    for kind, kept, period in (
+        ("codes", retention.codes, config.seal.period),
+        ("people", retention.people, day),
+        ("raw", retention.callbacks, config.seal.period),
+        ("quarantine", retention.quarantine, day),
+    ):
+        when = "never" if kept is None else f"within {written(Duration(kept + period))}"
+        yield f"{kind} {when}"
+
+
+def _thief(config: Config, root_files: Sequence[Path | None]) -> str:
+    """Return what a thief of the journal's disk gets."""
+    disk = _device(config.journal.path.parent)
+    only = "a stolen disk opens the journal only if it holds"
+    if _device(config.seal.path.parent) != disk:
+        return f"the keys lie on another file system: {only} them, too"
+    if any(path is not None and _device(path) == disk for path in root_files):
+        return "the root key lies on the journal's disk: a stolen disk opens it"
+    if config.seal.command:
+        return f"{config.seal.command[0]} prints the root key: {only} what that needs"
+    if None in root_files:
+        return f"the root key comes from the environment: {only} that key, too"
+    return f"the root key lies on another file system: {only} that key, too"
 
 
 def _device(path: Path) -> int | None:

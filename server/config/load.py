@@ -41,8 +41,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
     #: Valid settings that are probably not intended, each with its place.
     warnings: tuple[str, ...]
-    #: The files that hold a root key.
-    root_files: tuple[Path, ...] = ()
+    #: The file of each root key of `seal.root`; None: it comes from the environment.
+    root_files: tuple[Path | None, ...] = ()
 
 
 def load(path: Path, *, environ: Mapping[str, str], flags: Mapping[str, str] = {}) -> Loaded:
@@ -251,15 +251,15 @@ def _parse(reading: Complaints, path: Path) -> bool:
     return bool(written.lines) or not written.complaints
 
 
-def _root_files(reading: Complaints, config: Config) -> Iterator[Path]:
-    """Yield each file that a root key was read from. Those of variables are not known."""
+def _root_files(reading: Complaints, config: Config) -> Iterator[Path | None]:
+    """Yield the file that each root key was read from; None: it comes from the environment."""
     for i in range(len(config.seal.root)):
         at = ("seal", "root", i)
         written = reading.at(at)
         if isinstance(written, Scalar) and written.is_replaced:
-            yield from reading.read_files.get(at, ())
-        elif reading.warning(at, "").startswith(reading.file):
-            yield config.path
+            yield from reading.read_files.get(at, [None])
+        else:
+            yield config.path if reading.warning(at, "").startswith(reading.file) else None
 
 
 def _warnings(reading: Complaints, config: Config) -> Iterator[str]:

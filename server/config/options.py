@@ -255,6 +255,12 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     #: Callbacks that were not understood. They may hold codes.
     quarantine: Kept = Duration(30 * 86400)
 
+    @property
+    def callbacks(self) -> Duration | None:
+        """How long callbacks are kept: no longer than the codes and numbers that they hold."""
+        kept = [one for one in (self.codes, self.people, self.raw) if one is not None]
+        return min(kept, default=None)
+
 
 class Sealing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: The root keys: any random texts of 32 characters or more, such as the output of

@@ -1,6 +1,7 @@
-"""The `smshook.yaml` that `smshook init` writes."""
+"""The `smshook.yaml` that `smshook init` writes, and its root key."""
 
 import base64
+import contextlib
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,12 @@ seal:
   # Root keys. Keep this file, and a copy of it elsewhere: without it, what is encrypted is lost. On
   # another disk or in a vault it also protects a stolen disk.
   root: ["${file:smshook.root}"]
+  # In place of `root`, a program that prints it: [vault, kv, get, -field=key, secret/smshook]
+  #command: null
+  # The wrapped keys. smshook makes this file; it belongs to the journal.
+  #file: smshook.keys
+  # How exactly texts, codes and callbacks are erased, from 10m to 1d.
+  #period: 1h
 """
 
 # Options are commented out as `#option: default`, and explained by `# words`. A test removes the
@@ -130,6 +137,8 @@ retention:
   # Callbacks that were not understood. They may hold codes, and can be replayed after an upgrade.
   #quarantine: 30d
 
+SEAL
+
 # Who may use the API.
 api:
   keys:
@@ -145,7 +154,7 @@ api:
 
 def starter(chance: Callable[[int], str] = secrets.token_urlsafe) -> str:
     """Return the text of a new configuration. `chance(n)` makes a text of n random bytes."""
-    text = _TEXT
+    text = _TEXT.replace("SEAL\n", SEAL)
     for name in ("SERVER_SECRET", "TELLABOT_TOKEN", "HEROSMS_TOKEN", "ADMIN_KEY"):
         # Quoted: a text can begin with `-`.
         text = text.replace(name, f'"{chance(32)}"')
@@ -161,14 +170,20 @@ def write_root(path: Path, chance: Callable[[int], bytes] = secrets.token_bytes)
 
 
 def init(folder: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:
-    """Write a configuration into `folder` under its usual name, as `write` does."""
-    return write(folder / NAME, chance)
-
-
-def write(path: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:
-    """Write a configuration that only its owner can read, and make the folder if needed.
-
-    It is on disk when this returns. Raises FileExistsError if the file exists, and leaves it alone.
-    """
-    write_new(path, starter(chance))
+    """Write a new configuration into `folder` under its usual name, as `write` does."""
+    path = folder / NAME
+    write(path, starter(chance))
     return path
+
+
+def write(path: Path, text: str) -> None:
+    """Write a configuration and its root key, which only their owner can read.
+
+    The root key is ROOT_NAME beside it; an existing one is kept, as a journal may need it. Makes
+    the folder if needed. Both are on disk when this returns. Raises FileExistsError if the
+    configuration exists, and leaves it alone.
+    """
+    # First: a configuration without its root key could not start, and would stop the next `init`.
+    with contextlib.suppress(FileExistsError):
+        write_root(path.with_name(ROOT_NAME))
+    write_new(path, text)

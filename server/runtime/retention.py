@@ -68,14 +68,11 @@ class PruneRun(msgspec.Struct, frozen=True, kw_only=True):
 
 def limits(retention: Retention) -> Mapping[Retained, float]:
     """Return the seconds that each kind is kept, in the order of pruning. Others are kept."""
-    content = [seconds for seconds in (retention.codes, retention.people) if seconds is not None]
-    # Callbacks hold codes and numbers.
-    raw = [*content, *([] if retention.raw is None else [retention.raw])]
     kept: Mapping[Retained, float | None] = {
         Retained.CODES: retention.codes,
         Retained.PEOPLE: retention.people,
         Retained.ORDER_NUMBERS: retention.people,
-        Retained.RAW: min(raw, default=None),
+        Retained.RAW: retention.callbacks,
         Retained.ATTEMPTS: retention.attempts,
         Retained.QUARANTINE: retention.quarantine,
         Retained.EVENTS: retention.events,

@@ -28,6 +28,7 @@ PAGES = [
     "orders.md",
     "providers.md",
     "providers-generic.md",
+    "secrecy.md",
     *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").iterdir()),
 ]
 
@@ -38,6 +39,7 @@ def test_example_of_the_configuration_loads(block, tmp_path):
     rest = [text for section, text in REST.items() if f"{section}:\n" not in block]
     if "secret:" not in block:
         block = block.replace("server:\n", 'server:\n  secret: "${HOOK_SECRET}"\n')
+    block = re.sub(r"\${file:/run/[\w./]+/(\w+)}", r"${file:\1}", block)
     file = tmp_path / "smshook.yaml"
     file.write_text("".join(rest) + block)
     file.chmod(0o600)
@@ -49,7 +51,7 @@ def test_example_of_the_configuration_loads(block, tmp_path):
     written = re.findall(r"(?m)^  ([a-z][\w-]*):", block)
     config = loaded.config
     named = {*config.sources, *config.sinks, *config.routes}
-    sections = (config.server, config.api, config.seal, config.subscriptions)
+    sections = (config.server, config.api, config.seal, config.subscriptions, config.retention)
     options = {name for section in sections for name in section.__struct_fields__}
     assert set(written) <= named | options
 

@@ -30,7 +30,7 @@ def test_compose_file_is_valid(text, tmp_path):
     """
     tools.require(tools.missing("docker-compose"))
     (tmp_path / "compose.yaml").write_text(text)
-    for name in ("smshook.env", "tellabot_token.txt", "smshook.yaml"):
+    for name in ("smshook.env", "tellabot_token.txt", "smshook.root", "smshook.yaml"):
         (tmp_path / name).touch()
 
     done = subprocess.run(
@@ -95,7 +95,7 @@ def test_container_is_restricted():
     for name in ("read_only", "cap_drop", "security_opt"):
         assert asked[name] == INIT[name]
     assert INIT["network_mode"] == "none"
-    assert SERVICE["mem_limit"]
+    assert SERVICE["mem_limit"] == SERVICE["memswap_limit"]
     assert SERVICE["pids_limit"]
 
 

@@ -43,7 +43,7 @@ def test_docker_run_and_compose_start_the_same_container():
 
 
 def test_configuration_behind_a_proxy_loads(tmp_path):
-    [block] = re.findall(r"(?ms)^```yaml\n(.*?)^```$", CONTAINER)
+    block = re.findall(r"(?ms)^```yaml\n(.*?)^```$", CONTAINER)[0]
     file = tmp_path / "smshook.yaml"
     file.write_text(f"{block}  secret: {'s' * 40}\n")
 

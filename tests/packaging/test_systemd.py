@@ -21,6 +21,8 @@ UNIT = ROOT / "packaging" / "smshook.service"
 #: Of 10. A unit without restrictions has 9.6.
 EXPOSURE = 1.5
 
+#: As `smshook init` sets it up: it links, hides its memory, and loads the library of ciphers.
+SEALED = f"{live.CONFIG}seal: {{root: [the-root-key-of-these-tests-0123456789]}}\n"
 #: Starts a command after prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN), which it inherits.
 DENIED = (
     sys.executable,
@@ -50,8 +52,12 @@ def options(section):
     return found
 
 
-def test_unit_is_valid_for_systemd(tmp_path):
-    """Verified in a separate root that has the program. Mutant: `RestartSecs=1`."""
+@pytest.mark.parametrize("with_options", [False, True], ids=["as it is", "all options"])
+def test_unit_is_valid_for_systemd(tmp_path, with_options):
+    """Verified in a separate root that has the program.
+
+    Mutants: `RestartSecs=1`; `#LoadCredentialsEncrypted=`.
+    """
     command = options("Service")["ExecStart"][0].split()[0]
     unit = tmp_path / "etc/systemd/system/smshook.service"
     program = tmp_path / command.removeprefix("/")
@@ -60,6 +66,8 @@ def test_unit_is_valid_for_systemd(tmp_path):
     shutil.copy(UNIT, unit)
     program.touch(mode=0o755)
     text = unit.read_text().replace(command, str(program))
+    if with_options:
+        text = re.sub(r"(?m)^#(?=\w+=)", "", text)
     unit.write_text(text)
 
     done = subprocess.run(
@@ -104,6 +112,7 @@ def test_unit_restarts_except_after_a_wrong_configuration():
     # It waits for the result, which `kill -HUP` does not.
     assert [f"{service['ExecStart'][0].removesuffix('serve')}reload"] == service["ExecReload"]
     assert ["0"] == service["LimitCORE"]
+    assert ["0"] == service["MemorySwapMax"]
 
 
 @pytest.fixture
@@ -174,7 +183,7 @@ def test_configuration_is_in_the_folder_of_the_service():
 
     assert [folder] == service["WorkingDirectory"]
     assert [f"SMSHOOK_CONFIG={folder}/smshook.yaml"] == service["Environment"]
-    assert [f"-{folder}/smshook.yaml"] == service["ReadOnlyPaths"]
+    assert [f"-{folder}/smshook.yaml -{folder}/smshook.root"] == service["ReadOnlyPaths"]
 
 
 def test_service_uses_only_allowed_system_calls(tmp_path):
@@ -184,7 +193,7 @@ def test_service_uses_only_allowed_system_calls(tmp_path):
     """
     trace = tmp_path / "calls"
     program = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", str(trace), live.command()]
-    with live.Live(tmp_path, program=program) as service:
+    with live.Live(tmp_path, SEALED, program=program) as service:
         assert 200 == service.post(live.sms(1)).status_code
         live.eventually(service.delivered)
         assert "ready\n" == service.run("healthcheck").stdout
@@ -227,7 +236,7 @@ def test_service_runs_without_writable_executable_memory(tmp_path):
     if 0 != subprocess.run([*DENIED, "/bin/true"], check=False).returncode:
         pytest.skip("the kernel is older than 6.3: it cannot refuse such memory to a process")
 
-    with live.Live(tmp_path, program=[*DENIED, live.command()]) as service:
+    with live.Live(tmp_path, SEALED, program=[*DENIED, live.command()]) as service:
         answer = service.post(live.sms(1))
         live.eventually(service.delivered)
         ended = service.stop()

@@ -113,7 +113,7 @@ def test_installed_command_configures_any_folder(wheel, smshook, tmp_path):
     checked = run(smshook, "check", cwd=tmp_path, env=BARE)
 
     assert wheel.name.split("-")[1] in version
-    assert ["smshook.yaml"] == [path.name for path in tmp_path.iterdir()]
+    assert {"smshook.root", "smshook.yaml"} == {path.name for path in tmp_path.iterdir()}
     assert 0o600 == (tmp_path / "smshook.yaml").stat().st_mode & 0o777
     assert "everything" in checked
 

@@ -49,7 +49,12 @@ def test_starter_configuration_guarantees_no_loss(folder):
         "  attempts: erased after 30d\n"
         "  quarantine: erased after 30d; they may hold codes, which are erased after 1d elsewhere\n"
         "secrecy\n"
-        f"  smshook.db: {IN_CLEAR}\n"
+        "  smshook.db: texts, codes, numbers and callbacks encrypted, also in its backups;"
+        " services, states and times in clear\n"
+        "  smshook.keys: their keys, wrapped with the root key\n"
+        "  keys are destroyed: codes within 25h, people never, raw within 25h,"
+        " quarantine within 31d\n"
+        "  the root key lies on the journal's disk: a stolen disk opens it\n"
     )
 
 

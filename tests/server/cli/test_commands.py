@@ -245,7 +245,9 @@ def test_init_writes_a_valid_private_configuration(folder):
     assert outcome(result) == (
         0,
         """\
-wrote deep/down/smshook.yaml; start the service with:
+wrote deep/down/smshook.yaml
+wrote deep/down/smshook.root: keep a copy elsewhere; the journal needs it
+start the service with:
   smshook --config deep/down/smshook.yaml serve
 """,
         "",
@@ -283,7 +285,12 @@ def test_init_writes_the_named_file(folder, by):
 
     assert outcome(first) == (
         0,
-        f"wrote {name}; start the service with:\n  smshook --config '{name}' serve\n",
+        f"""\
+wrote {name}
+wrote etc/smshook.root: keep a copy elsewhere; the journal needs it
+start the service with:
+  smshook --config '{name}' serve
+""",
         "",
     )
     assert outcome(second) == (1, "", f"{name} exists already; nothing was written\n")
@@ -299,7 +306,26 @@ def test_init_with_folder_and_file_is_a_usage_error(folder):
 
     assert outcome(both) == (2, "", "DIR and --config both name a place: give only one of them\n")
     assert typed.exit_code == 0
-    assert [path.name for path in folder.glob("**/*")] == ["etc", "smshook.yaml"]
+    assert {path.name for path in folder.glob("**/*")} == {"etc", "smshook.root", "smshook.yaml"}
+
+
+def test_init_says_that_it_uses_an_existing_root_key(folder):
+    """Mutant: it says that it wrote one, and the user copies a key that other journals have."""
+    (folder / "smshook.root").write_text("the root key of an earlier configuration")
+
+    result = run("init")
+
+    assert outcome(result) == (
+        0,
+        """\
+wrote smshook.yaml
+kept smshook.root, which was there: the journal needs it
+start the service with:
+  smshook serve
+""",
+        "",
+    )
+    assert (folder / "smshook.root").read_text() == "the root key of an earlier configuration"
 
 
 def test_init_does_not_write_through_a_dangling_link(folder):

@@ -16,6 +16,7 @@ from piped import Piped
 
 FILES = {
     *(".gitignore", "events.jsonl", "smshook.erased", "smshook.yaml"),
+    *("smshook.keys", "smshook.root"),
     *("smshook-dev.db", "smshook-dev.db.lock"),
 }
 

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import live
@@ -31,10 +32,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def configured(folder, *roots):
-    """Write a configuration with these root keys."""
+def configured(folder, *roots, **options):
+    """Write a configuration with these root keys and options of `seal`."""
     path = folder / "smshook.yaml"
-    path.write_text(f"{CONFIG}seal: {{root: {json.dumps(roots)}}}\n")
+    seal = options | ({"root": roots} if roots else {})
+    path.write_text(f"{CONFIG}seal: {json.dumps(seal)}\n")
     path.chmod(0o600)
 
 
@@ -53,14 +55,6 @@ def failed(*arguments):
 
 
 # seal init
-
-
-def test_new_configuration_is_not_sealed_yet(folder):
-    """Mutant: `init` writes a root key that its user does not know of, and may lose."""
-    printed("init")
-
-    assert load(folder / "smshook.yaml", environ={}).config.seal.is_on is False
-    assert [path.name for path in folder.iterdir()] == ["smshook.yaml"]
 
 
 def test_seal_init_prints_lines_that_load(folder):
@@ -183,7 +177,7 @@ def test_rotation_without_a_new_root_is_refused(folder):
 
 def test_steps_of_the_page_rotate_the_root_key(folder):
     """Mutants: a command of the page that is misspelt; the old root key still opens the file."""
-    make, rotate, remove = blocks("how-to/rotate-the-root.md", "sh")
+    make, rotate, rename, destroy = blocks("how-to/rotate-the-root.md", "sh")
     both, one = blocks("how-to/rotate-the-root.md", "yaml")
     (folder / "smshook.root").write_text(ROOT)
     before = keyring(folder, ROOT)
@@ -207,11 +201,14 @@ def test_steps_of_the_page_rotate_the_root_key(folder):
     typed(make)
     write(both)
     output = typed(rotate)
-    typed(remove)
+    typed(rename)
     write(one)
+    shown = read("seal", "show")["roots"]
+    typed(destroy)
 
-    [shown] = blocks("how-to/rotate-the-root.md", "")
-    assert output == shown.replace("4f1c09aa", fingerprint(ROOT))
+    [said] = blocks("how-to/rotate-the-root.md", "")
+    assert output == said.replace("4f1c09aa", fingerprint(ROOT))
+    assert [one["wraps"] for one in shown] == [True]
     [root] = load(folder / "smshook.yaml", environ={}).config.seal.root
     assert keyring(folder, root.reveal()).current("codes", NOW) == before.current("codes", NOW)
     assert sorted(path.name for path in folder.glob("smshook.root*")) == ["smshook.root"]
@@ -221,39 +218,121 @@ def test_steps_of_the_page_rotate_the_root_key(folder):
 
 
 @pytest.fixture
-def elsewhere(folder):
-    """A file with the root key on another disk."""
-    path = SHARED / f"smshook-root-{folder.name}-{os.getpid()}"
-    path.write_text(ROOT)
-    path.chmod(0o600)
-    yield path
-    path.unlink()
+def elsewhere():
+    """A folder on another file system, with a file that holds the root key."""
+    if not SHARED.is_dir():
+        pytest.skip("there is no /dev/shm")
+    with tempfile.TemporaryDirectory(dir=SHARED) as name:
+        path = Path(name) / "root"
+        path.write_text(ROOT)
+        path.chmod(0o600)
+        yield path.parent
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="there is no /dev/shm")
+HOLDS = "a stolen disk opens the journal only if it holds"
+
+
 @pytest.mark.parametrize(
-    ("written", "says"),
+    ("seal", "says"),
     [
-        (ROOT, "the root key lies on the journal's disk: a stolen disk opens it"),
+        ({"root": [ROOT]}, "the root key lies on the journal's disk: a stolen disk opens it"),
         (
-            "${file:smshook.root}",
+            {"root": ["${file:smshook.root}"]},
             "the root key lies on the journal's disk: a stolen disk opens it",
         ),
         (
-            "${file:ELSEWHERE}",
-            "the root key lies on another disk: a stolen disk does not open the journal",
+            {"root": ["${file:ELSEWHERE/root}", "${file:smshook.root}"]},
+            "the root key lies on the journal's disk: a stolen disk opens it",
         ),
-        ("${ROOT_KEY}", "the root key is in no file: only a disk that holds it opens the journal"),
+        (
+            {"root": ["${file:ELSEWHERE/root}"]},
+            f"the root key lies on another file system: {HOLDS} that key, too",
+        ),
+        (
+            {"root": ["${file:smshook.root}"], "file": "ELSEWHERE/keys"},
+            f"the keys lie on another file system: {HOLDS} them, too",
+        ),
+        (
+            {"root": ["${ROOT_KEY}"]},
+            f"the root key comes from the environment: {HOLDS} that key, too",
+        ),
+        (
+            {"root": ["${file:ELSEWHERE/root}", "${ROOT_KEY}"]},
+            f"the root key comes from the environment: {HOLDS} that key, too",
+        ),
+        ({"command": ["vault", "read"]}, f"vault prints the root key: {HOLDS} what that needs"),
     ],
 )
-def test_check_says_what_a_thief_of_the_disk_gets(folder, elsewhere, written, says):
-    """Mutants: only the path is compared; the configuration does not count."""
+def test_check_says_what_a_thief_of_the_disk_gets(folder, elsewhere, seal, says):
+    """Mutants: paths are compared; the configuration counts for nothing; only the first root key
+    counts; a root key without a file counts for nothing; the key file counts for nothing.
+    """
     (folder / "smshook.root").write_text(ROOT)
-    configured(folder, written.replace("ELSEWHERE", str(elsewhere)))
+    (folder / "smshook.root").chmod(0o600)
+    written = json.loads(json.dumps(seal).replace("ELSEWHERE", str(elsewhere)))
+    configured(folder, **written)
 
     output = run("check", ROOT_KEY=ROOT).stdout
 
-    assert says in [line.strip() for line in output.partition("secrecy\n")[2].splitlines()]
+    assert [line.strip() for line in output.partition("secrecy\n")[2].splitlines()] == [
+        (
+            "smshook.db: texts, codes, numbers and callbacks encrypted, also in its backups;"
+            " services, states and times in clear"
+        ),
+        f"{Path(seal.get('file', 'smshook.keys')).name}: their keys, wrapped with the root key",
+        "keys are destroyed: codes never, people never, raw within 169h, quarantine within 31d",
+        says,
+        "events.jsonl of log: texts, codes and numbers in clear; smshook erases none of them",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("retention", "says"),
+    [
+        ("codes: 24h", "codes within 25h, people never, raw within 25h, quarantine within 31d"),
+        (
+            "codes: null, people: 2d, raw: 30d, quarantine: 12h",
+            "codes never, people within 3d, raw within 49h, quarantine within 36h",
+        ),
+        (
+            "codes: 5m, raw: null, quarantine: null",
+            "codes within 65m, people never, raw within 65m, quarantine never",
+        ),
+    ],
+)
+def test_check_says_when_keys_are_destroyed(folder, retention, says):
+    """A callback goes with its codes and numbers. Mutants: the period is not added; that of codes
+    for every kind; `raw` alone for callbacks.
+    """
+    configured(folder, ROOT)
+    path = folder / "smshook.yaml"
+    path.write_text(f"{path.read_text()}retention: {{{retention}}}\n")
+
+    output = run("check").stdout
+
+    assert f"  keys are destroyed: {says}\n" in output
+
+
+@pytest.mark.parametrize(
+    ("redact", "says"),
+    [
+        (None, "texts, codes and numbers in clear"),
+        ("codes", "numbers in clear"),
+        ("[data.to, data.from, data.previous_to, subject]", "texts and codes in clear"),
+        ("people", ""),
+    ],
+)
+def test_check_names_files_of_sinks_with_content_in_clear(folder, redact, says):
+    """Sealing does not reach them. Mutants: only codes count; `redact` counts for nothing."""
+    configured(folder, ROOT)
+    path = folder / "smshook.yaml"
+    written = path.read_text().replace("events.jsonl", f"events.jsonl, redact: {redact or 'null'}")
+    path.write_text(written)
+
+    [*_, last] = run("check").stdout.splitlines()
+
+    line = f"  events.jsonl of log: {says}; smshook erases none of them"
+    assert (last == line) is bool(says)
 
 
 def test_check_says_that_a_journal_is_in_clear(folder):

@@ -28,7 +28,7 @@ def test_root_keys_come_from_files_and_variables(tmp_path):
     seal = loaded.config.seal
     assert seal.root == (Secret(f"{ROOT}-a"), Secret(f"{ROOT}-b"))
     assert (seal.path, seal.period) == (tmp_path / "sub" / "keys", Duration(600))
-    assert loaded.root_files == (tmp_path / "root",)
+    assert loaded.root_files == (tmp_path / "root", None)
 
 
 @pytest.mark.parametrize(
