@@ -15,7 +15,7 @@ from ..lab.receiver import receiving
 from .delivering import CONNECTIONS, http, to
 
 _MILLION, _FEW = 1_000_000, 20_000
-#: Callbacks a second: a backup keeps one of two processors busy, and the generator must not be late.
+#: Callbacks a second. A backup keeps one of two processors busy; the generator must not be late.
 _RATE, _QUICK_RATE = 400, 100
 _PERCENTILES = (50, 99)
 #: The seconds of an hour.
