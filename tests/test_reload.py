@@ -152,9 +152,8 @@ async def test_reloads_under_load_drop_and_lose_nothing(
     """Streams are read, deliveries wait for a slow sink: each event arrives, and once.
 
     In `seconds` before the reloads, the answers are about as fast as during them; `make bench`
-    compares them exactly. The longer run
-    reloads for more than the grace of a sink: attempts of `slow`, which does not change, would be
-    cut after it.
+    compares them exactly. The longer run reloads for more than the grace of a sink: attempts of
+    `slow`, which does not change, would be cut after it.
 
     Mutants: a listener that is opened again; connections that are closed; streams that end; a
     queue that is dropped; a sink whose attempts are cut; all sinks opened again, also `slow`; a
