@@ -1,7 +1,7 @@
 """The processor time of an event in an encrypted journal, and in one in clear."""
 
 from ..case import Case, Measured
-from ..lab.processes import Bench
+from ..lab.processes import Bench, CaseFailed
 from ..lab.processor import Meter
 from ..lab.receiver import receiving
 from .accepting import IDLE, routes
@@ -23,8 +23,10 @@ def _sealing(bench: Bench) -> Measured:
 
 
 def _processor(bench: Bench, sinks: str, routes: str, *, sealed: bool) -> float:
-    """Return the microseconds of an event, until it is settled."""
+    """Return the microseconds of an event, until it is settled. Raises CaseFailed."""
     with bench.product(sinks=sinks, routes=routes, sealed=sealed) as product:
+        if (product.folder / "smshook.keys").exists() != sealed:
+            raise CaseFailed("the journal is not as the case says")
         meter = Meter(product.pid)
         load = bench.load(product.callback(), connections=CONNECTIONS, form="scattered")
         events = product.check(load, connections=CONNECTIONS)
