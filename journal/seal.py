@@ -334,7 +334,7 @@ class Sealer(Opener):
     def seal_new(self, event: Event, at: float) -> Sealed:
         """Seal a new event that was recorded at `at`.
 
-        It returns what `seal` returns, in half the time, because it does not take the event apart.
+        It returns what `seal` returns, in less time, because it does not take the event apart.
         """
         codes, people, masks = _take_out(event.data)
         subject, stored = event.subject, event.subject
