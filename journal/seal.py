@@ -10,14 +10,17 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec.structs import fields, replace
 
 from core.clock import rfc3339
 from core.erasure import CODES, CONTENT_NAMES, NUMBER, PEOPLE, SUBJECT
+from core.event import Data, Event
 from core.paths import Path
 from core.secret import MASK
 from core.signing import make_hmac
@@ -126,14 +129,15 @@ _FIELDS: Final = {
     for kind, paths in ((Kind.CODES, CODES), (Kind.PEOPLE, PEOPLE))
 }
 #: Version, period and nonce come before the encrypted part.
-_VERSION, _HEAD, _NONCE = 1, ">BI", 12
-_BEGIN = struct.calcsize(_HEAD)
+_VERSION, _HEAD, _NONCE = 1, struct.Struct(">BI"), 12
+_BEGIN = _HEAD.size
 #: Nonces of one call of `chance`: each call to the system releases the interpreter's lock.
 _NONCES = 341
 #: Keys that stay ready for use. With more, all are made ready again.
 _READY = 512
 #: In place of a part with a destroyed key.
 _GONE = b""
+_encode = msgspec.json.Encoder().encode
 #: A keyed index: the period, then this much of an HMAC.
 _HASH = 8
 #: An order of deliveries is replaced by this much of an HMAC.
@@ -143,7 +147,8 @@ _LINE_HASH = 16
 class _Uses(NamedTuple):
     """The uses of one key."""
 
-    cipher: AESGCM
+    encrypt: Callable[[bytes, bytes, bytes], bytes]
+    decrypt: Callable[[bytes, bytes, bytes], bytes]
     hash: Callable[[bytes], bytes]
 
 
@@ -216,7 +221,7 @@ class Opener:
         self.opened[why] += 1
         nonce, part = blob[_BEGIN : _BEGIN + _NONCE], blob[_BEGIN + _NONCE :]
         try:
-            return self._uses(key).cipher.decrypt(nonce, part, self._bound[kind] + id_.encode())
+            return self._uses(key).decrypt(nonce, part, self._bound[kind] + id_.encode())
         except InvalidTag:
             return None
 
@@ -267,7 +272,9 @@ class Opener:
             if len(self._ready) >= _READY:
                 self._ready.clear()  # also forgets destroyed keys
             # The key of the hashes is not the key of the cipher.
-            uses = _Uses(AESGCM(key), make_hmac(make_hmac(key)(b"smshook hash 1")))
+            cipher = AESGCM(key)
+            hash_ = make_hmac(make_hmac(key)(b"smshook hash 1"))
+            uses = _Uses(cipher.encrypt, cipher.decrypt, hash_)
             self._ready[key] = uses
         return uses
 
@@ -318,6 +325,36 @@ class Sealer(Opener):
                     subject = f"{NUMBER}{its}"
         return Sealed(
             body=msgspec.json.encode(masked),
+            codes=its_codes,
+            people=its_people,
+            subject=subject,
+            number=index,
+        )
+
+    def seal_new(self, event: Event, at: float) -> Sealed:
+        """Seal a new event that was recorded at `at`.
+
+        It returns what `seal` returns, in less time, because it does not take the event apart.
+        """
+        codes, people, masks = _take_out(event.data)
+        subject, stored = event.subject, event.subject
+        if subject.startswith(NUMBER):
+            people["subject"], stored = subject, MASK
+        its_codes = its_people = index = None
+        if codes:
+            keyed = self._keys.current(Kind.CODES, at)
+            its_codes = self._encrypt(Kind.CODES, event.id, _encode(codes), *keyed)
+        if people:
+            keyed = self._keys.current(Kind.PEOPLE, at)
+            its_people = self._encrypt(Kind.PEOPLE, event.id, _encode(people), *keyed)
+            number = people.get("to")
+            index = None if number is None else self._index(number, *keyed)
+            if stored is MASK:
+                its = self._index(subject.removeprefix(NUMBER), *keyed)
+                subject = f"{NUMBER}{its}"
+        data = replace(event.data, **masks)
+        return Sealed(
+            body=_encode(replace(event, subject=stored, data=data)),
             codes=its_codes,
             people=its_people,
             subject=subject,
@@ -386,9 +423,14 @@ class Sealer(Opener):
         return None if keyed is None else self._encrypt(kind, id_, part, *keyed)
 
     def _encrypt(self, kind: Kind, id_: str, part: bytes, period: int, key: bytes) -> bytes:
-        nonce = self._nonce()
-        sealed = self._uses(key).cipher.encrypt(nonce, part, self._bound[kind] + id_.encode())
-        return struct.pack(_HEAD, _VERSION, period) + nonce + sealed
+        # Three calls an event: a look-up is cheaper here than a function that does it.
+        uses = self._ready.get(key) or self._uses(key)
+        try:
+            nonce = self._nonces.pop()
+        except IndexError:
+            nonce = self._nonce()
+        sealed = uses.encrypt(nonce, part, self._bound[kind] + id_.encode())
+        return _HEAD.pack(_VERSION, period) + nonce + sealed
 
     def _nonce(self) -> bytes:
         while True:
@@ -440,6 +482,31 @@ def _take(data: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
             continue
         taken[name] = value
     return taken
+
+
+@cache
+def _attributes(kind: type[Data]) -> Sequence[tuple[str, str, bool]]:
+    """Return the sealed fields of a type of event: attribute, name in JSON, and whether a code."""
+    its = {one.encode_name: one.name for one in fields(kind)}
+    return [
+        (its[name], name, sealed_as is Kind.CODES)
+        for sealed_as, names in _FIELDS.items()
+        for name in names
+        if name in its
+    ]
+
+
+def _take_out(data: Data) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return the values of codes and of people by name, and the masks by attribute."""
+    codes: dict[str, Any] = {}
+    people: dict[str, Any] = {}
+    masks: dict[str, Any] = {}
+    for attribute, name, is_code in _attributes(type(data)):
+        value = getattr(data, attribute)
+        if value is not None and value != ():
+            (codes if is_code else people)[name] = value
+            masks[attribute] = MASK if isinstance(value, str) else (MASK,)
+    return codes, people, masks
 
 
 def _put(event: dict[str, Any], values: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import random
 import signal
 import socket
 import threading
+import time
 import urllib.parse
 from collections import Counter
 
@@ -26,8 +27,9 @@ sources:
 sinks:
   log: {{type: file, path: events.jsonl}}
   crm: {{type: http, url: "{url}", concurrency: {slots}, ordered_by: {path}, retry: {retry}}}
+{sinks}
 routes:
-  everything: {{to: [log, crm]{more}}}
+  everything: {{to: [log, crm{also}]{more}}}
 server: {{secret: "{secret}", listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0"{server}}}
 journal: {{url: "sqlite:///smshook.db"}}
 {seal}api:
@@ -43,6 +45,8 @@ def config(url="http://127.0.0.1:9", **changed):
         "slots": 8,
         "path": "data.to",
         "retry": "{schedule: [0s, 100ms, 100ms, 100ms, 100ms, 100ms, 100ms, 100ms, 100ms, 1s]}",
+        "sinks": "",
+        "also": "",
         "more": "",
         "server": "",
         "seal": live.SEAL,
@@ -100,58 +104,102 @@ class Checked:
         await reply(500 if fails else 200)(request, connection)
 
 
-def texts(one, other):
-    """Configurations that differ in all that a reload changes."""
+def texts(one, other, **kept):
+    """Configurations that differ in all that a reload changes, but for what is `kept`."""
     new = f'"another-token-0123456789", "{live.TOKEN}"'
     return itertools.cycle(
         [
-            config(other.url, slots=4),
-            config(other.url, slots=4, path="data.service.key"),
-            config(one.url, tokens=new, server=", max_body: 1MiB, keep_alive: 60s"),
-            config(one.url, path="null", more=", when: {type: sms.received}"),
-            config(one.url, server=', trusted_proxies: ["10.0.0.0/8"], connections: 300'),
-            config(one.url),
+            config(other.url, slots=4, **kept),
+            config(other.url, slots=4, path="data.service.key", **kept),
+            config(one.url, tokens=new, server=", max_body: 1MiB, keep_alive: 60s", **kept),
+            config(one.url, path="null", more=", when: {type: sms.received}", **kept),
+            config(one.url, server=', trusted_proxies: ["10.0.0.0/8"], connections: 300', **kept),
+            config(one.url, **kept),
         ]
     )
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-async def test_reloads_under_load_drop_and_lose_nothing(tmp_path):
-    """16 connections, 5 streams, deliveries that wait: each event arrives, and once.
+class Provider:
+    """Sends callbacks all the time, over some connections."""
 
-    Mutants: a listener that is opened again; streams that end; a queue that is dropped; a sink
-    whose attempts are cut.
+    def __init__(self, service, clients):
+        path = service.callback_url().removeprefix(service.url)
+        self._numbers, self._stop = itertools.count(), asyncio.Event()
+        sent = itertools.takewhile(lambda _: not self._stop.is_set(), self._numbers)
+        messages = ((n, live.sms(n, at=1_700_000_000 + n, to=f"1850555{n % 40:04d}")) for n in sent)
+        self._sending = asyncio.create_task(
+            load.send(service.address(), path, messages, clients=clients)
+        )
+
+    async def stop(self):
+        """Return the answers."""
+        self._stop.set()
+        return await self._sending
+
+
+def p99(answers):
+    return sorted(answer.took for answer in answers)[len(answers) * 99 // 100]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("clients", "readers", "waiting", "seconds", "every"),
+    [(16, 5, 100, 0.1, 0.1), pytest.param(64, 20, 1000, 5.0, 0.5, marks=pytest.mark.nightly)],
+)
+async def test_reloads_under_load_drop_and_lose_nothing(
+    tmp_path, clients, readers, waiting, seconds, every
+):
+    """Streams are read, deliveries wait for a slow sink: each event arrives, and once.
+
+    In `seconds` before the reloads, the answers are about as fast as during them; `make bench`
+    compares them exactly. The longer run reloads for more than the grace of a sink: attempts of
+    `slow`, which does not change, would be cut after it.
+
+    Mutants: a listener that is opened again; connections that are closed; streams that end; a
+    queue that is dropped; a sink whose attempts are cut; all sinks opened again, also `slow`; a
+    reload that holds the event loop.
     """
-    async with endpoint() as one, endpoint() as other:
-        checked = Checked(one, other)
-        with live.Live(tmp_path, config(one.url)) as service:
-            streams = [Reader(address(service.admin_url), READER) for _ in range(5)]
+    async with endpoint() as one, endpoint() as other, endpoint() as slow:
+        checked, opened = Checked(one, other), asyncio.Event()
+
+        async def wait(request, connection):
+            await opened.wait()
+            await reply()(request, connection)
+
+        slow.usual = wait
+        kept = {
+            "sinks": f'  slow: {{type: http, url: "{slow.url}", timeout: 5m, concurrency: 64}}',
+            "also": ", slow",
+        }
+        with live.Live(tmp_path, config(one.url, **kept)) as service:
+            streams = [Reader(address(service.admin_url), READER) for _ in range(readers)]
             reading = [asyncio.create_task(stream.read()) for stream in streams]
             async with asyncio.timeout(10):
                 while any(stream.status != 200 for stream in streams):  # noqa: ASYNC110 - they read
                     await asyncio.sleep(0.01)
-            stop, numbers = asyncio.Event(), itertools.count()
-            path = service.callback_url().removeprefix(service.url)
-            sent = itertools.takewhile(lambda _: not stop.is_set(), numbers)
-            messages = (
-                (n, live.sms(n, at=1_700_000_000 + n, to=f"1850555{n % 40:04d}")) for n in sent
-            )
-            sending = asyncio.create_task(load.send(service.address(), path, messages, clients=16))
-            changes = []
-            for text in itertools.islice(texts(one, other), 24):
+            provider = Provider(service, clients)
+
+            def pending():
+                return service.stats()["deliveries"]["pending"]
+
+            await asyncio.to_thread(live.eventually, lambda: pending() >= waiting, within=60)
+            began = time.monotonic()
+            await asyncio.sleep(seconds)
+            changes, changing = [], time.monotonic()
+            for text in itertools.islice(texts(one, other, **kept), 24):
                 changes.append(await asyncio.to_thread(reloaded, service, text))
-                await asyncio.sleep(0.1)
-            stop.set()
-            answers = await sending
+                await asyncio.sleep(every)
+            ended = time.monotonic()
+            answers = await provider.stop()
+            left = await asyncio.to_thread(pending)
+            opened.set()
             accepted = [event_id for answer in answers for event_id in answer.accepted]
 
             def is_settled():
-                return not service.stats()["deliveries"]["pending"] and all(
-                    len(stream.ids) >= len(accepted) for stream in streams
-                )
+                return not pending() and all(len(stream.ids) >= len(accepted) for stream in streams)
 
-            await asyncio.to_thread(live.eventually, is_settled, within=60)
+            await asyncio.to_thread(live.eventually, is_settled, within=120)
             cut = [task.done() for task in reading]
             for task in reading:
                 task.cancel()
@@ -159,15 +207,21 @@ async def test_reloads_under_load_drop_and_lose_nothing(tmp_path):
             written = [event["id"] for event in service.delivered()]
             code = await asyncio.to_thread(service.stop)
 
+    before = [one for one in answers if one.at and began <= one.at < changing]
+    during = [one for one in answers if one.at and changing <= one.at < ended]
     assert code == 0
     assert all(change["changed"] for change in changes)
     assert {answer.status for answer in answers} == {200}, "a connection was dropped"
+    assert sum(answer.opened for answer in answers) == clients, "a connection was closed"
     assert len(accepted) == len(answers) > 200
-    assert cut == [False] * 5
+    assert left >= waiting
+    assert cut == [False] * readers
     stored = Counter(accepted)
-    assert [Counter(stream.ids) for stream in streams] == [stored] * 5
+    assert [Counter(stream.ids) for stream in streams] == [stored] * readers
     assert Counter(written) == stored
     assert Counter(event_id for _, event_id in checked.confirmed) == stored
+    assert Counter(json.loads(request.body)["id"] for request in slow.requests) == stored
+    assert p99(during) < 2 * p99(before) + 0.5
 
 
 def address(url):

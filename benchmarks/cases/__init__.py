@@ -2,6 +2,7 @@
 
 from . import (
     accepting,
+    backing_up,
     bare,
     beside,
     delivering,
@@ -14,11 +15,13 @@ from . import (
     reloading,
     scale,
     scraping,
+    sealing,
 )
 
 CASES = (
     *bare.CASES,
     *accepting.CASES,
+    *sealing.CASES,
     *filters.CASES,
     *generator.CASES,
     *delivering.CASES,
@@ -28,6 +31,7 @@ CASES = (
     *reloading.CASES,
     *readers.CASES,
     *pruning.CASES,
+    *backing_up.CASES,
     *scale.CASES,
     *profiled.CASES,
 )

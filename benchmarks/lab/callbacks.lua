@@ -2,8 +2,9 @@
 --
 --   wrk ... -s callbacks.lua URL -- PATH FORM FIRST EACH WINDOW
 --
--- FORM is tellabot (urlencoded) or herosms (JSON), FIRST the number of the first callback. Each one
--- is sent EACH times, mixed with WINDOW others. With EACH 0, the same WINDOW callbacks repeat.
+-- FORM is tellabot (urlencoded), scattered (the same, with phone numbers in no order) or herosms
+-- (JSON), FIRST the number of the first callback. Each one is sent EACH times, mixed with WINDOW
+-- others. With EACH 0, the same WINDOW callbacks repeat.
 
 local path, form, first, each, window
 local sent = 0
@@ -29,9 +30,13 @@ local function number()
   return block * window + k % window
 end
 
+-- It shares no factor with the ten million phone numbers, so that each of them comes once.
+local SCATTER = 7654321
+
 local function tellabot(n, code, now)
+  local phone = (form == "scattered" and n * SCATTER or n) % 10000000
   local shown = os.date("!%Y-%m-%d+%H%%3A%M%%3A%S+UTC", now)
-  return string.format(TELLABOT, 10000001 + n, now, shown, n % 10000000, code, code)
+  return string.format(TELLABOT, 10000001 + n, now, shown, phone, code, code)
 end
 
 local function herosms(n, code, now)

@@ -20,7 +20,8 @@ import msgspec
 
 from ..peers.peer import AT_ONCE, POLITELY, free_port, listens, started
 
-Form = Literal["tellabot", "herosms"]
+#: `scattered`: a callback of TellABot, with phone numbers in no order, as real ones are.
+Form = Literal["tellabot", "scattered", "herosms"]
 
 #: The checkout. Processes run in other folders and find this package here.
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,7 @@ server:
   admin_listen: 127.0.0.1:{admin_port}
 journal: {{url: "sqlite:///{journal}"}}
 retention: {retention}
+seal: {seal}
 api: {{keys: {{bench: {{key: {key}, scopes: [admin]}}}}}}
 sources:
   tellabot: {{provider: tellabot, tokens: [{token}]}}
@@ -119,16 +121,18 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         journal: Path | None = None,
         module: str | None = None,
         retention: str = NO_RETENTION,
+        sealed: bool = False,
     ) -> Iterator["Product"]:
         """Run `smshook serve` with these sinks and routes, in YAML.
 
         Without `journal` it starts on an empty one. `module` replaces the `smshook` command.
-        `retention` is in YAML.
+        `retention` is in YAML. `sealed`: the journal is encrypted.
         """
         command = (self.python, "-m", module) if module else (self.python.with_name("smshook"),)
         with self.scratch() as folder:
             product = _configured(
-                folder, sinks, routes, journal or folder / "smshook.db", self.secret, retention
+                *(folder, sinks, routes, journal or folder / "smshook.db", self.secret, retention),
+                sealed=sealed,
             )
             began = time.monotonic()
             with started(
@@ -184,8 +188,9 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     #: Seconds from its start.
     ready_after: float = 0.0
 
-    def callback(self, source: Form = "tellabot") -> str:
-        """The callback URL of a source."""
+    def callback(self, form: Form = "tellabot") -> str:
+        """The callback URL of the source that gets this form."""
+        source = "herosms" if form == "herosms" else "tellabot"
         return f"http://127.0.0.1:{self.port}/in/{source}/{self.token}"
 
     def is_ready(self) -> bool:
@@ -209,6 +214,13 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     def reload(self) -> None:
         """Make it read its configuration again."""
         self._get(f"http://127.0.0.1:{self.admin_port}/v1/reload", method="POST")
+
+    def back_up(self, program: Path, target: Path) -> None:
+        """Run `smshook backup`; `program` is the command. Raises CaseFailed."""
+        words = (program, "backup", target)
+        done = subprocess.run(words, cwd=self.folder, capture_output=True, check=False)  # noqa: S603 - ours
+        if done.returncode:
+            raise CaseFailed(f"smshook backup said: {done.stderr.decode()[-300:]}")
 
     def memory(self) -> float:
         """Resident memory in megabytes."""
@@ -297,7 +309,14 @@ def meanwhile(work: Callable[[], object]) -> Iterator[Future[object]]:
 
 
 def _configured(
-    folder: Path, sinks: str, routes: str, journal: Path, secret: str, retention: str
+    folder: Path,
+    sinks: str,
+    routes: str,
+    journal: Path,
+    secret: str,
+    retention: str,
+    *,
+    sealed: bool,
 ) -> Product:
     product = Product(
         folder=folder,
@@ -311,6 +330,7 @@ def _configured(
         secret=secret,
         journal=journal.absolute(),
         retention=retention,
+        seal=f"{{root: [{secrets.token_hex(32)}]}}" if sealed else "{}",
         port=product.port,
         admin_port=product.admin_port,
         key=product.key,

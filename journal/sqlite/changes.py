@@ -136,7 +136,7 @@ def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | N
         subject, body, its_fields = event.subject, plan.body.decode(), fields(event.data)
         codes = people = None
         if sealer is not None:
-            its = sealer.seal(event.id, msgspec.to_builtins(event), plan.at)
+            its = sealer.seal_new(event, plan.at)
             subject, body, codes, people = its.subject, its.body.decode(), its.codes, its.people
             its_fields = (its.number, *its_fields[1:])
         row = (new.seq, event.id, event.source, event.type, subject, new.also, plan.at)

@@ -74,6 +74,42 @@ def test_opened_event_has_the_bytes_that_were_sealed(by_number, **data):
     assert opened == (msgspec.json.encode(event), ())
 
 
+OF_CHANGE = {"provider": "smspins", "channel": "poll", "sample": False, "time_from": "received"}
+
+
+@given(
+    sms=st.builds(
+        sms,
+        to=NUMBERS | st.none(),
+        from_=TEXTS | st.none(),
+        text=TEXTS | st.none(),
+        code=TEXTS | st.none(),
+        urls=st.lists(TEXTS, max_size=3).map(tuple) | st.none(),
+        subject=NUMBERS.map("number/{}".format) | st.just("request/1"),
+    ),
+    change=st.builds(
+        NumberChanged,
+        labels=st.just({}),
+        to=NUMBERS | st.none(),
+        previous_to=NUMBERS | st.none(),
+        **{name: st.just(value) for name, value in OF_CHANGE.items()},
+    )
+    | st.none(),
+)
+def test_new_event_is_sealed_like_a_changed_one(sms, change):
+    """Mutants: a field of another name in JSON stays in clear; null or `[]` is masked; the index
+    is that of the other number; both parts get one key."""
+    event = sms if change is None else msgspec.structs.replace(sms, data=change)
+    by = sealer()
+
+    new, other = by.seal_new(event, AT), by.seal(event.id, msgspec.to_builtins(event), AT)
+    opened = by.open(StoredBody(event.id, new.body, new.codes, new.people), SHOWN)
+
+    assert (new.body, new.subject, new.number) == (other.body, other.subject, other.number)
+    assert (new.codes is None, new.people is None) == (other.codes is None, other.people is None)
+    assert opened == (msgspec.json.encode(event), ())
+
+
 def test_sealed_event_shows_only_masks():
     """Mutants: a field is left out of its kind; null or `[]` is masked."""
     event = sms(

@@ -13,13 +13,15 @@ from core.clock import WallClock
 from core.errors import Unavailable
 from core.secret import Secret
 from core.units import Duration
+from journal.commit import CommitMeters
 from journal.reads import DeliveryById, EventById, JournalStats, Moment
-from journal.records import Retained
+from journal.records import Pruned, Retained
 from journal.writes import SetMoment
 from receiver.providers.tellabot.callbacks import TellABot
 from server.config.options import Retention
+from server.runtime import retention
 from server.runtime.redelivery import Redelivery
-from server.runtime.retention import AFTER_UPGRADE, KEYS_OUTLIVE, limits
+from server.runtime.retention import AFTER_UPGRADE, KEYS_OUTLIVE, Pruner, limits
 from sinks.file.sink import File
 
 NOW = 1_790_000_000.0
@@ -280,3 +282,41 @@ async def test_keys_are_destroyed_before_their_rows(start, machine):
         assert ("codes", NOW + 1) in keys.destroyed
         assert {kind for kind, _ in keys.destroyed} == {*("codes", "raw", "quarantine", "dedupe")}
         assert ("dedupe", NOW + DAY + 1 - (90 + 31) * DAY) in keys.destroyed
+
+
+class BusyJournal:
+    """A journal in which each step waits for a commit of callbacks, and then for its own."""
+
+    def __init__(self, machine, rows):
+        self.machine, self.left, self.meters = machine, rows, CommitMeters()
+
+    async def submit(self, write):
+        self.machine.pass_by(0.008)
+        self.meters.operations += 2
+        count = min(write.limit, self.left)
+        self.left -= count
+        return Pruned(count=count, place=0, more=self.left > 0)
+
+
+async def test_pruning_keeps_up_with_the_callbacks(machine, monkeypatch):
+    """800 a second come, and each is pruned: the callback, and later the event. Commits of them
+    take four milliseconds, and have most of the time.
+
+    Mutants: 20 rows a step; a pause of eight times the step; no pause.
+    """
+    rows, slept = 8_000, []
+
+    async def sleep(seconds):
+        machine.pass_by(seconds)
+        slept.append(seconds)
+
+    monkeypatch.setattr(retention.asyncio, "sleep", sleep)
+    began, journal = machine.ticks, BusyJournal(machine, rows)
+    pruner = Pruner(journal, workers={}, clock=machine.clock(), shown=str)
+    pruner.use(Retention(events=Duration(90 * DAY)), is_configured=True)
+    while await pruner._prune(Retained.EVENTS, NOW, gently=True):
+        pass
+
+    took = machine.ticks - began
+    assert rows / took > 2 * 800
+    assert sum(slept) > took / 2
