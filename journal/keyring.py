@@ -235,6 +235,10 @@ class Keyring:
         """Return the starts of the periods with a key, the newest first."""
         return self._state.periods.get(kind, ())
 
+    def destroyed_until(self, kind: Kind | str) -> float:
+        """Return the end of the last destroyed period; 0.0: none was destroyed."""
+        return self._state.file.destroyed.get(kind, 0) * 60.0
+
     def entry(self, name: str) -> bytes | None:
         """Return a key without period, such as `order`."""
         return self._state.opened.get((name, None))

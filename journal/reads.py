@@ -235,6 +235,16 @@ class EventsFound(msgspec.Struct, frozen=True, kw_only=True):
     next_seq: int | None
 
 
+class ErasedUpTo(Read[str | None], frozen=True):
+    """The last id that `EraseContent` named; None: it named none in this journal."""
+
+
+class StoredSealed(Read[frozenset[str]], frozen=True):
+    """The events among these that the journal never held in clear, by their ids."""
+
+    events: tuple[str, ...]
+
+
 # --- replays ------------------------------------------------------------------------------------
 
 

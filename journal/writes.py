@@ -521,10 +521,11 @@ class ForgetPruned(Write[bool], frozen=True):
 class EraseContent(Write[Erased], frozen=True):
     """Erase the content of events, whatever their age. Then the log must be emptied.
 
-    That is what `Retained.CODES`, `PEOPLE` and `RAW` erase.
+    That is what `Retained.CODES`, `PEOPLE` and `RAW` erase. The read `ErasedUpTo` returns the last
+    id afterwards.
     """
 
-    #: Ids.
+    #: Ids, at least one. There may be no such event.
     events: tuple[str, ...]
     at: float
     #: As in `Prune`.

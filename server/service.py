@@ -275,6 +275,7 @@ def assemble(
         orders=orders,
         hub=hub,
         clock=clock,
+        keys=period_keys,
     )
 
     def make_backfill(state: SourceState) -> Backfiller:

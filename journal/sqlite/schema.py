@@ -228,6 +228,13 @@ def begin(
                 "insert into meta select 'dedupe', 'sealed'"
                 " where not exists (select 1 from meta where name = 'identity')"
             )
+            # Later events are never in clear, in no copy of the journal.
+            conn.execute(
+                "insert into meta select 'sealed_after', coalesce(max(seq), 0) from events"
+                " where true on conflict do nothing"
+            )
+        else:
+            conn.execute("delete from meta where name = 'sealed_after'")
         conn.executemany(
             "insert into meta values (?, ?) on conflict do nothing",
             (("identity", uuid.uuid4().hex), ("seal", seal)),
