@@ -29,7 +29,7 @@ from server.service import restore as restore_parts
 #: 2026-09-21T14:13:20Z
 NOW, HOUR, DAY = 1_790_000_000.0, 3600.0, 86_400.0
 SEAL = Sealing(root=(Secret("the root key of these tests, 0123456789"),))
-TEXT = "the canary text 918273"
+TEXT, NUMBER = "the canary text 918273", "+18505550142"
 OLD, OTHER, NEW = (letter * 36 for letter in "abc")
 #: The functions of the system that end a step of a rewrite.
 STEPS = ("open", "ftruncate", "fsync", "rename", "unlink")
@@ -62,7 +62,7 @@ def start(tmp_path):
 
 async def stored(parts, at=NOW):
     """Store an event, and return its id."""
-    plan = planned(at=at, text=TEXT, to="+18505550142")
+    plan = planned(at=at, text=TEXT, to=NUMBER)
     await record(parts.journal, plan)
     return plan.event.id
 
@@ -97,18 +97,19 @@ def ids_in(folder):
 
 
 async def test_start_erases_only_what_an_earlier_one_did_not_finish(start, tmp_path, monkeypatch):
-    """Mutants: each start erases all ids; the last id is not stored; it is stored before."""
+    """Mutants: each start erases all ids; the first id is stored, not the last."""
     async with start() as parts:
-        done, listed = await stored(parts), await stored(parts)
-        await parts.erasures.erase_event(done)
+        done = [await stored(parts) for _ in range(2)]
+        await parts.erasures.erase_number(NUMBER)
+        listed = await stored(parts)
         ErasedIds(tmp_path / "smshook.erased").add([listed])  # killed after this
     async with start() as parts:
         first = await started(parts, monkeypatch)
-        texts = [await text_of(parts, event) for event in (done, listed)]
+        texts = [await text_of(parts, event) for event in (*done, listed)]
     async with start() as parts:
         second = await started(parts, monkeypatch)
 
-    assert (first, second, texts) == ([listed], [], [None, None])
+    assert (first, second, texts) == ([listed], [], [None] * 3)
 
 
 async def test_older_copy_of_the_journal_is_erased_from_its_last_id_on(
@@ -221,7 +222,7 @@ async def test_new_key_file_keeps_the_ids(start, tmp_path, monkeypatch):
 
 
 async def test_full_disk_keeps_the_list(start, tmp_path, monkeypatch):
-    """Mutant: the file is emptied, then written."""
+    """Mutants: the file is written in place; it is renamed before it is on disk."""
     async with start() as parts:
         for _ in range(2):
             await parts.erasures.erase_event(await stored(parts))
@@ -251,7 +252,7 @@ def listed(tmp_path):
 
 
 def test_death_at_any_step_of_a_rewrite_loses_no_id(listed):
-    """Mutants: the file is written in place; it is renamed before it is on disk."""
+    """Mutant: the old list is removed before the new one has its name."""
     before, seen = listed.read_text(), []
     for _ in deaths(STEPS, shorten, listed, NOW + HOUR):
         seen.append(ErasedIds(listed).read())
