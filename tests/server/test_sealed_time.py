@@ -183,10 +183,13 @@ def kept_keys(parts):
 
 
 async def passes(parts):
-    """Let the pruner run as in a service, for some passes; return what it logged."""
+    """Let the pruner run as in a service, until its first pass ended; return what it logged."""
     with capture_logs() as lines:
         pruning = asyncio.create_task(parts.pruner.run())
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(30):
+            while not parts.pruner.wait and not (parts.pruner.last and parts.pruner.last.ended_at):  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # a pass that should not be would begin
         pruning.cancel()
     return [line["event"] for line in lines]
 

@@ -73,18 +73,25 @@ async def text_of(parts, event):
 
 
 async def started(parts, monkeypatch):
-    """Do what a start does; return the ids that it erased."""
-    erased, submit = [], parts.journal.submit
+    """Do what a start does, until its first look at the list; return the ids that it erased."""
+    erased, submit, looked = [], parts.journal.submit, asyncio.Event()
+    shorten = parts.erasures.shorten
 
     def watched(write):
         if isinstance(write, EraseContent):
             erased.extend(write.events)
         return submit(write)
 
+    async def look(keys):
+        await shorten(keys)
+        looked.set()
+
     with monkeypatch.context() as patch:
         patch.setattr(parts.journal, "submit", watched)
+        patch.setattr(parts.erasures, "shorten", look)
         running = asyncio.create_task(parts.erasures.run())
-        await asyncio.wait([running], timeout=0.3)
+        async with asyncio.timeout(30):
+            await looked.wait()
         running.cancel()
     return erased
 
