@@ -47,10 +47,13 @@ from ..reads import (
     Rejections,
     ReplayById,
     RunningReplays,
+    SealedRows,
     SinkRecords,
     StoredKeys,
     Subscriptions,
     TokenUses,
+    UnsealedCount,
+    UnsealedTimes,
     VisibleEvents,
 )
 from ..seal import Opener, PeriodKeys, Sealer
@@ -68,6 +71,7 @@ from . import (
     replays,
     retention,
     subscriptions,
+    unsealed,
     visible,
 )
 from .batch import BatchWriter
@@ -293,10 +297,13 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     Rejections: queries.rejections,
     ReplayById: replays.replay,
     RunningReplays: replays.running,
+    SealedRows: unsealed.sealed_rows,
     SinkRecords: deliveries.sinks,
     StoredKeys: keys.stored_keys,
     Subscriptions: subscriptions.subscriptions,
     TokenUses: queries.token_uses,
+    UnsealedCount: unsealed.count,
+    UnsealedTimes: unsealed.times,
 }
 #: The function that answers each read of rows with sealed parts.
 _OPENING: Mapping[type, Callable[[sqlite3.Connection, Any, Opener], Any]] = {
