@@ -84,10 +84,10 @@ def seal(*, row_sealer: RowSealer, journal: Journal, calls: Calls) -> ApiRouter:
         A run begins now. The answer is 202; get the sealing to follow the run.
         """
         read(request.scope, NoParameters)
-        if journal.sealer is None:
-            text = "seal.root is not set, so new rows are stored in clear, too"
-            raise Problem(409, "not_sealed", text)
         async with calls.begin(request) as call:
+            if not row_sealer.is_on:
+                text = "seal.root is not set, so new rows are stored in clear, too"
+                raise Problem(409, "not_sealed", text)
             row_sealer.start()
             answer = last()
             await call.keep(answer, 202)

@@ -23,6 +23,8 @@ from .subscriptions import PREFIX
 
 #: Seconds between two looks: keys are made five minutes before their period begins.
 LOOK_EVERY = 30.0
+#: The advice for a journal whose keys are missing.
+PUT_BACK = "they read as erased; stop the service, and put back what is missing"
 #: The fields of an event that the keys of a kind seal.
 _PATHS: Mapping[Kind, Sequence[FieldPath]] = {Kind.CODES: CODES, Kind.PEOPLE: PEOPLE}
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -64,7 +66,7 @@ def warn_of_missing_keys(config: Config, journal: Path) -> None:
             for parts, count in counts.items()
             if _expires(config, name, parts)
         ),
-        then="they read as erased; stop, and put back what is missing",
+        then=PUT_BACK,
     )
 
 

@@ -69,6 +69,11 @@ class RowSealer:
         self.last: SealRun | None = None
 
     @property
+    def is_on(self) -> bool:
+        """Whether new rows are sealed."""
+        return self._keys is not None
+
+    @property
     def is_due(self) -> bool:
         """Whether a run was asked for and has not begun."""
         return self._asked.is_set()
