@@ -15,6 +15,8 @@ from .records import (
     QuarantinedCallback,
     Rejection,
     Retained,
+    RowsByKey,
+    RowsInClear,
     SinkRecord,
     Stats,
     StoredConsumer,
@@ -25,8 +27,9 @@ from .records import (
     StoredReplay,
     StoredSubscription,
     TokenUse,
+    Unsealed,
 )
-from .seal import Opening, Reason
+from .seal import Kind, Opening, Reason
 
 T = TypeVar("T")
 Answer = TypeVar("Answer")
@@ -216,6 +219,29 @@ class Prunable(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     #: The place to continue from; None: there are no more rows.
     next_place: int | None
+
+
+class UnsealedCount(Read[RowsInClear], frozen=True):
+    """The number of rows of a table that are stored in clear; a part of them is counted."""
+
+    table: Unsealed
+    #: The place to continue from.
+    after: int = 0
+
+
+class UnsealedTimes(Read[Mapping[Kind, Sequence[float]]], frozen=True):
+    """The times of the rows that the next `SealStored` seals, by the kind of their keys."""
+
+    now: float
+    limit: int
+
+
+class SealedRows(Read[RowsByKey], frozen=True):
+    """The number of sealed rows of a table by their keys; a part of them is counted."""
+
+    table: Unsealed
+    #: The place to continue from.
+    after: int = 0
 
 
 class EventsNaming(Read["EventsFound"], frozen=True):

@@ -35,6 +35,7 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "name_taken": ((409,), "Another key has that name."),
         "no_source": ((409,), "No configured source has samples."),
         "not_configured": ((409,), "The source has no `backfill`."),
+        "not_sealed": ((409,), "The journal is stored in clear: `seal` is not configured."),
         "order_differs": ((409,), "The order is stored with other fields, which cannot change."),
         "source_gone": ((409,), "The source of the callback is no longer configured."),
         "too_many_consumers": ((409,), "The key has as many consumers as it may have."),
