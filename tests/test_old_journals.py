@@ -1,4 +1,4 @@
-"""Journals of every older schema: opened, served, backed up, restored and pruned by this version.
+"""Journals of every older schema: opened, served, sealed, pruned and restored by this version.
 
 `old_journals/mNNN.sql` are journals that services of these commits left behind. Where no commit had
 a step as its last one, the step is applied to the file before it, and its new tables get a row.
@@ -256,6 +256,22 @@ def test_old_journal_is_pruned(old, name):
     kept = [("18505550102", "smshook.db")] if is_open else []
     assert secrets_in(path.parent.glob("smshook*"), SECRETS) == kept
     assert rows(path, "pragma integrity_check") == [("ok",)]
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_old_journal_is_sealed(old, name, tmp_path):
+    """Mutant: a column of an older version stays in clear."""
+    config = old(name)
+    before = asyncio.run(seen(config))
+    root = Sealing(root=(Secret(make.ROOT),), file=str(tmp_path / "smshook.keys"))
+    config = msgspec.structs.replace(config, seal=root)
+
+    stopped.seal(config, progress=lambda _run: None)
+
+    assert secrets_in(tmp_path.glob("smshook*"), SECRETS) == []
+    assert asyncio.run(seen(config)) == before
+    assert states(config.journal.path) == states(old(name, tmp_path / "again").journal.path)
+    assert_whole(config.journal.path)
 
 
 def test_oldest_journal_is_served_and_delivered(old, tmp_path):
