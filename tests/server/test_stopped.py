@@ -106,7 +106,7 @@ async def ids(folder):
 
 @pytest.mark.parametrize("step", PRUNE)
 def test_death_while_pruning_leaves_no_event_half(folder, step):
-    """Mutants: rows go before their keys; an event goes in two transactions; the young one goes."""
+    """Mutants: rows go before their keys; the young event goes, too."""
     die(run_prune, step, folder, LATER + 10)
 
     between = asyncio.run(look(folder))
