@@ -281,9 +281,14 @@ class Keyring:
 
         Destroyed periods get none. Raises Unavailable.
         """
-        minutes = {int(at // 60) for at in instants if not self._is_destroyed(kind, at)}
+        # One instant of each period: there may be thousands.
+        minutes = {
+            self._grids[kind](int(at // 60)).start: int(at // 60)
+            for at in instants
+            if not self._is_destroyed(kind, at)
+        }
         spans = self._state.file.spans(kind)
-        missing = [minute * 60.0 for minute in minutes if _covering(minute, spans) is None]
+        missing = [at * 60.0 for at in minutes.values() if _covering(at, spans) is None]
         if missing:
             with self._exclusive():
                 self._make((kind,), missing)

@@ -42,6 +42,7 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "too_many_subscriptions": ((409,), "The key has as many subscriptions as it may have."),
         "too_many_secrets": ((409,), "Four secrets sign already; the oldest ends within a day."),
         "key_ended": ((409,), "The key of the subscription is gone or may no longer have it."),
+        "secret_missing": ((409,), "The secret of the subscription cannot be opened. Rotate it."),
         "paused_by_operator": ((409,), "The operator paused it; it needs deliveries:write."),
         "unsubscribed": ((409,), "The subscription of the delivery was deleted."),
         "config_rejected": ((422,), "The configuration is wrong. `complaints` says where."),
