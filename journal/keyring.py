@@ -146,6 +146,10 @@ class KeyFile(msgspec.Struct, frozen=True):
         ]
         return "".join(f"{line}\n" for line in lines)
 
+    def lacks(self, kind: str, period: int) -> bool:
+        """Return whether the key of a period is missing, although it was not destroyed."""
+        return (kind, period) not in self.keys and period >= self.destroyed.get(kind, 0)
+
     def spans(self, kind: str) -> Sequence[KeySpan]:
         """Return the periods with a key, in no order."""
         return [key.span for key in self.keys.values() if key.kind == kind and key.span]
@@ -227,13 +231,32 @@ class Keyring:
             found = self._found(kind, at)
         return found.start, found.key
 
+    def own(self, kind: Kind | str, at: float) -> tuple[int, bytes] | None:
+        """Return the start of the period that covers an instant, and its key.
+
+        The key of an earlier period is made if it is missing. None: that period was destroyed.
+        Raises Unavailable.
+        """
+        if self._is_destroyed(kind, at):
+            return None
+        found = self.current(kind, at)
+        return None if self._is_destroyed(kind, at) else found
+
     def get(self, kind: Kind | str, period: int) -> bytes | None:
         """Return the key of the period with that start; None if it was destroyed."""
         return self._state.opened.get((kind, period))
 
+    def lacks(self, kind: Kind | str, period: int) -> bool:
+        """Return whether the key of a period is missing, although it was not destroyed."""
+        return self._state.file.lacks(kind, period)
+
     def periods(self, kind: Kind | str) -> Sequence[int]:
         """Return the starts of the periods with a key, the newest first."""
         return self._state.periods.get(kind, ())
+
+    def destroyed_until(self, kind: Kind | str) -> float:
+        """Return the end of the last destroyed period; 0.0: none was destroyed."""
+        return self._state.file.destroyed.get(kind, 0) * 60.0
 
     def entry(self, name: str) -> bytes | None:
         """Return a key without period, such as `order`."""
@@ -252,6 +275,23 @@ class Keyring:
         """Make the keys of the periods of `now` and of the next minutes. Raises Unavailable."""
         with self._exclusive():
             self._make(self._grids, (now, now + AHEAD))
+
+    def cover(self, kind: Kind | str, instants: Iterable[float]) -> None:
+        """Make the missing keys of the periods of these instants, all in one rewrite.
+
+        Destroyed periods get none. Raises Unavailable.
+        """
+        # One instant of each period: there may be thousands.
+        minutes = {
+            self._grids[kind](int(at // 60)).start: int(at // 60)
+            for at in instants
+            if not self._is_destroyed(kind, at)
+        }
+        spans = self._state.file.spans(kind)
+        missing = [at * 60.0 for at in minutes.values() if _covering(at, spans) is None]
+        if missing:
+            with self._exclusive():
+                self._make((kind,), missing)
 
     def destroy(self, kind: Kind | str, before: float) -> Sequence[int]:
         """Destroy the keys of the periods that ended before an instant; return their starts.
@@ -289,6 +329,9 @@ class Keyring:
                 self._store(KeyFile(wrapped, file.destroyed), opened)
             self._roots = [first, *map(Root, roots[1:])]
             return sorted(before)
+
+    def _is_destroyed(self, kind: str, at: float) -> bool:
+        return int(at // 60) < self._state.file.destroyed.get(kind, 0)
 
     def _found(self, kind: str, at: float) -> _Current:
         state = self._state

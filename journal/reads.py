@@ -15,6 +15,8 @@ from .records import (
     QuarantinedCallback,
     Rejection,
     Retained,
+    RowsByKey,
+    RowsInClear,
     SinkRecord,
     Stats,
     StoredConsumer,
@@ -25,8 +27,9 @@ from .records import (
     StoredReplay,
     StoredSubscription,
     TokenUse,
+    Unsealed,
 )
-from .seal import Opening, Reason
+from .seal import Kind, Opening, Reason
 
 T = TypeVar("T")
 Answer = TypeVar("Answer")
@@ -218,6 +221,29 @@ class Prunable(msgspec.Struct, frozen=True, kw_only=True):
     next_place: int | None
 
 
+class UnsealedCount(Read[RowsInClear], frozen=True):
+    """The number of rows of a table that are stored in clear; a part of them is counted."""
+
+    table: Unsealed
+    #: The place to continue from.
+    after: int = 0
+
+
+class UnsealedTimes(Read[Mapping[Kind, Sequence[float]]], frozen=True):
+    """The times of the rows that the next `SealStored` seals, by the kind of their keys."""
+
+    now: float
+    limit: int
+
+
+class SealedRows(Read[RowsByKey], frozen=True):
+    """The number of sealed rows of a table by their keys; a part of them is counted."""
+
+    table: Unsealed
+    #: The place to continue from.
+    after: int = 0
+
+
 class EventsNaming(Read["EventsFound"], frozen=True):
     """The events that hold a number, in a number or in a text; a part of them is searched."""
 
@@ -233,6 +259,16 @@ class EventsFound(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[str, ...]
     #: The place to continue from; None: there are no more events.
     next_seq: int | None
+
+
+class ErasedUpTo(Read[str | None], frozen=True):
+    """The last id that `EraseContent` named; None: it named none in this journal."""
+
+
+class StoredSealed(Read[frozenset[str]], frozen=True):
+    """The events among these that the journal never held in clear, by their ids."""
+
+    events: tuple[str, ...]
 
 
 # --- replays ------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Records that the journal keeps and returns."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +10,8 @@ from core.copies import Copy
 from core.delivery import Attempt, State
 from core.event import Event
 from core.order import Order
+
+from .seal import Kind
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -276,6 +278,59 @@ class PrunedKeys(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     #: The key to continue from, as (source, key); None: all keys were looked at.
     place: tuple[str, bytes] | None
+
+
+class Unsealed(enum.StrEnum):
+    """A table with rows that may be stored in clear, although new rows are sealed."""
+
+    EVENTS = "events"
+    CALLBACKS = "callbacks"
+    QUARANTINE = "quarantine"
+    ORDERS = "orders"
+    #: The answers of sinks, and values of `ordered_by`.
+    DELIVERIES = "deliveries"
+
+
+#: The tables whose sealed parts have keys of their own: an answer has that of its event.
+SEALED_TABLES = (Unsealed.EVENTS, Unsealed.CALLBACKS, Unsealed.QUARANTINE, Unsealed.ORDERS)
+
+
+class SealedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one step of sealing rows that were stored in clear."""
+
+    #: The table of the rows; None: there were none.
+    table: Unsealed | None = None
+    sealed: int = 0
+    #: Rows whose key was destroyed already: at least a part of them is erased.
+    erased: int = 0
+    #: Whether rows are left to look at.
+    more: bool
+
+
+class RowsInClear(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a count of rows in clear."""
+
+    count: int
+    #: The place to continue from; None: there are no more rows.
+    next_place: int | None
+
+
+#: The keys that the sealed parts of a row need, as (kind, period).
+SealedParts = tuple[tuple[Kind, int], ...]
+
+
+def count_lost(counts: Mapping[SealedParts, int], lacks: Callable[[Kind, int], bool]) -> int:
+    """Return the number of rows with a part that cannot be opened. `lacks` tests for a key."""
+    return sum(count for parts, count in counts.items() if any(lacks(*part) for part in parts))
+
+
+class RowsByKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a count of sealed rows."""
+
+    #: The number of rows by the keys that they need. Rows without sealed parts need none.
+    counts: Mapping[SealedParts, int]
+    #: The place to continue from; None: there are no more rows.
+    next_place: int | None
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):

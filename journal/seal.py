@@ -20,6 +20,7 @@ from msgspec.structs import fields, replace
 
 from core.clock import rfc3339
 from core.erasure import CODES, CONTENT_NAMES, NUMBER, PEOPLE, SUBJECT
+from core.errors import Unavailable
 from core.event import Data, Event
 from core.paths import Path
 from core.secret import MASK
@@ -66,6 +67,10 @@ class PeriodKeys(Protocol):
         """Return the period at a time, in seconds since the epoch, and its key."""
         ...
 
+    def own(self, kind: Kind, at: float) -> tuple[int, bytes] | None:
+        """Return the period that covers a time, and its key. None: it was destroyed."""
+        ...
+
     def get(self, kind: Kind, period: int) -> bytes | None:
         """Return the key of a period. None: it was destroyed, or is missing."""
         ...
@@ -81,6 +86,27 @@ class PeriodKeys(Protocol):
     def dedupe(self, at: float) -> Sequence[bytes]:
         """Return the living keys of dedupe keys; the one for `at` first."""
         ...
+
+
+class MissingKeys:
+    """The keys of a journal whose key file is missing: nothing is sealed, and nothing opens."""
+
+    def current(self, _kind: Kind, _at: float) -> tuple[int, bytes]:
+        raise Unavailable("the key file is missing")
+
+    own = current
+
+    def get(self, _kind: Kind, _period: int) -> None:
+        return None
+
+    def periods(self, _kind: Kind) -> Sequence[int]:
+        return ()
+
+    def entry(self, _name: str) -> None:
+        return None
+
+    def dedupe(self, _at: float) -> Sequence[bytes]:
+        return ()
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,8 +161,8 @@ _BEGIN = _HEAD.size
 _NONCES = 341
 #: Keys that stay ready for use. With more, all are made ready again.
 _READY = 512
-#: In place of a part with a destroyed key.
-_GONE = b""
+#: In place of a part with a destroyed key: it opens as erased.
+GONE = b""
 _encode = msgspec.json.Encoder().encode
 #: A keyed index: the period, then this much of an HMAC.
 _HASH = 8
@@ -255,7 +281,7 @@ class Opener:
 
     def _key(self, kind: Kind, blob: bytes) -> bytes | None:
         """Return the key of a sealed part, if it exists."""
-        period = _period_of(blob)
+        period = period_of(blob)
         if self._keys is None or period is None:
             return None
         return self._keys.get(kind, period)
@@ -302,10 +328,22 @@ class Sealer(Opener):
         `was`: the stored event that this one replaces. Its periods stay, so that a changed event
         is erased when the first one would be.
         """
+        stored = was is not None
+        codes, people = (None, None) if was is None else (was.codes, was.people)
+        beside = {Kind.CODES: codes, Kind.PEOPLE: people}
+        return self._sealed(
+            id_, event, lambda kind: self._period(kind, at, beside[kind], stored=stored)
+        )
+
+    def _sealed(
+        self,
+        id_: str,
+        event: Mapping[str, Any],
+        period: Callable[[Kind], tuple[int, bytes] | None],
+    ) -> Sealed:
+        """Seal an event. `period` returns the period and key of a kind; None: it is erased."""
         data = dict(event["data"])
         masked = {**event, "data": data}
-        stored = was is not None
-        beside = (None, None) if was is None else (was.codes, was.people)
         codes, people = (_take(data, names) for names in _FIELDS.values())
         number = people.get("to")
         subject = event["subject"]
@@ -313,11 +351,11 @@ class Sealer(Opener):
             people["subject"], masked["subject"], subject = subject, MASK, f"{NUMBER}{MASK}"
         its_codes = its_people = index = None
         if codes:
-            keyed = self._period(Kind.CODES, at, beside[0], stored=stored)
-            its_codes = self._seal(Kind.CODES, id_, msgspec.json.encode(codes), keyed) or _GONE
+            keyed = period(Kind.CODES)
+            its_codes = self._seal(Kind.CODES, id_, msgspec.json.encode(codes), keyed) or GONE
         if people:
-            keyed = self._period(Kind.PEOPLE, at, beside[1], stored=stored)
-            its_people = self._seal(Kind.PEOPLE, id_, msgspec.json.encode(people), keyed) or _GONE
+            keyed = period(Kind.PEOPLE)
+            its_people = self._seal(Kind.PEOPLE, id_, msgspec.json.encode(people), keyed) or GONE
             if keyed is not None:
                 index = None if number is None else self._index(number, *keyed)
                 if "subject" in people:
@@ -361,6 +399,21 @@ class Sealer(Opener):
             number=index,
         )
 
+    def seal_clear(self, stored: StoredBody, at: float) -> Sealed:
+        """Seal an event that was stored in clear at `at`, under the keys of that time.
+
+        What a destroyed key would have sealed is erased.
+        """
+        event = msgspec.json.decode(stored.body)
+        return self._sealed(stored.id, event, lambda kind: self._keys.own(kind, at))
+
+    def seal_own(self, kind: Kind, id_: str, part: bytes, at: float) -> bytes:
+        """Seal a part that was stored in clear at `at`, under the key of that time.
+
+        If that key was destroyed, the result opens as erased.
+        """
+        return self._seal(kind, id_, part, self._keys.own(kind, at)) or GONE
+
     def seal_part(self, kind: Kind, id_: str, part: bytes, at: float) -> bytes:
         """Seal a part of the row with this id, under the key of a time."""
         return self._encrypt(kind, id_, part, *self._keys.current(kind, at))
@@ -376,7 +429,7 @@ class Sealer(Opener):
 
     def is_newest(self, kind: Kind, blob: bytes) -> bool:
         """Return whether a sealed part has the newest key."""
-        return next(iter(self._keys.periods(kind)), None) == _period_of(blob)
+        return next(iter(self._keys.periods(kind)), None) == period_of(blob)
 
     def newest(self, kind: Kind, at: float) -> float:
         """Return a time of the newest period with a key, or `at` if that is later."""
@@ -408,7 +461,7 @@ class Sealer(Opener):
         if not stored:
             return self._keys.current(kind, at)
         if beside is not None:
-            period = _period_of(beside)
+            period = period_of(beside)
         else:
             before = (one for one in self._keys.periods(kind) if one * 60 <= at)
             period = next(before, None)
@@ -442,7 +495,7 @@ class Sealer(Opener):
                 self._nonces.extend([fetched[i : i + _NONCE] for i in starts])
 
 
-def _period_of(blob: bytes) -> int | None:
+def period_of(blob: bytes) -> int | None:
     """Return the period of a sealed part; None: it has another format."""
     if len(blob) < _BEGIN + _NONCE or blob[0] != _VERSION:
         return None

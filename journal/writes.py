@@ -24,6 +24,7 @@ from .records import (
     Rejection,
     Replayed,
     Retained,
+    SealedStep,
     StoredConsumer,
     StoredDelivery,
     StoredKey,
@@ -521,10 +522,11 @@ class ForgetPruned(Write[bool], frozen=True):
 class EraseContent(Write[Erased], frozen=True):
     """Erase the content of events, whatever their age. Then the log must be emptied.
 
-    That is what `Retained.CODES`, `PEOPLE` and `RAW` erase.
+    That is what `Retained.CODES`, `PEOPLE` and `RAW` erase. The read `ErasedUpTo` returns the last
+    id afterwards.
     """
 
-    #: Ids.
+    #: Ids, at least one. There may be no such event.
     events: tuple[str, ...]
     at: float
     #: As in `Prune`.
@@ -536,6 +538,21 @@ class EraseNumber(Write[ErasedNumber], frozen=True):
 
     #: E.164.
     number: str
+
+
+class SealStored(Write[SealedStep], frozen=True):
+    """Seal rows that were stored in clear, each under the key of its own time.
+
+    Submit it until there is no more. First make the keys of the `UnsealedTimes` with the same
+    limit: this write would make them one by one. Afterwards the log must be emptied. A journal
+    without keys does nothing.
+    """
+
+    #: In seconds since the epoch. A row of a later time gets the key of now.
+    now: float
+    #: Rows of one step, also of those that are sealed already.
+    limit: int = 1000
+    patient: ClassVar[bool] = True
 
 
 # --- the journal itself -------------------------------------------------------------------------

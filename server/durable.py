@@ -60,6 +60,12 @@ def unfinished(path: Path, beside: Iterable[str] = ()) -> Iterator[Path]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink > 1:
+                # A process was killed in `put_new`: this is a second name of the finished file.
+                temporary.unlink()
+                os.close(descriptor)
+                descriptor = os.open(temporary, flags, 0o600)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             text = "another process is writing it"
             raise BlockingIOError(errno.EAGAIN, text, str(path)) from None

@@ -50,7 +50,7 @@ from .runtime.credentials import AT_START, hide_stored_credentials
 from .runtime.full_disk import open_when_there_is_room
 from .runtime.identity import Chance, Identity
 from .runtime.parts import Parts
-from .runtime.period_keys import open_keys
+from .runtime.period_keys import open_keys, warn_of_missing_keys
 from .runtime.supervisor import Supervisor
 from .service import (
     admin_app,
@@ -135,6 +135,7 @@ async def _run(
     clock = WallClock()
     lock.hold()
     period_keys: Keyring | None = None
+    await asyncio.to_thread(warn_of_missing_keys, config, config.journal.path)
 
     async def opened() -> Journal:
         nonlocal period_keys

@@ -65,6 +65,7 @@ from .runtime.reload import Reloads
 from .runtime.replays import Replays
 from .runtime.retention import Pruner
 from .runtime.samples import SampleEvents
+from .runtime.sealing import RowSealer
 from .runtime.silence import SourceMonitor
 from .runtime.subscriptions import PREFIX, LiveSubscriptions
 from .runtime.supervisor import Supervisor, finish
@@ -268,6 +269,7 @@ def assemble(
         shown=identity.delivery_id,
         keys=period_keys,
     )
+    row_sealer = RowSealer(journal, keys=period_keys, credentials=credentials, clock=clock)
     erasures = Erasures(
         journal,
         ErasedIds(config.journal.path.with_name(ERASED_IDS)),
@@ -275,6 +277,7 @@ def assemble(
         orders=orders,
         hub=hub,
         clock=clock,
+        keys=period_keys,
     )
 
     def make_backfill(state: SourceState) -> Backfiller:
@@ -333,6 +336,7 @@ def assemble(
         ),
         space=space,
         pruner=pruner,
+        row_sealer=row_sealer,
         erasures=erasures,
         ready=readiness,
         not_ready=readiness.reasons,
@@ -370,6 +374,7 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     supervisor.run("disk", parts.space.run())
     supervisor.run("erasures", parts.erasures.run())
     supervisor.run("retention", parts.pruner.run())
+    supervisor.run("seal", parts.row_sealer.run())
 
 
 def public_door(parts: Parts) -> Door:

@@ -1,4 +1,4 @@
-"""Prunes and restores the journal of a stopped service."""
+"""Prunes, seals and restores the journal of a stopped service."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,10 @@ from typing import BinaryIO
 import msgspec
 
 from core.clock import WallClock
+from journal.keyring import KeyFile, Keyring
 from journal.lock import Lock
 from journal.records import Retained
+from journal.seal import MissingKeys, PeriodKeys
 from journal.sqlite.backup import Contents, check
 from journal.sqlite.schema import begin_generation
 
@@ -24,8 +26,9 @@ from .config.roots import root_keys
 from .durable import put_new, sync_file, unfinished
 from .runtime.identity import Chance, Identity
 from .runtime.parts import Parts
-from .runtime.period_keys import open_keys
+from .runtime.period_keys import open_keys, warn_of_missing_keys
 from .runtime.retention import Pruner
+from .runtime.sealing import SealRun
 from .service import open_journal
 from .service import restore as restore_parts
 
@@ -50,7 +53,8 @@ def prune(
 async def _prune(
     config: Config, *, dry_run: bool, progress: Callable[[Mapping[str, int]], None]
 ) -> Mapping[str, int]:
-    async with _opened(config) as parts:
+    warn_of_missing_keys(config, config.journal.path)
+    async with _opened(config, makes_keys=not dry_run) as parts:
         if dry_run:
             return _named(parts.pruner, await parts.pruner.count())
         pruning = asyncio.create_task(parts.pruner.prune(gently=False))
@@ -63,6 +67,27 @@ async def _prune(
 
 def _named(pruner: Pruner, counts: Mapping[Retained, int]) -> Mapping[str, int]:
     return {kind.value: counts.get(kind, 0) for kind in pruner.limits}
+
+
+def seal(config: Config, *, progress: Callable[[SealRun], None]) -> SealRun:
+    """Seal the rows that were stored in clear; return the run. Raises as `prune` does.
+
+    `progress` gets the run under way.
+    """
+    with Lock(config.journal.path) as lock:
+        lock.hold()
+        return asyncio.run(_seal(config, progress=progress))
+
+
+async def _seal(config: Config, *, progress: Callable[[SealRun], None]) -> SealRun:
+    warn_of_missing_keys(config, config.journal.path)
+    async with _opened(config) as parts:
+        sealing = asyncio.create_task(parts.row_sealer.seal(gently=False))
+        while not sealing.done():
+            await asyncio.wait([sealing], timeout=_LOOK)
+            if parts.row_sealer.last is not None:
+                progress(parts.row_sealer.last)
+        return sealing.result()
 
 
 def restore(backup: BinaryIO, config: Config, *, without_erasures: bool = False) -> Contents:
@@ -84,6 +109,7 @@ def restore(backup: BinaryIO, config: Config, *, without_erasures: bool = False)
                 shutil.copyfileobj(backup, made)
             # Before any change: another kind of database would become an empty journal.
             contents = check(temporary)
+            warn_of_missing_keys(config, temporary)
             erased = journal.with_name(ERASED_IDS)
             if not without_erasures:
                 if contents.knows_erasures and not erased.exists():
@@ -109,13 +135,19 @@ async def _erase_again(config: Config, journal: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _opened(config: Config) -> AsyncIterator[Parts]:
-    """Open the journal, and put its service together without running it."""
+async def _opened(config: Config, *, makes_keys: bool = True) -> AsyncIterator[Parts]:
+    """Open the journal, and put its service together without running it.
+
+    Without `makes_keys`, a missing key file stays missing.
+    """
     identity, clock = Identity(config.server.secret.reveal(), Chance()), WallClock()
     loaded = Loaded(config=config, warnings=())
     roots = root_keys(config.seal, config.path.parent)
-    keys = open_keys(config.seal, roots, now=clock.now())
-    journal = await open_journal(config, identity, now=clock.now(), keys=keys)
+    keys: Keyring | None = None
+    sealing: PeriodKeys | None = MissingKeys()
+    if makes_keys or not roots or KeyFile.read(config.seal.path) is not None:
+        sealing = keys = open_keys(config.seal, roots, now=clock.now())
+    journal = await open_journal(config, identity, now=clock.now(), keys=sealing)
     try:
         yield await restore_parts(
             *(config, journal, identity), clock=clock, load=lambda: loaded, period_keys=keys

@@ -23,6 +23,7 @@ class Pause(enum.StrEnum):
     FAILING = "failing"  # its own `pause_after`, until a probe succeeds
     GONE = "gone"  # a subscription answered 410, until it is resumed
     KEY = "key"  # the API key of a subscription ended, until it is resumed
+    SECRET = "secret"  # noqa: S105 - the secret of a subscription cannot be opened, until it can
 
 
 class SinkHealth:

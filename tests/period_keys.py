@@ -27,6 +27,10 @@ class MemoryKeys:
                 self._keys[one].setdefault(period, key)
         return periods[kind], self._keys[kind][periods[kind]]
 
+    def own(self, kind, at):
+        period = int(at / 60) // self._minutes[kind] * self._minutes[kind]
+        return None if period in self._destroyed[kind] else self.current(kind, at)
+
     def get(self, kind, period):
         return self._keys[kind].get(period)
 

@@ -3,6 +3,7 @@
 from services import configured
 
 from journal import key_file
+from server.runtime.erasure import ErasedIds
 from server.stopped import restore
 
 
@@ -17,3 +18,8 @@ def restored(made, journal, **options):
     """Restore the journal from a backup."""
     with made.open("rb") as source:
         return restore(source, configured(journal.parent), **options)
+
+
+def shorten(path, destroyed_until):
+    """Remove ids from the list of erased events, as the service does."""
+    ErasedIds(path).shorten(destroyed_until)

@@ -15,11 +15,12 @@ from ..writes import (
     HideCredentials,
     IndexVisible,
     RenewOrders,
+    SealStored,
     Shift,
     Touch,
     Write,
 )
-from . import consumers, event_search, orders, subscriptions, visible
+from . import consumers, event_search, orders, subscriptions, unsealed, visible
 from .bulk import add
 from .calls import CallsOfBatch, forget
 from .changes import write
@@ -75,6 +76,7 @@ class BatchWriter:
             ChangeFilters: lambda op: visible.change(self._conn, self._filters, op),
             HideCredentials: self._hide_credentials,
             RenewOrders: self._renew_orders,
+            SealStored: lambda op: unsealed.seal(self._conn, op, self._sealer),
         }
 
     def write(self, ops: Sequence[Write[Any]]) -> list[Any]:
@@ -200,6 +202,8 @@ class BatchWriter:
         Raises Broken or Unavailable.
         """
         done = checkpoint(self._conn, "truncate")
+        if done:
+            unsealed.mark_log_empty(self._conn)
         self.look()
         return done
 

@@ -17,7 +17,7 @@ from core.order import BY_NUMBER
 from core.paths import Path
 from core.secret import MASK
 
-from ..reads import EventsFound, EventsNaming
+from ..reads import ErasedUpTo, EventsFound, EventsNaming, StoredSealed
 from ..records import Erased, ErasedNumber, HeldDelivery
 from ..seal import Kind, Opener, Opening, Reason
 from ..writes import EraseContent, EraseNumber
@@ -158,6 +158,12 @@ def erase_on_request(outbox: Outbox, op: EraseContent) -> Erased:
     ).fetchall()
     places = [seq for _, seq in rows]
     outcome = erase(outbox, places, CONTENT, at=op.at, spared=op.spared)
+    # In this transaction: a copy of the journal knows which requests it has.
+    outbox.conn.execute(
+        "insert into meta values ('erased_up_to', ?)"
+        " on conflict do update set value = excluded.value",
+        (op.events[-1],),
+    )
     return Erased(
         events=tuple(id_ for id_, _ in rows),
         places=tuple(places),
@@ -196,6 +202,20 @@ VERBS: Mapping[type, Callable[[Outbox, Any], object]] = {
     EraseContent: erase_on_request,
     EraseNumber: erase_number,
 }
+
+
+def erased_up_to(conn: sqlite3.Connection, _read: ErasedUpTo) -> str | None:
+    row = conn.execute("select value from meta where name = 'erased_up_to'").fetchone()
+    return None if row is None else str(row[0])
+
+
+def stored_sealed(conn: sqlite3.Connection, read: StoredSealed) -> frozenset[str]:
+    rows = conn.execute(
+        "select id from events where id in (select value from json_each(?))"
+        " and seq > (select cast(value as integer) from meta where name = 'sealed_after')",
+        (json.dumps(read.events),),
+    )
+    return frozenset(id_ for (id_,) in rows)
 
 
 def naming(conn: sqlite3.Connection, read: EventsNaming, opener: Opener) -> EventsFound:

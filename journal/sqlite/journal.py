@@ -23,6 +23,7 @@ from ..reads import (
     Counters,
     Deliveries,
     DeliveryById,
+    ErasedUpTo,
     EventById,
     EventCount,
     Events,
@@ -47,10 +48,14 @@ from ..reads import (
     Rejections,
     ReplayById,
     RunningReplays,
+    SealedRows,
     SinkRecords,
     StoredKeys,
+    StoredSealed,
     Subscriptions,
     TokenUses,
+    UnsealedCount,
+    UnsealedTimes,
     VisibleEvents,
 )
 from ..seal import Opener, PeriodKeys, Sealer
@@ -68,6 +73,7 @@ from . import (
     replays,
     retention,
     subscriptions,
+    unsealed,
     visible,
 )
 from .batch import BatchWriter
@@ -279,6 +285,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     ConsumerByName: consumers.consumer,
     Consumers: consumers.consumers,
     Counters: queries.counters,
+    ErasedUpTo: erasure.erased_up_to,
     FirstSinks: replays.first_sinks,
     IsVisible: visible.is_visible,
     JournalStats: queries.stats,
@@ -293,10 +300,14 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     Rejections: queries.rejections,
     ReplayById: replays.replay,
     RunningReplays: replays.running,
+    SealedRows: unsealed.sealed_rows,
     SinkRecords: deliveries.sinks,
     StoredKeys: keys.stored_keys,
+    StoredSealed: erasure.stored_sealed,
     Subscriptions: subscriptions.subscriptions,
     TokenUses: queries.token_uses,
+    UnsealedCount: unsealed.count,
+    UnsealedTimes: unsealed.times,
 }
 #: The function that answers each read of rows with sealed parts.
 _OPENING: Mapping[type, Callable[[sqlite3.Connection, Any, Opener], Any]] = {

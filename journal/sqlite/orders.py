@@ -39,7 +39,8 @@ FIRST_AWAITED = (
     f" where order_seq = orders.seq and type in ({_AWAITED})"
     " order by event limit 1"
 )
-_READ = f"{COLUMNS}, (select recorded_at from events where seq = ({FIRST_AWAITED})) as received_at"  # noqa: S608 - our words
+#: The columns for `read_order`.
+READ = f"{COLUMNS}, (select recorded_at from events where seq = ({FIRST_AWAITED})) as received_at"  # noqa: S608 - our words
 
 
 def orders(conn: sqlite3.Connection, read: KnownOrders, opener: Opener) -> Page[Order]:
@@ -57,12 +58,12 @@ def orders(conn: sqlite3.Connection, read: KnownOrders, opener: Opener) -> Page[
         *named,
     ]
     indexed = not conditions or bool(wanted.reference or wanted.number or named)
-    sought = Sought("orders", "seq", _READ, conditions, indexed=indexed)
+    sought = Sought("orders", "seq", READ, conditions, indexed=indexed)
     return page(conn, sought, lambda row: read_order(row, opener), read)
 
 
 def order(conn: sqlite3.Connection, read: OrderById, opener: Opener) -> StoredOrder | None:
-    row = conn.execute(f"select {_READ} from orders where id = ?", (read.id,)).fetchone()  # noqa: S608 - our words
+    row = conn.execute(f"select {READ} from orders where id = ?", (read.id,)).fetchone()  # noqa: S608 - our words
     if row is None:
         return None
     rows = conn.execute(
@@ -84,7 +85,7 @@ def order(conn: sqlite3.Connection, read: OrderById, opener: Opener) -> StoredOr
 def open_orders(conn: sqlite3.Connection, read: OpenOrders, opener: Opener) -> list[Order]:
     # A union: each half has its own index.
     rows = conn.execute(
-        f"select {_READ} from (select * from orders where expires_at >= ?"  # noqa: S608 - our words
+        f"select {READ} from (select * from orders where expires_at >= ?"  # noqa: S608 - our words
         " union select * from orders where state = 'waiting') as orders order by seq",
         (read.since,),
     )
@@ -123,7 +124,7 @@ def read_order(row: Sequence[Any], opener: Opener) -> Order:
 def renew(conn: sqlite3.Connection, op: RenewOrders, sealer: Sealer) -> bool:
     """Seal the numbers of open orders under the newest key; return whether rows are left."""
     rows = conn.execute(
-        f"select sealed, {_READ} from orders where sealed is not null"  # noqa: S608 - our words
+        f"select sealed, {READ} from orders where sealed is not null"  # noqa: S608 - our words
         " and (expires_at > ? or state = 'waiting')",
         (op.now,),
     )

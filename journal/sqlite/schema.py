@@ -14,6 +14,7 @@ from typing import NamedTuple
 from core.errors import Broken, Unavailable
 
 from ..seal import Opener, PeriodKeys, Sealer
+from . import unsealed
 from .batch import BUSY_MS, checkpoint
 from .bulk import CACHED_STATEMENTS
 from .errors import error_name, judged
@@ -228,6 +229,13 @@ def begin(
                 "insert into meta select 'dedupe', 'sealed'"
                 " where not exists (select 1 from meta where name = 'identity')"
             )
+            # Later events are never in clear, in no copy of the journal.
+            conn.execute(
+                "insert into meta select 'sealed_after', coalesce(max(seq), 0) from events"
+                " where true on conflict do nothing"
+            )
+        else:
+            conn.execute("delete from meta where name = 'sealed_after'")
         conn.executemany(
             "insert into meta values (?, ?) on conflict do nothing",
             (("identity", uuid.uuid4().hex), ("seal", seal)),
@@ -245,8 +253,9 @@ def begin(
         opener = Opener(None, journal=identity)
         if keys is not None:
             opener = Sealer(keys, journal=identity, chance=os.urandom)
+        unsealed.begin(conn, opener if isinstance(opener, Sealer) else None)
+        seals_dedupe = unsealed.seals_dedupe(conn)
         by_id = configure(conn, filters(stored_keys(conn)), opener)
-        (seals_dedupe,) = conn.execute("select count(*) from meta where name = 'dedupe'").fetchone()
         conn.execute("commit")
         # The log of an earlier start may not have reached the disk. Now it has.
         _write_back(conn)
@@ -257,7 +266,7 @@ def begin(
         generation=generation,
         filters=by_id,
         opener=opener,
-        seals_dedupe=bool(seals_dedupe),
+        seals_dedupe=seals_dedupe,
     )
 
 

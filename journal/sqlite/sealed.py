@@ -11,7 +11,7 @@ from core.order import BY_NUMBER, Order
 from core.secret import MASK
 
 from ..records import Arrival
-from ..seal import Kind, Opener, Opening, Reason, Sealer, StoredBody
+from ..seal import GONE, Kind, Opener, Opening, Reason, Sealer, StoredBody
 
 #: The columns of an event for `stored_body`.
 BODY: Final = "events.id, events.body, events.codes, events.people, events.erased_at"
@@ -62,8 +62,12 @@ def callback_columns(
     headers = msgspec.json.encode(arrival.headers)
     if sealer is None or not (arrival.headers or arrival.body):
         return headers.decode(), arrival.body, None
-    part = len(headers).to_bytes(_LENGTH) + headers + arrival.body
-    return "[]", b"", sealer.seal_part(kind, id_, part, arrival.at)
+    return "[]", b"", sealer.seal_part(kind, id_, callback_part(headers, arrival.body), arrival.at)
+
+
+def callback_part(headers: bytes, body: bytes) -> bytes:
+    """Return the part of a callback to seal. `headers` are JSON."""
+    return len(headers).to_bytes(_LENGTH) + headers + body
 
 
 def open_callback(
@@ -111,12 +115,31 @@ def order_columns(sealer: Sealer | None, order: Order) -> tuple[str, str | None,
     if sealer is None or not (number is not None or is_numbered):
         return order.name, number, None
     at = sealer.newest(Kind.PEOPLE, order.created_at)
-    part = msgspec.json.encode((order.name if is_numbered else None, number))
     return (
         sealer.index_number(order.name, at) if is_numbered else order.name,
         None if number is None else sealer.index_number(number, at),
-        sealer.seal_part(Kind.PEOPLE, order.id, part, at),
+        sealer.seal_part(Kind.PEOPLE, order.id, _order_part(order), at),
     )
+
+
+def ended_order_columns(sealer: Sealer, order: Order) -> tuple[str, str | None, bytes]:
+    """Return the same of an order that ended and was stored in clear.
+
+    It has the key of its end. If that was destroyed, name and number are erased.
+    """
+    part = sealer.seal_own(Kind.PEOPLE, order.id, _order_part(order), order.expires_at)
+    is_numbered = order.kind == BY_NUMBER
+    if part == GONE:
+        return MASK if is_numbered else order.name, None, part
+    return (
+        sealer.index_number(order.name, order.expires_at) if is_numbered else order.name,
+        None if order.number is None else sealer.index_number(order.number, order.expires_at),
+        part,
+    )
+
+
+def _order_part(order: Order) -> bytes:
+    return msgspec.json.encode((order.name if order.kind == BY_NUMBER else None, order.number))
 
 
 def open_order(opener: Opener, columns: Mapping[str, Any]) -> Mapping[str, str | None]:

@@ -31,6 +31,7 @@ from .retention import retention
 from .router import ApiRouter
 from .routes import routes
 from .schema import schema
+from .seal import seal
 from .sinks import sinks
 from .sources import sources
 from .status import health, stats
@@ -149,6 +150,7 @@ def create_api(parts: Parts) -> Litestar:
             routes(current=current, cursors=cursors("routes")),
             *erasures(erasures=parts.erasures, calls=calls, identity=identity),
             retention(pruner=parts.pruner, calls=calls),
+            seal(row_sealer=parts.row_sealer, journal=journal, calls=calls),
             api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
             me(keys),
             reload(reloads=parts.reloads, keys=keys, calls=calls),

@@ -27,6 +27,7 @@ from ..runtime.subscriptions import (
     KeyEnded,
     Live,
     LiveSubscriptions,
+    SecretMissing,
     TooManySubscriptions,
 )
 from .auth import ApiRequest, needs
@@ -81,7 +82,8 @@ class ShownSubscription(msgspec.Struct, frozen=True, kw_only=True):
     tried_always: bool
     #: `active`, `failing` (nothing succeeded since its last failure) or `paused`.
     state: str
-    #: `failing` (for five days), `gone` (it answered 410), `key` (its API key ended) or `operator`.
+    #: `failing` (for five days), `gone` (it answered 410), `key` (its API key ended),
+    #: `secret` (its secret cannot be opened; rotate it) or `operator`.
     paused_by: str | None
     paused_at: datetime | None
     #: Deliveries that are pending or being sent.
@@ -280,7 +282,7 @@ def _steering(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
         "/{subscription_id:str}/resume",
         status_code=200,
         guards=[needs(_SCOPE)],
-        operation=Operation(errors=("key_ended", "paused_by_operator")),
+        operation=Operation(errors=("key_ended", "secret_missing", "paused_by_operator")),
     )
     async def resume(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSubscription:
         """Resume a subscription.
@@ -325,6 +327,9 @@ def _problems(access: Access) -> Iterator[None]:
     except KeyEnded:
         text = "its API key is gone, or may no longer subscribe or filter on codes"
         raise Problem(409, "key_ended", text) from None
+    except SecretMissing:
+        text = "its secret cannot be opened, because the key file is missing or another; rotate it"
+        raise Problem(409, "secret_missing", text) from None
     except CodesHidden:
         text = "when: a filter on text, code or urls needs a key with codes:read"
         raise Problem(403, "missing_scope", text) from None

@@ -13,6 +13,7 @@ from journal.sqlite.backup import Contents, NotABackup
 from .command import Command, Failure, Wrong
 from .connection import configured, near, settings
 from .output import output_option, print_fields, print_json
+from .prune import log_on_stderr
 
 _STDIO = "-"
 
@@ -77,11 +78,12 @@ def restore(file: Path, output: str, *, without_erasures: bool) -> None:
     config = configured()
     restored = partial(stopped.restore, config=config, without_erasures=without_erasures)
     try:
-        if str(file) == _STDIO:
-            contents = restored(sys.stdin.buffer)
-        else:
-            with file.open("rb") as source:
-                contents = restored(source)
+        with log_on_stderr():
+            if str(file) == _STDIO:
+                contents = restored(sys.stdin.buffer)
+            else:
+                with file.open("rb") as source:
+                    contents = restored(source)
     except (backups.WrongPath, NotABackup) as exc:
         raise Failure(str(exc)) from None
     _print(near(config.journal.path), contents, output)

@@ -42,7 +42,7 @@ def prune(url: str | None, key: str | None, output: str, *, dry_run: bool, vacuu
     """
     if url is None and holder(settings().journal) is None:
         counts = _prune_stopped(dry_run=dry_run)
-        before, after = _vacuumed() if vacuum and not dry_run else (None, None)
+        before, after = vacuumed() if vacuum and not dry_run else (None, None)
     elif vacuum:
         raise Failure("--vacuum rewrites the whole file; stop the service first")
     else:
@@ -76,7 +76,7 @@ def _prune_stopped(*, dry_run: bool) -> Mapping[str, int]:
 
     show = _progress()
     try:
-        with _log_on_stderr():
+        with log_on_stderr():
             counts = run(configured(), dry_run=dry_run, progress=show)
     except Broken as exc:
         click.echo(plain(str(exc)), err=True)
@@ -86,7 +86,7 @@ def _prune_stopped(*, dry_run: bool) -> Mapping[str, int]:
 
 
 @contextlib.contextmanager
-def _log_on_stderr() -> Iterator[None]:
+def log_on_stderr() -> Iterator[None]:
     """Keep log lines out of the output; only warnings are shown."""
     before = structlog.get_config()
     structlog.configure(
@@ -100,8 +100,8 @@ def _log_on_stderr() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def _vacuumed() -> tuple[int, int]:
-    """Rewrite the file; return its bytes before and after."""
+def vacuumed() -> tuple[int, int]:
+    """Rewrite the file of a stopped service; return its bytes before and after."""
     path = configured().journal.path
     with Lock(path) as lock:
         lock.hold()

@@ -1,5 +1,7 @@
-"""Set up the encryption of the journal, show its keys, and change its root key."""
+"""Set up the encryption of the journal, seal older rows, show its keys, change its root key."""
 
+import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,18 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from core.clock import rfc3339
+from core.errors import Broken
 from core.printable import plain
 from core.secret import Secret
 from journal.keyring import DEDUPE, KeyFile, Keyring, Root, UnknownRoot
+from journal.lock import holder
+from journal.records import Unsealed
 from journal.seal import Kind
+from journal.sqlite.inspection import find_rows
 
+from ..config.kept import key_kept
 from ..config.roots import root_keys
 from ..config.starter import ROOT_NAME, SEAL, write_root
+from .client import ApiClient
 from .command import CommandGroup, Failure, Wrong, config_path
-from .connection import near, settings
+from .connection import configured, connect, connection_options, near, settings
 from .output import output_option, print_json, print_table
+from .prune import log_on_stderr, vacuumed
+
+_PATH = "/v1/seal"
+#: Seconds between two looks at the progress.
+_LOOK = 0.3
+#: Seconds for a count of all rows.
+_COUNTED_WITHIN = 600.0
 
 
 @click.group(cls=CommandGroup)
@@ -44,9 +60,10 @@ def init() -> None:
 @seal.command("show", example="seal show")
 @output_option
 def show(output: str) -> None:
-    """Show which root keys wrap the keys, and which keys exist. It shows no key.
+    """Show the root keys, the keys that they wrap, and the rows that are in clear. It shows no key.
 
-    Exits with 1 if a root key is missing, or the file is damaged.
+    All rows are looked at, so it takes seconds in a large journal. Exits with 1 if a root key or
+    a key of stored rows is missing, or the file is damaged.
     """
     path, found, _ = _found()
     file = _read(path)
@@ -61,16 +78,123 @@ def show(output: str) -> None:
         }
         for name in dict.fromkeys([*configured, *wrapping])
     ]
-    kinds = [_kind(file, kind) for kind in (*Kind, DEDUPE)]
+    kept = settings().retention
+    kinds = [_kind(file, kind, key_kept(kept, kind)) for kind in (*Kind, DEDUPE)]
+    missing = wrapping.keys() - configured
+    rows = _rows(file)
     if output == "json":
-        print_json({"file": str(path), "roots": roots, "kinds": kinds})
+        print_json({"file": str(path), "roots": roots, "kinds": kinds, **rows})
     else:
         print_table(list(roots[0]), [list(root.values()) for root in roots], none="")
         click.echo()
         print_table(list(kinds[0]), [list(kind.values()) for kind in kinds], none="")
-    missing = wrapping.keys() - configured
+        click.echo()
+        _print_rows(rows)
     if missing:
         raise Failure(str(UnknownRoot(path, missing)))
+    if any(rows["without_key"].values()):
+        raise Failure(f"{path.name} has not all keys of the stored rows: put a newer copy there")
+
+
+@seal.command("migrate", example="seal migrate")
+@click.option(
+    "--vacuum",
+    is_flag=True,
+    help="Also rewrite the file, without remains of rows in clear. The service must be stopped.",
+)
+@output_option
+@connection_options
+def migrate(url: str | None, key: str | None, output: str, *, vacuum: bool) -> None:
+    """Seal the rows that were stored in clear.
+
+    If the service runs, it seals beside its work; otherwise this command opens the journal. A run
+    that was interrupted continues where it ended. A row gets the key of its own time, and is erased
+    if that key is destroyed already. Exits with 1 if rows are still in clear.
+    """
+    if url is None and holder(settings().journal) is None:
+        _found()
+        run = _migrate_stopped()
+        before, after = vacuumed() if vacuum and run["error"] is None else (None, None)
+    elif vacuum:
+        raise Failure("--vacuum rewrites the whole file; stop the service first")
+    else:
+        with connect(url, key, "admin", whole=True) as client:
+            run = _migrate_running(client)
+        before = after = None
+    counts = {name: run[name] for name in ("found", "sealed", "erased")}
+    if output == "json":
+        sizes = {} if before is None else {"bytes_before": before, "bytes_after": after}
+        print_json({**counts, "error": run["error"], **sizes})
+    else:
+        rows = [[table, *(each.get(table, 0) for each in counts.values())] for table in Unsealed]
+        print_table(["rows", *counts], rows, none="")
+        if before is not None:
+            click.echo(f"the file had {before} bytes, and has {after} now")
+    if run["error"] is not None:
+        raise Failure(f"not all rows are sealed: {run['error']}; call it again")
+
+
+def _migrate_running(client: ApiClient) -> Mapping[str, Any]:
+    run = client.post(f"{_PATH}/migrate")
+    while run["state"] == "running":
+        _show(run)
+        time.sleep(_LOOK)
+        run = client.get(_PATH)
+    _show(None)
+    return dict(run)
+
+
+def _migrate_stopped() -> Mapping[str, Any]:
+    # The framework takes a third of a second to import, which a running service does without.
+    from ..stopped import seal as seal_rows  # noqa: PLC0415
+
+    try:
+        with log_on_stderr():
+            run = seal_rows(configured(), progress=lambda run: _show(msgspec.to_builtins(run)))
+    except Broken as exc:
+        click.echo(plain(str(exc)), err=True)
+        os._exit(1)  # closing the file would write to it again
+    _show(None)
+    return dict(msgspec.to_builtins(run))
+
+
+def _show(run: Mapping[str, Any] | None) -> None:
+    """Show the progress of a run on a terminal; None removes the line."""
+    if sys.stderr.isatty():
+        text = ""
+        if run is not None and run["found"]:
+            done = sum(run["sealed"].values()) + sum(run["erased"].values())
+            text = f"{done} of {sum(run['found'].values())} rows"
+        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
+
+def _rows(file: KeyFile) -> Mapping[str, Any]:
+    """Return the rows in clear and those without a key, of the service or of its file."""
+    known = settings()
+    if holder(known.journal) is not None:
+        with connect(None, None, "admin", whole=True, timeout=_COUNTED_WITHIN) as client:
+            return dict(client.get(f"{_PATH}/rows"))
+    try:
+        rows = find_rows(known.journal, file.lacks)
+    except Broken as exc:
+        raise Failure(str(exc)) from None
+    if rows is None:
+        return {"in_clear": {}, "without_key": {}, "seals_dedupe": True}
+    return msgspec.to_builtins(rows)  # type: ignore[no-any-return]
+
+
+def _print_rows(rows: Mapping[str, Any]) -> None:
+    in_clear, without_key = rows["in_clear"], rows["without_key"]
+    columns = ["rows", "in clear", "without key"]
+    counts = [[table, in_clear.get(table, 0), without_key.get(table)] for table in in_clear]
+    print_table(columns, counts, none="there is no journal yet")
+    if any(in_clear.values()):
+        click.echo("\nsmshook seal migrate seals the rows in clear")
+    if not rows["seals_dedupe"]:
+        click.echo(
+            "\ndedupe keys stay as they were: the journal is older than its key file, and they"
+            " depend on server.secret only"
+        )
 
 
 @seal.command("rotate", example="seal rotate")
@@ -105,11 +229,14 @@ def _read(path: Path) -> KeyFile:
     return file
 
 
-def _kind(file: KeyFile, kind: str) -> Mapping[str, Any]:
+def _kind(file: KeyFile, kind: str, kept: float | None) -> Mapping[str, Any]:
+    """Return the keys of a kind; `kept`: seconds from the end of a period to its destruction."""
     spans = sorted(file.spans(kind))
+    ends = spans[0].end * 60 + kept if spans and kept is not None else None
     return {
         "kind": str(kind),
         "keys": len(spans),
         "oldest": rfc3339(spans[0].start * 60) if spans else None,
         "newest": rfc3339(spans[-1].start * 60) if spans else None,
+        "destroyed_next": None if ends is None else rfc3339(ends),
     }

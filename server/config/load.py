@@ -19,7 +19,17 @@ from .complaints import Complaints
 from .convert import Conversion
 from .environment import PREFIX, override
 from .files import missing_folders
-from .options import DEFAULT_LISTEN, Api, ApiKey, Config, JournalOptions, Options, Sealing, Server
+from .options import (
+    DEFAULT_LISTEN,
+    Api,
+    ApiKey,
+    Config,
+    JournalOptions,
+    Options,
+    Retention,
+    Sealing,
+    Server,
+)
 from .schema import schema_of
 from .show import as_yaml
 from .variables import replace
@@ -110,6 +120,12 @@ class Settings:
         self._need(("seal",))
         seal: Sealing = self._values["seal"]
         return seal
+
+    @property
+    def retention(self) -> Retention:
+        self._need(("retention",))
+        retention: Retention = self._values.get("retention", Retention())
+        return retention
 
     @property
     def listen(self) -> str:

@@ -6,23 +6,32 @@ answered. A restored backup erases them again. No number is logged or stored.
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from core.clock import WallClock
+from core.clock import WallClock, rfc3339
 from core.erasure import CONTENT
 from core.errors import Broken, Unavailable
 from core.order import OrderState
 from journal import Journal
-from journal.reads import EventById, EventsNaming, KnownOrders, OrderFilter
+from journal.keyring import Keyring
+from journal.reads import (
+    ErasedUpTo,
+    EventById,
+    EventsNaming,
+    KnownOrders,
+    OrderFilter,
+    StoredSealed,
+)
 from journal.records import Erased
+from journal.seal import Kind
 from journal.writes import EraseContent, EraseNumber
 
 from ..config.files import ERASED_IDS
-from ..durable import sync_folder
+from ..durable import sync_file, sync_folder, unfinished
 from .hub import Hub
 from .orders import Orders
 from .retention import Pruner
@@ -35,6 +44,10 @@ _BETWEEN = 0.02
 _AGAIN = 1.0
 #: Orders of one page.
 _PAGE = 1000
+#: Seconds between two looks for ids that may go from the file.
+_SHORTEN_EVERY = 3600.0
+#: The kinds of keys that seal the content of events.
+_KINDS = (Kind.CODES, Kind.PEOPLE, Kind.RAW)
 
 log = structlog.get_logger()
 
@@ -49,20 +62,28 @@ class ErasedNumbers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ErasedIds:
-    """The file with the ids of erased events. An id in it is on disk."""
+    """The file with the ids of erased events. An id in it is on disk.
+
+    A line is an id. If the event was never stored in clear, the start of the newest period that
+    then had a key follows: the id can go when the keys up to it are destroyed.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def add(self, ids: Iterable[str]) -> None:
-        """Append ids. Raises OSError."""
+    def add(self, ids: Iterable[str], *, newest_keys: Mapping[str, float] = {}) -> None:
+        """Append ids. Raises OSError.
+
+        `newest_keys`: by id, the start of that period in seconds since the epoch. Others stay.
+        """
+        lines = [f"{id_} {rfc3339(newest_keys[id_])}" if id_ in newest_keys else id_ for id_ in ids]
         is_new = not self._path.exists()
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(descriptor).st_size
             # A power cut can leave half a line.
             start = b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
-            text = start + b"".join(f"{id_}\n".encode() for id_ in ids)
+            text = start + b"".join(f"{line}\n".encode() for line in lines)
             with open(descriptor, "ab", closefd=False) as file:
                 file.write(text)
             os.fsync(descriptor)
@@ -73,11 +94,37 @@ class ErasedIds:
 
     def read(self) -> Sequence[str]:
         """Return the ids, each once. Raises OSError."""
+        return tuple(dict.fromkeys(line.split(" ")[0] for line in self._lines()))
+
+    def shorten(self, destroyed_until: float) -> int:
+        """Remove the ids with keys that ended before a time, and return their number.
+
+        The last line stays: the journal knows by it what it has erased. Raises OSError. At each
+        moment the old file or the new one is whole.
+        """
+        *lines, last = self._lines() or [""]
+        until = rfc3339(destroyed_until)
+
+        def stays(line: str) -> bool:
+            newest_key = line.partition(" ")[2]
+            # A power cut can leave half a time, which must not count.
+            return len(newest_key) != len(until) or newest_key >= until
+
+        kept = [*filter(stays, lines), last]
+        if len(kept) <= len(lines):
+            with unfinished(self._path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in kept), encoding="ascii")
+                sync_file(temporary)
+                temporary.rename(self._path)
+                sync_folder(self._path.parent)
+        return len(lines) + 1 - len(kept)
+
+    def _lines(self) -> Sequence[str]:
         try:
             text = self._path.read_text(encoding="ascii", errors="replace")
         except FileNotFoundError:
             return ()
-        return tuple(dict.fromkeys(text.split()))
+        return [line for line in text.splitlines() if line]
 
 
 class Erasures:
@@ -92,20 +139,22 @@ class Erasures:
         orders: Orders,
         hub: Hub,
         clock: WallClock,
+        keys: Keyring | None = None,
     ) -> None:
-        self._journal, self._ids, self._pruner = journal, ids, pruner
+        """`keys` are those that seal the journal."""
+        self._journal, self._ids, self._pruner, self._keys = journal, ids, pruner, keys
         self._orders, self._hub, self._clock = orders, hub, clock
         self._erasing = asyncio.Lock()
 
     async def run(self) -> None:
-        """Finish requests that an earlier start did not finish.
+        """Finish requests that an earlier start did not finish, then keep the file short.
 
         The file is made, even if it is empty: a restore without it could bring erased content back.
         """
         while True:
             try:
                 await asyncio.to_thread(self._ids.add, ())
-                await self.erase_again()
+                await self.erase_again(after=await self._journal.ask(ErasedUpTo()))
             except OSError as exc:
                 log.error("content.not_erased", error=f"{ERASED_IDS}: {exc.strerror}")  # noqa: TRY400 - a traceback says no more
                 return
@@ -114,14 +163,35 @@ class Erasures:
             except Unavailable:
                 await asyncio.sleep(_AGAIN)
             else:
-                return
+                break
+        while self._keys is not None:
+            await self.shorten(self._keys)
+            await asyncio.sleep(_SHORTEN_EVERY)
 
-    async def erase_again(self) -> None:
-        """Erase the events of the file. Raises OSError, Broken and Unavailable."""
-        ids = await asyncio.to_thread(self._ids.read)
-        if ids:
-            await self._erase(ids)
-            await self._journal.empty_log()
+    async def erase_again(self, *, after: str | None = None) -> None:
+        """Erase the events of the file. Raises OSError, Broken and Unavailable.
+
+        `after`: only those after this id, if it is in the file. An older copy of the journal, which
+        was put in its place, has an earlier one.
+        """
+        async with self._erasing:
+            ids = await asyncio.to_thread(self._ids.read)
+            left = ids[ids.index(after) + 1 :] if after in ids else ids
+            if left:
+                await self._erase(left)
+                await self._journal.empty_log()
+
+    async def shorten(self, keys: Keyring) -> None:
+        """Remove the ids of events that no backup can bring back: their keys are destroyed."""
+        until = min(keys.destroyed_until(kind) for kind in _KINDS)
+        async with self._erasing:
+            try:
+                removed = await asyncio.to_thread(self._ids.shorten, until)
+            except OSError as exc:
+                log.warning("content.ids_kept", error=f"{ERASED_IDS}: {exc.strerror}")
+                return
+        if removed:
+            log.info("content.ids_removed", ids=removed)
 
     async def erase_event(self, event_id: str) -> bool:
         """Erase the content of an event; False: there is no such event. Raises Unavailable."""
@@ -160,8 +230,13 @@ class Erasures:
         return ErasedNumbers(events=len(events), orders=erased.orders, quarantine=erased.quarantine)
 
     async def _note(self, ids: Sequence[str]) -> None:
+        keys: Mapping[str, float] = {}
+        if self._keys is not None:
+            newest = max(self._keys.periods(kind)[0] for kind in _KINDS) * 60.0
+            sealed = await self._journal.ask(StoredSealed(tuple(ids)))
+            keys = dict.fromkeys(sealed, newest)
         try:
-            await asyncio.to_thread(self._ids.add, ids)
+            await asyncio.to_thread(self._ids.add, ids, newest_keys=keys)
         except OSError as exc:
             raise Unavailable(f"{ERASED_IDS} cannot be written: {exc.strerror}") from None
 

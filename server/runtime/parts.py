@@ -30,6 +30,7 @@ from .reload import Reloads
 from .replays import Replays
 from .retention import Pruner
 from .samples import SampleEvents
+from .sealing import RowSealer
 from .silence import SourceMonitor
 from .subscriptions import LiveSubscriptions
 
@@ -66,6 +67,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     reloads: Reloads
     space: FreeSpace
     pruner: Pruner
+    row_sealer: RowSealer
     erasures: Erasures
     #: Whether the service takes callbacks, and the reasons why not.
     ready: Callable[[], bool]

@@ -2,19 +2,31 @@
 
 import asyncio
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import structlog
 
+from core.erasure import CODES, PEOPLE
 from core.errors import Unavailable
+from core.paths import Path as FieldPath
 from core.secret import Secret
-from journal.keyring import Keyring
+from journal.keyring import KeyFile, Keyring
+from journal.records import SealedParts
+from journal.seal import Kind
+from journal.sqlite.inspection import find_lost
 from journal.sqlite.schema import DiskFull
+from sinks.erased import needed
 
-from ..config.options import Sealing
+from ..config.options import Config, Sealing
+from .subscriptions import PREFIX
 
 #: Seconds between two looks: keys are made five minutes before their period begins.
 LOOK_EVERY = 30.0
+#: The advice for a journal whose keys are missing.
+PUT_BACK = "they read as erased; stop the service, and put back what is missing"
+#: The fields of an event that the keys of a kind seal.
+_PATHS: Mapping[Kind, Sequence[FieldPath]] = {Kind.CODES: CODES, Kind.PEOPLE: PEOPLE}
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 log = structlog.get_logger()
@@ -31,6 +43,40 @@ def open_keys(seal: Sealing, roots: Sequence[Secret], *, now: float) -> Keyring 
         if isinstance(exc.__cause__, OSError) and exc.__cause__.errno in _FULL:
             raise DiskFull(str(exc)) from exc
         raise
+
+
+def warn_of_missing_keys(config: Config, journal: Path) -> None:
+    """Log what a journal holds that cannot be opened, if its key file is missing, or `seal` is.
+
+    Call it before `open_keys`, which makes another key file. Raises Damaged, Unavailable, Broken
+    and OSError.
+    """
+    if config.seal.is_on and KeyFile.read(config.seal.path) is not None:
+        return
+    lost = find_lost(journal, KeyFile().lacks)
+    if lost is None:
+        return
+    log.error(
+        "seal.keys_missing",
+        missing=config.seal.path.name if config.seal.is_on else "seal",
+        **{table.value: count for table, count in lost.rows.items()},
+        expiring=sum(
+            count
+            for name, counts in lost.owed.items()
+            for parts, count in counts.items()
+            if _expires(config, name, parts)
+        ),
+        then=PUT_BACK,
+    )
+
+
+def _expires(config: Config, sink: str, parts: SealedParts) -> bool:
+    """Return whether a delivery expires, because its sink needs a part that cannot be opened."""
+    paths = [path for kind, _ in parts for path in _PATHS[kind]]
+    known = config.sinks.get(sink)
+    if known is None:  # a subscription gets numbers; deliveries of a removed sink wait
+        return bool(paths) and sink.startswith(PREFIX)
+    return bool(needed(known, paths))
 
 
 async def prepare_keys(

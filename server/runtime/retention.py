@@ -21,23 +21,19 @@ from journal import Journal
 from journal.keyring import DEDUPE
 from journal.reads import Moment, PrunableCount
 from journal.records import HeldDelivery, Retained
-from journal.writes import ForgetPruned, Prune, PruneKeys, Result, SetMoment, Write
+from journal.writes import ForgetPruned, Prune, PruneKeys, SetMoment
 from sinks.worker import Worker
 
+from ..config.kept import KEYS_OUTLIVE, limits
 from ..config.options import Retention
+from .steps import Steps
 
 #: Seconds between two passes.
 EVERY = 30.0
 #: Seconds between two records of the time. A clock that is further ahead at a start is suspicious.
 _NOTED_EVERY = 60.0
-#: Seconds between two steps, at least. A step that took long is followed by as long a pause.
-_BETWEEN = 0.01
 #: Seconds for which a kind is pruned before the next one: codes must not wait for old events.
 _AT_ONCE = 15.0
-#: Seconds until a step is tried again if the journal is unavailable.
-_AGAIN = 1.0
-#: Seconds that dedupe keys outlive their event.
-KEYS_OUTLIVE = 31 * 86_400.0
 #: Seconds between two searches for old dedupe keys. Each looks at all keys.
 _KEYS_EVERY = 86_400.0
 #: Seconds after an upgrade in which nothing is removed, unless `retention` is configured.
@@ -64,21 +60,6 @@ class PruneRun(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None = None
     #: Removed or erased rows, by kind.
     counts: Mapping[Retained, int] = {}
-
-
-def limits(retention: Retention) -> Mapping[Retained, float]:
-    """Return the seconds that each kind is kept, in the order of pruning. Others are kept."""
-    kept: Mapping[Retained, float | None] = {
-        Retained.CODES: retention.codes,
-        Retained.PEOPLE: retention.people,
-        Retained.ORDER_NUMBERS: retention.people,
-        Retained.RAW: retention.callbacks,
-        Retained.ATTEMPTS: retention.attempts,
-        Retained.QUARANTINE: retention.quarantine,
-        Retained.EVENTS: retention.events,
-        Retained.ORDERS: retention.events,
-    }
-    return {kind: float(seconds) for kind, seconds in kept.items() if seconds is not None}
 
 
 class Destroys(Protocol):
@@ -115,8 +96,7 @@ class Pruner:
         #: Nothing is removed before, unless a person asks for it; None: no such time.
         self.begins_at: float | None = None
         self._keys_at = self._noted_at = float("-inf")
-        #: Whether other writes came during the last step.
-        self._is_busy = True
+        self._steps = Steps(journal, clock)
         self._asked = asyncio.Event()
         self._pruning = asyncio.Lock()
         #: The run under way, or the last one; None: there was no run.
@@ -261,8 +241,8 @@ class Pruner:
         place = self._cut_off.pop(kind, None)
         while True:
             spared = () if content is None else self.spared(content)
-            rows = _BUSY_ROWS if gently and self._is_busy else _IDLE_ROWS
-            pruned = await self._write(
+            rows = _BUSY_ROWS if gently and self._steps.is_busy else _IDLE_ROWS
+            pruned = await self._steps.write(
                 Prune(
                     kind,
                     before=before,
@@ -290,9 +270,9 @@ class Pruner:
         before = self._ages.now() - kept - KEYS_OUTLIVE
         place: tuple[str, bytes] | None = ("", b"")
         while place is not None:
-            pruned = await self._write(PruneKeys(before, after=place), gently=gently)
+            pruned = await self._steps.write(PruneKeys(before, after=place), gently=gently)
             place = pruned.place
-        while await self._write(ForgetPruned(before), gently=gently):
+        while await self._steps.write(ForgetPruned(before), gently=gently):
             pass
         # Now no row is left that a key of that time has made.
         if not await self._destroy(DEDUPE, before):
@@ -318,24 +298,6 @@ class Pruner:
             raise
         except Unavailable as exc:
             log.warning("retention.log_kept", error=str(exc))
-
-    async def _write(self, write: Write[Result], *, gently: bool) -> Result:
-        """Write one step, however long the journal is unavailable, and pause after it."""
-        while True:
-            began, before = self._clock.ticks(), self._journal.meters.operations
-            try:
-                result = await self._journal.submit(write)
-            except Broken:
-                raise
-            except Unavailable:
-                await asyncio.sleep(_AGAIN)
-                continue
-            took = self._clock.ticks() - began
-            pause = max(_BETWEEN, took if self._is_busy else 0.0)
-            await asyncio.sleep(pause if gently else 0)
-            # One operation since then is the step itself.
-            self._is_busy = self._journal.meters.operations > before + 1
-            return result
 
     def _counted(self, kind: Retained) -> int:
         return 0 if self.last is None else self.last.counts.get(kind, 0)

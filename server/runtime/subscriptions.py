@@ -7,6 +7,7 @@ pending deliveries, and `IDLE_FOR` seconds after the last one.
 """
 
 import asyncio
+import contextlib
 import secrets
 from base64 import b64encode
 from collections import Counter
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
+from cryptography.exceptions import InvalidTag
 
 from core.errors import Broken, Unavailable
 from core.secret import Secret
@@ -62,6 +64,8 @@ NO_KEY: Final = "key"
 #: Seconds between two looks at keys and idle workers, and after which an idle worker ends.
 LOOK_EVERY = 1.0
 IDLE_FOR = 30.0
+#: The advice for a secret that cannot be opened.
+_ROTATE: Final = "put the key file back, or: smshook subscriptions rotate"
 #: Paths of events that only keys with codes:read may filter on.
 _CODES = frozenset({("data", "text"), ("data", "code"), ("data", "urls")})
 _SECRET_BYTES = 32
@@ -85,6 +89,10 @@ class TooManySubscriptions(Exception):
 
 class KeyEnded(Exception):
     """The key is gone, or may not subscribe to this any more."""
+
+
+class SecretMissing(Exception):
+    """The secret of the subscription cannot be opened: its key is missing."""
 
 
 class CodesHidden(Exception):
@@ -174,7 +182,14 @@ class LiveSubscriptions:
         """Load the stored subscriptions; `records`: their sinks' states. Raises Unavailable."""
         pending = await self._journal.ask(PendingBySink())
         for place, stored in await self._journal.ask(Subscriptions()):
-            self._add(place, stored, records.get(f"{PREFIX}{stored.id}"))
+            live = self._add(place, stored, records.get(f"{PREFIX}{stored.id}"))
+            if not live.can_sign:
+                log.warning(
+                    "subscription.secret_missing",
+                    subscription=stored.id,
+                    key=stored.key,
+                    then=_ROTATE,
+                )
         now = self._now()
         clamping = [
             self._journal.submit(
@@ -200,12 +215,11 @@ class LiveSubscriptions:
         return live
 
     def _sink(self, stored: StoredSubscription) -> Subscription:
-        rights, identity = self._rights(stored.key), self._identity
-        key = self._journal.opener.derive(_SECRETS)
+        rights = self._rights(stored.key)
         signing = tuple(
             SigningSecret(secret=secret, until=one.until)
             for one in stored.secrets
-            if (secret := identity.unseal(stored.id, one.sealed, key)) is not None
+            if (secret := self._unsealed(stored.id, one)) is not None
         )
         return Subscription(
             url=Secret(stored.url),
@@ -215,6 +229,13 @@ class LiveSubscriptions:
             guard=self._guard,
             allow=partial(self._allow, stored.key),
         )
+
+    def _unsealed(self, id_: str, stored: SealedSecret) -> Secret | None:
+        """Return a secret of a subscription; None: its key is missing, or the file has another."""
+        key = self._journal.opener.derive(_SECRETS)
+        with contextlib.suppress(InvalidTag):
+            return self._identity.unseal(id_, stored.sealed, key)
+        return None
 
     def _sealed(self, id_: str, secret: Secret) -> str:
         key = self._journal.opener.derive(_SECRETS)
@@ -361,7 +382,7 @@ class LiveSubscriptions:
     async def rotate(self, live: Live, guard: Guard = unguarded) -> Secret:
         """Return a new secret. The present one also signs for `OVERLAP` seconds.
 
-        Raises TooManySubscriptions and Unavailable.
+        Secrets that cannot be opened are dropped. Raises TooManySubscriptions and Unavailable.
         """
         async with live.changing:
             now, secret = self._now(), _new_secret()
@@ -371,17 +392,21 @@ class LiveSubscriptions:
                 )
                 for one in live.stored.secrets
                 if one.until is None or one.until > now
+                if self._unsealed(live.stored.id, one) is not None
             ]
             if len(old) >= MOST_SECRETS:
                 raise TooManySubscriptions
             sealed = SealedSecret(sealed=self._sealed(live.stored.id, secret))
             stored = msgspec.structs.replace(live.stored, secrets=(sealed, *old))
             await self._replace(live, stored, guard)
+        await live.worker.resume(Pause.SECRET)
         log.info("subscription.rotated", subscription=live.stored.id)
         return secret
 
     async def resume(self, live: Live, guard: Guard = unguarded) -> None:
-        """Resume a paused subscription. Raises KeyEnded and Unavailable."""
+        """Resume a paused subscription. Raises SecretMissing, KeyEnded and Unavailable."""
+        if not live.can_sign:
+            raise SecretMissing
         if not self.has_key(live):
             raise KeyEnded
         if live.has_lost_key:
@@ -522,7 +547,13 @@ class LiveSubscriptions:
                 self.wake(sink)
 
     async def _begin(self) -> None:
-        """Start the workers with pending deliveries, and end those of deleted subscriptions."""
+        """Start the workers with pending deliveries, and end those of deleted subscriptions.
+
+        Those whose secret can be opened again are resumed.
+        """
+        for live in self:
+            if live.worker.paused is Pause.SECRET and live.can_sign:
+                await live.worker.resume(Pause.SECRET)
         for sink in await self._journal.ask(PendingBySink()):
             if sink in self._workers:
                 self.wake(sink)
@@ -539,7 +570,8 @@ class LiveSubscriptions:
         while self._orphans:
             live = next(iter(self._orphans))
             if live.worker.paused is None and (live.has_lost_key or not self.has_key(live)):
-                await live.worker.pause(Pause.KEY)
+                lost_key = live.has_lost_key or live.can_sign
+                await live.worker.pause(Pause.KEY if lost_key else Pause.SECRET)
             self._orphans.discard(live)
         now = self._ticks()
         for live in tuple(self._running):

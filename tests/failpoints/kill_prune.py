@@ -52,8 +52,8 @@ def die_after(kind, is_it):
     return write_and_die
 
 
-def list_and_die(self, ids):
-    add(self, ids)
+def list_and_die(self, ids, **named):
+    add(self, ids, **named)
     if ids:  # each start makes the file
         die()
 

@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+from deaths import deaths
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -447,3 +448,78 @@ def test_symbolic_link_stays_a_link(tmp_path, path):
 
     assert path.is_symlink()
     assert KeyFile.read(real) is not None
+
+
+# Rows from before the file
+
+
+def test_own_key_of_an_earlier_time_is_made_once(opened):
+    """Mutant: it is the oldest key, which lives longer."""
+    keys = opened()
+
+    period, key = keys.own(Kind.CODES, NOW - 5 * HOUR)
+
+    assert instant(period) == "11-30 05:00"
+    assert keys.own(Kind.CODES, NOW - 5 * HOUR) == (period, key)
+    assert opened().get(Kind.CODES, period) == key
+    assert keys.own(Kind.CODES, NOW) == keys.current(Kind.CODES, NOW)
+
+
+def test_destroyed_time_has_no_own_key(opened):
+    """Mutants: the next living key; a new key of a destroyed period."""
+    keys = opened()
+    keys.own(Kind.CODES, NOW - 5 * HOUR)
+    keys.destroy(Kind.CODES, NOW - 3 * HOUR)
+
+    for hours in (5, 9):  # a period without a key was destroyed, too
+        assert keys.own(Kind.CODES, NOW - hours * HOUR) is None
+    assert keys.own(Kind.CODES, NOW - 3 * HOUR) is not None
+    keys.cover(Kind.CODES, [NOW - 5 * HOUR])
+    assert [instant(period) for period in keys.periods(Kind.CODES)] == [
+        "11-30 10:00",
+        "11-30 07:00",
+    ]
+
+
+def test_keys_of_many_times_are_made_in_one_rewrite(opened, monkeypatch):
+    """Mutant: one rewrite for each time, with five waits for the disk."""
+    keys, replace, rewrites = opened(), key_file.replace, []
+
+    def counted(*args):
+        rewrites.append(args)
+        replace(*args)
+
+    monkeypatch.setattr(key_file, "replace", counted)
+    times = [NOW - hours * HOUR / 4 for hours in range(400)]
+    keys.cover(Kind.CODES, times)
+    keys.cover(Kind.CODES, times)
+
+    assert len(rewrites) == 1
+    assert len(keys.periods(Kind.CODES)) == 101  # also a part of the first hour
+    assert all(keys.own(Kind.CODES, at)[0] * 60 <= at for at in times)
+
+
+def test_period_without_a_key_is_missing_unless_it_was_destroyed(opened):
+    keys = opened()
+    (period,) = keys.periods(Kind.CODES)
+    keys.own(Kind.CODES, NOW - 5 * HOUR)
+    keys.destroy(Kind.CODES, NOW - 3 * HOUR)
+
+    hours = (0, -60, -5 * 60, 60)
+
+    assert [keys.lacks(Kind.CODES, period + one) for one in hours] == [False, True, False, True]
+
+
+def test_death_while_keys_of_old_rows_are_made_leaves_a_whole_file(opened, path):
+    """Each call of the system may be the last. Mutant: the old file is removed first."""
+    before = every_key(opened())
+
+    for _ in deaths(("open", "write", "fsync", "link", "rename", "unlink"), cover_old, path):
+        assert every_key(opened()).items() >= before.items()
+
+    assert len(opened().periods(Kind.CODES)) == 3
+
+
+def cover_old(path):
+    keys = Keyring(path, (ROOT,), period=HOUR, now=NOW)
+    keys.cover(Kind.CODES, [NOW - 5 * HOUR, NOW - 2 * HOUR])

@@ -255,14 +255,21 @@ def test_full_disk_leaves_nothing(made, empty, monkeypatch):
 
 
 def test_death_at_any_step_leaves_no_half_journal(made, empty):
-    """Mutants: the backup is copied to its place, then migrated; an unfinished file is kept."""
-    seen = []
+    """Mutants: the backup is copied to its place, then migrated; an unfinished file is kept; it is
+    a second name of the finished journal, and the next restore empties both."""
+    seen, moved = [], empty.parent.with_name("moved.db")
     for _ in deaths(STEPS, restored, made, empty):
         seen.append(events(empty) if empty.exists() else None)
         if empty.exists():
-            empty.unlink()
+            with contextlib.closing(sqlite3.connect(empty)) as conn, conn:
+                conn.execute("insert into meta values ('used', '1')")
+            empty.rename(moved)  # as the page says
         assert restored(made, empty).events == 3
         assert names(empty.parent) == [*RESTORED]
+        if seen[-1] is not None:
+            with contextlib.closing(sqlite3.connect(moved)) as conn:
+                assert conn.execute("select 1 from meta where name = 'used'").fetchone()
+            moved.unlink()
         empty.unlink()
 
     assert seen[-1] == 3

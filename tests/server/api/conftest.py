@@ -24,6 +24,7 @@ from services import clock_of, configured
 
 from core.delivery import State
 from core.secret import Secret
+from journal.keyring import Keyring
 from journal.reads import Deliveries, DeliveryById, DeliveryFilter
 from receiver.providers.sms_activate.profiles import HeroSms
 from receiver.providers.tellabot.callbacks import TellABot
@@ -65,14 +66,18 @@ class Service:
     #: The number of its messages.
     number = f"{canary.NUMBER}4729"
 
-    def __init__(self, config, journal, identity):
+    def __init__(self, config, journal, identity, period_keys=None):
         self.journal, self.identity = journal, identity
         #: The configuration that the next reload reads, or the error that it raises.
         self.config = config
         self.now, self.is_ready, self.sent = BEGIN, True, 0
         clock = clock_of(lambda: self.now)
         parts = assemble(
-            *(config, journal, identity), load=self.load, clock=clock, chance=lambda: 0.0
+            *(config, journal, identity),
+            load=self.load,
+            clock=clock,
+            chance=lambda: 0.0,
+            period_keys=period_keys,
         )
         self.parts = msgspec.structs.replace(parts, ready=lambda: self.is_ready)
         self.sources, self.workers = parts.sources, parts.workers
@@ -324,7 +329,7 @@ async def running(folder: Path, *, chance=secrets.token_bytes, keys=None, in_cle
         keys = KEYS_OF[folder]
     journal = await open_journal(config, identity, now=BEGIN, keys=keys)
     try:
-        service = Service(config, journal, identity)
+        service = Service(config, journal, identity, keys if isinstance(keys, Keyring) else None)
         await service.parts.keys.load()
         yield service
     finally:

@@ -109,7 +109,7 @@ async def test_unwritable_list_of_ids_erases_nothing(service, monkeypatch):
     """Mutant: the content goes first, and a restored backup brings it back."""
     event = await service.sms(**SMS)
 
-    def fail(_self, _ids):
+    def fail(_self, _ids, **_named):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(erasure.ErasedIds, "add", fail)

@@ -295,6 +295,9 @@ CALLS = {
     ("POST", "/v1/erasures"): lambda _: plain("/v1/erasures", json={"number": "18505554729"}),
     ("GET", "/v1/retention"): lambda _: plain("/v1/retention"),
     ("POST", "/v1/retention/prune"): lambda _: plain("/v1/retention/prune", json={"dry_run": True}),
+    ("GET", "/v1/seal"): lambda _: plain("/v1/seal"),
+    ("GET", "/v1/seal/rows"): lambda _: plain("/v1/seal/rows"),
+    ("POST", "/v1/seal/migrate"): lambda _: plain("/v1/seal/migrate"),
 }
 
 

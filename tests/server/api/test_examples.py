@@ -11,6 +11,7 @@ import pytest
 
 from core.delivery import State
 from core.secret import Secret
+from journal.keyring import Keyring
 from receiver.polling.options import Backfill
 from receiver.providers.tellabot.callbacks import TellABot
 from server.api import openapi
@@ -91,6 +92,9 @@ async def recorder(run, tmp_path, monkeypatch):
         await keys(record)
         await record("POST", "/v1/reload")
         await retention(record)
+        await record("GET", "/v1/seal")
+        await record("GET", "/v1/seal/rows")
+        await sealing(record, run, tmp_path)
         await record("POST", "/v1/backups", {"path": "smshook.backup"})
         yield record
 
@@ -153,6 +157,16 @@ async def retention(record):
     await record("POST", "/v1/erasures", {"number": "+18503814729", "dry_run": True})
     await record("POST", "/v1/erasures", {"number": "+18503814729"})
     await record("DELETE", f"/v1/events/{record.event}/content")
+
+
+async def sealing(record, run, tmp_path):
+    """The other calls were made on a service without `seal`, which cannot seal rows."""
+    (tmp_path / "sealed").mkdir()
+    root = Secret("the root key of this test, 0123456789")
+    keys = Keyring(tmp_path / "smshook.keys", (root,), period=3600.0, now=1_790_000_000.25)
+    async with run(tmp_path / "sealed", keys=keys) as service:
+        answer = await service.ask("/v1/seal/migrate", method="POST")
+    record.keep("POST", "/v1/seal/migrate", {}, None, answer.status_code, answer.text)
 
 
 async def quarantine(record):

@@ -63,6 +63,9 @@ CALLS = [
     ("POST", "/v1/erasures"),
     ("GET", "/v1/retention"),
     ("POST", "/v1/retention/prune"),
+    ("GET", "/v1/seal"),
+    ("GET", "/v1/seal/rows"),
+    ("POST", "/v1/seal/migrate"),
     ("POST", "/v1/backups"),
 ]
 #: Unknown paths, wrong methods, and calls of later versions.
@@ -82,6 +85,7 @@ ADMINS = (
     "/v1/keys",
     "/v1/erasures",
     "/v1/retention",
+    "/v1/seal",
     "/v1/backups",
 )
 WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
@@ -188,7 +192,13 @@ def expected(method, path):
         reads, writes = (found, 403) if method == "GET" else (403, found)
         return {"admin": found, "reader": reads, "coder": reads, "writer": writes}
     # The body of the others is missing.
-    made = {"/v1/keys": 400, "/v1/erasures": 400, "/v1/retention/prune": 202, "/v1/backups": 400}
+    made = {
+        "/v1/keys": 400,
+        "/v1/erasures": 400,
+        "/v1/retention/prune": 202,
+        "/v1/seal/migrate": 409,
+        "/v1/backups": 400,
+    }
     if method == "POST":
         found = made.get(path, found)
     reads = 403 if path.startswith(ADMINS) or path.endswith("/content") else found

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from endpoint import endpoint, reply
 from period_keys import MemoryKeys
+from structlog.testing import capture_logs
 
 from core.secret import Secret
 from core.signing import make_signer
@@ -1145,4 +1146,45 @@ async def test_secret_of_a_sealed_journal_needs_the_key_file(tmp_path, run, rece
 
     assert stored.secrets[0].sealed.startswith("key:")
     assert len(receiver.events) == 2
-    assert resumed.status_code == 409
+    assert (resumed.status_code, resumed.json()["code"]) == (409, "secret_missing")
+
+
+@pytest.mark.parametrize("other", [None, b"another entry of a new key file!"])
+async def test_missing_secret_is_visible_and_rotated(tmp_path, run, receiver, other):
+    """The key file is missing, or was made anew. Mutants: the start fails; the subscription is
+    paused as if its API key had ended; a rotation keeps the secret that nobody can open."""
+    keys = MemoryKeys()
+    async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
+        made = await subscribed(service, receiver)
+    keys._entries = {} if other is None else {"order": other}
+    with capture_logs() as lines:
+        async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
+            paused = await became(service, made, state="paused")
+            path = f"/v1/subscriptions/{made['id']}"
+            refused = await service.ask(f"{path}/resume", "coder", method="POST")
+            await service.sms(id=1, reply="1", pin="1", timestamp=1_789_990_001)
+            waiting = (await shown(service, made))["owed"]
+            rotated = await service.ask(f"{path}/rotate", "coder", method="POST")
+            await receiver.got(1)
+            await became(service, made, state="active", owed=0)
+
+    assert (paused["paused_by"], waiting) == ("secret", 1)
+    assert (refused.status_code, refused.json()["code"]) == (409, "secret_missing")
+    assert rotated.status_code == 200
+    [warned] = [line for line in lines if line["event"] == "subscription.secret_missing"]
+    assert (warned["subscription"], warned["key"]) == (made["id"], "coder")
+
+
+async def test_secret_that_opens_again_resumes_its_subscription(tmp_path, run, receiver):
+    """Mutants: it stays paused; events of the time between are left out."""
+    keys = MemoryKeys()
+    async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
+        made = await subscribed(service, receiver)
+    entries, keys._entries = keys._entries, {}
+    async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
+        await became(service, made, paused_by="secret")
+        await service.sms(id=1, reply="1", pin="1", timestamp=1_789_990_001)
+    keys._entries = entries
+    async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
+        await receiver.got(1)
+        await became(service, made, state="active", owed=0)

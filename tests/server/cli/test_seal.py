@@ -1,7 +1,9 @@
 """`seal init`, `seal show` and `seal rotate`, and what `check` says of a thief."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,8 +15,11 @@ from prompt import be_in, printed, read, run
 
 from core.secret import Secret
 from journal.keyring import KeyFile, Keyring, Root
+from server import stopped
+from server.cli import seal as seal_commands
 from server.cli.promises import IN_CLEAR
 from server.config.load import load
+from server.runtime.sealing import SealRun
 
 ROOT, OTHER = "the root key of these tests, 0123456789", "another root key of these tests, 0123"
 CONFIG = """\
@@ -89,6 +94,74 @@ def test_shown_keys_are_counted_by_kind_and_root(folder):
         *("codes", "people", "raw", "quarantine", "dedupe")
     ]
     assert shown["kinds"][0]["newest"] == "2026-09-21T14:00:00.000000Z"
+
+
+def test_next_destruction_follows_retention(folder):
+    """Mutants: the beginning of the period counts; a kind without a limit has a date."""
+    configured(folder, ROOT)
+    path = folder / "smshook.yaml"
+    path.write_text(f"{path.read_text()}retention: {{codes: 24h, events: 90d}}\n")
+    keyring(folder, ROOT)
+
+    kinds = {kind["kind"]: kind["destroyed_next"] for kind in read("seal", "show")["kinds"]}
+
+    assert kinds == {
+        "codes": "2026-09-22T15:00:00.000000Z",
+        "people": None,
+        "raw": "2026-09-22T15:00:00.000000Z",
+        "quarantine": "2026-10-22T00:00:00.000000Z",
+        "dedupe": "2027-01-30T00:00:00.000000Z",
+    }
+
+
+def test_journal_of_an_older_version_is_not_counted(folder):
+    """Mutant: it counts as sealed, because it has no marks."""
+    configured(folder, ROOT)
+    keyring(folder, ROOT)
+    nothing = read("seal", "show")
+    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn:
+        conn.execute("create table meta (name, value)")
+
+    code, error = failed("seal", "show")
+
+    assert (nothing["in_clear"], nothing["without_key"]) == ({}, {})
+    assert (code, "an older version made" in error) == (1, True)
+
+
+def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
+    run_ = {"found": {"events": 9}, "sealed": {"events": 3}, "erased": {"events": 1}}
+    seal_commands._show(run_)
+    assert capsys.readouterr().err == ""
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    for run_under_way in (run_, {"found": {}, "sealed": {}, "erased": {}}, None):
+        seal_commands._show(run_under_way)
+
+    assert capsys.readouterr().err == "\r\x1b[K4 of 9 rows\r\x1b[K\r\x1b[K"
+
+
+def test_rows_that_stay_in_clear_are_a_failure(folder, monkeypatch):
+    """Mutant: exit 0 after a run that did not seal all."""
+    configured(folder, ROOT)
+    rewritten = []
+    error = "smshook.keys cannot be written: No space left on device"
+    failing = SealRun(started_at=NOW, ended_at=NOW, error=error)
+    monkeypatch.setattr(stopped, "seal", lambda _config, progress: progress(failing) or failing)
+    monkeypatch.setattr(seal_commands, "vacuumed", lambda: rewritten.append(1))
+
+    code, shown = failed("seal", "migrate", "--vacuum")
+
+    assert (code, shown) == (1, f"not all rows are sealed: {error}; call it again")
+    assert rewritten == []
+
+
+def test_nothing_is_migrated_without_seal(folder):
+    configured(folder)
+
+    code, error = failed("seal", "migrate")
+
+    assert (code, error.startswith("nothing is sealed: seal.root is not set")) == (2, True)
+    assert not (folder / "smshook.db").exists()
 
 
 def test_no_command_shows_a_key(folder):

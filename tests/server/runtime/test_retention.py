@@ -19,7 +19,7 @@ from journal.records import Pruned, Retained
 from journal.writes import SetMoment
 from receiver.providers.tellabot.callbacks import TellABot
 from server.config.options import Retention
-from server.runtime import retention
+from server.runtime import steps
 from server.runtime.redelivery import Redelivery
 from server.runtime.retention import AFTER_UPGRADE, KEYS_OUTLIVE, Pruner, limits
 from sinks.file.sink import File
@@ -310,7 +310,7 @@ async def test_pruning_keeps_up_with_the_callbacks(machine, monkeypatch):
         machine.pass_by(seconds)
         slept.append(seconds)
 
-    monkeypatch.setattr(retention.asyncio, "sleep", sleep)
+    monkeypatch.setattr(steps.asyncio, "sleep", sleep)
     began, journal = machine.ticks, BusyJournal(machine, rows)
     pruner = Pruner(journal, workers={}, clock=machine.clock(), shown=str)
     pruner.use(Retention(events=Duration(90 * DAY)), is_configured=True)
