@@ -96,10 +96,10 @@ def _hash_lines(conn: sqlite3.Connection, sealer: Sealer) -> None:
     """
     if sealer.derive("") is None:
         return  # the keys are missing: nothing is delivered
-    lines = conn.execute(f"select distinct ordering from deliveries where {_CLEAR_LINE}").fetchall()  # noqa: S608 - our words
+    lines = conn.execute(f"select id, ordering from deliveries where {_CLEAR_LINE}").fetchall()  # noqa: S608 - our words
     conn.executemany(
-        f"update deliveries set ordering = ? where ordering = ? and {_CLEAR_LINE}",  # noqa: S608 - our words
-        [(sealer.hash_line(line), line) for (line,) in lines],
+        "update deliveries set ordering = ? where id = ?",
+        [(sealer.hash_line(line), id_) for id_, line in lines],
     )
 
 
