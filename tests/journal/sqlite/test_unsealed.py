@@ -5,6 +5,7 @@ import contextlib
 import json
 import sqlite3
 
+import msgspec
 import pytest
 from contracts.journal import NOW, arrival, attempt, keep, owed, planned, record
 from contracts.orders import NUMBER, of_number, order
@@ -81,6 +82,9 @@ class Clear:
         answer = attempt(answer=ANSWER.encode())
         await journal.submit(Settle(delivery, answer, State.PENDING, due_at=NOW))
         (delivery,) = await journal.submit(Take("log", Turn.RETRIED, limit=1, now=NOW))
+        probe = msgspec.structs.replace(answer, probes=1)
+        await journal.submit(Settle(delivery, probe, State.PENDING, due_at=NOW))
+        (delivery,) = await journal.submit(Take("log", Turn.RETRIED, limit=1, now=NOW))
         await journal.submit(
             Settle(delivery, attempt("delivered", answer=ANSWER.encode()), State.DELIVERED, None)
         )
@@ -136,8 +140,8 @@ def marks(path):
 
 
 async def test_rows_in_clear_are_sealed_and_read_as_before(store, path):
-    """Mutants: a table is left out; a column stays in clear; a body changes; the log is not
-    emptied; the callback is bound to another id."""
+    """Mutants: a table or the probes are left out; a column stays in clear; the callback is bound
+    to another id."""
     clear = Clear(store)
     before = await clear.fill()
     journal = await store.start(now=LATER)
@@ -300,7 +304,7 @@ async def test_row_with_a_destroyed_key_is_erased(store, path):
     delivery = await journal.ask(DeliveryById(clear.delivery))
     assert (event["data"]["code"], event["data"]["to"]) == (None, NUMBER)
     assert event["erasedtime"]
-    assert [one.answer for one in delivery.attempts] == [None, None]
+    assert [one.answer for one in delivery.attempts] == [None] * 3
     assert await journal.ask(CallbackOfEvent(clear.plans[0].event.id)) is None
     assert (await journal.ask(QuarantinedById("q1"))).is_erased
     assert {table.value: count for table, count in erased.items() if count} == {
