@@ -124,7 +124,8 @@ class RowSealer:
                 error = str(exc)
             run = msgspec.structs.replace(self.last, ended_at=self._clock.now(), error=error)
             self.last = run
-            log.info(
+            note = log.info if error is None else log.warning
+            note(
                 "seal.migrated",
                 sealed=sum(run.sealed.values()),
                 erased=sum(run.erased.values()),
@@ -143,7 +144,9 @@ class RowSealer:
         has_more = True
         while has_more:
             self.last = msgspec.structs.replace(run, sealed=dict(sealed), erased=dict(erased))
-            now, limit = self._clock.now(), self._rows(gently=gently)
+            # Not before the newest key: a clock that is set back must not age the rows.
+            newest = max(self._keys.periods(Kind.CODES)) * 60.0
+            now, limit = max(self._clock.now(), newest), self._rows(gently=gently)
             for kind, times in (await self._journal.ask(UnsealedTimes(now, limit))).items():
                 await asyncio.to_thread(self._keys.cover, kind, times)
             step = await self._steps.write(SealStored(now, limit), gently=gently)

@@ -79,6 +79,19 @@ async def ended(parts):
             await asyncio.sleep(0.01)
 
 
+async def test_clock_that_is_set_back_ages_no_row(tmp_path):
+    """Mutant: the row gets a key of a day ago, which is destroyed when the clock is right again."""
+    [plan] = await in_clear(tmp_path, 1)
+    async with parts_of(tmp_path):
+        pass
+    async with parts_of(tmp_path, at=NOW - 86_400) as parts:
+        await parts.row_sealer.seal(gently=False)
+        parts.period_keys.destroy(Kind.CODES, NOW - 4 * HOUR)
+        kept = await parts.journal.ask(EventById(plan.event.id, ALL))
+
+    assert kept.body == plan.body
+
+
 async def test_asked_run_seals_all_and_is_logged(tmp_path):
     """Mutants: a secret of a header is sealed; the run is not awaited by its state."""
     plans = await in_clear(tmp_path)
