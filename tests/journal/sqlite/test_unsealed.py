@@ -472,3 +472,18 @@ async def test_sealed_rows_are_counted_in_parts(store, monkeypatch):
     assert first.next_place is not None
     lost = find_lost(store.path, lambda _kind, _period: True)
     assert [lost.rows[table] for table in SEALED_TABLES] == [2, 1, 1, 3]
+
+
+async def test_journal_in_clear_is_not_searched_for_lost_rows(store, path, monkeypatch):
+    """Each start without `seal` asks. Mutant: it reads all rows, which takes seconds."""
+    clear = Clear(store)
+    await clear.fill()
+
+    def searched(*_given):
+        raise AssertionError("rows were read")
+
+    monkeypatch.setattr("journal.sqlite.unsealed.sealed_rows", searched)
+    assert find_lost(path, lambda _kind, _period: True) is None
+    await store.start(now=LATER)
+    with pytest.raises(AssertionError, match="rows were read"):
+        find_lost(path, lambda _kind, _period: True)
