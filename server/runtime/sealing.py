@@ -145,7 +145,7 @@ class RowSealer:
         while has_more:
             self.last = msgspec.structs.replace(run, sealed=dict(sealed), erased=dict(erased))
             # Not before the newest key: a clock that is set back must not age the rows.
-            newest = max(self._keys.periods(Kind.CODES)) * 60.0
+            newest = max(self._keys.periods(Kind.CODES), default=0) * 60.0
             now, limit = max(self._clock.now(), newest), self._rows(gently=gently)
             for kind, times in (await self._journal.ask(UnsealedTimes(now, limit))).items():
                 await asyncio.to_thread(self._keys.cover, kind, times)
