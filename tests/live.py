@@ -6,6 +6,7 @@ import functools
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
+import canary
 import forked
 import httpx
 
@@ -25,6 +27,8 @@ TOKEN = "t0ken-of-tellabot-0123456789"
 DIALECT_TOKEN = "t0ken-of-the-dialect-0123456789"
 KEY = "k3y-of-the-admin-0123456789"
 SECRET = "a secret of the tests that is long enough, 0123456789"
+#: Seals the journal, so that no file has a code.
+SEAL = 'seal: {root: ["the-root-key-of-the-tests-0123456789"]}\n'
 
 CONFIG = f"""
 sources:
@@ -36,7 +40,7 @@ routes:
   everything: {{to: [log]}}
 server: {{secret: "{SECRET}", listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0"}}
 journal: {{url: "sqlite:///smshook.db"}}
-api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
+{SEAL}api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
 """
 
 
@@ -46,7 +50,11 @@ def client():
 
     It keeps no connection, because services end.
     """
-    return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+    return httpx.Client(
+        trust_env=False,
+        limits=httpx.Limits(max_keepalive_connections=0),
+        event_hooks={"response": [canary.check_problem]},
+    )
 
 
 def command():
@@ -56,10 +64,15 @@ def command():
 
 
 class Live:
-    """One folder with a configuration, and the service that runs on it."""
+    """One folder with a configuration, and the service that runs on it.
 
-    def __init__(self, folder, config=CONFIG, *, level="info", program=None):
-        self.folder = Path(folder)
+    When it ends, its files are searched for codes and numbers. `in_clear` is the reason why its
+    journal has some in clear.
+    """
+
+    def __init__(self, folder, config=CONFIG, *, level="info", program=None, in_clear=None):
+        assert in_clear or re.search('seal"?:', config), "seal the journal, or say why not"
+        self.folder, self.in_clear = Path(folder), in_clear
         self.level, self.program = level, program or [command()]
         self.process = self.url = self.admin_url = None
         self.log = self.folder / "stdout.log"
@@ -72,10 +85,16 @@ class Live:
         return self if running else self.start()
 
     def __exit__(self, *_exc):
+        metrics = b""
         if self.process is not None:
+            if self.process.poll() is None:
+                with contextlib.suppress(httpx.HTTPError):
+                    metrics = self.metrics()
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
+        said = [path.read_bytes() for path in (self.log, self.errors) if path.exists()]
+        canary.search(self.folder, in_clear=self.in_clear, more=[metrics, *said])
 
     def start_unready(self):
         """Start it where it cannot be ready, and wait until it answers 503."""
@@ -142,6 +161,7 @@ class Live:
     def run(self, *arguments, check=True):
         """A command on this folder, as an operator types it."""
         done = forked.run([command(), *arguments], self.folder, self.environment())
+        canary.check_complaint(done.stderr)
         if check:
             done.check_returncode()
         return done
@@ -164,6 +184,10 @@ class Live:
             timeout=10,
             **named,
         )
+
+    def metrics(self):
+        headers = {"Authorization": f"Bearer {KEY}"}
+        return client().get(f"{self.admin_url}/metrics", headers=headers, timeout=5).content
 
     def stats(self):
         return self.api("/stats").json()
@@ -194,13 +218,18 @@ def sms(number, *, at=None, text=None, to=None, **over):
         "id": str(10_000_000 + number),
         "timestamp": str(int(time.time()) if at is None else at),
         "from": "22000",
-        "to": to or f"1850{number % 10_000_000:07d}",
+        "to": to or f"{canary.NUMBER}{number % 10_000:04d}",
         "service": "Google",
-        "reply": text or f"G-{number:06d} is your Google verification code.",
-        "pin": f"G-{number:06d}",
+        "reply": text or f"{code(number)} is your Google verification code.",
+        "pin": code(number),
         "price": "1.20",
     }
     return urllib.parse.urlencode(fields | over).encode()
+
+
+def code(number):
+    """Return the code of that message."""
+    return f"{canary.CODE}{number:06d}"
 
 
 def eventually(check, *, within=5.0):

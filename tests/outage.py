@@ -24,7 +24,7 @@ routes:
   everything: {{to: [log]}}
 server: {{secret: "{secret}", listen: "127.0.0.1:{port}", admin_listen: "127.0.0.1:0"}}
 journal: {{url: "sqlite:///smshook.db"}}
-api: {{keys: {{admin: {{key: "{admin}", scopes: [admin]}}}}}}
+{seal}api: {{keys: {{admin: {{key: "{admin}", scopes: [admin]}}}}}}
 """
 
 
@@ -37,6 +37,7 @@ def configured(provider, client, port, *, every="1h", key=PROVIDER_KEY, more="")
         every=every,
         api_url=f"{str(client.base_url).rstrip('/')}{SIMULATED[provider].path}",
         secret=live.SECRET,
+        seal=live.SEAL,
         admin=live.KEY,
         port=port,
     )

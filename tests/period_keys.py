@@ -1,6 +1,7 @@
 """Keys of sealed parts in memory, for tests."""
 
 import hashlib
+from collections import defaultdict
 
 from journal.seal import Kind
 
@@ -48,3 +49,7 @@ class MemoryKeys:
         for period in [one for one in self._keys[kind] if one * 60 < before]:
             del self._keys[kind][period]
             self._destroyed[kind].add(period)
+
+
+#: Those of the journal in each folder, for all its starts.
+KEYS_OF = defaultdict(MemoryKeys)

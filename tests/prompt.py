@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import canary
 from click.testing import CliRunner
 
 from server.cli.main import smshook
@@ -21,7 +22,11 @@ def be_in(folder, monkeypatch):
 
 
 def run(*arguments, stdin=None, **environment):
-    return CliRunner().invoke(smshook, arguments, prog_name="smshook", env=environment, input=stdin)
+    result = CliRunner().invoke(
+        smshook, arguments, prog_name="smshook", env=environment, input=stdin
+    )
+    canary.check_complaint(result.stderr)
+    return result
 
 
 def printed(*arguments, stderr="", **rest):

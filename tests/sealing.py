@@ -1,8 +1,6 @@
-"""Sealed journals, and a search for secrets in files."""
+"""Sealed journals whose reads open everything."""
 
-import base64
 import contextlib
-from urllib.parse import quote
 
 import msgspec
 from contracts.journal import NOW
@@ -54,28 +52,3 @@ class SealedStore:
         for journal in self.started:
             with contextlib.suppress(RuntimeError):  # the test closed it
                 await journal.close()
-
-
-def spellings(secret):
-    """Yield a text as files may hold it: UTF-8, base64 at each place, hex, escaped in a URL."""
-    plain = secret.encode()
-    yield plain
-    yield plain.hex().encode()
-    yield plain.hex().upper().encode()
-    yield quote(secret, safe="").encode()
-    for shift in range(3):
-        coded = base64.b64encode(b"\0" * shift + plain)
-        # The first and last characters depend on the neighbours, too.
-        begin = (shift * 8 + 5) // 6
-        yield coded[begin : len(coded) // 4 * 4 - 4]
-
-
-def secrets_in(paths, secrets):
-    """Return the secrets that stand in files, each with the name of the file."""
-    return [
-        (secret, path.name)
-        for path in paths
-        if path.exists()
-        for secret in secrets
-        if any(one in path.read_bytes() for one in spellings(secret))
-    ]

@@ -115,7 +115,7 @@ async def test_pending_deliveries_arrive_after_a_sink_is_back(tmp_path):
         async with running(tmp_path, text) as service, httpx.AsyncClient(trust_env=False) as client:
             ids = []
             for number in range(60):
-                to = f"1850000000{number % 3}"
+                to = f"1850555000{number % 3}"
                 ids.append(await accepted(service, client, number, to=to))
                 await asyncio.sleep(0.1)
             await eventually(lambda: set(arrived(works)) == set(ids), 30)

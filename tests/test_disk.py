@@ -282,8 +282,11 @@ def test_power_cut_loses_no_acknowledged_event(tmp_path, kind):
         with disk.mounted() as folder:
             service = live.Live(folder)
             service.log, service.errors = tmp_path / "stdout.log", tmp_path / "stderr.log"
-            with service:
+            service.start()
+            try:
                 asyncio.run(send_until_dark(service, disk, acknowledged, first=100_000 * round_))
+            finally:
+                service.kill()  # its files cannot be read: they are searched at the end
     with disk.mounted() as folder, live.Live(folder) as service:
         stored = stored_in_running(service)
         assert service.stop() == 0

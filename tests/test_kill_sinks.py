@@ -69,7 +69,7 @@ class Ordered:
 
     def __init__(self, service, end, chance):
         self.service, self.end, self.chance = service, end, chance
-        self.answered = {f"+1850{value:07d}": [] for value in range(VALUES)}
+        self.answered = {f"+1850555{value:04d}": [] for value in range(VALUES)}
         self.confirmed = []  # (number, event id) of each 2xx of the endpoint
         end.usual = self._answer
 

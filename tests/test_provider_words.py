@@ -25,7 +25,7 @@ routes:
   late: {{to: [late], when: {{type: order.expired}}}}
 server: {{secret: "{secret}", listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0"}}
 journal: {{url: "sqlite:///smshook.db"}}
-api: {{keys: {{admin: {{key: "{key}", scopes: [admin]}}}}}}
+{seal}api: {{keys: {{admin: {{key: "{key}", scopes: [admin]}}}}}}
 """
 ACTIVE = """{{"status":"success","activeActivations":[{{"activationId":"77","serviceCode":"go",
 "phoneNumber":"447700900123","activationCost":{cost},"currency":840,"smsCode":{codes},"smsText":null,
@@ -49,6 +49,7 @@ def polling(folder, provider, answers, more=""):
             more=more,
             url=theirs.url,
             secret=live.SECRET,
+            seal=live.SEAL,
             key=live.KEY,
         )
         with live.Live(folder, config) as service:

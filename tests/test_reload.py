@@ -30,7 +30,7 @@ routes:
   everything: {{to: [log, crm]{more}}}
 server: {{secret: "{secret}", listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0"{server}}}
 journal: {{url: "sqlite:///smshook.db"}}
-api:
+{seal}api:
   keys:
     admin: {{key: "{key}", scopes: [admin]}}
     reader: {{key: "{reader}", scopes: ["codes:read"]}}
@@ -45,6 +45,7 @@ def config(url="http://127.0.0.1:9", **changed):
         "retry": "{schedule: [0s, 100ms, 100ms, 100ms, 100ms, 100ms, 100ms, 100ms, 100ms, 1s]}",
         "more": "",
         "server": "",
+        "seal": live.SEAL,
     }
     return CONFIG.format(
         url=url, secret=live.SECRET, key=live.KEY, reader=READER, **fields | changed
@@ -134,7 +135,7 @@ async def test_reloads_under_load_drop_and_lose_nothing(tmp_path):
             path = service.callback_url().removeprefix(service.url)
             sent = itertools.takewhile(lambda _: not stop.is_set(), numbers)
             messages = (
-                (n, live.sms(n, at=1_700_000_000 + n, to=f"1850{n % 40:07d}")) for n in sent
+                (n, live.sms(n, at=1_700_000_000 + n, to=f"1850555{n % 40:04d}")) for n in sent
             )
             sending = asyncio.create_task(load.send(service.address(), path, messages, clients=16))
             changes = []

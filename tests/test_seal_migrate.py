@@ -11,23 +11,23 @@ from pathlib import Path
 import forked
 import live
 import pytest
-from sealing import secrets_in
+from canary import secrets_in
 
 KILL = Path(__file__).parent / "failpoints" / "kill_seal.py"
 SENT = int(time.time())
-ROOT = "the root key of these tests, 0123456789"
-SEAL = f'seal: {{root: ["{ROOT}"]}}\n'
 CODES = [f"ZQ7-91827{n}" for n in range(6)]
 NUMBERS = [f"1850555010{n}" for n in range(6)]
 #: No delivery succeeds, so that some are pending; and the sink file would hold all in clear.
 CONFIG = live.CONFIG.replace("events.jsonl", "missing/events.jsonl")
+CLEAR = CONFIG.replace(live.SEAL, "")
+BEFORE = "it was made before"
 
 
 @pytest.fixture(scope="module")
 def in_clear(tmp_path_factory):
     """The folder of a stopped service with a journal in clear."""
     folder = tmp_path_factory.mktemp("clear")
-    with live.Live(folder, CONFIG) as service:
+    with live.Live(folder, CLEAR, in_clear=BEFORE) as service:
         for n, (code, number) in enumerate(zip(CODES, NUMBERS, strict=True)):
             form = live.sms(n, at=SENT, to=number, text=f"{code} is it", pin=code)
             assert service.post(form).status_code == 200
@@ -45,7 +45,7 @@ def in_clear(tmp_path_factory):
 def filled(in_clear, tmp_path):
     """A stopped service on a copy of it; its configuration seals from now on."""
     shutil.copy(in_clear / "smshook.db", tmp_path)
-    return live.Live(tmp_path, CONFIG + SEAL)
+    return live.Live(tmp_path, CONFIG, in_clear=BEFORE)
 
 
 def shown(service):
@@ -81,6 +81,7 @@ def test_running_service_seals_older_rows(filled, tmp_path):
         again = json.loads(filled.run("seal", "migrate", "--output", "json").stdout)
         events = shown(filled)
         assert filled.stop() == 0
+        filled.in_clear = None
     filled.log.write_text("")
     with filled.start():
         again_warned = warnings(filled)
@@ -166,7 +167,7 @@ def shown_erased(service):
 def test_start_without_seal_says_what_is_lost(filled, tmp_path):
     """Mutant: only a missing key file is reported."""
     filled.run("seal", "migrate")
-    (tmp_path / "smshook.yaml").write_text(CONFIG)
+    (tmp_path / "smshook.yaml").write_text(CLEAR)
     filled.log.write_text("")
 
     with filled.start():

@@ -177,7 +177,7 @@ def test_curl_reads_a_stream_and_waits(service):
 
     answer = json.loads(waiting.communicate(timeout=30)[0])
     assert begun == b":\n", "sent at once, though no event came"
-    assert answer["event"]["data"]["code"] == f"G-{number:06d}"
+    assert answer["event"]["data"]["code"] == live.code(number)
 
 
 async def test_client_that_leaves_early_keeps_no_stream(service):

@@ -126,7 +126,7 @@ def test_application_subscribes_verifies_and_stays_idempotent(tmp_path):
         app.status = 200
         service.start()
         live.eventually(lambda: second in app.arrived)
-        assert app.codes == ["G-000001", "G-000002"]
+        assert app.codes == [live.code(1), live.code(2)]
 
         path = f"/events/{first}/replay"
         replayed = service.api(path, method="POST", json={"sinks": [f"sub:{made['id']}"]})

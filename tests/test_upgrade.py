@@ -58,7 +58,8 @@ def test_older_journal_is_ready_soon_and_fills_while_served(tmp_path, events):
     with shell(path) as conn:
         conn.executescript(UNDO)
         (body,) = conn.execute("select body from events where seq = ?", (events - 500,)).fetchone()
-    old, service = json.loads(body), live.Live(folder)
+    old = json.loads(body)
+    service = live.Live(folder, in_clear="an older version stored its events")
 
     def found(number):
         page = service.api(f"/events?number={number.removeprefix('+')}&order=desc").json()

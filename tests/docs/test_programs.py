@@ -60,7 +60,7 @@ def test_receiver_of_the_page_verifies_a_forwarded_event(service, tmp_path, unus
             receiver.terminate()
             listening.kill()
 
-    assert printed.startswith("sms.received G-00000")
+    assert printed.startswith("sms.received ZQ7-91800000")
     expected = [shape(text) for text in shown.splitlines()[:3]]
     assert [shape(text.rstrip("\n")) for text in (*head, line)] == expected
 

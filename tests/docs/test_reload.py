@@ -11,7 +11,7 @@ BEFORE, AFTER = blocks(PAGE, "yaml")
 CHANGED, WRONG, FIXED = blocks(PAGE, "text")
 SERVER = f"""\
 server: {{secret: "{live.SECRET}", listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0"}}
-"""
+{live.SEAL}"""
 REST = f'api: {{keys: {{admin: {{key: "{live.KEY}", scopes: [admin]}}}}}}\n'
 
 

@@ -55,6 +55,7 @@ def instant(minute):
 
 
 def test_first_start_makes_the_keys_of_now(opened, path):
+    """Mutant: one key for all kinds."""
     keys = opened()
 
     made = {kind: [instant(start) for start in keys.periods(kind)] for kind in (*Kind, DEDUPE)}

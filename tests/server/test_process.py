@@ -131,7 +131,8 @@ def test_missing_journal_folder_is_one_line(folders):
 
 
 def test_configuration_warnings_are_log_lines(tmp_path):
-    service = live.Live(tmp_path / "first")
+    config = live.CONFIG.replace(live.SEAL, "")
+    service = live.Live(tmp_path / "first", config, in_clear="it warns of this")
     (service.folder / "smshook.yaml").chmod(0o644)
     with service:
         live.eventually(lambda: "service.started" in service.log.read_text())

@@ -6,8 +6,9 @@ import json
 import os
 
 import pytest
+from canary import secrets_in
 from contracts.journal import NOW, planned, record
-from sealing import ALL, secrets_in
+from sealing import ALL
 from services import clock_of, configured, identity_of, loading
 from structlog.testing import capture_logs
 

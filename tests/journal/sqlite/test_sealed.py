@@ -7,6 +7,7 @@ from contextlib import closing
 
 import msgspec
 import pytest
+from canary import secrets_in
 from contracts.journal import (
     NOW,
     JournalContract,
@@ -20,7 +21,7 @@ from contracts.journal import (
 )
 from contracts.orders import NUMBER, OrderContract, listed_order, of_number, order, sms, to_number
 from contracts.visible import VisibleContract, visible
-from sealing import SealedStore, secrets_in
+from sealing import SealedStore
 
 from core.copies import Copy
 from core.delivery import State, Turn

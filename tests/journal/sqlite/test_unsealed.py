@@ -7,9 +7,10 @@ import sqlite3
 
 import msgspec
 import pytest
+from canary import secrets_in
 from contracts.journal import NOW, arrival, attempt, keep, owed, planned, record
 from contracts.orders import NUMBER, of_number, order
-from sealing import ALL, SealedStore, secrets_in
+from sealing import ALL, SealedStore
 
 from core.delivery import State, Turn
 from core.secret import Secret

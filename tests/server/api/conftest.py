@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from urllib.parse import urlencode
 
+import canary
 import httpx
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from counting import uncounted
 from described import Described
 from doors import in_front_of
 from journals import prepared
+from period_keys import KEYS_OF
 from services import clock_of, configured
 
 from core.delivery import State
@@ -60,6 +62,9 @@ KEYS = {
 
 class Service:
     """A service and its clients. `now` is its clock: tests set it."""
+
+    #: The number of its messages.
+    number = f"{canary.NUMBER}4729"
 
     def __init__(self, config, journal, identity, period_keys=None):
         self.journal, self.identity = journal, identity
@@ -183,7 +188,7 @@ class Service:
             "id": 10_000_000 + self.sent,
             "timestamp": 1_789_990_000 + self.sent,
             "from": "22000",
-            "to": "18503814729",
+            "to": self.number,
             "service": "Google",
             "reply": f"Your code is {4000 + self.sent}",
             "pin": str(4000 + self.sent),
@@ -278,17 +283,19 @@ def client(app, described=None):
     """Return a client; with a document, it refuses answers that the document does not have."""
 
     async def check(response):
+        body = await response.aread()
+        canary.check_problem(response)
         # 500: tests of faults break the service.
-        if response.status_code != 500:
+        if described is not None and response.status_code != 500:
             path = response.request.url.path
-            body = await response.aread()
             described.check(
                 response.request.method, path, response.status_code, response.headers, body
             )
 
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 1), raise_app_exceptions=True)
-    hooks = {} if described is None else {"response": [check]}
-    return httpx.AsyncClient(transport=transport, base_url="http://smshook", event_hooks=hooks)
+    return httpx.AsyncClient(
+        transport=transport, base_url="http://smshook", event_hooks={"response": [check]}
+    )
 
 
 def options(folder):
@@ -309,14 +316,17 @@ def options(folder):
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, *, chance=secrets.token_bytes, keys=None, **changed):
+async def running(folder: Path, *, chance=secrets.token_bytes, keys=None, in_clear=None, **changed):
     """Run a service on the journal of that folder; `changed` options replace those above.
 
-    `keys` seal the journal; None: it is in clear.
+    `keys` seal the journal, by default those of the folder. `in_clear` is the reason why it is not
+    sealed. At the end the files are searched for codes and numbers.
     """
     config = configured(folder, **options(folder) | changed)
     identity = Identity(config.server.secret.reveal(), chance)
     prepared(config.journal.path)
+    if not in_clear and keys is None:
+        keys = KEYS_OF[folder]
     journal = await open_journal(config, identity, now=BEGIN, keys=keys)
     try:
         service = Service(config, journal, identity, keys if isinstance(keys, Keyring) else None)
@@ -324,6 +334,7 @@ async def running(folder: Path, *, chance=secrets.token_bytes, keys=None, **chan
         yield service
     finally:
         await journal.close()
+    canary.search(folder, in_clear=in_clear)
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ async def test_internal_error_is_logged_once_without_values(service, tmp_path):
             "error": "TypeError",
         }
     ]
-    assert where.partition(":")[0].endswith("redact.py")
+    assert where.partition(":")[0].endswith("seal.py")
 
 
 async def test_unknown_call_is_404_with_any_parameters(service):

@@ -207,7 +207,7 @@ async def test_unchanged_list_writes_nothing(service):
         return submit(write, then)
 
     service.journal.submit = counted
-    listed = ListedOrder(kind="request_id", name="1", number="+18503814729", service="Google")
+    listed = ListedOrder(kind="request_id", name="1", number="+18505554729", service="Google")
     for _ in range(3):
         service.now += 60
         await service.orders.add_listed(service.sources["tellabot"], listed)

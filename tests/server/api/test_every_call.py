@@ -27,7 +27,7 @@ EVENT_FILTERS = (
     {"source": "tellabot"},
     {"source": "herosms"},
     {"service": "google"},
-    {"number": "18503814729"},
+    {"number": "18505554729"},
     {"code": "true"},
     {"since": "1h"},
     {"type": "sms.received", "order": "desc"},
@@ -245,7 +245,7 @@ CALLS = {
     ("GET", "/v1/subscriptions"): lambda _: plain("/v1/subscriptions"),
     ("POST", "/v1/subscriptions"): lambda _: [
         ("/v1/subscriptions", {"json": {"url": "https://127.0.0.1/hook", "when": when}})
-        for when in ({"data.to": "18503814729"}, {"data.code": "999000"}, {"unknown": 1})
+        for when in ({"data.to": "18505554729"}, {"data.code": "999000"}, {"unknown": 1})
     ],
     ("GET", SUBSCRIPTION): lambda world: plain(
         *(f"/v1/subscriptions/{id_}" for id_ in world.subscriptions)
@@ -292,7 +292,7 @@ CALLS = {
     ("DELETE", "/v1/events/{event_id}/content"): lambda world: plain(
         *(f"/v1/events/{id_}/content" for id_ in world.events[:2])
     ),
-    ("POST", "/v1/erasures"): lambda _: plain("/v1/erasures", json={"number": "18503814729"}),
+    ("POST", "/v1/erasures"): lambda _: plain("/v1/erasures", json={"number": "18505554729"}),
     ("GET", "/v1/retention"): lambda _: plain("/v1/retention"),
     ("POST", "/v1/retention/prune"): lambda _: plain("/v1/retention/prune", json={"dry_run": True}),
     ("GET", "/v1/seal"): lambda _: plain("/v1/seal"),

@@ -71,8 +71,12 @@ async def recorder(run, tmp_path, monkeypatch):
         tokens=(Secret("tellabot-token-01"),), labels={"team": "growth"}, backfill=polled
     )
     async with run(
-        tmp_path, chance=lambda size: next(numbers).to_bytes(size), sources={"tellabot": tellabot}
+        tmp_path,
+        chance=lambda size: next(numbers).to_bytes(size),
+        in_clear="`dedupekey` is the same each time",
+        sources={"tellabot": tellabot},
     ) as service:
+        service.number = "18503814729"  # as the pages of the documentation
         record = Recorder(service)
         await orders(record)
         await events(service, record)

@@ -212,7 +212,7 @@ async def test_figures_are_true_at_the_scrape(service):
 
 async def test_states_of_sinks_and_orders_are_shown(service):
     """Mutants: an order counts twice, foreseen and stored; a paused sink is 0."""
-    order = {"source": "tellabot", "request_id": "10000001", "number": "+18503814729"}
+    order = {"source": "tellabot", "request_id": "10000001", "number": "+18505554729"}
     made = await service.ask("/v1/orders", method="POST", json=order)
     await service.ask("/v1/orders", method="POST", json=order | {"request_id": "7"})
     await service.ask("/v1/orders", method="POST", json=order | {"reference": "later"})
@@ -321,7 +321,7 @@ async def test_metrics_of_many_sources_and_sinks_stay_small(run, tmp_path):
     routes = {"all": Route(to=tuple(sinks))}
     async with run(tmp_path, sources=sources, sinks=sinks, routes=routes) as service:
         for n in range(20):
-            body = f"event=incoming_message&id={n + 1}&reply=a&to=18503814729"
+            body = f"event=incoming_message&id={n + 1}&reply=a&to=18505554729"
             answer = await service.post(body, f"source{n}", token=f"{n:020}")
             assert answer["status"] == "accepted", answer
         for worker in service.workers.values():

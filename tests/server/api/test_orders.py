@@ -11,7 +11,7 @@ END = "2026-09-23T14:13:20.250000Z"  # two days
 WHOLE = {
     "source": "tellabot",
     "request_id": "10000001",
-    "number": "18503814729",
+    "number": "18505554729",
     "service": "Google",
     "country": "us",
     "price": {"amount": "1.20", "currency": "USD"},
@@ -53,7 +53,7 @@ async def test_registered_order_is_returned_as_stored(service):
         "request_id": "10000001",
         "activation_id": None,
         "rental_id": None,
-        "number": "+18503814729",
+        "number": "+18505554729",
         "service": "Google",
         "service_key": "google",
         "country": "US",
@@ -76,8 +76,8 @@ NORMALIZED = [
     ({"request_id": "a-1_b", "number": None}, {"request_id": "a-1_b", "number": None}),
     ({"activation_id": 4450751126}, {"expires": "2026-09-21T14:33:20.250000Z"}),
     ({"rental_id": "7"}, {"rental_id": "7", "expires": END}),
-    ({"number": "+1 (850) 381-4729"}, {"number": "+18503814729", "expires": END}),
-    ({"number": 8503814730}, {"number": "+18503814730"}),
+    ({"number": "+1 (850) 555-4729"}, {"number": "+18505554729", "expires": END}),
+    ({"number": 8505554730}, {"number": "+18505554730"}),
     (
         {"source": "herosms", "number": "447700900123"},
         {"source": "herosms", "number": "+447700900123"},
@@ -226,7 +226,7 @@ async def test_second_registration_adds_new_fields(service):
     assert again.json() == {
         **first,
         **{name: WHOLE[name] for name in ("price", "labels", "service", "expires")},
-        "number": "+18503814729",
+        "number": "+18505554729",
         "country": "US",
         "service_key": "google",
     }
@@ -237,7 +237,7 @@ async def test_conflicting_field_is_409(service):
     """The error names fields, not values."""
     first = await registered(service, **WHOLE)
 
-    answer = await register(service, **{**WHOLE, "reference": "signup-2", "number": "18503814730"})
+    answer = await register(service, **{**WHOLE, "reference": "signup-2", "number": "18505554730"})
 
     assert (answer.status_code, answer.json()["code"]) == (409, "order_differs")
     assert answer.json()["detail"] == (
@@ -311,7 +311,7 @@ async def test_events_of_an_order_are_masked_without_codes_read(service):
 
 
 async def test_orders_are_filtered(service):
-    one = await registered(service, request_id="1", reference="a", number="18503814729")
+    one = await registered(service, request_id="1", reference="a", number="18505554729")
     two = await registered(service, source="herosms", activation_id="1", reference="b")
     await service.ask(f"/v1/orders/{two['id']}", "writer", method="DELETE")
 
@@ -319,7 +319,7 @@ async def test_orders_are_filtered(service):
         return [order["id"] for order in await service.data(f"/v1/orders?{query}")]
 
     assert await ids("state=waiting") == await ids("source=tellabot") == [one["id"]]
-    assert await ids("reference=a&reference=c") == await ids("number=18503814729") == [one["id"]]
+    assert await ids("reference=a&reference=c") == await ids("number=18505554729") == [one["id"]]
     assert await ids("request_id=1") == [one["id"]]
     assert await ids("activation_id=1") == await ids("state=cancelled") == [two["id"]]
     assert await ids("order=desc") == [two["id"], one["id"]]

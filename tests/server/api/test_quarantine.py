@@ -6,7 +6,7 @@ import structlog
 
 UNKNOWN = b"event=new_kind&id=7&reply=4711"
 UNDERSTOOD = urlencode(
-    {"event": "incoming_message", "id": 7, "from": "22000", "to": "18503814729", "reply": "a 4711"}
+    {"event": "incoming_message", "id": 7, "from": "22000", "to": "18505554729", "reply": "a 4711"}
 ).encode()
 
 

@@ -5,8 +5,8 @@ import json
 from urllib.parse import urlencode
 
 import pytest
+from canary import secrets_in
 from period_keys import MemoryKeys
-from sealing import secrets_in
 
 from core.secret import Secret
 from journal.seal import Kind, Reason
@@ -216,7 +216,7 @@ async def test_dedupe_keys_need_the_key_file(tmp_path, run, keys):
         again = await service.post(form())
         [sealed] = await service.data("/v1/events")
     (tmp_path / "clear").mkdir()
-    async with run(tmp_path / "clear") as service:
+    async with run(tmp_path / "clear", in_clear="its keys are compared") as service:
         await service.post(form())
         [clear] = await service.data("/v1/events")
 
@@ -226,9 +226,9 @@ async def test_dedupe_keys_need_the_key_file(tmp_path, run, keys):
 
 
 async def test_older_journal_keeps_its_dedupe_keys(tmp_path, run, keys):
-    async with run(tmp_path) as service:
+    async with run(tmp_path, in_clear="it was made before") as service:
         first = await service.post(form())
-    async with run(tmp_path, keys=keys) as service:
+    async with run(tmp_path, keys=keys, in_clear="it was made before") as service:
         again = await service.post(form())
 
     assert (again["status"], again["events"]) == ("duplicate", first["events"])

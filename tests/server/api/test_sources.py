@@ -11,7 +11,7 @@ SMS = {
     "id": 10_000_001,
     "timestamp": 1_789_990_000,
     "from": "22000",
-    "to": "18503814729",
+    "to": "18505554729",
     "service": "Google",
     "reply": "Your code is 4001",
 }

@@ -1136,7 +1136,10 @@ async def test_secret_of_a_sealed_journal_needs_the_key_file(tmp_path, run, rece
     async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
         await service.sms(id=2, reply="2", pin="2", timestamp=1_789_990_002)
         await receiver.got(2)
-    async with run(tmp_path, **CHANGED) as service, working(service):
+    async with (
+        run(tmp_path, in_clear="its key file is lost", **CHANGED) as service,
+        working(service),
+    ):
         await service.sms(id=3, reply="3", pin="3", timestamp=1_789_990_003)
         resumed = await service.ask(
             f"/v1/subscriptions/{made['id']}/resume", "coder", method="POST"
@@ -1190,7 +1193,8 @@ async def test_secret_that_opens_again_resumes_its_subscription(tmp_path, run, r
 
 async def test_secret_from_before_the_key_file_is_sealed_with_the_rows(tmp_path, run, receiver):
     """Mutants: it stays under `server.secret` alone; another secret signs; an attempt is cut."""
-    async with run(tmp_path, **CHANGED) as service, working(service):
+    before = "it was made before"
+    async with run(tmp_path, in_clear=before, **CHANGED) as service, working(service):
         made = await subscribed(service, receiver)
         await service.sms(id=1, reply="1", pin="1", timestamp=1_789_990_001)
         await receiver.got(1)

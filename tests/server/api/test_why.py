@@ -24,7 +24,7 @@ async def why(service, event_id, key="coder"):
 async def test_why_shows_the_way_of_an_event(service):
     event_id = await service.sms(timestamp=1_789_990_000, reply="Your code is 4711", pin="4711")
     service.now += 1.5
-    again = b"event=incoming_message&id=1&timestamp=1789990000&from=22000&to=18503814729"
+    again = b"event=incoming_message&id=1&timestamp=1789990000&from=22000&to=18505554729"
     await service.post(again + b"&reply=Your+code+is+4711")
     await service.attempted()
 

@@ -309,7 +309,7 @@ def test_event_of_the_service_is_tested_in_clear(here):
         [judged] = json.loads(printed(typed, "--output", "json", stderr=EDITED))
 
         assert judged["id"] == event_id
-        assert judged["routes"][2]["fails"]["below"][0]["saw"] == "G-000001"
+        assert judged["routes"][2]["fails"]["below"][0]["saw"] == live.code(1)
         assert judged["matched_when_accepted"] == ["everything"]
 
 

@@ -100,7 +100,7 @@ async def test_order_gets_its_code_and_the_next_one(connect, service, kind):
     named = {"source": "tellabot", "request_id": str(10_000_000 + number)}
     assert registered["wait"] == named
     assert (first["code"], second["code"]) == ("482913", "771020")
-    assert (first["event_id"], first["number"]) == (id_, f"+1850{number:07d}")
+    assert (first["event_id"], first["number"]) == (id_, f"+1850555{number:04d}")
     assert [report[1] for report in reports[:2]] == [30, 30]
     assert 0 <= reports[0][0] < reports[1][0]
     assert why["id"] == id_

@@ -5,8 +5,9 @@ import contextlib
 import sqlite3
 
 import pytest
+from canary import secrets_in
 from contracts.journal import NOW, arrival, owed, planned, record
-from sealing import ALL, secrets_in
+from sealing import ALL
 from services import clock_of, configured, identity_of, loading
 from structlog.testing import capture_logs
 
