@@ -269,7 +269,13 @@ def assemble(
         shown=identity.delivery_id,
         keys=period_keys,
     )
-    row_sealer = RowSealer(journal, keys=period_keys, credentials=credentials, clock=clock)
+    row_sealer = RowSealer(
+        journal,
+        keys=period_keys,
+        credentials=credentials,
+        seal_secrets=subscriptions.seal_secrets,
+        clock=clock,
+    )
     erasures = Erasures(
         journal,
         ErasedIds(config.journal.path.with_name(ERASED_IDS)),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import sqlite3
 import sys
 import time
@@ -10,34 +11,41 @@ from pathlib import Path
 import forked
 import live
 import pytest
-from sealing import secrets_in
+from canary import secrets_in
 
 KILL = Path(__file__).parent / "failpoints" / "kill_seal.py"
 SENT = int(time.time())
-ROOT = "the root key of these tests, 0123456789"
-SEAL = f'seal: {{root: ["{ROOT}"]}}\n'
 CODES = [f"ZQ7-91827{n}" for n in range(6)]
 NUMBERS = [f"1850555010{n}" for n in range(6)]
 #: No delivery succeeds, so that some are pending; and the sink file would hold all in clear.
 CONFIG = live.CONFIG.replace("events.jsonl", "missing/events.jsonl")
+CLEAR = CONFIG.replace(live.SEAL, "")
+BEFORE = "it was made before"
 
 
-@pytest.fixture
-def filled(tmp_path):
-    """A stopped service with a journal in clear; its configuration seals from now on."""
-    with live.Live(tmp_path, CONFIG) as service:
+@pytest.fixture(scope="module")
+def in_clear(tmp_path_factory):
+    """The folder of a stopped service with a journal in clear."""
+    folder = tmp_path_factory.mktemp("clear")
+    with live.Live(folder, CLEAR, in_clear=BEFORE) as service:
         for n, (code, number) in enumerate(zip(CODES, NUMBERS, strict=True)):
             form = live.sms(n, at=SENT, to=number, text=f"{code} is it", pin=code)
             assert service.post(form).status_code == 200
         assert service.post(b"event=" + CODES[0].encode()).status_code == 200  # quarantined
         assert service.stop() == 0
-    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn, conn:
+    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn, conn:
         # All that was yesterday: a key file of today has no key of it.
         conn.execute("update events set recorded_at = recorded_at - 86400")
         for table in ("callbacks", "quarantine"):
             conn.execute(f"update {table} set at = at - 86400")  # noqa: S608 - our words
-    (tmp_path / "smshook.yaml").write_text(CONFIG + SEAL)
-    return service
+    return folder
+
+
+@pytest.fixture
+def filled(in_clear, tmp_path):
+    """A stopped service on a copy of it; its configuration seals from now on."""
+    shutil.copy(in_clear / "smshook.db", tmp_path)
+    return live.Live(tmp_path, CONFIG, in_clear=BEFORE)
 
 
 def shown(service):
@@ -73,9 +81,10 @@ def test_running_service_seals_older_rows(filled, tmp_path):
         again = json.loads(filled.run("seal", "migrate", "--output", "json").stdout)
         events = shown(filled)
         assert filled.stop() == 0
+        filled.in_clear = None
     filled.log.write_text("")
     with filled.start():
-        stopped = warnings(filled)
+        again_warned = warnings(filled)
 
     rows = {"events": 6, "callbacks": 6, "quarantine": 1, "orders": 0, "deliveries": 0}
     assert before["in_clear"] == done["found"] == rows
@@ -90,7 +99,7 @@ def test_running_service_seals_older_rows(filled, tmp_path):
     assert again["sealed"] == {}
     assert events == sorted(zip(NUMBERS, CODES, strict=True))
     assert refused.stderr == "--vacuum rewrites the whole file; stop the service first\n"
-    assert stopped == []
+    assert again_warned == []
 
 
 def test_stopped_journal_is_sealed_and_rewritten(filled, tmp_path):
@@ -158,7 +167,7 @@ def shown_erased(service):
 def test_start_without_seal_says_what_is_lost(filled, tmp_path):
     """Mutant: only a missing key file is reported."""
     filled.run("seal", "migrate")
-    (tmp_path / "smshook.yaml").write_text(CONFIG)
+    (tmp_path / "smshook.yaml").write_text(CLEAR)
     filled.log.write_text("")
 
     with filled.start():

@@ -25,6 +25,8 @@ from .errors import judged
 from .orders import READ as READ_ORDER
 from .orders import read_order
 
+#: The row of `meta` of a journal that was opened with keys: it may have sealed rows.
+HAS_KEYS: Final = "has_keys"
 #: The mark of the log: it may hold pages with rows in clear.
 _LOG: Final = "unsealed_log"
 _ANYWHERE: Final = (1 << 63) - 1
@@ -80,6 +82,7 @@ def begin(conn: sqlite3.Connection, sealer: Sealer | None) -> None:
             [(name, str(_ANYWHERE)) for name in names],
         )
         return
+    conn.execute("insert into meta values (?, '1') on conflict do nothing", (HAS_KEYS,))
     # From now on, new rows are sealed.
     conn.executemany(
         "update meta set value = cast(min(cast(value as integer), coalesce("
@@ -96,10 +99,10 @@ def _hash_lines(conn: sqlite3.Connection, sealer: Sealer) -> None:
     """
     if sealer.derive("") is None:
         return  # the keys are missing: nothing is delivered
-    lines = conn.execute(f"select distinct ordering from deliveries where {_CLEAR_LINE}").fetchall()  # noqa: S608 - our words
+    lines = conn.execute(f"select id, ordering from deliveries where {_CLEAR_LINE}").fetchall()  # noqa: S608 - our words
     conn.executemany(
-        f"update deliveries set ordering = ? where ordering = ? and {_CLEAR_LINE}",  # noqa: S608 - our words
-        [(sealer.hash_line(line), line) for (line,) in lines],
+        "update deliveries set ordering = ? where id = ?",
+        [(sealer.hash_line(line), id_) for id_, line in lines],
     )
 
 

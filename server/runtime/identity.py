@@ -154,13 +154,18 @@ class Identity:
         sealed = cipher.encrypt(secret.reveal().encode(), [owner.encode()])
         return ("" if key is None else _UNDER_KEY) + base64.b64encode(sealed).decode()
 
+    @staticmethod
+    def needs_key(sealed: str) -> bool:
+        """Return whether a sealed secret needs a key of the key file."""
+        return sealed.startswith(_UNDER_KEY)
+
     def unseal(self, owner: str, sealed: str, key: bytes | None = None) -> Secret | None:
         """Return the secret of an owner; None: it needs a key that is missing.
 
         Raises InvalidTag for another owner or key.
         """
         cipher: AESSIV | None = self._subscription
-        if sealed.startswith(_UNDER_KEY):
+        if self.needs_key(sealed):
             cipher = None if key is None else AESSIV(key)
         if cipher is None:
             return None

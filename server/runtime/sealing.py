@@ -7,7 +7,7 @@ wait for the disk, and callbacks with it.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 import structlog
@@ -24,8 +24,8 @@ from journal.writes import SealStored
 from .credentials import HeaderCredentials, hide_stored_credentials
 from .steps import Steps
 
-#: Rows of one step, while other writes come and while none comes.
-_BUSY_ROWS, _IDLE_ROWS = 100, 1000
+#: Rows of one step, while other writes come, while none comes, and in a stopped journal.
+_BUSY_ROWS, _IDLE_ROWS, _STOPPED_ROWS = 20, 200, 1000
 
 log = structlog.get_logger()
 
@@ -49,7 +49,8 @@ class SealRun(msgspec.Struct, frozen=True, kw_only=True):
 class RowSealer:
     """Seals the rows that were stored in clear, if asked, and counts them.
 
-    `keys` None: new rows are stored in clear, too.
+    `keys` None: new rows are stored in clear, too. `seal_secrets` encrypts the secrets of
+    subscriptions that were stored before.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class RowSealer:
         *,
         keys: Keyring | None,
         credentials: HeaderCredentials,
+        seal_secrets: Callable[[], Awaitable[None]],
         clock: WallClock,
     ) -> None:
         self._journal, self._keys, self._clock = journal, keys, clock
-        self._credentials = credentials
+        self._credentials, self._seal_secrets = credentials, seal_secrets
         self._steps = Steps(journal, clock)
         self._asked = asyncio.Event()
         self._sealing = asyncio.Lock()
@@ -122,7 +124,8 @@ class RowSealer:
                 error = str(exc)
             run = msgspec.structs.replace(self.last, ended_at=self._clock.now(), error=error)
             self.last = run
-            log.info(
+            note = log.info if error is None else log.warning
+            note(
                 "seal.migrated",
                 sealed=sum(run.sealed.values()),
                 erased=sum(run.erased.values()),
@@ -141,7 +144,9 @@ class RowSealer:
         has_more = True
         while has_more:
             self.last = msgspec.structs.replace(run, sealed=dict(sealed), erased=dict(erased))
-            now, limit = self._clock.now(), self._rows(gently=gently)
+            # Not before the newest key: a clock that is set back must not age the rows.
+            newest = max(self._keys.periods(Kind.CODES), default=0) * 60.0
+            now, limit = max(self._clock.now(), newest), self._rows(gently=gently)
             for kind, times in (await self._journal.ask(UnsealedTimes(now, limit))).items():
                 await asyncio.to_thread(self._keys.cover, kind, times)
             step = await self._steps.write(SealStored(now, limit), gently=gently)
@@ -149,10 +154,13 @@ class RowSealer:
             if step.table is not None:
                 sealed[step.table] += step.sealed
                 erased[step.table] += step.erased
+        await self._seal_secrets()
         await self._journal.empty_log()
 
     def _rows(self, *, gently: bool) -> int:
-        return _BUSY_ROWS if gently and self._steps.is_busy else _IDLE_ROWS
+        if not gently:
+            return _STOPPED_ROWS
+        return _BUSY_ROWS if self._steps.is_busy else _IDLE_ROWS
 
     def _lacks(self, kind: Kind, period: int) -> bool:
         return self._keys is None or self._keys.lacks(kind, period)

@@ -241,6 +241,23 @@ class LiveSubscriptions:
         key = self._journal.opener.derive(_SECRETS)
         return self._identity.seal_secret(id_, secret, key)
 
+    async def seal_secrets(self) -> None:
+        """Encrypt secrets from before the key file with a key of it. Raises Unavailable."""
+        for live in self:
+            async with live.changing:
+                secrets = tuple(self._resealed(live.stored.id, one) for one in live.stored.secrets)
+                if secrets != live.stored.secrets:
+                    stored = msgspec.structs.replace(live.stored, secrets=secrets)
+                    # Its worker goes on: the secrets are the same.
+                    if await self._journal.submit(ChangeSubscription(stored)):
+                        live.use(stored)
+
+    def _resealed(self, id_: str, stored: SealedSecret) -> SealedSecret:
+        secret = None if self._identity.needs_key(stored.sealed) else self._unsealed(id_, stored)
+        if secret is None:
+            return stored
+        return msgspec.structs.replace(stored, sealed=self._sealed(id_, secret))
+
     # --- planning -------------------------------------------------------------------------
 
     def plan(self, event: Mapping[str, object]) -> Sequence[Owed]:

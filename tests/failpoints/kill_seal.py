@@ -57,6 +57,6 @@ STEPS = {
 }
 
 if Path(sys.argv[0]).name == "kill_seal.py":
-    sealing._IDLE_ROWS = 2
+    sealing._STOPPED_ROWS = 2
     STEPS[sys.argv.pop(1)]()
     main()

@@ -10,6 +10,7 @@ from canary import secrets_in
 from contracts.journal import NOW, planned, record
 from sealing import ALL
 from services import clock_of, configured, identity_of, loading
+from structlog.testing import capture_logs
 
 from core.errors import Unavailable
 from core.secret import Secret
@@ -97,6 +98,24 @@ def test_restored_sealed_journal_stays_sealed_and_erased(tmp_path):
     assert asyncio.run(texts(other, ids)) == [None, TEXTS[1]]
     paths = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert secrets_in(paths, {*TEXTS, "918273", "918274"}) == []
+
+
+def test_restore_without_the_key_file_says_what_is_lost(tmp_path):
+    """Mutant: it is said after a new key file was made, or by the next start only."""
+    for name in ("made", "restored"):
+        (tmp_path / name).mkdir()
+    config, other = options(tmp_path / "made"), options(tmp_path / "restored")
+    asyncio.run(stored(config))
+    made = tmp_path / "backup.db"
+    back_up(config.path, config.journal.path, made, ignored)
+    config.seal.path.unlink()
+
+    with made.open("rb") as source, capture_logs() as lines:
+        restore(source, other, without_erasures=True)
+
+    [line] = [line for line in lines if line["event"] == "seal.keys_missing"]
+    assert (line["events"], line["callbacks"]) == (2, 2)
+    assert not config.seal.path.exists()
 
 
 async def test_keys_of_coming_periods_are_made_while_it_runs(tmp_path):

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from core.secret import Secret
 from core.signing import make_signer
+from journal.keyring import Keyring
 from journal.reads import SinkRecords, Subscriptions
 from journal.records import StoredSubscription
 from journal.writes import (
@@ -1188,3 +1189,31 @@ async def test_secret_that_opens_again_resumes_its_subscription(tmp_path, run, r
     async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
         await receiver.got(1)
         await became(service, made, state="active", owed=0)
+
+
+async def test_secret_from_before_the_key_file_is_sealed_with_the_rows(tmp_path, run, receiver):
+    """Mutants: it stays under `server.secret` alone; another secret signs; an attempt is cut."""
+    before = "it was made before"
+    async with run(tmp_path, in_clear=before, **CHANGED) as service, working(service):
+        made = await subscribed(service, receiver)
+        await service.sms(id=1, reply="1", pin="1", timestamp=1_789_990_001)
+        await receiver.got(1)
+    root = Secret("the root key of this test, 0123456789")
+    keys = Keyring(tmp_path / "smshook.keys", (root,), period=3600.0, now=service.now)
+    async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
+        await service.parts.row_sealer.seal(gently=False)
+        [(_, stored)] = await service.journal.ask(Subscriptions())
+        await service.sms(id=2, reply="2", pin="2", timestamp=1_789_990_002)
+        await receiver.got(2)
+        changed = await service.ask(
+            f"/v1/subscriptions/{made['id']}", "coder", method="PATCH", json={"format": "json"}
+        )
+        [(_, again)] = await service.journal.ask(Subscriptions())
+
+    assert stored.secrets[0].sealed.startswith("key:")
+    assert changed.status_code == 200
+    assert again.secrets == stored.secrets
+    sign = make_signer([Secret(made["secret"])])
+    for request in receiver.events:
+        about = request.headers["webhook-id"], int(request.headers["webhook-timestamp"])
+        assert request.headers["webhook-signature"] == sign(*about, request.body)

@@ -57,7 +57,7 @@ SO_FAR = [
     *("subscriptions rotate", "subscriptions resume", "subscriptions delete"),
     *("keys list", "keys create", "keys revoke"),
     *("report", "reload", "backup", "restore"),
-    *("seal init", "seal show", "seal rotate"),
+    *("seal init", "seal show", "seal migrate", "seal rotate"),
     *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import sqlite3
 
 import pytest
+from canary import secrets_in
 from contracts.journal import NOW, arrival, owed, planned, record
-from sealing import ALL, secrets_in
+from sealing import ALL
 from services import clock_of, configured, identity_of, loading
 from structlog.testing import capture_logs
 
@@ -13,9 +15,9 @@ from core.errors import Broken, Unavailable
 from core.secret import Secret
 from core.units import Duration
 from journal.keyring import KeyFile
-from journal.reads import EventById
+from journal.reads import CallbackOfEvent, EventById
 from journal.records import Unsealed
-from journal.seal import Kind
+from journal.seal import Kind, Reason
 from server.config.options import Retention, Sealing
 from server.runtime import period_keys, sealing
 from server.runtime.period_keys import open_keys, warn_of_missing_keys
@@ -79,9 +81,24 @@ async def ended(parts):
             await asyncio.sleep(0.01)
 
 
+async def test_clock_that_is_set_back_ages_no_row(tmp_path):
+    """Mutant: the row gets a key of a day ago, which is destroyed when the clock is right again."""
+    [plan] = await in_clear(tmp_path, 1)
+    async with parts_of(tmp_path):
+        pass
+    async with parts_of(tmp_path, at=NOW - 86_400) as parts:
+        await parts.row_sealer.seal(gently=False)
+        parts.period_keys.destroy(Kind.CODES, NOW - 4 * HOUR)
+        kept = await parts.journal.ask(EventById(plan.event.id, ALL))
+
+    assert kept.body == plan.body
+
+
 async def test_asked_run_seals_all_and_is_logged(tmp_path):
     """Mutants: a secret of a header is sealed; the run is not awaited by its state."""
     plans = await in_clear(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn, conn:
+        conn.execute("insert into meta values ('callbacks_in_clear', '3')")  # as after an upgrade
     async with parts_of(tmp_path) as parts:
         with capture_logs() as lines:
             task = asyncio.create_task(parts.row_sealer.run())
@@ -90,7 +107,10 @@ async def test_asked_run_seals_all_and_is_logged(tmp_path):
             task.cancel()
         run = parts.row_sealer.last
         kept = await parts.journal.ask(EventById(plans[0].event.id, ALL))
+        raw = await parts.journal.ask(CallbackOfEvent(plans[0].event.id, Reason.SHOW))
 
+    [(_, credential)] = raw.headers
+    assert credential.startswith("digest:")
     rows = {Unsealed.EVENTS: 3, Unsealed.CALLBACKS: 3}
     assert run.error is None
     assert {table: n for table, n in run.found.items() if n} == rows
