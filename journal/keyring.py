@@ -215,7 +215,13 @@ class Keyring:
         with key_file.locked(self._path):
             self._read()
             key_file.clean(self._path)
+        self.is_new = self._stamp is None
         self.prepare(now)
+
+    @property
+    def root(self) -> str:
+        """The fingerprint of the root key that wraps new keys."""
+        return self._roots[0].fingerprint
 
     # --- reading --------------------------------------------------------------------------
 
@@ -365,7 +371,10 @@ class Keyring:
             return
         file = KeyFile.read(self._path)
         if file is not None:
-            self._state = _State(file, self._unwrapped(file))
+            opened, order = self._unwrapped(file), self.entry(ORDER)
+            if order is not None and opened.get((ORDER, None)) != order:
+                raise Damaged(self._path, "another file has replaced it")
+            self._state = _State(file, opened)
         self._stamp = stamp
 
     def _make(self, kinds: Iterable[str], instants: Sequence[float]) -> None:

@@ -63,6 +63,11 @@ class PeriodKeys(Protocol):
     A period is its start, in minutes since 1970. A key has 32 bytes.
     """
 
+    @property
+    def is_new(self) -> bool:
+        """Whether this start made them: there was no key file."""
+        ...
+
     def current(self, kind: Kind, at: float) -> tuple[int, bytes]:
         """Return the period at a time, in seconds since the epoch, and its key."""
         ...
@@ -90,6 +95,8 @@ class PeriodKeys(Protocol):
 
 class MissingKeys:
     """The keys of a journal whose key file is missing: nothing is sealed, and nothing opens."""
+
+    is_new = False
 
     def current(self, _kind: Kind, _at: float) -> tuple[int, bytes]:
         raise Unavailable("the key file is missing")

@@ -12,6 +12,8 @@ HOUR, DAY = 60, 24 * 60
 class MemoryKeys:
     """Period keys that are made when they are asked for, until `destroy`."""
 
+    is_new = False
+
     def __init__(self, *, people=DAY, others=HOUR):
         self._minutes = {kind: people if kind is Kind.PEOPLE else others for kind in Kind}
         self._keys = {kind: {} for kind in Kind}

@@ -138,7 +138,7 @@ class SQLiteJournal:
         """Open or create the journal, upgrade its schema, and count this start.
 
         The caller holds the lock. `seal` is derived from the secret of the journal's keys. Another
-        secret raises WrongJournal. A file that cannot be opened raises Unavailable (DiskFull on a
+        secret or key file raises WrongJournal. A file that cannot be opened raises Unavailable (DiskFull on a
         full disk). A file that must not be touched again raises Broken.
 
         `broken` is called once, when nothing more may be written. `beside`: more files that must

@@ -36,6 +36,11 @@ _UNTOUCHED: list[sqlite3.Connection] = []
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE")
 
 
+#: The beginning of the names in `meta` of the key files of the journal.
+_KEY_FILE = "key_file/"
+_KNOWN_KEY_FILES = "select name from meta where name glob ?"
+
+
 class WrongJournal(Exception):
     """The file is not the journal of this configuration."""
 
@@ -215,7 +220,7 @@ def begin(
     filters: FiltersOf = no_filters,
     keys: PeriodKeys | None = None,
 ) -> OpenedFile:
-    """Open the file in the writing thread. Raises WrongJournal for another secret.
+    """Open the file in the writing thread. Raises WrongJournal for another secret or key file.
 
     `keys` None: new rows are stored in clear.
     """
@@ -253,6 +258,7 @@ def begin(
         opener = Opener(None, journal=identity)
         if keys is not None:
             opener = Sealer(keys, journal=identity, chance=os.urandom)
+            _refuse_other_keys(conn, opener, is_new=keys.is_new)
         unsealed.begin(conn, opener if isinstance(opener, Sealer) else None)
         seals_dedupe = unsealed.seals_dedupe(conn)
         by_id = configure(conn, filters(stored_keys(conn)), opener)
@@ -305,6 +311,25 @@ def _refuse_other_secret(conn: sqlite3.Connection, seal: str) -> None:
             "server.secret is another than the journal was made with; "
             "put the old one back, or begin a new journal"
         )
+
+
+def _refuse_other_keys(conn: sqlite3.Connection, sealer: Sealer, *, is_new: bool) -> None:
+    """Raise WrongJournal if the keys are those of another journal: they would open nothing.
+
+    The journal keeps a hash of each key file that it was opened with. After a loss it takes a new
+    file, and later the lost one again.
+    """
+    derived = sealer.derive("key file")
+    if derived is None:
+        return  # the keys are missing: nothing is sealed, and nothing opens
+    name = f"{_KEY_FILE}{derived.hex()}"
+    known = [name for (name,) in conn.execute(_KNOWN_KEY_FILES, (f"{_KEY_FILE}*",))]
+    if known and name not in known and not is_new:
+        raise WrongJournal(
+            "the key file (seal.file) belongs to another journal; put that of this journal in its "
+            "place. If it is lost, remove the other: encrypted content then reads as erased"
+        )
+    conn.execute("insert into meta values (?, '1') on conflict do nothing", (name,))
 
 
 def _write_back(conn: sqlite3.Connection) -> None:

@@ -18,7 +18,7 @@ from core.units import Duration
 from journal import key_file
 from journal.keyring import KeyFile
 from journal.reads import EventById
-from journal.sqlite.schema import DiskFull
+from journal.sqlite.schema import DiskFull, WrongJournal
 from server.backups import back_up
 from server.config.options import Retention, Sealing
 from server.runtime.period_keys import open_keys
@@ -116,6 +116,25 @@ def test_restore_without_the_key_file_says_what_is_lost(tmp_path):
     [line] = [line for line in lines if line["event"] == "seal.keys_missing"]
     assert (line["events"], line["callbacks"]) == (2, 2)
     assert not config.seal.path.exists()
+
+
+def test_key_file_of_another_journal_is_refused(tmp_path):
+    """Mutants: it is not refused, or the lost file is, when it is put back."""
+    (tmp_path / "folder").mkdir()
+    config = options(tmp_path / "folder")
+    ids = asyncio.run(stored(config))
+    kept = config.seal.path.rename(tmp_path / "kept")
+    open_keys(config.seal, config.seal.root, now=NOW)
+
+    with pytest.raises(WrongJournal, match="belongs to another journal"):
+        asyncio.run(texts(config, ids))
+    config.seal.path.unlink()
+    lost = asyncio.run(texts(config, ids))
+    again = asyncio.run(texts(config, ids))
+    kept.replace(config.seal.path)
+
+    assert (lost, again) == ([None, None], [None, None])
+    assert asyncio.run(texts(config, ids)) == [*TEXTS]
 
 
 async def test_keys_of_coming_periods_are_made_while_it_runs(tmp_path):
