@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -149,6 +149,10 @@ class KeyFile(msgspec.Struct, frozen=True):
     def lacks(self, kind: str, period: int) -> bool:
         """Return whether the key of a period is missing, although it was not destroyed."""
         return (kind, period) not in self.keys and period >= self.destroyed.get(kind, 0)
+
+    def unknown_roots(self, roots: Iterable[Secret]) -> Set[str]:
+        """Return the fingerprints of the root keys that it needs beside these."""
+        return {key.root for key in self.keys.values()} - {Root(text).fingerprint for text in roots}
 
     def spans(self, kind: str) -> Sequence[KeySpan]:
         """Return the periods with a key, in no order."""

@@ -34,6 +34,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     #: The absolute path of its configuration, and the digest that shows a later edit.
     config: str | None = None
     digest: str | None = None
+    #: The fingerprint of the root key that wraps its new keys; None: it has no keys.
+    root: str | None = None
 
 
 class Lock:

@@ -325,6 +325,7 @@ def _holder(parts: Parts, sockets: Sequence[socket.socket]) -> Holder:
         key=parts.keys.local_key,
         config=str(config.path),
         digest=config.digest or None,
+        root=None if parts.period_keys is None else parts.period_keys.root,
     )
 
 

@@ -108,7 +108,7 @@ def restore(backup: BinaryIO, config: Config, *, without_erasures: bool = False)
             with temporary.open("wb") as made:
                 shutil.copyfileobj(backup, made)
             # Before any change: another kind of database would become an empty journal.
-            contents = check(temporary)
+            contents = check(temporary, "the backup")
             warn_of_missing_keys(config, temporary)
             erased = journal.with_name(ERASED_IDS)
             if not without_erasures:

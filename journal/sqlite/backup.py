@@ -64,18 +64,20 @@ def copy(
         sync()
 
 
-def check(path: Path) -> Contents:
+def check(path: Path, name: str = "") -> Contents:
     """Read the whole file and compare its tables and indexes.
 
-    Raises NotABackup, WrongJournal for a file that is no database, and Unavailable.
+    Raises NotABackup, WrongJournal for a file that is no database, and Unavailable. They name the
+    path, or `name`.
     """
-    with errors_named(path), _connection(f"{path.absolute().as_uri()}?mode=ro") as conn:
+    name = name or str(path)
+    with errors_named(path, name), _connection(f"{path.absolute().as_uri()}?mode=ro") as conn:
         (verdict,) = conn.execute("pragma integrity_check(1)").fetchone()
         if verdict != "ok":
-            raise NotABackup(f"{path} is damaged: {verdict}")
+            raise NotABackup(f"{name} is damaged: {verdict}")
         made = conn.execute("select count(*) from sqlite_schema where name = 'counters'")
         if made.fetchone() == (0,):
-            raise NotABackup(f"{path} is a database, but no journal of smshook")
+            raise NotABackup(f"{name} is a database, but no journal of smshook")
         (events,) = conn.execute("select count(*) from events").fetchone()
         (pending,) = conn.execute(
             "select value from counters where name = 'deliveries.pending'"

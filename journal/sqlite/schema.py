@@ -137,25 +137,29 @@ def _migrate(conn: sqlite3.Connection) -> list[str]:
 
 
 @contextlib.contextmanager
-def errors_named(path: Path) -> Iterator[None]:
-    """Raise our errors for those of SQLite and the system, while the file is opened."""
+def errors_named(path: Path, name: str = "") -> Iterator[None]:
+    """Raise our errors for those of SQLite and the system, while the file is opened.
+
+    They name the path, or `name`.
+    """
+    name = name or str(path)
     try:
         yield
     except sqlite3.Error as exc:
-        name = error_name(exc)
-        if name == "SQLITE_NOTADB":
-            raise WrongJournal(f"{path} is no SQLite database; name another file") from exc
-        full = name in _NO_ROOM
-        if name == "SQLITE_CANTOPEN":
+        error = error_name(exc)
+        if error == "SQLITE_NOTADB":
+            raise WrongJournal(f"{name} is no SQLite database; name another file") from exc
+        full = error in _NO_ROOM
+        if error == "SQLITE_CANTOPEN":
             with contextlib.suppress(OSError):
                 disk = os.statvfs(path.parent)
                 # No bytes or no inodes are left for the log.
                 full = disk.f_bavail == 0 or 0 == disk.f_favail < disk.f_files
         kind = Broken if _is_fatal(exc) else DiskFull if full else Unavailable
-        raise kind(f"{path} cannot be opened: {name}") from exc
+        raise kind(f"{name} cannot be opened: {error}") from exc
     except OSError as exc:
         kind = DiskFull if exc.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
-        raise kind(f"{path} cannot be opened: {exc.strerror}") from exc
+        raise kind(f"{name} cannot be opened: {exc.strerror}") from exc
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import click
 
 from core.errors import Broken
 from core.printable import plain
+from journal.keyring import KeyFile, UnknownRoot
 from journal.lock import Lock, holder
 from journal.sqlite.schema import migrate as bring_up_to_date
 
@@ -54,9 +55,15 @@ def check() -> None:
     """Validate the configuration and print what it guarantees.
 
     For each source, who may call; for each route, which sinks get which events; for each sink,
-    whether it sees codes. All errors are printed at once, each with its line; so are warnings.
+    whether it sees codes. All errors are printed at once, each with its line; so are warnings. The
+    key file is read, too, but `seal.command` is not run.
     """
     loaded = load(config_path(), environ=os.environ)
+    seal = loaded.config.seal
+    keys = KeyFile.read(seal.path) if seal.root else None
+    unknown = set() if keys is None else keys.unknown_roots(seal.root)
+    if unknown:
+        raise UnknownRoot(seal.path, unknown)
     for line in (*promises(loaded.config), *secrecy(loaded.config, loaded.root_files)):
         click.echo(plain(line))
     for warning in (*loaded.warnings, *forgotten(loaded.config)):

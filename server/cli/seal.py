@@ -81,7 +81,7 @@ def show(output: str) -> None:
     ]
     kept = settings().retention
     kinds = [_kind(file, kind, key_kept(kept, kind)) for kind in (*Kind, DEDUPE)]
-    missing = wrapping.keys() - configured
+    missing = file.unknown_roots(found)
     rows = _rows(file)
     if output == "json":
         print_json({"file": str(path), "roots": roots, "kinds": kinds, **rows})
@@ -207,12 +207,19 @@ def rotate() -> None:
     """Wrap all keys with the first root key.
 
     First add the new root key before the old one, and restart the service. It may run meanwhile.
-    Afterwards remove the old root key. Exits with 2 if the first one wraps all keys already.
+    Afterwards remove the old root key. Exits with 1 if the service was not restarted, and with 2 if
+    the first root key wraps all keys already.
     """
     path, roots, period = _found()
-    file = _read(path)
-    if {key.root for key in file.keys.values()} == {Root(roots[0]).fingerprint}:
+    file, first = _read(path), Root(roots[0]).fingerprint
+    if {key.root for key in file.keys.values()} == {first}:
         raise Wrong("the first root key wraps all keys already: add the new one before it")
+    service = holder(settings().journal)
+    if service is not None and service.root != first:
+        # It would wrap new keys with the old root key.
+        raise Failure(
+            f"process {service.pid} does not use the first root key yet: restart it first"
+        )
     ring = Keyring(path, roots, period=period, now=time.time())
     for name in ring.rotate(roots):
         click.echo(f"the root key {name} is no longer needed: remove it from seal.root")

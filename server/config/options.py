@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -112,14 +113,19 @@ def _server_secret(secret: Secret) -> Secret:
 
 
 def root_key(secret: Secret) -> Secret:
-    """Return a root key. Raises ValueError if it is short enough to guess."""
-    text = secret.reveal()
+    """Return a root key without the white space and the byte order mark around it.
+
+    Raises ValueError if it is short enough to guess, or has several lines.
+    """
+    text = secret.reveal().strip(f"{string.whitespace}\ufeff")
+    if len(text.splitlines()) > 1:
+        raise ValueError("has several lines; write one root key an entry")
     if len(text) < _SHORTEST_ROOT:
         raise ValueError(
             f"shorter than {_SHORTEST_ROOT} characters, so it can be guessed; "
             "`openssl rand -base64 32`"
         )
-    return secret
+    return Secret(text)
 
 
 def _period(seconds: Duration) -> Duration:

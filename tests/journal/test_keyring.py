@@ -382,6 +382,20 @@ def test_removed_file_is_written_again(opened, path):
     assert every_key(opened()) == before
 
 
+def test_file_of_another_journal_is_not_taken_while_running(opened, path, tmp_path):
+    """Mutant: it is taken, and the present keys are lost."""
+    keys = opened()
+    before = every_key(keys)
+    other = tmp_path / "other.keys"
+    Keyring(other, (ROOT,), period=HOUR, now=NOW)
+    other.replace(path)
+
+    with pytest.raises(Unavailable, match="another file has replaced it"):
+        keys.prepare(NOW + HOUR)
+
+    assert every_key(keys) == before
+
+
 def test_file_that_is_damaged_later_is_not_changed(opened, path):
     keys = opened()
     path.write_bytes(b"damaged")

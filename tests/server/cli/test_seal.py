@@ -15,6 +15,7 @@ from prompt import be_in, printed, read, run
 
 from core.secret import Secret
 from journal.keyring import KeyFile, Keyring, Root
+from journal.lock import Holder, Lock
 from server import stopped
 from server.cli import seal as seal_commands
 from server.cli.promises import IN_CLEAR
@@ -217,6 +218,25 @@ def test_missing_key_file_is_reported(folder):
     assert not (folder / "smshook.keys").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "exit_code", "error"),
+    [
+        (lambda data: data, 2, "needs the root key"),
+        (lambda data: data.replace(b"codes", b"coded"), 1, "is damaged"),
+    ],
+)
+def test_check_fails_where_the_start_would(folder, change, exit_code, error):
+    """Mutant: `check` says that all is well, and the service does not start."""
+    configured(folder, OTHER)
+    keyring(folder, ROOT)
+    path = folder / "smshook.keys"
+    path.write_bytes(change(path.read_bytes()))
+
+    code, said = failed("check")
+
+    assert (code, error in said) == (exit_code, True)
+
+
 # seal rotate
 
 
@@ -234,6 +254,20 @@ def test_rotation_wraps_all_keys_and_names_the_old_root(folder):
     }
     after = keyring(folder, OTHER)
     assert after.current("codes", NOW) == before.current("codes", NOW)
+
+
+def test_rotation_under_a_service_with_the_old_root_is_refused(folder):
+    """Mutant: it rotates, and the service wraps its next keys with a root key that is removed."""
+    keyring(folder, ROOT)
+    configured(folder, OTHER, ROOT)
+
+    with Lock(folder / "smshook.db") as lock:
+        lock.publish(Holder(pid=7, root=fingerprint(ROOT)))
+        refused = failed("seal", "rotate")
+        lock.publish(Holder(pid=7, root=fingerprint(OTHER)))
+        printed("seal", "rotate")
+
+    assert refused == (1, "process 7 does not use the first root key yet: restart it first")
 
 
 def test_rotation_without_a_new_root_is_refused(folder):

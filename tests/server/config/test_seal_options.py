@@ -31,9 +31,23 @@ def test_root_keys_come_from_files_and_variables(tmp_path):
     assert loaded.root_files == (tmp_path / "root", None)
 
 
+@pytest.mark.parametrize("data", ["{}\n\n", "{}\r\n", " {}\t\n", "\ufeff{}\n"])
+def test_root_key_of_a_file_has_no_space_around_it(tmp_path, data):
+    """Mutant: the same text, saved by another editor, is another root key."""
+    (tmp_path / "root").write_text(data.format(ROOT), newline="")
+
+    path = written(tmp_path, f'{SERVER}seal: {{root: ["${{file:root}}"]}}\n')
+
+    assert load(path, environ={}).config.seal.root == (Secret(ROOT),)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        (
+            f'{{root: ["{ROOT}\\n{ROOT}"]}}',
+            "root[0]: has several lines; write one root key an entry",
+        ),
         (
             "{root: [too short]}",
             "root[0]: shorter than 32 characters, so it can be guessed; `openssl rand -base64 32`",
