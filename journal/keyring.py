@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -150,7 +150,7 @@ class KeyFile(msgspec.Struct, frozen=True):
         """Return whether the key of a period is missing, although it was not destroyed."""
         return (kind, period) not in self.keys and period >= self.destroyed.get(kind, 0)
 
-    def unknown_roots(self, roots: Iterable[Secret]) -> Set[str]:
+    def unknown_roots(self, roots: Iterable[Secret]) -> set[str]:
         """Return the fingerprints of the root keys that it needs beside these."""
         return {key.root for key in self.keys.values()} - {Root(text).fingerprint for text in roots}
 

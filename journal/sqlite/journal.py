@@ -138,8 +138,9 @@ class SQLiteJournal:
         """Open or create the journal, upgrade its schema, and count this start.
 
         The caller holds the lock. `seal` is derived from the secret of the journal's keys. Another
-        secret or key file raises WrongJournal. A file that cannot be opened raises Unavailable (DiskFull on a
-        full disk). A file that must not be touched again raises Broken.
+        secret, or the key file of another journal, raises WrongJournal. A file that cannot be
+        opened raises Unavailable (DiskFull on a full disk). A file that must not be touched again
+        raises Broken.
 
         `broken` is called once, when nothing more may be written. `beside`: more files that must
         not move while the journal is open. `filters` takes the stored API keys and returns the
