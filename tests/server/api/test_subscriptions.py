@@ -1158,6 +1158,7 @@ async def test_missing_secret_is_visible_and_rotated(tmp_path, run, receiver, ot
     async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
         made = await subscribed(service, receiver)
     keys._entries = {} if other is None else {"order": other}
+    keys.is_new = True
     with capture_logs() as lines:
         async with run(tmp_path, keys=keys, **CHANGED) as service, working(service):
             paused = await became(service, made, state="paused")
