@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import structlog
 from endpoint import endpoint, reply
+from worlds import until
 
 from core.errors import Unavailable
 from core.secret import Secret
@@ -213,15 +214,16 @@ async def test_reloads_happen_one_after_another(service):
 
 async def test_callbacks_are_answered_while_the_configuration_is_read(service):
     """Mutant: it is read in the event loop."""
-    answered, load = threading.Event(), service.load
+    begun, answered, load = threading.Event(), threading.Event(), service.load
 
     def slow():
+        begun.set()
         assert answered.wait(5)
         return load()
 
     service.parts.reloads._load = slow
     reload = asyncio.create_task(service.reload())
-    await asyncio.sleep(0)
+    await until(begun.is_set)
     answer = await door(service, TOKEN)
     answered.set()
 
