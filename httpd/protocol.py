@@ -78,27 +78,58 @@ class _CycleTransport(asyncio.Transport):
         return self._wire.get_extra_info(name, default)
 
 
-#: The event of connections that were never too slow: it is always set.
-_WRITABLE = asyncio.Event()
-_WRITABLE.set()
+class _Event:
+    """An `asyncio.Event` that takes little memory until something waits for it."""
+
+    __slots__ = ("_event", "_is_set")
+
+    def __init__(self, *, is_set: bool) -> None:
+        self._event: asyncio.Event | None = None
+        self._is_set = is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        if self._event is not None:
+            self._event.set()
+
+    def clear(self) -> None:
+        self._is_set = False
+        if self._event is not None:
+            self._event.clear()
+
+    async def wait(self) -> None:
+        if not self._is_set:
+            self._event = self._event or asyncio.Event()
+            await self._event.wait()
 
 
 class _Flow(FlowControl):
-    """The flow of one connection. An event takes memory, and most connections need none."""
+    """The flow of one connection."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:  # not uvicorn's, which makes it
+    def __init__(self, transport: asyncio.Transport) -> None:  # not uvicorn's, which makes an event
         self._transport = transport
         self.read_paused = self.write_paused = False
-        self._is_writable_event = _WRITABLE
+        self._is_writable_event = _Event(is_set=True)  # type: ignore[assignment]
 
-    def pause_writing(self) -> None:
-        if self._is_writable_event is _WRITABLE:
-            self._is_writable_event = asyncio.Event()
-        super().pause_writing()
+
+class _Pipeline(list[tuple[_Cycle, ASGI3Application]]):
+    """The requests of one connection that wait, the first one last. A deque takes 700 bytes."""
+
+    __slots__ = ()
+
+    def appendleft(self, request: tuple[_Cycle, ASGI3Application]) -> None:
+        self.insert(0, request)
 
 
 class DoorProtocol(HttpToolsProtocol):
     """One connection. All limits are class attributes; durations are seconds."""
+
+    # Beside uvicorn's attributes, these would need a dict: a kilobyte more for each connection.
+    __slots__ = (
+        *("_begun", "_cycle_transport", "_discarding", "_due", "_ending", "_fault", "_fields"),
+        *("_fields_size", "_gone", "_in_head", "_lasting", "_parsing", "_peer", "_running"),
+        *("_steps", "_timer", "_unsent", "_wire", "_without_step"),
+    )
 
     #: From the connection, or from the first byte of a later request, to the end of its fields.
     header_deadline = 10.0
@@ -131,6 +162,7 @@ class DoorProtocol(HttpToolsProtocol):
         super().__init__(*args, **named)
         self.logger = log
         self.access_log = False
+        self.pipeline = _Pipeline()  # type: ignore[assignment]
         self.url = b""
         self._wire: asyncio.Transport
         #: The client's address; empty if unknown.
@@ -180,8 +212,7 @@ class DoorProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         super().connection_lost(exc)
         self._due = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._drop_timer()
         # Otherwise each connection waits for the collector, and most callbacks use a new one.
         self._cycle_transport.release()
         if self.scope is not None:
@@ -253,9 +284,13 @@ class DoorProtocol(HttpToolsProtocol):
         if self._timer is None or self._timer.when() > self._due:
             self._set_timer(self._due)
 
-    def _set_timer(self, when: float) -> None:
+    def _drop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self, when: float) -> None:
+        self._drop_timer()
         self._timer = self.loop.call_at(when, self._on_timer)
 
     def _on_timer(self) -> None:
@@ -383,6 +418,10 @@ class DoorProtocol(HttpToolsProtocol):
             self.url, self.scope["headers"], self.expect_100_continue = sent
             self.scope["state"][GONE] = self._notify
             super().on_headers_complete()
+            self.cycle.message_event = _Event(is_set=False)  # type: ignore[assignment]
+            if not self.flow.write_paused:
+                # A call may wait for long, and a timer takes half a kilobyte.
+                self._drop_timer()
         self._in_head = self._begun = False
         self._expect_nothing()
         # An answer before the end of the body is the last one: an unread body is not skipped.
@@ -507,7 +546,7 @@ class DoorProtocol(HttpToolsProtocol):
         if not self._in_head:
             # The body is broken: drop its request. An answer that has begun is cut off.
             if self.pipeline and self.pipeline[0][0] is self.cycle:
-                self.pipeline.popleft()
+                del self.pipeline[0]
             else:
                 self._disconnect(self.cycle)
                 self._running = None
