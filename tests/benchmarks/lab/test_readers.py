@@ -1,6 +1,7 @@
 """The clients that wait get the events of their own numbers, and measure when."""
 
 import asyncio
+import itertools
 import re
 
 import pytest
@@ -43,10 +44,11 @@ async def measured(monkeypatch, others):
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     monkeypatch.setattr(Service, "readers", {})
     monkeypatch.setattr(Service, "others", others)
-    connect, delays, clients = Readers._connect, iter(range(1000, 0, -1)), []
+    connect, clients = Readers._connect, []
+    delays = itertools.chain(range(WAITS + STREAMS, 0, -1), itertools.repeat(0))
 
     async def connected(self, port):
-        await asyncio.sleep(next(delays) / 10_000)
+        await asyncio.sleep(next(delays) / 250)
         clients.append(await connect(self, port))
         return clients[-1]
 
@@ -55,7 +57,7 @@ async def measured(monkeypatch, others):
     try:
         async with asyncio.timeout(20):
             await readers.open(WAITS, STREAMS)
-            while len(Service.readers) < WAITS + STREAMS:
+            while len(Service.readers) < WAITS + STREAMS:  # noqa: ASYNC110 - many of them
                 await asyncio.sleep(0.01)
             return await readers.measure(rate=50)
     finally:

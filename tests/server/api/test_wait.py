@@ -114,7 +114,7 @@ async def test_cursor_of_a_204_passes_no_event_that_matches_later(service, bound
         await service.waiting()
         event_id = await service.sms(id=7)
         [inbox] = service.hub._inboxes
-        inbox._be_late()
+        inbox.be_late()
         status, _ = await call.answer()
     await register(service)
 
@@ -280,7 +280,7 @@ async def test_wait_takes_little_memory(service):
     """Thousands wait at the same time.
 
     Mutants: the protocol has no `__slots__`; uvicorn's deque stays; uvicorn's event stays; the
-    timer of the head stays; each wait has a timer of its own.
+    timer of the head stays.
     """
     key = service.config.api.keys["admin"].key.reveal()
     listening = socket.create_server(("127.0.0.1", 0))
@@ -310,5 +310,5 @@ async def test_wait_takes_little_memory(service):
         for client in clients:
             client.close()
         await listener.finish(1)
-    print("SIZE", size)
-    assert size < 1
+    # With CPython 3.11 and the event loop of the standard library, whose connections take more.
+    assert size < 14_500

@@ -221,7 +221,7 @@ async def test_readers_with_one_timer_end_each_in_its_own_time():
     began, ended = loop.time(), []
 
     async def wait(seconds):
-        with inbox(hub, "wait") as one:
+        with inbox(hub, "wait", filter_=compile_filter({"type": "rental.billed"}, "t")) as one:
             one.restart()
             assert not await one.wait(began + seconds)
             ended.append((seconds, loop.time() - began >= seconds))
