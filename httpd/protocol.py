@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 
 import httptools
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .connections import Connections
 from .exchange import Exchange, Head, RequestHandler, log, plain_answer
+from .flow import CycleTransport, Event, Flow, Pipeline
 
 #: Called with the status and the socket's address for each request that was rejected here.
 OnRejected = Callable[[int, str], None]
@@ -44,81 +45,6 @@ def _call(gone: Callable[[], None]) -> None:
 
 class _Broken(Exception):
     """Stops the parser; the protocol has the reason."""
-
-
-class _CycleTransport(asyncio.Transport):
-    """The transport that request cycles see: the protocol decides how to close it."""
-
-    def __init__(self, wire: asyncio.Transport, close: Callable[[], None]) -> None:
-        super().__init__()
-        self._wire, self._close = wire, close
-        self.closing = False
-
-    def write(self, data: Any) -> None:
-        if not (self.closing or self._wire.is_closing()):
-            self._wire.write(data)
-
-    def close(self) -> None:
-        self._close()
-
-    def release(self) -> None:
-        """Drop the reference to the protocol, once the connection is over."""
-        self._close = lambda: None
-
-    def is_closing(self) -> bool:
-        return self.closing or self._wire.is_closing()
-
-    def pause_reading(self) -> None:
-        self._wire.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._wire.resume_reading()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self._wire.get_extra_info(name, default)
-
-
-class _Event:
-    """An `asyncio.Event` that takes little memory until something waits for it."""
-
-    __slots__ = ("_event", "_is_set")
-
-    def __init__(self, *, is_set: bool) -> None:
-        self._event: asyncio.Event | None = None
-        self._is_set = is_set
-
-    def set(self) -> None:
-        self._is_set = True
-        if self._event is not None:
-            self._event.set()
-
-    def clear(self) -> None:
-        self._is_set = False
-        if self._event is not None:
-            self._event.clear()
-
-    async def wait(self) -> None:
-        if not self._is_set:
-            self._event = self._event or asyncio.Event()
-            await self._event.wait()
-
-
-class _Flow(FlowControl):
-    """The flow of one connection."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:  # not uvicorn's, which makes an event
-        self._transport = transport
-        self.read_paused = self.write_paused = False
-        self._is_writable_event = _Event(is_set=True)  # type: ignore[assignment]
-
-
-class _Pipeline(list[tuple[_Cycle, ASGI3Application]]):
-    """The requests of one connection that wait, the first one last. A deque takes 700 bytes."""
-
-    __slots__ = ()
-
-    def appendleft(self, request: tuple[_Cycle, ASGI3Application]) -> None:
-        self.insert(0, request)
 
 
 class DoorProtocol(HttpToolsProtocol):
@@ -162,12 +88,12 @@ class DoorProtocol(HttpToolsProtocol):
         super().__init__(*args, **named)
         self.logger = log
         self.access_log = False
-        self.pipeline = _Pipeline()  # type: ignore[assignment]
+        self.pipeline = Pipeline()  # type: ignore[assignment]
         self.url = b""
         self._wire: asyncio.Transport
         #: The client's address; empty if unknown.
         self._peer = ""
-        self._cycle_transport: _CycleTransport
+        self._cycle_transport: CycleTransport
         self._running: _Cycle | None = None
         #: The request that wants to know if its client goes away, and its callback.
         self._gone: tuple[_Cycle | None, Callable[[], None]] | None = None
@@ -196,10 +122,10 @@ class DoorProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._wire = transport
-        self._cycle_transport = _CycleTransport(transport, self._close)
+        self._cycle_transport = CycleTransport(transport, self._close)
         super().connection_made(self._cycle_transport)
         self._peer = self.client[0] if self.client else ""
-        self.flow = _Flow(self._cycle_transport)
+        self.flow = Flow(self._cycle_transport)
         self._expect_within(self.header_deadline)
         if self.capacity is not None and not self.capacity.opened(self, self._peer):
             self._refuse(503)
@@ -418,7 +344,7 @@ class DoorProtocol(HttpToolsProtocol):
             self.url, self.scope["headers"], self.expect_100_continue = sent
             self.scope["state"][GONE] = self._notify
             super().on_headers_complete()
-            self.cycle.message_event = _Event(is_set=False)  # type: ignore[assignment]
+            self.cycle.message_event = Event(is_set=False)  # type: ignore[assignment]
             if not self.flow.write_paused:
                 # A call may wait for long, and a timer takes half a kilobyte.
                 self._drop_timer()
