@@ -40,7 +40,7 @@ class CycleTransport(asyncio.Transport):
         return self._wire.get_extra_info(name, default)
 
 
-class Event:
+class SmallEvent:
     """An `asyncio.Event` that takes little memory until something waits for it."""
 
     __slots__ = ("_event", "_is_set")
@@ -71,7 +71,7 @@ class Flow(FlowControl):
     def __init__(self, transport: asyncio.Transport) -> None:  # not uvicorn's, which makes an event
         self._transport = transport
         self.read_paused = self.write_paused = False
-        self._is_writable_event = Event(is_set=True)  # type: ignore[assignment]
+        self._is_writable_event = SmallEvent(is_set=True)  # type: ignore[assignment]
 
 
 class Pipeline(list[tuple[Any, ASGI3Application]]):

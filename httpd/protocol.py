@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from .connections import Connections
 from .exchange import Exchange, Head, RequestHandler, log, plain_answer
-from .flow import CycleTransport, Event, Flow, Pipeline
+from .flow import CycleTransport, Flow, Pipeline, SmallEvent
 
 #: Called with the status and the socket's address for each request that was rejected here.
 OnRejected = Callable[[int, str], None]
@@ -344,7 +344,7 @@ class DoorProtocol(HttpToolsProtocol):
             self.url, self.scope["headers"], self.expect_100_continue = sent
             self.scope["state"][GONE] = self._notify
             super().on_headers_complete()
-            self.cycle.message_event = Event(is_set=False)  # type: ignore[assignment]
+            self.cycle.message_event = SmallEvent(is_set=False)  # type: ignore[assignment]
             if not self.flow.write_paused:
                 # A call may wait for long, and a timer takes half a kilobyte.
                 self._drop_timer()
