@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+#: A caller's request id that may be written to the log.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
 class _ExceptionFilter(logging.Filter):
@@ -161,6 +165,20 @@ class Exchange:
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         body = b"" if self._head is not None and self._head.method == "HEAD" else answer.body
         return b"".join((STATUS_LINE[answer.status], answer.fields, end, body))
+
+
+def callers_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the caller's `X-Request-Id`, if it may be written to the log."""
+    value = first_field(headers, b"x-request-id")
+    return value.decode() if value is not None and _REQUEST_ID.fullmatch(value) else None
+
+
+def first_field(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """Return the value of the first field of that (lower case) name."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
 
 
 def plain_answer(status: int) -> Response:

@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 
 import httptools
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .connections import Connections
 from .exchange import Exchange, Head, RequestHandler, log, plain_answer
+from .flow import CycleTransport, Flow, Pipeline, SmallEvent
 
 #: Called with the status and the socket's address for each request that was rejected here.
 OnRejected = Callable[[int, str], None]
@@ -46,59 +47,15 @@ class _Broken(Exception):
     """Stops the parser; the protocol has the reason."""
 
 
-class _CycleTransport(asyncio.Transport):
-    """The transport that request cycles see: the protocol decides how to close it."""
-
-    def __init__(self, wire: asyncio.Transport, close: Callable[[], None]) -> None:
-        super().__init__()
-        self._wire, self._close = wire, close
-        self.closing = False
-
-    def write(self, data: Any) -> None:
-        if not (self.closing or self._wire.is_closing()):
-            self._wire.write(data)
-
-    def close(self) -> None:
-        self._close()
-
-    def release(self) -> None:
-        """Drop the reference to the protocol, once the connection is over."""
-        self._close = lambda: None
-
-    def is_closing(self) -> bool:
-        return self.closing or self._wire.is_closing()
-
-    def pause_reading(self) -> None:
-        self._wire.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._wire.resume_reading()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self._wire.get_extra_info(name, default)
-
-
-#: The event of connections that were never too slow: it is always set.
-_WRITABLE = asyncio.Event()
-_WRITABLE.set()
-
-
-class _Flow(FlowControl):
-    """The flow of one connection. An event takes memory, and most connections need none."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:  # not uvicorn's, which makes it
-        self._transport = transport
-        self.read_paused = self.write_paused = False
-        self._is_writable_event = _WRITABLE
-
-    def pause_writing(self) -> None:
-        if self._is_writable_event is _WRITABLE:
-            self._is_writable_event = asyncio.Event()
-        super().pause_writing()
-
-
 class DoorProtocol(HttpToolsProtocol):
     """One connection. All limits are class attributes; durations are seconds."""
+
+    # Beside uvicorn's attributes, these would need a dict: a kilobyte more for each connection.
+    __slots__ = (
+        *("_begun", "_cycle_transport", "_discarding", "_due", "_ending", "_fault", "_fields"),
+        *("_fields_size", "_gone", "_in_head", "_lasting", "_parsing", "_peer", "_running"),
+        *("_steps", "_timer", "_unsent", "_wire", "_without_step"),
+    )
 
     #: From the connection, or from the first byte of a later request, to the end of its fields.
     header_deadline = 10.0
@@ -131,11 +88,12 @@ class DoorProtocol(HttpToolsProtocol):
         super().__init__(*args, **named)
         self.logger = log
         self.access_log = False
+        self.pipeline = Pipeline()  # type: ignore[assignment]
         self.url = b""
         self._wire: asyncio.Transport
         #: The client's address; empty if unknown.
         self._peer = ""
-        self._cycle_transport: _CycleTransport
+        self._cycle_transport: CycleTransport
         self._running: _Cycle | None = None
         #: The request that wants to know if its client goes away, and its callback.
         self._gone: tuple[_Cycle | None, Callable[[], None]] | None = None
@@ -164,10 +122,10 @@ class DoorProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._wire = transport
-        self._cycle_transport = _CycleTransport(transport, self._close)
+        self._cycle_transport = CycleTransport(transport, self._close)
         super().connection_made(self._cycle_transport)
         self._peer = self.client[0] if self.client else ""
-        self.flow = _Flow(self._cycle_transport)
+        self.flow = Flow(self._cycle_transport)
         self._expect_within(self.header_deadline)
         if self.capacity is not None and not self.capacity.opened(self, self._peer):
             self._refuse(503)
@@ -180,8 +138,7 @@ class DoorProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         super().connection_lost(exc)
         self._due = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._drop_timer()
         # Otherwise each connection waits for the collector, and most callbacks use a new one.
         self._cycle_transport.release()
         if self.scope is not None:
@@ -253,9 +210,13 @@ class DoorProtocol(HttpToolsProtocol):
         if self._timer is None or self._timer.when() > self._due:
             self._set_timer(self._due)
 
-    def _set_timer(self, when: float) -> None:
+    def _drop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self, when: float) -> None:
+        self._drop_timer()
         self._timer = self.loop.call_at(when, self._on_timer)
 
     def _on_timer(self) -> None:
@@ -383,6 +344,10 @@ class DoorProtocol(HttpToolsProtocol):
             self.url, self.scope["headers"], self.expect_100_continue = sent
             self.scope["state"][GONE] = self._notify
             super().on_headers_complete()
+            self.cycle.message_event = SmallEvent(is_set=False)  # type: ignore[assignment]
+            if not self.flow.write_paused:
+                # A call may wait for long, and a timer takes half a kilobyte.
+                self._drop_timer()
         self._in_head = self._begun = False
         self._expect_nothing()
         # An answer before the end of the body is the last one: an unread body is not skipped.
@@ -507,7 +472,7 @@ class DoorProtocol(HttpToolsProtocol):
         if not self._in_head:
             # The body is broken: drop its request. An answer that has begun is cut off.
             if self.pipeline and self.pipeline[0][0] is self.cycle:
-                self.pipeline.popleft()
+                del self.pipeline[0]
             else:
                 self._disconnect(self.cycle)
                 self._running = None

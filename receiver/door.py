@@ -1,9 +1,8 @@
 """The callback door: authenticates, decodes, normalizes and stores a callback, and answers it."""
 
-import re
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -11,7 +10,7 @@ import structlog
 
 from core.errors import Unavailable
 from core.log_sampler import LogSampler
-from httpd.exchange import Head, Response
+from httpd.exchange import Head, Response, callers_request_id, first_field
 
 from .addresses import Peers
 from .callback import Callback, Happening, Malformed
@@ -27,8 +26,6 @@ RETRY_AFTER = 5
 #: Marks a callback that `smshook send` made.
 SAMPLE_HEADER = "smshook-sample"
 
-#: A caller's request id that may be written to the log.
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _TITLES = {
     403: "Forbidden",
     404: "Not Found",
@@ -151,7 +148,7 @@ class Door:
         if wait := state.wait():
             retry_after = f"retry-after: {int(wait) + 1}\r\n"
             raise Rejected(429, "too_many", reason="rate", fields=retry_after)
-        length = int(dict(head.headers).get(b"content-length", 0))
+        length = int(first_field(head.headers, b"content-length") or 0)
         if max(length, 0 if head.method == "POST" else len(head.query)) > self._max_body:
             raise _too_large()
         fingerprint = state.tokens.fingerprint(index)
@@ -287,14 +284,6 @@ def read_happenings(state: SourceState, callback: Callback) -> Sequence[Happenin
         raise
     except Exception as exc:
         raise _report_bug(state, exc) from exc
-
-
-def callers_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the caller's `X-Request-Id`, if it may be written to the log."""
-    for name, value in headers:
-        if name == b"x-request-id":
-            return value.decode() if _REQUEST_ID.fullmatch(value) else None
-    return None
 
 
 def _report_bug(state: SourceState, exc: Exception) -> Malformed:

@@ -39,7 +39,7 @@ from .config.files import ERASED_IDS
 from .config.load import Loaded
 from .config.options import Config, Server, host_and_port
 from .log.frequent import frequent_lines
-from .runtime.accept import Planner, Recorder, no_entries
+from .runtime.accept import Recorder
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
 from .runtime.calls import forget_calls
@@ -58,6 +58,7 @@ from .runtime.orders import Orders
 from .runtime.outages import Backfills
 from .runtime.parts import Parts
 from .runtime.period_keys import prepare_keys
+from .runtime.planner import Planner, no_entries
 from .runtime.quarantine import QuarantineKeeper
 from .runtime.readiness import Readiness
 from .runtime.rejections import RejectionCounter

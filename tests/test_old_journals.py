@@ -14,9 +14,10 @@ from pathlib import Path
 import live
 import msgspec
 import pytest
+from canary import secrets_in
 from contracts.journal import arrival, planned
 from old_journals import make
-from sealing import ALL, secrets_in
+from sealing import ALL
 from services import clock_of, configured, identity_of
 
 from core.secret import Secret
@@ -280,7 +281,8 @@ def test_oldest_journal_is_served_and_delivered(old, tmp_path):
     (tmp_path / "missing").mkdir()
     stored = rows(tmp_path / "smshook.db", "select id from events order by seq")
 
-    with live.Live(tmp_path, make.config(None, subscribes=False, sealed=False)) as service:
+    config = make.config(None, subscribes=False, sealed=False)
+    with live.Live(tmp_path, config, in_clear="an old configuration") as service:
         live.eventually(lambda: len(service.delivered("missing/later.jsonl")) == len(stored))
         listed = service.api("/events", key=make.KEY).json()["data"]
         assert service.stop() == 0

@@ -9,7 +9,6 @@ import random
 import signal
 import socket
 import threading
-import time
 import urllib.parse
 from collections import Counter
 
@@ -137,10 +136,6 @@ class Provider:
         return await self._sending
 
 
-def p99(answers):
-    return sorted(answer.took for answer in answers)[len(answers) * 99 // 100]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
@@ -152,13 +147,11 @@ async def test_reloads_under_load_drop_and_lose_nothing(
 ):
     """Streams are read, deliveries wait for a slow sink: each event arrives, and once.
 
-    In `seconds` before the reloads, the answers are about as fast as during them; `make bench`
-    compares them exactly. The longer run reloads for more than the grace of a sink: attempts of
-    `slow`, which does not change, would be cut after it.
+    The reloads begin after `seconds`. The longer run reloads for more than the grace of a sink:
+    attempts of `slow`, which does not change, would be cut after it.
 
     Mutants: a listener that is opened again; connections that are closed; streams that end; a
-    queue that is dropped; a sink whose attempts are cut; all sinks opened again, also `slow`; a
-    reload that holds the event loop.
+    queue that is dropped; a sink whose attempts are cut; all sinks opened again, also `slow`.
     """
     async with endpoint() as one, endpoint() as other, endpoint() as slow:
         checked, opened = Checked(one, other), asyncio.Event()
@@ -184,13 +177,11 @@ async def test_reloads_under_load_drop_and_lose_nothing(
                 return service.stats()["deliveries"]["pending"]
 
             await asyncio.to_thread(live.eventually, lambda: pending() >= waiting, within=60)
-            began = time.monotonic()
             await asyncio.sleep(seconds)
-            changes, changing = [], time.monotonic()
+            changes = []
             for text in itertools.islice(texts(one, other, **kept), 24):
                 changes.append(await asyncio.to_thread(reloaded, service, text))
                 await asyncio.sleep(every)
-            ended = time.monotonic()
             answers = await provider.stop()
             left = await asyncio.to_thread(pending)
             opened.set()
@@ -207,8 +198,6 @@ async def test_reloads_under_load_drop_and_lose_nothing(
             written = [event["id"] for event in service.delivered()]
             code = await asyncio.to_thread(service.stop)
 
-    before = [one for one in answers if one.at and began <= one.at < changing]
-    during = [one for one in answers if one.at and changing <= one.at < ended]
     assert code == 0
     assert all(change["changed"] for change in changes)
     assert {answer.status for answer in answers} == {200}, "a connection was dropped"
@@ -221,7 +210,6 @@ async def test_reloads_under_load_drop_and_lose_nothing(
     assert Counter(written) == stored
     assert Counter(event_id for _, event_id in checked.confirmed) == stored
     assert Counter(json.loads(request.body)["id"] for request in slow.requests) == stored
-    assert p99(during) < 2 * p99(before) + 0.5
 
 
 def address(url):

@@ -8,8 +8,8 @@ from functools import partial
 from core.event import Service, SmsReceived
 from receiver.callback import Happening, Key
 from routes.table import Route, compile_table
-from server.runtime.accept import Planner
 from server.runtime.identity import Identity
+from server.runtime.planner import Planner
 
 from ..case import Case, Measured
 from ..lab.processes import Bench, CaseFailed

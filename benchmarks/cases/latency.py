@@ -90,7 +90,9 @@ def _storm(bench: Bench) -> Measured:
     """Send each callback eight times: copies must be answered as fast as others."""
     with piped(bench, "timed") as (product, receiver):
         rate = settled(bench, product, sinks=1).rate / 2
-        delivered, before = receiver.count, product.at_rest()
+        before = product.at_rest()
+        product.await_settled()
+        delivered = receiver.count
         meter, seconds = Meter(product.pid), 4 * bench.seconds
         result = offered(product.callback(), rate=rate, seconds=seconds, each=8, first=_ELSEWHERE)
         product.await_settled()

@@ -1,5 +1,6 @@
 """Journals of millions of events, filled in bulk and kept between runs."""
 
+import fcntl
 import hashlib
 import os
 import random
@@ -106,28 +107,40 @@ def journal(events: int) -> Path:
     """Return a journal of that many delivered events, which opens with any secret.
 
     A run writes to the journal itself, not to a copy, so the journal grows a little. After
-    MOST_GROWTH it is filled again.
+    MOST_GROWTH it is filled again, by one process while others wait.
     Raises NoRoom.
     """
     path = _path(events)
-    if not is_kept(events):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for old in path.parent.glob(f"journal-{events}-*"):
-            old.unlink()
-        needed, free = events * ROOM_PER_EVENT, shutil.disk_usage(path.parent).free
-        if free < needed:
-            raise NoRoom(
-                f"{path.parent}: {free / 1e9:.0f} GB are free, a journal of {events:,} events may"
-                f" take {needed / 1e9:.0f}; make room, or set"
-                " SMSHOOK_BENCH_CACHE to a folder elsewhere"
-            )
-        part = path.with_suffix(".part")
-        fill(part, events)
-        part.rename(path)
-    with _writing(path) as conn:
-        # Each run has a new secret. The next start seals the journal with it.
-        conn.execute("delete from meta where name = 'seal'")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path.parent):
+        if not is_kept(events):
+            for old in path.parent.glob(f"journal-{events}-*"):
+                old.unlink()
+            needed, free = events * ROOM_PER_EVENT, shutil.disk_usage(path.parent).free
+            if free < needed:
+                raise NoRoom(
+                    f"{path.parent}: {free / 1e9:.0f} GB are free, a journal of {events:,} events"
+                    f" may take {needed / 1e9:.0f}; make room, or set"
+                    " SMSHOOK_BENCH_CACHE to a folder elsewhere"
+                )
+            part = path.with_suffix(".part")
+            fill(part, events)
+            part.rename(path)
+        with _writing(path) as conn:
+            # Each run has a new secret. The next start seals the journal with it.
+            conn.execute("delete from meta where name = 'seal'")
     return path
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Lock a folder; other processes wait."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def fill(path: Path, events: int) -> None:

@@ -54,7 +54,7 @@ class _Client(asyncio.Protocol):
         self.answered: asyncio.Future[tuple[int, float]] = (
             asyncio.get_running_loop().create_future()
         )
-        self.parts = 0
+        self.body = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -74,7 +74,7 @@ class _Client(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
-        self.parts += body.count(b"data: ")
+        self.body += body
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
@@ -88,8 +88,9 @@ class Readers:
     def __init__(self, admin: str, key: str, callback: str, first: int) -> None:
         self._admin, self._callback = urlsplit(admin), urlsplit(callback)
         self._key, self._first = key, first
-        self._waits: list[_Client] = []
-        self._streams: list[_Client] = []
+        #: By index: connections do not open in order.
+        self._waits: dict[int, _Client] = {}
+        self._streams: dict[int, _Client] = {}
 
     def _number(self, index: int) -> str:
         return f"1850{self._first + index:07d}"
@@ -101,13 +102,13 @@ class Readers:
     async def open(self, waits: int, streams: int) -> None:
         slots = asyncio.Semaphore(AT_ONCE)
 
-        async def one(path: str, index: int, to: list[_Client], *, begins: bool) -> None:
+        async def one(path: str, index: int, to: dict[int, _Client], *, begins: bool) -> None:
             async with slots:
                 client = await self._connect(self._admin.port)
                 query = f"number={self._number(index)}&{path.partition('?')[2]}"
                 head = f"GET {path.partition('?')[0]}?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                 client.transport.write(f"{head}Authorization: Bearer {self._key}\r\n\r\n".encode())
-                to.append(client)
+                to[index] = client
                 if begins:
                     await client.begun
 
@@ -148,11 +149,13 @@ class Readers:
             status, at = await wait.answered
             if (stored, status) != (200, 200):
                 raise CaseFailed(f"a callback was answered with {stored}, its wait with {status}")
+            if self._number(index).encode() not in wait.body:
+                raise CaseFailed("a wait was answered with the event of another")
             after.append(max(0.0, at - committed) * 1000)
             whole.append((at - sent) * 1000)
 
         began, tasks = time.monotonic(), []
-        for index, wait in enumerate(self._waits):
+        for index, wait in sorted(self._waits.items()):
             await asyncio.sleep(max(0.0, began + index / rate - time.monotonic()))
             tasks.append(asyncio.create_task(one(index, wait)))
         async with asyncio.timeout(PATIENCE):
@@ -160,7 +163,7 @@ class Readers:
         return ReadersResult(
             after_commit=tuple(sorted(after)),
             whole=tuple(sorted(whole)),
-            streamed=sum(client.parts for client in self._streams),
+            streamed=sum(client.body.count(b"data: ") for client in self._streams.values()),
         )
 
 

@@ -4,7 +4,14 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from itertools import chain
+from types import NoneType
 from typing import Any
+
+# Each returns the value itself. Without an adapter, sqlite3 looks for a method of these values, and
+# makes an exception because there is none: a tenth of the time to write an event.
+sqlite3.register_adapter(NoneType, dict[None, None]().get)
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(bool, int)
 
 Row = Sequence[object]
 #: The most rows of a statement. Each number of rows is a statement of its own, and all of them stay

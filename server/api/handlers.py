@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.types import ExceptionHandlersMap, Message, Scope
 
 from core.errors import Unavailable, origin
-from receiver.door import callers_request_id
+from httpd.exchange import callers_request_id
 
 from ..runtime.hub import ReaderEnded, TooManyReaders
 from ..runtime.keys import Keys

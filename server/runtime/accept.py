@@ -1,15 +1,14 @@
 """Accepts events: assigns them to orders, routes them, records them with their deliveries."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
-from core.clock import rfc3339
 from core.errors import Unavailable
-from core.event import Event, NumberAssigned
+from core.event import NumberAssigned
 from core.meters import Histogram
 from core.order import (
     AWAITED,
@@ -28,100 +27,14 @@ from journal.writes import Guard, Record, Write, unguarded
 from receiver.callback import Callback, Happening
 from receiver.intake import Caller
 from receiver.source_state import SourceState
-from routes.index import FilterIndex
-from routes.table import CompiledRoute, plan
-from sinks.sink import Sink
-from sinks.worker import Worker
 
 from ..log.frequent import FrequentLines, Received, frequent_lines
 from .identity import Identity
 from .journal_monitor import JournalMonitor
-from .subscriptions import LiveSubscriptions
+from .planner import Planner
 
 #: Seconds that a code may take.
 _CODE_SECONDS = (1, 2.5, 5, 10, 15, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
-
-
-def no_entries(_at: float) -> Sequence[bytes]:
-    """Return one empty key, for a journal with dedupe keys that need no key file."""
-    return (b"",)
-
-
-class Planner:
-    """Turns happenings into events, and plans their deliveries."""
-
-    def __init__(
-        self,
-        *,
-        identity: Identity,
-        routes: Sequence[CompiledRoute],
-        workers: Mapping[str, Worker],
-        subscriptions: LiveSubscriptions | None,
-        entries: Callable[[float], Sequence[bytes]] = no_entries,
-    ) -> None:
-        """`entries` returns the keys of dedupe keys at a time: the one to store first."""
-        self._entries = entries
-        self._identity, self._workers, self._subscriptions = identity, workers, subscriptions
-        self.use(routes)
-
-    def use(self, routes: Sequence[CompiledRoute], sinks: Iterable[Sink] = ()) -> None:
-        """Plan by these routes from now on. `sinks`: the options that workers will soon have."""
-        self._routes = FilterIndex((route.when, route) for route in routes)
-        ordered = any(worker.is_ordered for worker in self._workers.values()) or any(
-            sink.ordered_by is not None for sink in sinks
-        )
-        self._reads_data = ordered or any(route.reads_data for route in routes)
-
-    def plan(
-        self,
-        source: str,
-        happening: Happening,
-        at: float,
-        *,
-        order: str | None = None,
-        taken: tuple[str, ...] = (),
-        named_order: Order | None = None,
-    ) -> Planned:
-        """Return the event of a happening at `at`, with its deliveries.
-
-        `order` is the id of its order, `taken` the fields that come from that order. `named_order`
-        is an order that the event itself makes known.
-        """
-        recordedtime = rfc3339(at)
-        now, *before = self._entries(at)
-        keys = tuple([self._identity.dedupe_key(key, now) for key in happening.keys])
-        older = [self._identity.dedupe_key(key, one) for one in before for key in happening.keys]
-        event = Event(
-            id=self._identity.event_id(at),
-            source=source,
-            type=happening.data.type,
-            subject=happening.subject,
-            time=happening.time or recordedtime,
-            recordedtime=recordedtime,
-            dedupekey=keys[0].hex(),
-            data=happening.data,
-        )
-        # The attributes alone are a quarter of the work.
-        whole = self._reads_data or self._subscriptions
-        read = msgspec.to_builtins if whole else msgspec.structs.asdict
-        fields: Mapping[str, object] = read(event)
-        routed = plan(self._routes, fields)
-        owed = [self._workers[name].plan_delivery(fields) for name in routed.sinks]
-        if self._subscriptions:
-            owed += self._subscriptions.plan(fields)
-        return Planned(
-            event=event,
-            at=at,
-            body=msgspec.json.encode(event),
-            keys=keys,
-            older_keys=tuple(older),
-            copy=happening.copy,
-            order=order,
-            taken=taken,
-            named_order=named_order,
-            routes=routed.routes,
-            owed=tuple(owed),
-        )
 
 
 class _Foreseen(NamedTuple):
@@ -173,27 +86,26 @@ class Recorder:
         callback in quarantine.
         """
         # As `recordedtime` has it, to the last digit: `since` and `until` are compared with that.
-        at = round(self._now(), 6)
-        foreseen = [self._foresee(caller.source, happening, at) for happening in happenings]
+        at = round(self._now() * 1_000_000) / 1_000_000
+        foreseen = [(self._foresee(caller.source, one, at), one) for one in happenings]
         plans = tuple(
             [
                 self._plan(caller.source, happening, at, named_order=one and one.given)
-                for happening, one in zip(happenings, foreseen, strict=True)
+                for one, happening in foreseen
             ]
         )
 
         def then(outcome: Recorded | Exception) -> None:
-            for one in filter(None, reversed(foreseen)):
-                self._order_book.take_back(one.order, one.before)
+            for one, _ in reversed(foreseen):
+                if one is not None:
+                    self._order_book.take_back(one.order, one.before)
             if isinstance(outcome, Unavailable):
                 self._monitor.log_error(outcome)
             if isinstance(outcome, Exception):
                 return
             for order in outcome.orders:
                 self._order_book.put(order)
-            for planned, is_new in zip(plans, outcome.new, strict=True):
-                if is_new and planned.order is not None and planned.event.type in AWAITED:
-                    self._measure(self._order_book.received(planned.order), planned.at)
+            self._measure(plans, outcome.new)
             state = self._sources.get(caller.source)  # None: it was removed meanwhile
             is_called = callback.channel == "callback" and replaces is None
             if state is not None and any(outcome.new) and is_called:
@@ -271,10 +183,15 @@ class Recorder:
         before = self._order_book.known(given)
         return _Foreseen(given, before, self._order_book.foresee(given, None))
 
-    def _measure(self, received: Order | None, at: float) -> None:
-        if received is not None:
-            histogram = self.code_seconds.setdefault(received.source, Histogram(_CODE_SECONDS))
-            histogram.add(max(0.0, at - received.created_at))
+    def _measure(self, plans: Sequence[Planned], new: Sequence[bool]) -> None:
+        """Measure the time from the registration of an order to its first SMS or call."""
+        for index, planned in enumerate(plans):
+            if planned.order is None or not new[index] or planned.event.type not in AWAITED:
+                continue
+            received = self._order_book.received(planned.order)
+            if received is not None:
+                histogram = self.code_seconds.setdefault(received.source, Histogram(_CODE_SECONDS))
+                histogram.add(max(0.0, planned.at - received.created_at))
 
     def _plan(
         self, source: str, happening: Happening, at: float, *, named_order: Order | None
@@ -304,11 +221,11 @@ class Recorder:
         received = Received(
             caller.request_id, caller.source, callback.peer, len(callback.body), channel
         )
-        for planned, id_, new in zip(plans, recorded.ids, recorded.new, strict=True):
-            if new:
+        for index, planned in enumerate(plans):
+            if recorded.new[index]:
                 lines.accepted(planned.event, [owed.sink for owed in planned.owed], received)
             elif channel is None:  # each poll finds the same messages again
-                lines.duplicate(id_, received)
+                lines.duplicate(recorded.ids[index], received)
 
 
 def arrival_of(caller: Caller, callback: Callback) -> Arrival:

@@ -140,7 +140,6 @@ class ConfiguredSinks:
             async with self._alone(wanted.written):
                 if wanted is not adapted:
                     await finish(partial(self._adapt, name, worker, wanted.sink))
-                adapted = None
                 runner = SinkRunner(wanted.sink, worker, ticks=self._clock.ticks, give_up=give_up)
                 async with asyncio.TaskGroup() as tasks:
                     running = tasks.create_task(runner.run())

@@ -17,6 +17,7 @@ wait reads the journal again. Streams and consumers follow the places, so they d
 
 import asyncio
 import contextlib
+import math
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ MOST_PLACES = 1_000
 MOST_EVENTS, MOST_BYTES = 2_000, 16 << 20
 #: The most events that a reader takes at once.
 AT_ONCE = 50
+#: Seconds by which a reader may wait too long.
+_TICK = 0.05
 
 Kind = Literal["stream", "wait"]
 
@@ -169,22 +172,22 @@ class Inbox:
         Return False if the time `until`, in seconds of the event loop, comes first.
         """
         loop = asyncio.get_running_loop()
-        self._is_late = False
+        self._is_late = until is not None and until <= loop.time()
         # Not asyncio.timeout: it takes more memory, and may cancel when there are events.
-        timer = None if until is None else loop.call_at(until, self._be_late)
+        tick = self._hub.deadlines.add(self, until)
         try:
             while not (self._places or self.lost or self.ended or self._is_late):
                 self._waiting = loop.create_future()
                 await self._waiting
         finally:
             self._waiting = None
-            if timer is not None:
-                timer.cancel()
+            self._hub.deadlines.remove(self, tick)
         if self.ended:
             raise ReaderEnded
         return bool(self._places or self.lost)
 
-    def _be_late(self) -> None:
+    def be_late(self) -> None:
+        """End a `wait` without an event."""
         self._is_late = True
         self._wake()
 
@@ -206,6 +209,43 @@ class Inbox:
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+
+
+class _Deadlines:
+    """Ends the waits of inboxes in time, with one timer. One for each takes half a kilobyte."""
+
+    def __init__(self) -> None:
+        #: By time, in ticks of the event loop's clock.
+        self._inboxes: dict[int, set[Inbox]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, inbox: Inbox, until: float | None) -> int | None:
+        """Make the inbox late at that time; return its tick. None: never."""
+        if until is None:
+            return None
+        tick = math.ceil(until / _TICK)
+        self._inboxes.setdefault(tick, set()).add(inbox)
+        if self._timer is None or tick * _TICK < self._timer.when():
+            self._set_timer(tick)
+        return tick
+
+    def remove(self, inbox: Inbox, tick: int | None) -> None:
+        if tick is not None and tick in self._inboxes:
+            self._inboxes[tick].discard(inbox)
+
+    def _set_timer(self, tick: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(tick * _TICK, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for tick in [tick for tick in self._inboxes if tick * _TICK <= now]:
+            for inbox in self._inboxes.pop(tick):
+                inbox.be_late()
+        if self._inboxes:
+            self._set_timer(min(self._inboxes))
 
 
 class Follower:
@@ -267,6 +307,7 @@ class Hub:
         self._counts: Counter[tuple[Kind, str | None]] = Counter()
         self._inboxes: set[Inbox] = set()
         self.filters: FilterIndex[Inbox] = FilterIndex()
+        self.deadlines = _Deadlines()
         #: New events that inboxes took, by place, the oldest first.
         self.recent: dict[int, PlacedEvent] = {}
         self._bytes = 0

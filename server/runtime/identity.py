@@ -88,7 +88,7 @@ class Identity:
         ms, below = divmod(int(at * 1_000_000), 1000)
         head = (ms & 0xFFFFFFFFFFFF) << 16 | 0x7000 | below * 4096 // 1000
         tail = int.from_bytes(self._chance(8)) & _RANDOM | _VARIANT
-        digits = f"{head:016x}{tail:016x}"
+        digits = (head << 64 | tail).to_bytes(16).hex()
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def request_id(self) -> str:

@@ -8,7 +8,7 @@ from receiver.callback import Callback
 from receiver.door import read_happenings
 from receiver.source_state import SourceState
 
-from .accept import Planner
+from .planner import Planner
 
 #: The number of different samples of one kind.
 _SAMPLES = 100_000_000

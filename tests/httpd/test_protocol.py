@@ -595,8 +595,9 @@ async def test_client_that_sends_after_the_end_is_cut_off():
         assert await door.has_open_connections(0)
 
 
-async def test_client_that_reads_nothing_is_dropped():
-    """Mutant: without the stall limit, a client that never reads keeps its connection for ever."""
+@pytest.mark.parametrize("further", [False, True])
+async def test_client_that_reads_nothing_is_dropped(further):
+    """Mutants: there is no stall limit; a further request lifts it."""
 
     async def large(_scope, _receive, send):
         await answer(send, 200, b"a" * 20_000_000)
@@ -605,6 +606,9 @@ async def test_client_that_reads_nothing_is_dropped():
         writer.write(get(b"Host: h\r\n"))
 
         assert await door.has_open_connections(1)
+        if further:
+            await asyncio.sleep(0.1)
+            writer.write(get(b"Host: h\r\n"))
         assert await door.has_open_connections(0)
 
 

@@ -308,7 +308,7 @@ async def test_bug_in_accept_loses_no_bytes(door, journal, monkeypatch):
     def fault(*_args):
         raise RecursionError
 
-    monkeypatch.setattr("server.runtime.accept.plan", fault)
+    monkeypatch.setattr("server.runtime.planner.plan", fault)
 
     answer = await ask(door, url(), body=sms())
 

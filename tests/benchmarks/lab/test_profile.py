@@ -184,9 +184,9 @@ def inside(*more):
         (inside("decode (receiver/decode.py:40)", "_form (receiver/decode.py:74)"), "decode"),
         (inside("TellABot.normalize (receiver/providers/tellabot/callbacks.py:5)"), "normalize"),
         (inside("Recorder.accept (server/runtime/accept.py:94)"), "plan"),
-        (inside("Planner.plan (server/runtime/accept.py:238)"), "encode"),
+        (inside("Planner.plan (server/runtime/planner.py:238)"), "encode"),
         (
-            inside("Planner.plan (server/runtime/accept.py:238)", "plan (routes/table.py:3)"),
+            inside("Planner.plan (server/runtime/planner.py:238)", "plan (routes/table.py:3)"),
             "plan",
         ),
         (

@@ -30,3 +30,12 @@ def test_each_number_of_rows_is_inserted_and_found(conn, count):
 
     assert conn.execute("select * from pairs").fetchall() == rows
     assert found == rows
+
+
+def test_value_with_an_adapter_is_stored_as_it_is(conn):
+    """Mutants: the adapter of None, of bytes or of booleans makes a text of the value."""
+    bulk.insert(conn, "pairs", [(None, True), (b"\0", False)])
+
+    stored = conn.execute("select name, typeof(name), number, typeof(number) from pairs").fetchall()
+
+    assert stored == [(None, "null", 1, "integer"), (b"\0", "blob", 0, "integer")]

@@ -1,10 +1,15 @@
 """`GET /v1/events/wait`."""
 
 import asyncio
+import gc
+import socket
+import tracemalloc
 
 import pytest
 
 from core.errors import Unavailable
+from httpd.listener import Listener
+from httpd.protocol import make_protocol
 
 
 async def test_wait_answers_when_the_event_comes(service):
@@ -109,7 +114,7 @@ async def test_cursor_of_a_204_passes_no_event_that_matches_later(service, bound
         await service.waiting()
         event_id = await service.sms(id=7)
         [inbox] = service.hub._inboxes
-        inbox._be_late()
+        inbox.be_late()
         status, _ = await call.answer()
     await register(service)
 
@@ -269,3 +274,41 @@ async def test_senseless_timeout_is_refused(service):
             400,
             "timeout: write seconds from 0 to 55",
         )
+
+
+async def test_wait_takes_little_memory(service):
+    """Thousands wait at the same time.
+
+    Mutants: the protocol has no `__slots__`; uvicorn's deque stays; uvicorn's event stays; the
+    timer of the head stays.
+    """
+    key = service.config.api.keys["admin"].key.reveal()
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    listener = Listener(service.api, make_protocol(lambda _status, _peer: None))
+    await listener.start(listening)
+    clients = [socket.socket() for _ in range(120)]
+
+    async def wait(number, client):
+        client.connect(listening.getsockname())
+        path = f"/v1/events/wait?since=1h&timeout=50&number=1850555{number:04d}"
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"
+        client.sendall(head.encode())
+        await service.waiting(number + 1)
+
+    for number, client in enumerate(clients[:20]):  # fill the caches
+        await wait(number, client)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number, client in enumerate(clients[20:], 20):
+            await wait(number, client)
+        gc.collect()
+        size = tracemalloc.get_traced_memory()[0] / 100
+    finally:
+        tracemalloc.stop()
+        for client in clients:
+            client.close()
+        await listener.finish(1)
+    # With CPython 3.11 and the event loop of the standard library, whose connections take more.
+    assert size < 14_500

@@ -17,7 +17,7 @@ from journal.reads import EventById, JournalStats
 from receiver.door import read_happenings
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route, compile_table
-from server.runtime.accept import Planner
+from server.runtime.planner import Planner
 from sinks.file.sink import File
 
 

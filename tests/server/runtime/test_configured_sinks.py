@@ -11,12 +11,13 @@ from worlds import SOON, Destination, World, is_idle, until
 from core.secret import Secret
 from core.units import Duration, Rate
 from journal.reads import SinkRecords
-from journal.writes import PauseSink
+from journal.writes import PauseSink, Reorder
 from server.runtime import configured_sinks as module
 from server.runtime.configured_sinks import ConfiguredSinks, read_options
 from server.runtime.supervisor import Supervisor
 from sinks import feed
 from sinks.health import Pause
+from sinks.retry import Retry
 from sinks.sink import Failed, PauseAfter, Sink
 from sinks.worker import Worker
 
@@ -254,6 +255,30 @@ async def test_changed_order_holds_for_queued_deliveries(world, before, after):
             assert new_part(arrived, old) == new_part(accepted, old)
 
 
+async def test_event_that_comes_between_has_the_new_order(world):
+    """The journal has changed the stored ones. Mutant: the worker changes after the journal."""
+    await world.begin_with(log=Placed())
+    worker, submit = world.workers["log"], world.journal.submit
+
+    async def reordered(write):
+        await submit(write)
+        await world.accept(worker, to="+11")
+
+    def submitted(write, **answering):
+        if isinstance(write, Reorder):
+            return asyncio.ensure_future(reordered(write))
+        return submit(write, **answering)
+
+    world.journal.submit = submitted
+    await world.use(log=Placed(place_="two", ordered_by="data.to"))
+    await world.until(delivered=1)
+
+    [(ordering,)] = await world.journal._reader.ask(
+        lambda conn: conn.execute("select ordering from deliveries").fetchall()
+    )
+    assert ordering == '"+11"'
+
+
 def new_part(ids, old):
     return [event_id for event_id in ids if event_id not in old.arrived]
 
@@ -274,6 +299,14 @@ async def test_two_sinks_never_write_one_file_at_once(world, tmp_path):
 
     assert held == ["old", "b"], "`old` still writes the file of `c`"
     assert sorted(OPENED[2:]) == ["c", "d"]
+
+
+def test_file_is_the_same_by_a_link(tmp_path):
+    """Mutant: two sinks write one file, which each names in another way."""
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    options = read_options({"log": Placed(file=str(tmp_path / "link"))})
+
+    assert options["log"].written == (str(tmp_path / "file"),)
 
 
 async def test_replaced_certificate_opens_the_sink_again(world, tmp_path):
@@ -307,6 +340,18 @@ async def test_pause_of_the_operator_stays(world):
     assert DESTINATIONS["two"].arrived == []
 
 
+async def test_paused_sink_that_is_removed_and_added_stays_paused(world):
+    """Mutant: a sink that comes back begins active."""
+    await world.begin_with(log=Placed())
+    await world.workers["log"].pause(Pause.OPERATOR)
+
+    await world.use()
+    await until(lambda: not world.workers)
+    await world.use(log=Placed())
+
+    assert world.workers["log"].paused is Pause.OPERATOR
+
+
 async def test_automatic_pause_ends_without_pause_after(world):
     """Nothing else would ever resume it. Mutant: it stays paused."""
     await world.journal.submit(PauseSink("log", by="failing", at=NOW))
@@ -318,6 +363,22 @@ async def test_automatic_pause_ends_without_pause_after(world):
     await world.until(delivered=1)
 
     assert paused is Pause.FAILING
+
+
+async def test_shorter_schedule_holds_for_waiting_deliveries(world):
+    """Mutant: a delivery waits as long as the old schedule said."""
+    DESTINATIONS["one"] = Destination(Failed("status", status=500))
+    long, short = (
+        Retry(schedule=(Duration(0), Duration(wait), Duration(wait))) for wait in (3600, 0.01)
+    )
+    await world.begin_with(log=Placed(retry=long))
+    await world.send()
+    await until(lambda: DESTINATIONS["one"].attempts)
+
+    await world.use(log=Placed(retry=short))
+    await until(lambda: len(OPENED) == 2)
+    world.hands.at += 1
+    await world.until(delivered=1)
 
 
 async def test_new_destination_is_not_kept_waiting(world):

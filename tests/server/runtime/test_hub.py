@@ -209,6 +209,39 @@ async def test_slow_reader_holds_few_events():
     assert hub.recent == {}
 
 
+async def test_readers_with_one_timer_end_each_in_its_own_time():
+    """A timer for each would take half a kilobyte.
+
+    Mutants: an earlier reader gets no earlier timer; the timer is not set again; a reader ends up
+    to a tick too early; a reader that left stays.
+    """
+    hub = hub_of(MemoryJournal())
+    await hub.begin()
+    loop = asyncio.get_running_loop()
+    began, ended = loop.time(), []
+
+    async def wait(seconds):
+        with inbox(hub, "wait", filter_=compile_filter({"type": "rental.billed"}, "t")) as one:
+            one.restart()
+            assert not await one.wait(began + seconds)
+            ended.append((seconds, loop.time() - began >= seconds))
+
+    with inbox(hub, "wait") as found:
+        found.restart()
+        waiting = asyncio.create_task(found.wait(began + 0.31))
+        late = [asyncio.create_task(wait(seconds)) for seconds in (0.51, 0.11, 0.31, 0.0)]
+        await turns()
+        hub._journal.commit(True)
+        hub._journal.announce()
+        assert await waiting
+        assert found not in set().union(*hub.deadlines._inboxes.values())
+    async with asyncio.timeout(5):
+        await asyncio.gather(*late)
+
+    assert ended == [(0.0, True), (0.11, True), (0.31, True), (0.51, True)]
+    assert hub.deadlines._inboxes == {}
+
+
 async def test_changed_event_makes_some_waits_look_again():
     """Those that look for an event after an earlier place. Streams follow the places.
 
