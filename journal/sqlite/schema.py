@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from core.errors import Broken, Unavailable
 
+from ..facts import AuditOptions
 from ..seal import Opener, PeriodKeys, Sealer
+from .audit import AuditWriter, begin_log
 from .batch import BUSY_MS, checkpoint
 from .bulk import CACHED_STATEMENTS
 from .errors import error_name, judged
@@ -203,6 +205,7 @@ class OpenedFile(NamedTuple):
     opener: Opener
     #: Whether the journal was made with keys: its dedupe keys need them.
     seals_dedupe: bool
+    audit: AuditWriter
 
 
 def begin(
@@ -213,10 +216,11 @@ def begin(
     version: str,
     filters: FiltersOf = no_filters,
     keys: PeriodKeys | None = None,
+    audit: AuditOptions | None = None,
 ) -> OpenedFile:
     """Open the file in the writing thread. Raises WrongJournal for another secret.
 
-    `keys` None: new rows are stored in clear.
+    `keys` None: new rows are stored in clear. `audit` None: the audit log has the time `now`.
     """
     conn = _connect(path)
     with _closed_after(conn):
@@ -239,6 +243,8 @@ def begin(
         )
         (identity,) = conn.execute("select value from meta where name = 'identity'").fetchone()
         (generation,) = conn.execute("select value from meta where name = 'generation'").fetchone()
+        if not conn.execute("select exists (select 1 from audit_logs)").fetchone()[0]:
+            begin_log(conn, f"smshook/{identity}")
         start = conn.execute(
             "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
         ).lastrowid
@@ -247,6 +253,8 @@ def begin(
             opener = Sealer(keys, journal=identity, chance=os.urandom)
         by_id = configure(conn, filters(stored_keys(conn)), opener)
         (seals_dedupe,) = conn.execute("select count(*) from meta where name = 'dedupe'").fetchone()
+        options = AuditOptions(now=lambda: now, shown=str) if audit is None else audit
+        writer = AuditWriter(conn, options)
         conn.execute("commit")
         # The log of an earlier start may not have reached the disk. Now it has.
         _write_back(conn)
@@ -258,6 +266,7 @@ def begin(
         filters=by_id,
         opener=opener,
         seals_dedupe=bool(seals_dedupe),
+        audit=writer,
     )
 
 
