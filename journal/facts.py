@@ -74,6 +74,8 @@ class AuditOptions(msgspec.Struct):
     shown: Shown
     #: Takes an event's id, its bytes as sent, and when it was accepted; returns its commitment.
     commit: Callable[[str, bytes, float], str | None] = lambda _id, _body, _at: None
+    #: Whether the keys at hand signed a note.
+    signed: Callable[[str], bool] = lambda _note: True
     #: Whether callbacks and deliveries have lines, too.
     everything: bool = False
 

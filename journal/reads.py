@@ -414,6 +414,8 @@ class AuditLog(msgspec.Struct, frozen=True, kw_only=True):
     """An audit log of the journal."""
 
     origin: str
+    #: The verifier key of its first epoch; None: it is not signed yet.
+    key: str | None
     #: The place of its first line. The number of a line is its place less this one.
     first: int
     #: Its lines, and how many of the first ones are gone.

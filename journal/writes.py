@@ -575,6 +575,8 @@ class SignCheckpoint(Write[str], frozen=True):
     sign: Callable[[Checkpoint, float], str]
     #: The last fact of an epoch. It becomes the last line of this transaction, and the note stays.
     closing: Fact | None = None
+    #: The verifier key of the epoch, which is stored with the first note of the log.
+    key: str | None = None
 
 
 class PackLog(Write[bool], frozen=True):

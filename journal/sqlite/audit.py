@@ -4,6 +4,7 @@ One thread writes. The right edge of the tree is in its memory; a failed commit 
 """
 
 import sqlite3
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from core.clock import rfc3339
 from core.errors import InvalidRow
 
 from ..actor import SERVICE, Actor
-from ..audit.lines import Fact, encode, erased_line, line_erased
+from ..audit.lines import Fact, encode, erased_line, line_erased, restored
 from ..audit.note import Checkpoint
 from ..audit.tree import TILE_WIDTH, leaf_hash, prove_inclusion
 from ..facts import (
@@ -24,6 +25,7 @@ from ..facts import (
     facts_of,
     facts_of_changes,
 )
+from ..reads import Checkpoints
 from ..rows import Changes
 from ..writes import (
     EraseLine,
@@ -36,6 +38,7 @@ from ..writes import (
     Write,
 )
 from .audit_lines import (
+    checkpoints,
     decode_line,
     end_of,
     frontier,
@@ -151,6 +154,11 @@ class AuditBatch:
             results[i] = op.sign(state, self.at)
             closes = op.closing is not None
             _store_checkpoint(self, state.size, results[i], closes=closes)
+            if op.key is not None:
+                self.conn.execute(
+                    "update audit_logs set key = ? where first = ? and key is null",
+                    (op.key, self.first),
+                )
 
     def _write_lines(self) -> None:
         if not self._lines:
@@ -170,9 +178,36 @@ class AuditBatch:
         )
 
 
-def begin_log(conn: sqlite3.Connection, origin: str) -> None:
-    """Begin a log after the lines that are there, in the transaction of the caller."""
-    # A log without lines is replaced.
+def open_log(conn: sqlite3.Connection, origin: str, options: AuditOptions) -> AuditWriter:
+    """Return the end of the log, in the transaction of the caller. Without a log, begin it.
+
+    A log that was signed with other keys cannot go on: another one begins.
+    """
+    if conn.execute("select first from audit_logs").fetchone() is None:
+        _begin_log(conn, origin)
+    writer = AuditWriter(conn, options)
+    last = checkpoints(conn, Checkpoints(writer.first, newest=True))
+    if last and not options.signed(last[0].note):
+        reason = "the keys of the log were lost"
+        writer = begin_next_log(writer, f"{origin}/{uuid.uuid4().hex}", SERVICE, reason=reason)
+    return writer
+
+
+def begin_next_log(ended: AuditWriter, origin: str, actor: Actor, **fields: str) -> AuditWriter:
+    """Begin another log, in the transaction of the caller. Its first line names the ended one."""
+    conn, tree = ended.conn, ended.frontier
+    _begin_log(conn, origin)
+    writer = AuditWriter(conn, ended.options)
+    batch = writer.begin()
+    old = Checkpoint(ended.origin, tree.size, tree.root())
+    batch.add(restored(old, by=actor.by, **fields))
+    batch.flush((), [])
+    writer.take(batch)
+    return writer
+
+
+def _begin_log(conn: sqlite3.Connection, origin: str) -> None:
+    """Begin a log after the lines that are there. A log without lines is replaced."""
     conn.execute(
         "insert or replace into audit_logs (first, origin) values (?, ?)", (end_of(conn), origin)
     )

@@ -147,11 +147,12 @@ def frontier(conn: sqlite3.Connection, log: int) -> Frontier:
 
 
 def logs(conn: sqlite3.Connection, _read: AuditLogs) -> Sequence[AuditLog]:
-    found = conn.execute("select origin, first, pruned from audit_logs order by first").fetchall()
-    ends = [first for _, first, _ in found[1:]] + [end_of(conn)]
+    found = conn.execute("select origin, key, first, pruned from audit_logs order by first")
+    rows_ = found.fetchall()
+    ends = [first for _, _, first, _ in rows_[1:]] + [end_of(conn)]
     return [
-        AuditLog(origin=origin, first=first, size=end - first, pruned=pruned)
-        for (origin, first, pruned), end in zip(found, ends, strict=True)
+        AuditLog(origin=origin, key=key, first=first, size=end - first, pruned=pruned)
+        for (origin, key, first, pruned), end in zip(rows_, ends, strict=True)
     ]
 
 
