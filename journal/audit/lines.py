@@ -11,6 +11,7 @@ from core.clock import rfc3339
 from core.signing import make_hmac
 
 from .note import Checkpoint, VerifierKey
+from .tree import leaf_hash
 
 #: What a line can report. Names are only ever added.
 Action = Literal[
@@ -78,6 +79,7 @@ _RANGES = 12 * 1024
 #: Bytes of a commitment.
 _COMMITMENT = 24
 _FIRST = ("n", "at", "do")
+_ERASED = b'{"erased":"'
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -111,7 +113,14 @@ def encode(n: int, at: float, fact: Fact) -> bytes:
 
 def erased_line(leaf: bytes) -> bytes:
     """Return the line in place of one that had to go. `leaf` is the hash of that line."""
-    return b'{"erased":"%s"}' % base64.b64encode(leaf)
+    return _ERASED + base64.b64encode(leaf) + b'"}'
+
+
+def leaf_of(line: bytes) -> bytes:
+    """Return the hash of a line in the tree, also of an erased one."""
+    if line.startswith(_ERASED):
+        return base64.b64decode(line[len(_ERASED) :].removesuffix(b'"}'), validate=True)
+    return leaf_hash(line)
 
 
 # Facts that a verifier reads

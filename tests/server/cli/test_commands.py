@@ -58,6 +58,7 @@ SO_FAR = [
     *("keys list", "keys create", "keys revoke"),
     *("report", "reload", "backup", "restore"),
     *("seal init", "seal show", "seal rotate"),
+    *("audit verify", "audit verifier"),
     *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
 
