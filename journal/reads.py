@@ -414,8 +414,9 @@ class AuditLog(msgspec.Struct, frozen=True, kw_only=True):
     """An audit log of the journal."""
 
     origin: str
-    #: The verifier key of its first epoch; None: it is not signed yet.
+    #: The verifier keys of its first epoch and of the log itself; None: it is not signed yet.
     key: str | None
+    signer: str | None
     #: The place of its first line. The number of a line is its place less this one.
     first: int
     #: Its lines, and how many of the first ones are gone.

@@ -575,8 +575,8 @@ class SignCheckpoint(Write[str], frozen=True):
     sign: Callable[[Checkpoint, float], str]
     #: The last fact of an epoch. It becomes the last line of this transaction, and the note stays.
     closing: Fact | None = None
-    #: The verifier key of the epoch, which is stored with the first note of the log.
-    key: str | None = None
+    #: The verifier keys of the epoch and of the log, which are stored with its first note.
+    keys: tuple[str, str] | None = None
 
 
 class PackLog(Write[bool], frozen=True):

@@ -154,10 +154,10 @@ class AuditBatch:
             results[i] = op.sign(state, self.at)
             closes = op.closing is not None
             _store_checkpoint(self, state.size, results[i], closes=closes)
-            if op.key is not None:
+            if op.keys is not None:
                 self.conn.execute(
-                    "update audit_logs set key = ? where first = ? and key is null",
-                    (op.key, self.first),
+                    "update audit_logs set key = ?, signer = ? where first = ? and key is null",
+                    (*op.keys, self.first),
                 )
 
     def _write_lines(self) -> None:

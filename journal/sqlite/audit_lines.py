@@ -1,6 +1,5 @@
 """Reads of the audit log: its lines, the hashes over them, and its signed states."""
 
-import base64
 import json
 import sqlite3
 import zlib
@@ -10,8 +9,8 @@ from datetime import datetime
 
 import msgspec
 
+from ..audit.lines import leaf_of
 from ..audit.tree import HASH_SIZE, TILE_WIDTH, Frontier, HashAt, frontier_at, hash_from_tiles
-from ..audit.tree import leaf_hash as hash_of_line
 from ..reads import (
     AuditLines,
     AuditLog,
@@ -110,16 +109,10 @@ def last_time(run: Sequence[bytes]) -> float | None:
 # --- the tree -----------------------------------------------------------------------------------
 
 
-def leaf_hash(line: bytes) -> bytes:
-    """Return the hash of a line, also of one that was erased."""
-    erased = decode_line(line).erased
-    return hash_of_line(line) if erased is None else base64.b64decode(erased)
-
-
 def hashes(conn: sqlite3.Connection, read: HashesAt) -> Sequence[bytes]:
     if read.level == 0:
         begin = read.log + read.n
-        return [leaf_hash(line) for _, line in lines_at(conn, begin, begin + read.count)]
+        return [leaf_of(line) for _, line in lines_at(conn, begin, begin + read.count)]
     found = conn.execute(
         "select hash from audit_hashes where log = ? and level = ? and n >= ? and n < ? order by n",
         (read.log, read.level, read.n, read.n + read.count),
@@ -139,7 +132,7 @@ def frontier(conn: sqlite3.Connection, log: int) -> Frontier:
     ).fetchone()
     edge = frontier_at(tiles * TILE_WIDTH, hash_at(conn, log))
     for _, line in lines_at(conn, log + edge.size, end_of(conn)):
-        edge.append(leaf_hash(line))
+        edge.append(leaf_of(line))
     return edge.copy()
 
 
@@ -147,12 +140,15 @@ def frontier(conn: sqlite3.Connection, log: int) -> Frontier:
 
 
 def logs(conn: sqlite3.Connection, _read: AuditLogs) -> Sequence[AuditLog]:
-    found = conn.execute("select origin, key, first, pruned from audit_logs order by first")
-    rows_ = found.fetchall()
-    ends = [first for _, _, first, _ in rows_[1:]] + [end_of(conn)]
+    found = conn.execute(
+        "select origin, key, signer, first, pruned from audit_logs order by first"
+    ).fetchall()
+    ends = [first for *_, first, _ in found[1:]] + [end_of(conn)]
     return [
-        AuditLog(origin=origin, key=key, first=first, size=end - first, pruned=pruned)
-        for (origin, key, first, pruned), end in zip(rows_, ends, strict=True)
+        AuditLog(
+            origin=origin, key=key, signer=signer, first=first, size=end - first, pruned=pruned
+        )
+        for (origin, key, signer, first, pruned), end in zip(found, ends, strict=True)
     ]
 
 
@@ -195,8 +191,8 @@ def page(conn: sqlite3.Connection, read: AuditLines) -> Page[bytes]:
     """Return a page of lines. It looks at a limited number of them."""
     wanted, end = read.filter, end_of(conn)
     # The time of lines never decreases.
-    low = 0 if wanted.since is None else _place_at(conn, wanted.since, end)
-    high = end if wanted.until is None else _place_at(conn, wanted.until, end)
+    low = 0 if wanted.since is None else place_at(conn, wanted.since, end)
+    high = end if wanted.until is None else place_at(conn, wanted.until, end)
     if read.after is not None and read.desc:
         high = min(high, read.after)
     elif read.after is not None:
@@ -226,7 +222,7 @@ def _page(
     return Page(items=tuple(found), next_seq=max(place, 0), has_more=has_more)
 
 
-def _place_at(conn: sqlite3.Connection, at: float, end: int) -> int:
+def place_at(conn: sqlite3.Connection, at: float, end: int) -> int:
     """Return the place of the first line of a time or later."""
 
     def time_at(place: int) -> float:

@@ -143,7 +143,8 @@ class AuditKeeper:
             # Earlier epochs, of another log, end with it.
             self._epoch = await self._make_epoch()
             key = str(self._epoch_key(self._epoch).verifier)
-            await self._sign(self._epoch, key=key)
+            signer = str(log_key(self._origin, self._keys).verifier)
+            await self._sign(self._epoch, keys=(key, signer))
             await self._forget_epochs()
             return key
         note, epochs = Note.parse(last[0].note), self._keys.epochs()
@@ -261,8 +262,8 @@ class AuditKeeper:
         closing = next_epoch(self._epoch_key(begun).verifier)
         await self._journal.submit(SignCheckpoint(self._signing(ended), closing))
 
-    async def _sign(self, epoch: Epoch, *, key: str | None = None) -> None:
-        await self._journal.submit(SignCheckpoint(self._signing(epoch), key=key))
+    async def _sign(self, epoch: Epoch, *, keys: tuple[str, str] | None = None) -> None:
+        await self._journal.submit(SignCheckpoint(self._signing(epoch), keys=keys))
 
     def _signing(self, epoch: Epoch) -> Callable[[Checkpoint, float], str]:
         keys = (log_key(self._origin, self._keys), self._epoch_key(epoch))

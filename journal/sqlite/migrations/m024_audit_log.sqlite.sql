@@ -4,6 +4,7 @@ create table audit_logs (
   first  integer primary key,        -- the place of its first line; a restored journal begins anew
   origin text not null,
   key    text,                       -- the verifier key of its first epoch; null: it is not signed yet
+  signer text,                       -- the verifier key of the log itself
   packed integer not null default 0, -- lines in packed rows, from the first on
   pruned integer not null default 0  -- lines that are gone, from the first on
 ) strict;
