@@ -12,7 +12,7 @@ import pytest
 from audit_logs import week
 
 from journal.audit.tree import prove_inclusion
-from server.audit_export import add_tiles
+from server.cli.audit_export import add_tiles
 
 GOPATH = Path("/usr/share/gocode")
 SUMDB = GOPATH / "src/golang.org/x/mod/sumdb"

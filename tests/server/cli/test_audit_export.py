@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from journal.audit.lines import Fact, leaf_of
 from journal.audit.note import Note, split_notes
 from journal.audit.tree import leaf_hash
-from server.audit_export import AuditLog, WrongExport, add_form, add_tiles, write_export
+from server.cli.audit_export import AuditLog, WrongExport, add_form, add_tiles, write_export
 
 
 @pytest.fixture
