@@ -110,6 +110,21 @@ def encode_proof(index: int, proof: Sequence[bytes], checkpoint: str, extra: byt
     )
 
 
+def encode_event_proof(leaf: bytes, proof: str, event: bytes, key: bytes) -> str:
+    """Return what proves one event to an auditor, as JSON: `{"leaf", "proof", "event", "key"}`.
+
+    `leaf` is the line that has the commitment `c`, `proof` its proof as `encode_proof` returns it.
+    `event` has the bytes as they were sent, `key` is the key of its commitment, here in base64.
+    """
+    values = {
+        "leaf": leaf.decode("ascii"),
+        "proof": proof,
+        "event": event.decode(),
+        "key": base64.b64encode(key).decode(),
+    }
+    return json.dumps(values, indent=1) + "\n"
+
+
 # The layout of tiles (c2sp.org/tlog-tiles)
 
 

@@ -90,11 +90,11 @@ NOTE = re.compile(
 
 
 def read_key(text: str) -> Key:
-    name, id_, encoded = text.strip().split("+", 2)
+    name, id_, encoded = [*text.strip().split("+", 2), "", ""][:3]
     data = b64decode(encoded, validate=True)
     key = Key(name, sha256(name.encode() + b"\n" + data).digest()[:4], data[1:])
-    if (len(data), data[0], id_) != (33, 4, key.id.hex()):
-        raise ValueError(f"{name} is not the key of an epoch")
+    if (len(data), data[:1], id_) != (33, b"\4", key.id.hex()):
+        raise ValueError(f"{text} is not the key of an epoch")
     return key
 
 

@@ -20,8 +20,7 @@ from journal.reads import AuditLines, AuditLogs, LineFilter
 from journal.seal import Kind
 from journal.sqlite.schema import begin_generation
 from journal.writes import PackLog, RecordFacts, SetMoment
-from server import audit_export, audit_log
-from server.cli import audit_verify
+from server.cli import audit_export, audit_log, audit_verify
 from server.config.options import Auditing, Retention, Sealing
 from server.runtime.period_keys import make_keys
 from server.service import audit_options, open_journal

@@ -12,7 +12,7 @@ from journal.audit.lines import leaf_of
 from journal.audit.note import Checkpoint, Note, VerifierKey
 from journal.audit.tree import Frontier, HashesAt
 
-from .durable import make_folder
+from ..durable import make_folder
 
 #: What `--as` takes.
 FORMS = ("jsonl", *FORMATS)
