@@ -96,7 +96,7 @@ def accepted_line(n: int, at: str, new: NewEvent, arrival: Arrival, c: str | Non
     owes = _quoted_names(tuple([one.sink for one in owed]))
     commits = "" if c is None else f',"c":"{c}"'
     return (
-        f'{{"n":{n},"at":"{at}","do":"callback.accepted","event":"{event.id}"'
+        f'{{"n":{n},"at":"{at}","do":"callback.accepted","event":"{event.id}","place":{new.seq}'
         f',"source":{_quoted(event.source)},"type":{_quoted(event.type)}{way}'
         f',"owes":{owes}{commits}}}'
     ).encode()

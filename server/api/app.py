@@ -9,6 +9,7 @@ from ..runtime.delivery_states import DeliveryStates
 from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
+from .audit import audit
 from .auth import authenticated, needs
 from .backups import backups
 from .consumers import consumers
@@ -152,6 +153,7 @@ def create_api(parts: Parts) -> Litestar:
             api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
             me(keys),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
+            audit(journal=journal, cursors=cursors("audit"), now=now),
             backups(config=lambda: current.config, calls=calls),
         ],
     )

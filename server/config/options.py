@@ -176,7 +176,9 @@ HostName = Annotated[
         "write a name without a port, such as smshook.example.com",
     ),
 ]
-Scope = Literal["events:read", "codes:read", "deliveries:write", "subscriptions:write", "admin"]
+Scope = Literal[
+    "events:read", "codes:read", "deliveries:write", "subscriptions:write", "audit:read", "admin"
+]
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -315,8 +317,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: `SMSHOOK_API_KEY`.
     key: Annotated[Secret, Check(_api_key)]
     #: `events:read` (texts and codes masked), `codes:read` (in clear), `deliveries:write` (retry,
-    #: replay, pause), `subscriptions:write` (orders and subscriptions) and `admin` (all). Grant as
-    #: little as possible.
+    #: replay, pause), `subscriptions:write` (orders and subscriptions), `audit:read` (the audit
+    #: log) and `admin` (all). Grant as little as possible.
     scopes: Annotated[
         tuple[Scope, ...],
         _one_or_more("empty, so the key allows nothing; name a scope, or leave the key out"),

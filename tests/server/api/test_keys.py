@@ -64,6 +64,8 @@ CALLS = [
     ("GET", "/v1/retention"),
     ("POST", "/v1/retention/prune"),
     ("POST", "/v1/backups"),
+    ("GET", "/v1/audit"),
+    ("GET", "/v1/audit/log/tile/none"),
 ]
 #: Unknown paths, wrong methods, and calls of later versions.
 NO_CALLS = [
@@ -83,6 +85,7 @@ ADMINS = (
     "/v1/erasures",
     "/v1/retention",
     "/v1/backups",
+    "/v1/audit",
 )
 WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
 
