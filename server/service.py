@@ -408,7 +408,7 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     if parts.period_keys is not None:
         supervisor.run("period keys", prepare_keys(parts.period_keys, parts.clock.now))
     if parts.audit is not None:
-        supervisor.run("audit", parts.audit.run())
+        supervisor.run("audit", parts.audit.run(parts.workers))
     supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))
     supervisor.run("clock", watch_clock(parts.clock))
     supervisor.run("journal", parts.journal_monitor.run())
