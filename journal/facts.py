@@ -167,8 +167,9 @@ def end_of_delivery(
 
 def events_of(fact: Fact) -> Sequence[str]:
     """Return the ids of the events that a fact names."""
-    event = fact.fields.get("event")
-    return [*fact.fields.get("events", ()), *([] if event is None else [event])]
+    event, events = fact.fields.get("event"), fact.fields.get("events")
+    several = events if isinstance(events, list | tuple) else ()  # or how many
+    return [*several, *([] if event is None else [event])]
 
 
 _Who = Mapping[str, str]
