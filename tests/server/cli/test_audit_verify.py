@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import audit_logs
+import msgspec
 import pytest
 from audit_logs import HonestLog, continued, week
 from cryptography.exceptions import InvalidSignature
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given
 from hypothesis import strategies as st
 
+from journal.audit.export import end_epoch
 from journal.audit.lines import Fact
 from journal.audit.note import Note, SigningKey, split_notes
 from journal.audit.tree import prove_inclusion
@@ -289,6 +291,30 @@ def test_checkpoints_signed_by_a_stranger_are_found(verdict, folder, honest):
     assert 1 == verdict(folder)[0]
 
 
+def test_signature_of_another_checkpoint_is_found(verdict, honest, tmp_path):
+    """Names and key ids fit, the signatures do not. Mutant: only name and key id are compared."""
+    changed = rewrite(honest, 500, 0)
+    theirs = [Note.parse(note) for note in changed.checkpoints]
+    ours = [Note.parse(note) for note in honest.checkpoints]
+    folder = changed.export(tmp_path / "changed")
+    notes = [str(Note(their.text, our.signatures)) for their, our in zip(theirs, ours, strict=True)]
+    put_notes(folder, notes, notes[-1])
+
+    code, text = verdict(folder)
+
+    assert (1, True) == (code, text.startswith("CHANGED: lines 424 to 523: the key"))
+
+
+def test_key_of_an_ended_epoch_signs_nothing_later(verdict, honest, tmp_path):
+    """Mutant: a checkpoint may have the key of any epoch so far."""
+    ends = set(audit_logs.sizes(honest.checkpoints))
+    changed = forged(honest.lines, lambda number: honest.epoch_key(number % 3), honest.origin, ends)
+
+    code, text = verdict(changed.export(tmp_path / "changed"))
+
+    assert (1, True) == (code, text.startswith("CHANGED: lines 636 to 725: the key"))
+
+
 def rewrite(honest, since, known):
     """Return the log with another line `since`, by a thief who has the keys of epochs `known` on.
 
@@ -302,7 +328,7 @@ def rewrite(honest, since, known):
 
 
 def test_yesterday_rewritten_with_keys_of_today_is_found(verdict, honest, tmp_path):
-    """Trial 13. Mutant: a checkpoint may have the key of any epoch so far."""
+    """Trial 13. Mutant: any signature with the name of an epoch's key counts."""
     changed = rewrite(honest, 500, 3)
     # What was signed before the change is left as it is.
     kept = [n for n in honest.checkpoints if audit_logs.sizes([n])[0] <= 424]
@@ -475,6 +501,52 @@ def test_pruned_epoch_of_a_stranger_is_found(verdict, honest, tmp_path):
     bent(folder, lambda data: data.update(epochs=theirs))
 
     assert (1, "CHANGED: line 211, in pruned.json, did not end its epoch\n") == verdict(folder)
+
+
+def taken_over(honest, ended):
+    """Return a pruned log that a thief signs, after an epoch that ended with these lines."""
+    thief = SigningKey(f"{honest.origin}/epoch", audit_logs.Algorithm.COSIGNATURE, b"t" * 32)
+    changed = forged(honest.lines, lambda _: thief, honest.origin, {len(honest.lines)})
+    changed.ended = ended
+    changed.prune(512)
+    return changed
+
+
+THIEF = SigningKey(
+    f"smshook/{audit_logs.IDENTITY}/epoch", audit_logs.Algorithm.COSIGNATURE, b"t" * 32
+).verifier
+
+
+def test_pruned_line_with_the_key_of_a_thief_is_found(verdict, honest, tmp_path):
+    """Trial 23: proof and checkpoint are honest, the key in the line is not.
+
+    Mutant: the line need not be in the checkpoint.
+    """
+    first, second = honest.ended[:2]
+    line = re.sub(rb'"key":"[^"]+"', b'"key":"%s"' % str(THIEF).encode(), second.line)
+    changed = taken_over(honest, [first, msgspec.structs.replace(second, line=line)])
+
+    assert (1, "CHANGED: line 423, in pruned.json, did not end its epoch\n") == verdict(
+        changed.export(tmp_path / "changed")
+    )
+
+
+def test_pruned_line_of_another_action_names_no_key(verdict, tmp_path):
+    """A thief once made an API key whose name is the key of an epoch: that line is honest.
+
+    Mutant: it is not asked what the line did.
+    """
+    log = HonestLog()
+    log.grow(100)
+    line = log.add(Fact("key.made", {"by": "key/thief", "key": str(THIEF)}))
+    log.checkpoint()
+    ended = end_epoch(100, line, log.newest, log.hash_at)
+    log.grow(700)
+    changed = taken_over(log, [ended])
+
+    assert (1, "CHANGED: line 100, in pruned.json, did not end its epoch\n") == verdict(
+        changed.export(tmp_path / "changed"), key=log.first
+    )
 
 
 def test_line_0_names_no_key(verdict, tmp_path):
