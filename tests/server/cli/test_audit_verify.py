@@ -405,6 +405,38 @@ def test_junk_is_found(verdict, folder, name, junk):
     assert 1 == verdict(folder)[0]
 
 
+def in_origin(folder):
+    for name in ("checkpoints", "checkpoint"):
+        text = (folder / name).read_text()
+        (folder / name).write_text(text.replace("smshook/7f", "smshook/\x1b[2J7f"))
+
+
+def in_key(folder):
+    path = folder / "entries.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"key":"sms', b'"key":"\\u001b[2Jsms'))
+
+
+def in_pruned(folder):
+    line = json.dumps({"n": "\x1b[2J", "do": "audit.epoch"})
+    epoch = {"line": line, "checkpoint": notes_of(folder)[0], "proof": []}
+    bent(folder, lambda data: data.update(epochs=[epoch]))
+
+
+def in_depth(folder):
+    (folder / "pruned.json").write_text("[" * 100_000)
+
+
+@pytest.mark.parametrize("change", [in_origin, in_key, in_pruned, in_depth])
+def test_export_cannot_write_to_the_terminal(verdict, folder, change):
+    """Escape sequences could show another verdict. Mutant: the text of a wrong key as it is."""
+    change(folder)
+
+    code, text = verdict(folder)
+
+    assert 1 == code, text
+    assert "\x1b" not in text
+
+
 # Trials 21 to 23: erased and pruned lines
 
 
