@@ -437,6 +437,16 @@ def test_export_cannot_write_to_the_terminal(verdict, folder, change):
     assert "\x1b" not in text
 
 
+def test_other_export_cannot_write_to_the_terminal(verdict, folder, tmp_path, honest):
+    """Mutant: an origin may have control characters."""
+    other = shutil.copytree(folder, tmp_path / "other")
+    in_origin(other)
+
+    code, text = verdict(folder, other, "--key", honest.first)
+
+    assert (1, False) == (code, "\x1b" in text)
+
+
 # Trials 21 to 23: erased and pruned lines
 
 
