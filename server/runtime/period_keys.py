@@ -43,10 +43,13 @@ def make_keys(
         return Keyring(seal.path, roots, period=seal.period, now=now, secret=secret)
     except UnknownRoot as exc:
         file = KeyFile.read(seal.path)
-        if roots or file is None or file.spans(Kind.RAW):
+        if roots or file is None:
             raise
-        # Only the secret ever wrapped its keys: nothing was sealed.
-        raise WrongJournal(MADE_WITH_ANOTHER) from exc
+        if not file.spans(Kind.RAW):  # nothing was sealed: only the secret ever wrapped its keys
+            raise WrongJournal(MADE_WITH_ANOTHER) from exc
+        # `seal` was removed. The journal reads as erased, and the log gets other keys.
+        beside = seal.path.with_name(f"{seal.path.name}.audit")
+        return Keyring(beside, (), period=seal.period, now=now, secret=secret)
     except Unavailable as exc:
         if isinstance(exc.__cause__, OSError) and exc.__cause__.errno in _FULL:
             raise DiskFull(str(exc)) from exc
