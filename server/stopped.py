@@ -11,6 +11,8 @@ from typing import BinaryIO
 import msgspec
 
 from core.clock import WallClock
+from journal.actor import ACTING, Actor
+from journal.facts import AuditOptions
 from journal.keyring import KeyFile, Keyring
 from journal.lock import Lock
 from journal.records import Retained
@@ -26,10 +28,10 @@ from .config.roots import root_keys
 from .durable import put_new, sync_file, unfinished
 from .runtime.identity import Chance, Identity
 from .runtime.parts import Parts
-from .runtime.period_keys import open_keys, warn_of_missing_keys
+from .runtime.period_keys import make_keys, warn_of_missing_keys
 from .runtime.retention import Pruner
 from .runtime.sealing import SealRun
-from .service import open_journal
+from .service import audit_options, open_journal
 from .service import restore as restore_parts
 
 _STATES = [end for end in BESIDE_JOURNAL if end != ".lock"]
@@ -120,10 +122,16 @@ def restore(backup: BinaryIO, config: Config, *, without_erasures: bool = False)
                 if erased.exists() and erased.stat().st_size:
                     asyncio.run(_erase_again(config, temporary))
             secret = config.server.secret.reveal()
-            begin_generation(temporary, seal=Identity(secret, Chance()).seal)
+            seal = Identity(secret, Chance()).seal
+            begin_generation(temporary, seal=seal, now=WallClock().now(), actor=command_line())
             sync_file(temporary)
             put_new(temporary, journal)
     return contents
+
+
+def command_line() -> Actor:
+    """Return the actor of a command on this machine."""
+    return Actor(f"cli/{os.getuid()}")
 
 
 async def _erase_again(config: Config, journal: Path) -> None:
@@ -144,13 +152,22 @@ async def _opened(config: Config, *, makes_keys: bool = True) -> AsyncIterator[P
     loaded = Loaded(config=config, warnings=())
     roots = root_keys(config.seal, config.path.parent)
     keys: Keyring | None = None
-    sealing: PeriodKeys | None = MissingKeys()
-    if makes_keys or not roots or KeyFile.read(config.seal.path) is not None:
-        sealing = keys = open_keys(config.seal, roots, now=clock.now())
-    journal = await open_journal(config, identity, now=clock.now(), keys=sealing)
+    sealing: PeriodKeys | None = MissingKeys() if roots else None
+    audit: AuditOptions | None = None
+    if makes_keys or KeyFile.read(config.seal.path) is not None:
+        keys = make_keys(config.seal, roots, now=clock.now(), secret=config.server.secret)
+        audit = audit_options(config, identity, clock, keys)
+        sealing = keys if roots else None
+    journal = await open_journal(config, identity, now=clock.now(), keys=sealing, audit=audit)
+    acting = ACTING.set(command_line())
     try:
         yield await restore_parts(
-            *(config, journal, identity), clock=clock, load=lambda: loaded, period_keys=keys
+            *(config, journal, identity),
+            clock=clock,
+            load=lambda: loaded,
+            period_keys=keys,
+            audit=audit,
         )
     finally:
+        ACTING.reset(acting)
         await journal.close()

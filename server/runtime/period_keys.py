@@ -11,11 +11,11 @@ from core.erasure import CODES, PEOPLE
 from core.errors import Unavailable
 from core.paths import Path as FieldPath
 from core.secret import Secret
-from journal.keyring import KeyFile, Keyring
+from journal.keyring import KeyFile, Keyring, UnknownRoot
 from journal.records import SealedParts
 from journal.seal import Kind
 from journal.sqlite.inspection import find_lost
-from journal.sqlite.schema import DiskFull
+from journal.sqlite.schema import MADE_WITH_ANOTHER, DiskFull, WrongJournal
 from sinks.erased import needed
 
 from ..config.options import Config, Sealing
@@ -32,13 +32,35 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 log = structlog.get_logger()
 
 
-def open_keys(seal: Sealing, roots: Sequence[Secret], *, now: float) -> Keyring | None:
+def open_keys(
+    seal: Sealing, roots: Sequence[Secret], *, now: float, secret: Secret | None = None
+) -> Keyring | None:
     """Open the key file, or make it; None: nothing is sealed. `roots` are those of `root_keys`.
 
-    Raises Damaged, UnknownRoot, Unavailable (DiskFull on a full disk) and OSError.
+    See `make_keys`.
+    """
+    return make_keys(seal, roots, now=now, secret=secret) if roots else None
+
+
+def make_keys(
+    seal: Sealing, roots: Sequence[Secret], *, now: float, secret: Secret | None
+) -> Keyring:
+    """Open the key file, or make it. Without `roots` it has the keys of the audit log only.
+
+    `secret`, that of the server, wraps them then. Raises Damaged, UnknownRoot, WrongJournal (for
+    another secret), Unavailable (DiskFull on a full disk) and OSError.
     """
     try:
-        return Keyring(seal.path, roots, period=seal.period, now=now) if roots else None
+        return Keyring(seal.path, roots, period=seal.period, now=now, secret=secret)
+    except UnknownRoot as exc:
+        file = KeyFile.read(seal.path)
+        if roots or file is None:
+            raise
+        if not file.spans(Kind.RAW):  # nothing was sealed: only the secret ever wrapped its keys
+            raise WrongJournal(MADE_WITH_ANOTHER) from exc
+        # `seal` was removed. The journal reads as erased, and the log gets other keys.
+        beside = seal.path.with_name(f"{seal.path.name}.audit")
+        return Keyring(beside, (), period=seal.period, now=now, secret=secret)
     except Unavailable as exc:
         if isinstance(exc.__cause__, OSError) and exc.__cause__.errno in _FULL:
             raise DiskFull(str(exc)) from exc

@@ -26,6 +26,7 @@ from core.delivery import State
 from core.secret import Secret
 from journal.keyring import Keyring
 from journal.reads import Deliveries, DeliveryById, DeliveryFilter
+from journal.writes import OnBehalf
 from receiver.providers.sms_activate.profiles import HeroSms
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
@@ -158,13 +159,16 @@ class Service:
         commits, answers = self.journal._commits, threading.Event()
         write = commits._write
 
+        def is_one(op):
+            return isinstance(op.write if isinstance(op, OnBehalf) else op, kind)
+
         def wait(ops):
-            if any(isinstance(op, kind) for op in ops):
+            if any(map(is_one, ops)):
                 answers.wait(30)
             return write(ops)
 
         async def is_waiting():
-            return any(isinstance(entry.op, kind) for entry in commits._in_flight)
+            return any(is_one(entry.op) for entry in commits._in_flight)
 
         commits._write = wait
         calling = asyncio.create_task(call)

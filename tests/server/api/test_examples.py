@@ -11,7 +11,9 @@ import pytest
 
 from core.delivery import State
 from core.secret import Secret
+from journal.audit.note import Algorithm, Checkpoint, SigningKey
 from journal.keyring import Keyring
+from journal.writes import SignCheckpoint
 from receiver.polling.options import Backfill
 from receiver.providers.tellabot.callbacks import TellABot
 from server.api import openapi
@@ -96,6 +98,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await record("GET", "/v1/seal/rows")
         await sealing(record, run, tmp_path)
         await record("POST", "/v1/backups", {"path": "smshook.backup"})
+        await audit(service, record)
         yield record
 
 
@@ -167,6 +170,24 @@ async def sealing(record, run, tmp_path):
     async with run(tmp_path / "sealed", keys=keys) as service:
         answer = await service.ask("/v1/seal/migrate", method="POST")
     record.keep("POST", "/v1/seal/migrate", {}, None, answer.status_code, answer.text)
+
+
+async def audit(service, record):
+    key = SigningKey("smshook/7f3a9c52e1d04b6c", Algorithm.ED25519, bytes(32))
+
+    # Its own state depends on the folder of the test.
+    shown = Checkpoint(key.verifier.name, 3000, bytes(range(32)))
+
+    def sign(_state, at):
+        return str(shown.sign([key], at))
+
+    await service.journal.submit(SignCheckpoint(sign))
+    await record("GET", "/v1/audit?do=sink.&limit=1")
+    await record("GET", "/v1/audit/log/checkpoint")
+    # Its answer is no text.
+    answer = await service.ask("/v1/audit/log/tile/entries/000.p/1")
+    tile = {"parameters": {"tile": "entries/000.p/1"}, "answers": {str(answer.status_code): "..."}}
+    record.examples["get_tile_of_audit_log"] = tile
 
 
 async def quarantine(record):

@@ -67,6 +67,8 @@ CALLS = [
     ("GET", "/v1/seal/rows"),
     ("POST", "/v1/seal/migrate"),
     ("POST", "/v1/backups"),
+    ("GET", "/v1/audit"),
+    ("GET", "/v1/audit/log/tile/none"),
 ]
 #: Unknown paths, wrong methods, and calls of later versions.
 NO_CALLS = [
@@ -87,6 +89,7 @@ ADMINS = (
     "/v1/retention",
     "/v1/seal",
     "/v1/backups",
+    "/v1/audit",
 )
 WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
 

@@ -27,6 +27,7 @@ from server.config.load import ConfigError, journal_of, load, shown
 from server.config.options import (
     Api,
     ApiKey,
+    Auditing,
     JournalOptions,
     Options,
     Retention,
@@ -93,6 +94,7 @@ subscriptions: {allow_networks: [10.20.0.0/16]}
         "retention": Retention(),
         "retention_is_set": False,
         "seal": Sealing(file=f"{tmp_path}/smshook.keys"),
+        "audit": Auditing(record="access"),
         "api": Api(
             keys={"admin": ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))}
         ),
@@ -219,7 +221,7 @@ extra: 1
             "28: journal.url: PostgreSQL is not supported yet; write sqlite:///smshook.db",
             (
                 "31: api.keys.a.scopes[0]: 'root' is not one of events:read, codes:read, "
-                "deliveries:write, subscriptions:write, admin"
+                "deliveries:write, subscriptions:write, audit:read, admin"
             ),
             (
                 "32: api.keys.b.scopes: empty, so the key allows nothing; name a scope, or leave "
