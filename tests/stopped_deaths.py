@@ -28,8 +28,8 @@ def always(_args):
 
 
 def writes(kind):
-    """Return whether a batch has a write of that kind."""
-    return lambda args: any(type(op) is kind for op in args[1])
+    """Return whether a batch has a write of that kind, also on behalf of somebody."""
+    return lambda args: any(type(getattr(op, "write", op)) is kind for op in args[1])
 
 
 #: The function that ends each step, and whether a call of it does. `erasing` is in a transaction.

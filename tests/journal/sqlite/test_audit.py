@@ -30,7 +30,7 @@ WITHOUT_FACTS = {
     *("MoveOrders", "RenewOrders"),
     # Upkeep.
     *("KeepCall", "ForgetCalls", "ChangeFilters", "NoteKeyUses", "PruneKeys", "ForgetPruned"),
-    *("Touch", "SetMoment", "HideCredentials", "IndexVisible"),
+    *("Touch", "SetMoment", "HideCredentials", "IndexVisible", "SealStored"),
     # The log itself.
     *("RecordFacts", "RecordFactsLater", "SignCheckpoint", "PackLog", "PruneLog", "EraseLine"),
     # Around another write.
