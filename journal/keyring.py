@@ -28,6 +28,8 @@ from .seal import Kind
 DEDUPE = "dedupe"
 #: The entry that keys the order of deliveries. It has no period.
 ORDER = "order"
+#: The seed of the audit log's own key, and the kind of the seeds of its epochs (Ed25519, RFC 8032).
+LOG, EPOCH = "log", "epoch"
 #: A key exists for this many seconds before its period begins.
 AHEAD = 300.0
 DAY = 24 * 60
@@ -79,17 +81,27 @@ class WrappedKey(msgspec.Struct, frozen=True):
         return f"{self.kind} {_written(self.span.start)} {self.span.end - self.span.start}"
 
 
+class Epoch(NamedTuple):
+    """An epoch of the audit log."""
+
+    #: When it began, in minutes since 1970; and when it is to end.
+    start: int
+    end: int
+    #: The seed of its key, 32 bytes.
+    seed: bytes
+
+
 class Root:
     """A root key: it wraps the keys of the file (AES-256-GCM, RFC 5116; HKDF, RFC 5869)."""
 
-    def __init__(self, text: Secret) -> None:
+    def __init__(self, text: Secret, name: str = "smshook wrap 1") -> None:
         """`text` is used as it is written: base64 is not decoded."""
 
         def derived(use: str, length: int) -> bytes:
             hkdf = HKDF(algorithm=SHA256(), length=length, salt=None, info=use.encode())
             return hkdf.derive(text.reveal().encode())
 
-        self._cipher = AESGCM(derived("smshook wrap 1", _KEY))
+        self._cipher = AESGCM(derived(name, _KEY))
         #: Eight hex digits that identify the root key, and reveal nothing of it.
         self.fingerprint = derived("smshook root fingerprint 1", 4).hex()
 
@@ -188,14 +200,20 @@ class Keyring:
         period: float,
         now: float,
         chance: Callable[[int], bytes] = os.urandom,
+        secret: Secret | None = None,
     ) -> None:
         """Open the file, or make it. `roots` are the root keys: the first wraps, all unwrap.
 
-        `period` is that of codes and callbacks, in seconds. Finishes an interrupted rewrite. Raises
-        Damaged, UnknownRoot, Unavailable and OSError.
+        `period` is that of codes and callbacks, in seconds. Without root keys, `secret` wraps the
+        keys of the audit log, and nothing is sealed. With root keys, keys that it wraps are wrapped
+        again. Finishes an interrupted rewrite. Raises Damaged, UnknownRoot, Unavailable and
+        OSError.
         """
         self._path = path.resolve()  # a rename would replace a symbolic link
         self._roots = [Root(text) for text in roots]
+        own = None if secret is None else Root(secret, "smshook audit 1")
+        if own is not None:
+            self._roots.append(own)
         self._chance = chance
         self._changing = threading.Lock()
         minutes = int(period // 60)
@@ -206,11 +224,17 @@ class Keyring:
             Kind.QUARANTINE: _regular(DAY),
             DEDUPE: _month,
         }
+        #: The kinds with keys: without root keys, only commitments need some.
+        self._kinds = tuple(self._grids) if roots else (Kind.CODES,)
         self._state = _State(KeyFile(), {})
+        self._changed: Callable[[KeyFile, KeyFile], None] = lambda _before, _after: None
         self._stamp: tuple[int, int] | None = None
         with key_file.locked(self._path):
             self._read()
             key_file.clean(self._path)
+        wrapping = {key.root for key in self._state.file.keys.values()}
+        if roots and own is not None and own.fingerprint in wrapping:
+            self.rotate(roots)
         self.prepare(now)
 
     # --- reading --------------------------------------------------------------------------
@@ -246,12 +270,16 @@ class Keyring:
         others = [state.opened[DEDUPE, start] for start in state.periods[DEDUPE] if start != first]
         return [key, *others]
 
+    def listen(self, changed: Callable[[KeyFile, KeyFile], None]) -> None:
+        """Call `changed` with the content before and after each change, in its thread."""
+        self._changed = changed
+
     # --- changes --------------------------------------------------------------------------
 
     def prepare(self, now: float) -> None:
         """Make the keys of the periods of `now` and of the next minutes. Raises Unavailable."""
         with self._exclusive():
-            self._make(self._grids, (now, now + AHEAD))
+            self._make(self._kinds, (now, now + AHEAD))
 
     def destroy(self, kind: Kind | str, before: float) -> Sequence[int]:
         """Destroy the keys of the periods that ended before an instant; return their starts.
@@ -290,6 +318,41 @@ class Keyring:
             self._roots = [first, *map(Root, roots[1:])]
             return sorted(before)
 
+    def epochs(self) -> Sequence[Epoch]:
+        """Return the epochs of the audit log with a key, oldest first. Usually there is one."""
+        state = self._state
+        return [
+            Epoch(*span, state.opened[EPOCH, span.start])
+            for span in sorted(state.file.spans(EPOCH))
+        ]
+
+    def begin_epoch(self, now: float, *, lasts: float) -> Epoch:
+        """Make the key of another epoch of the audit log; return it. Raises Unavailable."""
+        with self._exclusive():
+            file, opened = self._state.file, self._state.opened
+            start = max([int(now // 60), *(span.start + 1 for span in file.spans(EPOCH))])
+            span, seed = KeySpan(start, start + int(lasts // 60)), self._chance(_KEY)
+            wrapped = self._roots[0].wrap(EPOCH, span, seed, self._chance(_NONCE))
+            self._store(
+                KeyFile({**file.keys, (EPOCH, start): wrapped}, file.destroyed),
+                {**opened, (EPOCH, start): seed},
+            )
+            return Epoch(*span, seed)
+
+    def end_epochs(self, before: Epoch) -> None:
+        """Destroy the keys of the epochs before this one. Raises Unavailable."""
+        with self._exclusive():
+            file, opened = self._state.file, self._state.opened
+            gone = {(EPOCH, span.start) for span in file.spans(EPOCH) if span.start < before.start}
+            if gone:
+                self._store(
+                    KeyFile(
+                        {name: key for name, key in file.keys.items() if name not in gone},
+                        file.destroyed,
+                    ),
+                    {name: key for name, key in opened.items() if name not in gone},
+                )
+
     def _found(self, kind: str, at: float) -> _Current:
         state = self._state
         minute = max(int(at // 60), state.file.destroyed.get(kind, 0))
@@ -322,7 +385,7 @@ class Keyring:
             return
         file = KeyFile.read(self._path)
         if file is not None:
-            self._state = _State(file, self._unwrapped(file))
+            self._put(_State(file, self._unwrapped(file)))
         self._stamp = stamp
 
     def _make(self, kinds: Iterable[str], instants: Sequence[float]) -> None:
@@ -342,16 +405,22 @@ class Keyring:
                 minute = max(int(at // 60), destroyed)
                 if _covering(minute, spans) is None:
                     add(kind, new_span(self._grids[kind](minute), minute, spans, destroyed))
-        if (ORDER, None) not in keys:
-            add(ORDER, None)
+        for entry in (ORDER, LOG):
+            if (entry, None) not in keys:
+                add(entry, None)
         if len(keys) > len(file.keys) or self._stamp is None:
             self._store(KeyFile(keys, file.destroyed), opened)
 
     def _store(self, file: KeyFile, opened: Mapping[tuple[str, int | None], bytes]) -> None:
         key_file.clean(self._path)
         key_file.replace(self._path, file.text())
-        self._state, self._stamp = _State(file, opened), key_file.stamp(self._path)
+        self._stamp = key_file.stamp(self._path)
+        self._put(_State(file, opened))
         key_file.clean(self._path)
+
+    def _put(self, state: _State) -> None:
+        before, self._state = self._state.file, state
+        self._changed(before, state.file)
 
     def _unwrapped(self, file: KeyFile) -> Mapping[tuple[str, int | None], bytes]:
         """Return the keys. Those of a root key that is not known may be known themselves."""

@@ -380,6 +380,102 @@ class TokenUses(Read[Sequence[TokenUse]], frozen=True):
     """The uses of each token of each source."""
 
 
+# --- the audit log ------------------------------------------------------------------------------
+
+
+class LineFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """The requested lines. An empty tuple matches any value."""
+
+    #: Actions, such as `key.made`. One that ends with a dot means all that begin so: `key.`.
+    do: tuple[str, ...] = ()
+    #: Actors, such as `key/ana`.
+    by: tuple[str, ...] = ()
+    #: The id of an event that the line names.
+    event: str | None = None
+    #: Seconds since the epoch: `since` is included, `until` is not.
+    since: float | None = None
+    until: float | None = None
+
+
+class AuditLines(PageRead[Page[bytes]], frozen=True):
+    """A page of the lines, as they are stored. A place is not the number of a line: see `AuditLog`.
+
+    A page may be empty although more follow.
+    """
+
+    filter: LineFilter = LineFilter()
+
+
+class AuditLogs(Read[Sequence["AuditLog"]], frozen=True):
+    """The audit log and those before it, oldest first. Only a restore begins a new one."""
+
+
+class AuditLog(msgspec.Struct, frozen=True, kw_only=True):
+    """An audit log of the journal."""
+
+    origin: str
+    #: The verifier keys of its first epoch and of the log itself; None: it is not signed yet.
+    key: str | None
+    signer: str | None
+    #: The place of its first line. The number of a line is its place less this one.
+    first: int
+    #: Its lines, and how many of the first ones are gone.
+    size: int
+    pruned: int
+
+
+class LeavesAt(Read[Sequence[bytes]], frozen=True):
+    """Lines from a number on, as they are stored; pruned lines are left out."""
+
+    #: The place of the log's first line.
+    log: int
+    n: int
+    count: int
+
+
+class HashesAt(Read[Sequence[bytes]], frozen=True):
+    """The hashes of a level of the tree, which is a multiple of 8, from a number on."""
+
+    log: int
+    level: int
+    n: int
+    count: int
+
+
+class Checkpoints(Read[Sequence["StoredCheckpoint"]], frozen=True):
+    """The stored notes of a log, oldest first."""
+
+    log: int
+    #: Only the newest.
+    newest: bool = False
+
+
+class StoredCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed state of the log."""
+
+    size: int
+    #: Seconds since the epoch.
+    at: float
+    note: str
+    #: The last one of its epoch.
+    closes: bool
+
+
+class KeptLines(Read[Sequence["KeptLine"]], frozen=True):
+    """The ends of the epochs in the pruned part of a log, oldest first."""
+
+    log: int
+
+
+class KeptLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the pruned part that a verifier needs."""
+
+    n: int
+    line: bytes
+    #: Its audit path in the tree that ends with it.
+    proof: tuple[bytes, ...]
+
+
 # --- the API ------------------------------------------------------------------------------------
 
 

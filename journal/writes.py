@@ -8,6 +8,9 @@ import msgspec
 from core.delivery import Attempt, Delivery, State, Turn
 from core.order import TIME_UP, Order
 
+from .actor import Actor
+from .audit.lines import Fact
+from .audit.note import Checkpoint
 from .records import (
     AccountBalance,
     Arrival,
@@ -167,6 +170,8 @@ class Settle(Write[bool], frozen=True):
     fixed: bool = False
     #: It waits because of an outage: `BringForward` finds it.
     held: bool = False
+    #: What the sink was sent in clear: `codes`, `people`.
+    clear: tuple[str, ...] = ()
     patient: ClassVar[bool] = True
     endless: ClassVar[bool] = True
 
@@ -536,6 +541,67 @@ class EraseNumber(Write[ErasedNumber], frozen=True):
 
     #: E.164.
     number: str
+
+
+# --- the audit log ------------------------------------------------------------------------------
+
+
+class OnBehalf(Write[Result], frozen=True):
+    """Do a write on behalf of somebody: the lines about it name the actor."""
+
+    write: Write[Result]
+    actor: Actor
+
+
+class RecordFacts(Write[None], frozen=True):
+    """Add facts to the audit log. They are durable when it is done."""
+
+    facts: tuple[Fact, ...]
+
+
+class RecordFactsLater(RecordFacts, frozen=True):
+    """The same, in the transaction of other writes."""
+
+    patient: ClassVar[bool] = True
+
+
+class SignCheckpoint(Write[str], frozen=True):
+    """Sign the state of the audit log, with the lines of this transaction, and store the note.
+
+    Return the note. Earlier ones are thinned out: one an hour stays for a week, one a day for ever.
+    """
+
+    #: Takes the state and the time; returns the note. It is called in the thread that writes.
+    sign: Callable[[Checkpoint, float], str]
+    #: The last fact of an epoch. It becomes the last line of this transaction, and the note stays.
+    closing: Fact | None = None
+    #: The verifier keys of the epoch and of the log, which are stored with its first note.
+    keys: tuple[str, str] | None = None
+
+
+class PackLog(Write[bool], frozen=True):
+    """Pack full runs of 256 lines of the audit log; return whether some are left."""
+
+    #: Runs of one step.
+    limit: int = 4
+    patient: ClassVar[bool] = True
+
+
+class PruneLog(Write[int], frozen=True):
+    """Remove packed lines from before a time, up to a stored checkpoint; return their number."""
+
+    before: float
+    #: Runs of one step.
+    limit: int = 256
+    patient: ClassVar[bool] = True
+
+
+class EraseLine(Write[bool], frozen=True):
+    """Replace a line by its hash; False: there is no such line, or it is erased."""
+
+    #: The number of the line in the present log.
+    n: int
+    reason: str
 
 
 # --- the journal itself -------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import structlog
 import uvloop
 
 from core.clock import WallClock
-from core.errors import Broken
+from core.errors import Broken, Unavailable
 from core.log_sampler import LogSampler
 from core.secret import Secret
 from core.units import Rate
@@ -23,6 +23,7 @@ from httpd.connections import Connections
 from httpd.listener import Listener
 from httpd.protocol import make_protocol
 from journal import Journal
+from journal.facts import AuditOptions
 from journal.keyring import Keyring
 from journal.lock import Holder, Lock
 from journal.reads import JournalStats
@@ -50,11 +51,12 @@ from .runtime.credentials import AT_START, hide_stored_credentials
 from .runtime.full_disk import open_when_there_is_room
 from .runtime.identity import Chance, Identity
 from .runtime.parts import Parts
-from .runtime.period_keys import open_keys
+from .runtime.period_keys import make_keys
 from .runtime.supervisor import Supervisor
 from .service import (
     admin_app,
     assemble,
+    audit_options,
     open_journal,
     public_app,
     public_door,
@@ -135,17 +137,22 @@ async def _run(
     clock = WallClock()
     lock.hold()
     period_keys: Keyring | None = None
+    audit: AuditOptions | None = None
 
     async def opened() -> Journal:
-        nonlocal period_keys
-        period_keys = period_keys or open_keys(config.seal, roots, now=clock.now())
+        nonlocal period_keys, audit
+        if period_keys is None or audit is None:
+            secret = config.server.secret
+            period_keys = make_keys(config.seal, roots, now=clock.now(), secret=secret)
+            audit = audit_options(config, identity, clock, period_keys)
         return await open_journal(
             config,
             identity,
             now=clock.now(),
             broken=stop.set,
             beside=[lock.path],
-            keys=period_keys,
+            keys=period_keys if roots else None,
+            audit=audit,
         )
 
     journal = await open_when_there_is_room(
@@ -156,8 +163,13 @@ async def _run(
     if journal is None:
         leave(0)
     parts = await restore(
-        *(config, journal, identity), clock=clock, load=load, period_keys=period_keys
+        *(config, journal, identity),
+        clock=clock,
+        load=load,
+        period_keys=period_keys,
+        audit=audit,
     )
+    first_key = None if parts.audit is None else await parts.audit.begin(config)
     supervisor = Supervisor(stop.set)
     hiding = supervisor.run("credentials", hide_stored_credentials(journal, parts.credentials))
     await asyncio.wait([hiding], timeout=AT_START)
@@ -167,6 +179,8 @@ async def _run(
     holder = _holder(parts, sockets)
     started(holder)
     _log_start(config, holder)
+    if first_key is not None:
+        log.warning("audit.begun", key=first_key, then="keep this line somewhere else")
     notify("READY=1")
     # Collect garbage seldom, and skip the objects of the start. Collections took a tenth of an
     # event's time, and hardly any object here is in a cycle.
@@ -249,6 +263,9 @@ async def _stop(
     async def close() -> None:
         await parts.rejections.write()
         await parts.keys.write_uses()
+        if parts.audit is not None:
+            with contextlib.suppress(Unavailable):  # the next start reports a gap
+                await parts.audit.end()
         await parts.journal.close()
 
     loop = asyncio.get_running_loop()

@@ -17,6 +17,8 @@ import msgspec
 from core.clock import WallClock, boot_ticks
 from httpd.own_host import App, OwnHost
 from journal import Journal
+from journal.commitments import Commitments
+from journal.facts import AuditOptions
 from journal.keyring import Keyring
 from journal.order_book import OrderBook
 from journal.reads import SinkRecords
@@ -40,6 +42,7 @@ from .config.load import Loaded
 from .config.options import Config, Server, host_and_port
 from .log.frequent import frequent_lines
 from .runtime.accept import Planner, Recorder, no_entries
+from .runtime.audit import AuditFacts, AuditKeeper, is_signed
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
 from .runtime.calls import forget_calls
@@ -82,11 +85,12 @@ async def open_journal(
     broken: Callable[[], None] = lambda: None,
     beside: Sequence[Path] = (),
     keys: PeriodKeys | None = None,
+    audit: AuditOptions | None = None,
 ) -> Journal:
     """Open the configured journal.
 
     `broken` is called when it fails for good; `beside` are files that belong to it. `keys` seal
-    new rows; None: they are stored in clear.
+    new rows; None: they are stored in clear. `audit` says what the audit log records.
     """
     return await SQLiteJournal.open(
         config.journal.path,
@@ -97,6 +101,20 @@ async def open_journal(
         beside=beside,
         filters=lambda stored: key_filters(config.api.keys, stored),
         keys=keys,
+        audit=audit,
+    )
+
+
+def audit_options(
+    config: Config, identity: Identity, clock: WallClock, keys: Keyring
+) -> AuditOptions:
+    """Return what the audit log of a service records. `keys` commit to events."""
+    return AuditOptions(
+        now=clock.now,
+        shown=identity.delivery_id,
+        commit=Commitments(keys).commit,
+        signed=partial(is_signed, keys),
+        everything=config.audit.record == "all",
     )
 
 
@@ -109,11 +127,12 @@ async def restore(
     load: Callable[[], Loaded],
     chance: Callable[[], float] = random.random,
     period_keys: Keyring | None = None,
+    audit: AuditOptions | None = None,
 ) -> Parts:
     """Put a service together with the keys, sinks, orders and balances of its journal.
 
-    `period_keys` are those that opened the journal. The stored deliveries are adapted to the
-    configured sinks. Raises Unavailable.
+    `period_keys` are those that opened the journal, and `audit` is what its log records. The
+    stored deliveries are adapted to the configured sinks. Raises Unavailable.
     """
     stored = await journal.ask(SinkRecords())
     records = dict(stored)
@@ -131,6 +150,7 @@ async def restore(
         chance=chance,
         records=records,
         period_keys=period_keys,
+        audit=audit,
     )
     await parts.keys.load()
     await parts.subscriptions.load(records)
@@ -141,7 +161,7 @@ async def restore(
     return parts
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - each is a part that the process has opened
     config: Config,
     journal: Journal,
     identity: Identity,
@@ -151,11 +171,13 @@ def assemble(
     chance: Callable[[], float] = random.random,
     records: Mapping[str, SinkRecord] = {},
     period_keys: Keyring | None = None,
+    audit: AuditOptions | None = None,
 ) -> Parts:
     """Put the parts of a service together. Nothing runs yet.
 
     `load` reads the configuration again; `chance` returns a number of [0, 1); `records` are the
-    stored states of sinks; `period_keys` those that opened the journal.
+    stored states of sinks; `period_keys` those that opened the journal; `audit` is what its log
+    records.
     """
     identity.begin_generation(journal.generation, first=journal.generation == journal.identity)
     clock = WallClock(ticks=boot_ticks) if clock is None else clock
@@ -164,6 +186,8 @@ def assemble(
     sources = current.sources
     sink_clock = real_clock(chance, clock)
     lines = frequent_lines()
+    facts = AuditFacts(journal)
+    keeper = _audit_keeper(current, journal, facts, clock, period_keys, audit)
     codes_sent: Counter[str] = Counter()
 
     def code_sent(sink: str) -> None:
@@ -203,7 +227,7 @@ def assemble(
         clock=sink_clock,
     )
     monitor = JournalMonitor(journal, ticks=ticks)
-    rejections = RejectionCounter(journal, now=now, ticks=ticks)
+    rejections = RejectionCounter(journal, facts, now=now, ticks=ticks)
     credentials = HeaderCredentials(sources, identity)
     order_book = OrderBook()
     sealer = journal.sealer
@@ -266,7 +290,7 @@ def assemble(
         workers=workers,
         clock=clock,
         shown=identity.delivery_id,
-        keys=period_keys,
+        keys=None if journal.sealer is None else period_keys,
     )
     erasures = Erasures(
         journal,
@@ -317,6 +341,8 @@ def assemble(
         credentials=credentials,
         keys=keys,
         period_keys=period_keys,
+        facts=facts,
+        audit=keeper,
         hub=hub,
         orders=orders,
         balances=balances,
@@ -329,6 +355,7 @@ def assemble(
             journal=journal,
             keys=keys,
             sinks=sinks,
+            facts=facts,
             ends=intake.draining,
         ),
         space=space,
@@ -337,6 +364,27 @@ def assemble(
         ready=readiness,
         not_ready=readiness.reasons,
     )
+
+
+def _audit_keeper(
+    current: Current,
+    journal: Journal,
+    facts: AuditFacts,
+    clock: WallClock,
+    keys: Keyring | None,
+    options: AuditOptions | None,
+) -> AuditKeeper | None:
+    clock.listen(lambda by: facts.add("clock.jumped", {"seconds": round(by, 3)}))
+    if keys is None or options is None:
+        return None
+    keeper = AuditKeeper(
+        *(journal, keys, facts, options),
+        clock=clock,
+        version=__version__,
+        seals=journal.sealer is not None,
+    )
+    current.follow(keeper.use)
+    return keeper
 
 
 def run_parts(parts: Parts, supervisor: Supervisor) -> None:
@@ -359,6 +407,8 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     supervisor.run("keys", parts.keys.run())
     if parts.period_keys is not None:
         supervisor.run("period keys", prepare_keys(parts.period_keys, parts.clock.now))
+    if parts.audit is not None:
+        supervisor.run("audit", parts.audit.run())
     supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))
     supervisor.run("clock", watch_clock(parts.clock))
     supervisor.run("journal", parts.journal_monitor.run())

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import msgspec
 
 from core.clock import WallClock
+from journal.actor import ACTING, Actor
 from journal.lock import Lock
 from journal.records import Retained
 from journal.sqlite.backup import Contents, check
@@ -24,9 +25,9 @@ from .config.roots import root_keys
 from .durable import put_new, sync_file, unfinished
 from .runtime.identity import Chance, Identity
 from .runtime.parts import Parts
-from .runtime.period_keys import open_keys
+from .runtime.period_keys import make_keys
 from .runtime.retention import Pruner
-from .service import open_journal
+from .service import audit_options, open_journal
 from .service import restore as restore_parts
 
 _STATES = [end for end in BESIDE_JOURNAL if end != ".lock"]
@@ -94,10 +95,16 @@ def restore(backup: BinaryIO, config: Config, *, without_erasures: bool = False)
                 if erased.exists() and erased.stat().st_size:
                     asyncio.run(_erase_again(config, temporary))
             secret = config.server.secret.reveal()
-            begin_generation(temporary, seal=Identity(secret, Chance()).seal)
+            seal = Identity(secret, Chance()).seal
+            begin_generation(temporary, seal=seal, now=WallClock().now(), actor=command_line())
             sync_file(temporary)
             put_new(temporary, journal)
     return contents
+
+
+def command_line() -> Actor:
+    """Return the actor of a command on this machine."""
+    return Actor(f"cli/{os.getuid()}")
 
 
 async def _erase_again(config: Config, journal: Path) -> None:
@@ -114,11 +121,20 @@ async def _opened(config: Config) -> AsyncIterator[Parts]:
     identity, clock = Identity(config.server.secret.reveal(), Chance()), WallClock()
     loaded = Loaded(config=config, warnings=())
     roots = root_keys(config.seal, config.path.parent)
-    keys = open_keys(config.seal, roots, now=clock.now())
-    journal = await open_journal(config, identity, now=clock.now(), keys=keys)
+    keys = make_keys(config.seal, roots, now=clock.now(), secret=config.server.secret)
+    audit = audit_options(config, identity, clock, keys)
+    journal = await open_journal(
+        config, identity, now=clock.now(), keys=keys if roots else None, audit=audit
+    )
+    acting = ACTING.set(command_line())
     try:
         yield await restore_parts(
-            *(config, journal, identity), clock=clock, load=lambda: loaded, period_keys=keys
+            *(config, journal, identity),
+            clock=clock,
+            load=lambda: loaded,
+            period_keys=keys,
+            audit=audit,
         )
     finally:
+        ACTING.reset(acting)
         await journal.close()

@@ -17,7 +17,7 @@ from journal.seal import Opener, Opening, Reason, StoredBody
 from journal.seal import masked_paths as sealed_in
 
 from .erased import needed
-from .redact import clear_codes, compile_redact
+from .redact import clear_codes, clear_kinds, compile_redact
 from .sink import ANSWER_KEPT, Failed, Outgoing, Receipt, Refused, Send, Sink
 
 log = structlog.get_logger()
@@ -58,6 +58,8 @@ class Attempts:
         self._name, self._sink, self._clock = name, sink, clock
         self._redact = compile_redact(sink.redact)
         self._shows_codes = bool(clear_codes(sink.redact))
+        #: The kinds of content that the sink gets in clear.
+        self.clear = clear_kinds(sink.redact)
 
     def open(self, opener: Opener, delivery: Delivery) -> bytes | None:
         """Return the event with all that the sink gets in clear. None: a part of that is erased.

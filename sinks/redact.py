@@ -60,6 +60,17 @@ def clear_codes(option: str | tuple[str, ...] | None) -> Sequence[str]:
     return [code for code in CODES if not f"{code}.".startswith(tuple(masked))]
 
 
+def clear_kinds(option: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the words of kinds with a field that the option shows. Raises ValueError."""
+    masked = tuple(f"{'.'.join(path)}." for path in masked_paths(option))
+    people = set(PEOPLE) - set(CODES)
+    return tuple(
+        kind
+        for kind, names in (("codes", CODES), ("people", people))
+        if not all(f"{name}.".startswith(masked) for name in names)
+    )
+
+
 def mask(event: dict[str, object], paths: Iterable[Path]) -> dict[str, object]:
     """Return a copy of the event, as plain JSON values, with `***` at these paths.
 

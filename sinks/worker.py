@@ -459,6 +459,7 @@ class Worker:
             asked=outcome.asked,
             fixed=outcome.fixed,
             held=outcome.held,
+            clear=() if outcome.attempt is None else self._attempts.clear,
         )
         # Put at once: the journal works in the order of the calls.
         self._journal.put(settle, partial(self._settled, taken, outcome))

@@ -1,11 +1,12 @@
 """Batches of writes, each in one transaction. They run in the one thread that writes."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from core.errors import Broken, InvalidRow, Unavailable
 
+from ..actor import SERVICE, Actor
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..feed import Committed
 from ..seal import Opener, Sealer
@@ -14,12 +15,15 @@ from ..writes import (
     ForgetCalls,
     HideCredentials,
     IndexVisible,
+    OnBehalf,
     RenewOrders,
     Shift,
     Touch,
     Write,
 )
 from . import consumers, event_search, orders, subscriptions, visible
+from .audit import VERBS as AUDIT
+from .audit import AuditBatch, AuditWriter
 from .bulk import add
 from .calls import CallsOfBatch, forget
 from .changes import write
@@ -54,14 +58,17 @@ class BatchWriter:
         files: JournalFiles | None = None,
         filters: visible.ById | None = None,
         opener: Opener | None = None,
+        audit: AuditWriter | None = None,
     ) -> None:
         """`filters` are those that `visible.configure` returned; they are changed.
 
-        `opener` opens sealed rows. New rows are stored in clear if it is no Sealer.
+        `opener` opens sealed rows. New rows are stored in clear if it is no Sealer. `audit` None:
+        there is no audit log.
         """
         self._conn, self._start, self._files = conn, start, files
         self._filters: visible.ById = {} if filters is None else filters
         self._opener = Opener(None, journal="") if opener is None else opener
+        self._audit = audit
         self._sealer = self._opener if isinstance(self._opener, Sealer) else None
         self._checkpoint_at = CHECKPOINT_AT
         #: Whether the last batch with changes succeeded.
@@ -81,6 +88,9 @@ class BatchWriter:
         """Write the operations durably and return their results, or raise and store nothing."""
         before = self._conn.total_changes
         outbox = self._outbox()
+        audit = None if self._audit is None else self._audit.begin()
+        actors = [op.actor if type(op) is OnBehalf else SERVICE for op in ops]
+        ops = [op.write if type(op) is OnBehalf else op for op in ops]
         try:
             self._conn.execute("begin immediate")
             calls = CallsOfBatch(self._conn, ops)
@@ -90,8 +100,12 @@ class BatchWriter:
             for end, op in enumerate(ops, 1):
                 # Operations after a clock jump have times of the new clock: a jump ends a part.
                 if isinstance(op, Shift) or end == len(ops):
-                    results += self._apply(ops[len(results) : end], outbox)
+                    part = slice(len(results), end)
+                    results += self._apply(ops[part], actors[part], outbox, audit)
             outbox.flush()
+            if audit is not None:
+                audit.add_ended(outbox.given_up)
+                audit.flush(ops, results)
             calls.store(results)
             # Leave out counters that stay the same: a `Take` without a result costs no fsync.
             add(self._conn, {name: n for name, n in outbox.counts.items() if n})
@@ -105,6 +119,8 @@ class BatchWriter:
         # On a full disk, a batch that changes nothing still succeeds.
         self.working = self.working or self._conn.total_changes > before
         self._shifts = outbox.shifts
+        if self._audit is not None and audit is not None:
+            self._audit.take(audit)
         self.look()
         committed = outbox.committed()
         if committed is not None:
@@ -119,21 +135,17 @@ class BatchWriter:
         committed, self._committed = self._committed, []
         return committed
 
-    def _apply(self, ops: Sequence[Write[Any]], outbox: Outbox) -> list[Any]:
+    def _apply(
+        self,
+        ops: Sequence[Write[Any]],
+        actors: Sequence[Actor],
+        outbox: Outbox,
+        audit: AuditBatch | None,
+    ) -> list[Any]:
         """Decide and write the writes of `decide`, then apply the others in their order."""
-        decided = cast("list[Decided]", [op for op in ops if type(op) in DECIDED])
-        decisions: Iterator[Any] = iter(())
-        if decided:
-            looked_up = look_up(self._conn, find_needs(decided), self._opener)
-            changes, made = decide(decided, looked_up, owner=self._start)
-            write(self._conn, changes, self._sealer)
-            visible.follow(self._conn, self._filters, changes.api_keys)
-            outbox.announce(changes)
-            for name, count in changes.counts.items():
-                outbox.counts[name] += count
-            decisions = iter(made)
+        decisions = iter(self._decide(ops, outbox, audit))
         results: list[Any] = []
-        for op in ops:
+        for op, actor in zip(ops, actors, strict=True):
             result: Any = None
             if type(op) in DECIDED:
                 result = next(decisions)
@@ -143,8 +155,30 @@ class BatchWriter:
                 result = _UPKEEP[type(op)](self._conn, op)
             elif type(op) in self._own:
                 result = self._own[type(op)](op)
+            elif audit is not None and type(op) in AUDIT:
+                result = AUDIT[type(op)](audit, op, actor)
+            if audit is not None:
+                audit.add_write(op, result, actor)
             results.append(result)
         return results
+
+    def _decide(
+        self, ops: Sequence[Write[Any]], outbox: Outbox, audit: AuditBatch | None
+    ) -> Sequence[Any]:
+        """Write the changes of the writes of `decide`, and return their results."""
+        decided = cast("list[Decided]", [op for op in ops if type(op) in DECIDED])
+        if not decided:
+            return ()
+        looked_up = look_up(self._conn, find_needs(decided), self._opener)
+        changes, made = decide(decided, looked_up, owner=self._start)
+        write(self._conn, changes, self._sealer)
+        visible.follow(self._conn, self._filters, changes.api_keys)
+        outbox.announce(changes)
+        if audit is not None:
+            audit.add_changes(changes)
+        for name, count in changes.counts.items():
+            outbox.counts[name] += count
+        return made
 
     def _renew_orders(self, op: RenewOrders) -> bool:
         return self._sealer is not None and orders.renew(self._conn, op, self._sealer)

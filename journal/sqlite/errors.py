@@ -11,6 +11,8 @@ FATAL = ("SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC", "SQLITE_CORRUPT", "SQLI
 
 def judged(exc: Exception) -> Exception:
     """Return our error for any error: InvalidRow, Broken if it is fatal, or Unavailable."""
+    if isinstance(exc, InvalidRow):
+        return exc
     if isinstance(exc, sqlite3.IntegrityError | sqlite3.DataError | UnicodeError | OverflowError):
         return InvalidRow(error_name(exc))
     name = error_name(exc)

@@ -12,12 +12,17 @@ from typing import Any, cast
 from core.errors import Unavailable
 
 from .. import JournalHealth
+from ..actor import ACTING, SERVICE
 from ..commit import CommitMeters, GroupCommit, settle
+from ..facts import AuditOptions
 from ..feed import CommitFeed, Committed
 from ..reads import (
     Answer,
+    AuditLines,
+    AuditLogs,
     CallbackOfEvent,
     CallByKey,
+    Checkpoints,
     ConsumerByName,
     Consumers,
     Counters,
@@ -28,11 +33,14 @@ from ..reads import (
     Events,
     EventsNaming,
     FirstSinks,
+    HashesAt,
     IsVisible,
     JournalStats,
+    KeptLines,
     KeyUses,
     KnownOrders,
     LastBalances,
+    LeavesAt,
     MarksAt,
     Moment,
     NextDue,
@@ -55,8 +63,9 @@ from ..reads import (
 )
 from ..seal import Opener, PeriodKeys, Sealer
 from ..thread import WorkThread
-from ..writes import Result, Write
+from ..writes import OnBehalf, Result, Write
 from . import (
+    audit_lines,
     calls,
     consumers,
     deliveries,
@@ -101,7 +110,8 @@ class SQLiteJournal:
     ) -> None:
         self._conn, self._thread = begun.conn, thread
         self._writer = BatchWriter(
-            begun.conn, begun.start, JournalFiles(path, beside), begun.filters, begun.opener
+            *(begun.conn, begun.start, JournalFiles(path, beside), begun.filters, begun.opener),
+            audit=begun.audit,
         )
         self._commits: GroupCommit[Write[Any], Any] = GroupCommit(
             self._writer.write, thread=self._thread, broken=broken, tend=self._tend
@@ -118,7 +128,7 @@ class SQLiteJournal:
         self._looked_at = time.monotonic()
 
     @staticmethod
-    async def open(
+    async def open(  # noqa: PLR0913 - each is a choice of the caller
         path: Path,
         *,
         seal: str,
@@ -128,6 +138,7 @@ class SQLiteJournal:
         beside: Sequence[Path] = (),
         filters: FiltersOf = no_filters,
         keys: PeriodKeys | None = None,
+        audit: AuditOptions | None = None,
     ) -> "SQLiteJournal":
         """Open or create the journal, upgrade its schema, and count this start.
 
@@ -138,14 +149,21 @@ class SQLiteJournal:
         `broken` is called once, when nothing more may be written. `beside`: more files that must
         not move while the journal is open. `filters` takes the stored API keys and returns the
         filters of all keys; submit `IndexVisible` until it returns False. `keys` seal new rows;
-        None: they are stored in clear, and sealed rows are erased.
+        None: they are stored in clear, and sealed rows are erased. `audit`: what the audit log
+        records; None: no callbacks and deliveries, all at the time `now`.
         """
 
         def opened() -> OpenedFile | Exception:
             try:
                 with errors_named(path):
                     return begin(
-                        path, seal=seal, now=now, version=version, filters=filters, keys=keys
+                        path,
+                        seal=seal,
+                        now=now,
+                        version=version,
+                        filters=filters,
+                        keys=keys,
+                        audit=audit,
                     )
             except Exception as exc:  # noqa: BLE001 - the caller gets any error
                 return exc
@@ -216,7 +234,8 @@ class SQLiteJournal:
     def submit(
         self, write: Write[Result], then: Callable[[Result | Exception], None] | None = None
     ) -> "asyncio.Future[Result]":
-        return self._commits.submit(write, then=then, patient=write.patient, endless=write.endless)
+        patient, endless = write.patient, write.endless
+        return self._commits.submit(_on_behalf(write), then=then, patient=patient, endless=endless)
 
     def put(
         self,
@@ -224,7 +243,8 @@ class SQLiteJournal:
         answer: Callable[[Result | Exception], None],
         then: Callable[[Result | Exception], None] | None = None,
     ) -> None:
-        self._commits.put(write, answer, then=then, patient=write.patient, endless=write.endless)
+        patient, endless = write.patient, write.endless
+        self._commits.put(_on_behalf(write), answer, then=then, patient=patient, endless=endless)
 
     def listen(
         self, callback: Callable[[Committed], None], *, sink: str | None = None
@@ -267,6 +287,12 @@ class SQLiteJournal:
         self._thread.close()
 
 
+def _on_behalf(write: Write[Result]) -> Write[Result]:
+    """Return the write with the actor of this context."""
+    actor = ACTING.get()
+    return write if actor is SERVICE else OnBehalf(write, actor)
+
+
 def _ignore(done: "asyncio.Future[Any]") -> None:
     """Ignore the outcome: a fatal error reaches all callers anyway."""
     if not done.cancelled():
@@ -275,15 +301,21 @@ def _ignore(done: "asyncio.Future[Any]") -> None:
 
 #: The function that answers each read.
 _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
+    AuditLines: audit_lines.page,
+    AuditLogs: audit_lines.logs,
     CallByKey: calls.call,
+    Checkpoints: audit_lines.checkpoints,
     ConsumerByName: consumers.consumer,
     Consumers: consumers.consumers,
     Counters: queries.counters,
     FirstSinks: replays.first_sinks,
+    HashesAt: audit_lines.hashes,
     IsVisible: visible.is_visible,
     JournalStats: queries.stats,
+    KeptLines: audit_lines.kept_lines,
     KeyUses: keys.key_uses,
     LastBalances: queries.balances,
+    LeavesAt: audit_lines.leaves,
     MarksAt: paging.marks,
     Moment: queries.moment,
     NextDue: deliveries.next_due,

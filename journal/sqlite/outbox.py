@@ -93,6 +93,15 @@ class EndedDelivery(NamedTuple):
     ordering: str | None = None
 
 
+class GivenUp(NamedTuple):
+    """A pending delivery that ended without a further attempt."""
+
+    id: int
+    sink: str
+    state: State
+    error: str
+
+
 class Shifting(msgspec.Struct, frozen=True):
     """A clock jump. Rows after `done`, up to `last`, are not moved yet: they lag by `by`."""
 
@@ -144,7 +153,9 @@ class Outbox:
         self.counts: dict[str, int] = defaultdict(int)
         #: The clock jumps by number, also the finished ones.
         self.shifts = dict(shifts)
-        #: Sinks with pending deliveries that were given up.
+        #: The pending deliveries that were given up.
+        self.given_up: list[GivenUp] = []
+        #: Their sinks, if all of a sink's were.
         self._ended: set[str] = set()
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = defaultdict(_Results)
@@ -588,6 +599,7 @@ class Outbox:
             [(state, self._sealer is not None, one.id) for one in ended],
         )
         for one in ended:
+            self.given_up.append(GivenUp(one.id, one.sink, state, error))
             number = one.attempts + 1
             self._attempts.append((one.id, number, at, "refused", None, error, 0.0, None, None))
             self.counts["deliveries.pending"] -= 1

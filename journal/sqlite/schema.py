@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 from core.errors import Broken, Unavailable
 
+from ..actor import SERVICE, Actor
+from ..facts import AuditOptions
 from ..seal import Opener, PeriodKeys, Sealer
+from .audit import AuditWriter, begin_next_log, open_log
 from .batch import BUSY_MS, checkpoint
 from .bulk import CACHED_STATEMENTS
 from .errors import error_name, judged
@@ -203,6 +206,7 @@ class OpenedFile(NamedTuple):
     opener: Opener
     #: Whether the journal was made with keys: its dedupe keys need them.
     seals_dedupe: bool
+    audit: AuditWriter
 
 
 def begin(
@@ -213,10 +217,11 @@ def begin(
     version: str,
     filters: FiltersOf = no_filters,
     keys: PeriodKeys | None = None,
+    audit: AuditOptions | None = None,
 ) -> OpenedFile:
     """Open the file in the writing thread. Raises WrongJournal for another secret.
 
-    `keys` None: new rows are stored in clear.
+    `keys` None: new rows are stored in clear. `audit` None: the audit log has the time `now`.
     """
     conn = _connect(path)
     with _closed_after(conn):
@@ -237,7 +242,7 @@ def begin(
             "insert into meta select 'generation', value from meta where name = 'identity'"
             " on conflict do nothing"
         )
-        (identity,) = conn.execute("select value from meta where name = 'identity'").fetchone()
+        identity = _identity(conn)
         (generation,) = conn.execute("select value from meta where name = 'generation'").fetchone()
         start = conn.execute(
             "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
@@ -247,6 +252,8 @@ def begin(
             opener = Sealer(keys, journal=identity, chance=os.urandom)
         by_id = configure(conn, filters(stored_keys(conn)), opener)
         (seals_dedupe,) = conn.execute("select count(*) from meta where name = 'dedupe'").fetchone()
+        options = AuditOptions(now=lambda: now, shown=str) if audit is None else audit
+        writer = open_log(conn, _origin(identity, generation), options)
         conn.execute("commit")
         # The log of an earlier start may not have reached the disk. Now it has.
         _write_back(conn)
@@ -258,16 +265,23 @@ def begin(
         filters=by_id,
         opener=opener,
         seals_dedupe=bool(seals_dedupe),
+        audit=writer,
     )
 
 
 def begin_generation(
-    path: Path, *, seal: str, change: Callable[[sqlite3.Connection], None] = lambda _conn: None
+    path: Path,
+    *,
+    seal: str,
+    now: float = 0.0,
+    actor: Actor = SERVICE,
+    change: Callable[[sqlite3.Connection], None] = lambda _conn: None,
 ) -> None:
     """Make a copy of a journal a journal of its own, in which earlier cursors are not valid.
 
-    `change` is called in the same transaction. Afterwards the file has no log beside it. Raises
-    WrongJournal for another secret or a newer version, Unavailable and Broken.
+    It has an audit log of its own, too: to go on with that of the copied journal would sign two
+    states of one log. `change` is called in the same transaction. Afterwards the file has no log
+    beside it. Raises WrongJournal for another secret or a newer version, Unavailable and Broken.
     """
     with errors_named(path):
         conn = _connect(path)
@@ -275,16 +289,30 @@ def begin_generation(
             _refuse_other_secret(conn, seal)
             _migrate(conn)
             conn.execute("begin immediate")
+            generation = uuid.uuid4().hex
             conn.execute(
                 "insert into meta values ('generation', ?)"
                 " on conflict do update set value = excluded.value",
-                (uuid.uuid4().hex,),
+                (generation,),
             )
             change(conn)
+            if conn.execute("select first from audit_logs").fetchone() is not None:
+                ended = AuditWriter(conn, AuditOptions(now=lambda: now, shown=str))
+                begin_next_log(ended, _origin(_identity(conn), generation), actor)
             conn.execute("commit")
             checkpoint(conn, "truncate")
             conn.execute("pragma journal_mode = delete")
         conn.close()
+
+
+def _identity(conn: sqlite3.Connection) -> str:
+    (identity,) = conn.execute("select value from meta where name = 'identity'").fetchone()
+    return str(identity)
+
+
+def _origin(identity: str, generation: str) -> str:
+    """Return the name of the audit log. A restored journal has another one than its original."""
+    return f"smshook/{identity}" + ("" if generation == identity else f"/{generation}")
 
 
 def _refuse_other_secret(conn: sqlite3.Connection, seal: str) -> None:

@@ -10,6 +10,8 @@ from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
+from journal.actor import ACTING, Actor
+
 from ..runtime.keys import Access, Keys
 from .errors import Problem
 
@@ -44,8 +46,12 @@ def authenticate(keys: Keys, headers: Iterable[tuple[bytes, bytes]]) -> Access:
 def authenticated(keys: Keys) -> Guard:
     """Return a guard that refuses requests without a valid key."""
 
-    def guard(connection: _Connection, _handler: BaseRouteHandler) -> None:
-        connection.scope["auth"] = authenticate(keys, connection.scope["headers"])
+    async def guard(connection: _Connection, _handler: BaseRouteHandler) -> None:
+        access = authenticate(keys, connection.scope["headers"])
+        connection.scope["auth"] = access
+        # Each request has a task, and so a context, of its own.
+        peer = connection.client
+        ACTING.set(Actor(f"key/{access.name}", None if peer is None else peer.host))
 
     return guard
 

@@ -45,6 +45,7 @@ _MODULES = {
     "backup": "backup",
     "restore": "backup",
     "seal": "seal",
+    "audit": "audit",
     "config": "config",
     "healthcheck": "serve",
     "migrate": "config",

@@ -128,6 +128,12 @@ def _period(seconds: Duration) -> Duration:
     return seconds
 
 
+def _epoch(seconds: Duration) -> Duration:
+    if not seconds >= _SHORTEST_PERIOD or seconds % 60:
+        raise ValueError("write whole minutes, 10m or more")
+    return seconds
+
+
 def _api_key(secret: Secret) -> Secret:
     digest_of(secret)
     text = secret.reveal()
@@ -285,6 +291,22 @@ class Sealing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return msgspec.structs.replace(self, file=str(folder / self.file))
 
 
+class Auditing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log of who did what, in which every later change shows."""
+
+    #: `all`, or `access`: without callbacks and deliveries, only acts of people, keys and the
+    #: service. Write `access` on a small disk: `all` takes about 0.2 KB more for each event.
+    record: Literal["all", "access"] = "all"
+    #: The time after which the log is signed again. What was not signed yet can be changed by who
+    #: holds the machine.
+    checkpoint: Annotated[Duration, _one_or_more("write 1s or more")] = Duration(60)
+    #: The time after which the signing key is replaced and destroyed: nobody can sign earlier lines
+    #: again, not with all that the machine holds.
+    epoch: Annotated[Duration, Check(_epoch)] = Duration(86400)
+    #: How long lines are kept. Lines of one year are what PCI DSS 10.5.1 asks for.
+    keep: Kept = Duration(400 * 86400)
+
+
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key of the API, and its permissions."""
 
@@ -364,6 +386,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     retention: Retention = Retention()
     #: Encryption of texts, codes and numbers in the journal.
     seal: Sealing = Sealing()
+    #: The audit log. Without this section it records `access`.
+    audit: Auditing = Auditing(record="access")
     #: The keys of the API.
     api: Api = Api()
     #: Limits of the endpoints that services subscribe by the API.

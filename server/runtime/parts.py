@@ -11,6 +11,7 @@ from receiver.source_state import SourceState
 from sinks.worker import Worker
 
 from ..config.options import Config
+from .audit import AuditFacts, AuditKeeper
 from .balances import Balances
 from .configured_sinks import ConfiguredSinks
 from .credentials import HeaderCredentials
@@ -55,8 +56,12 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     codes_sent: Mapping[str, int]
     credentials: HeaderCredentials
     keys: Keys
-    #: None: the journal is in clear.
+    #: None: the journal is only looked at.
     period_keys: Keyring | None
+    #: For facts about what is not stored in the journal.
+    facts: AuditFacts
+    #: None: the audit log has no keys.
+    audit: AuditKeeper | None
     hub: Hub
     orders: Orders
     balances: Balances

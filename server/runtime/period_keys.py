@@ -20,13 +20,26 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 log = structlog.get_logger()
 
 
-def open_keys(seal: Sealing, roots: Sequence[Secret], *, now: float) -> Keyring | None:
+def open_keys(
+    seal: Sealing, roots: Sequence[Secret], *, now: float, secret: Secret | None = None
+) -> Keyring | None:
     """Open the key file, or make it; None: nothing is sealed. `roots` are those of `root_keys`.
 
-    Raises Damaged, UnknownRoot, Unavailable (DiskFull on a full disk) and OSError.
+    See `make_keys`.
+    """
+    return make_keys(seal, roots, now=now, secret=secret) if roots else None
+
+
+def make_keys(
+    seal: Sealing, roots: Sequence[Secret], *, now: float, secret: Secret | None
+) -> Keyring:
+    """Open the key file, or make it. Without `roots` it has the keys of the audit log only.
+
+    `secret`, that of the server, wraps them then. Raises Damaged, UnknownRoot, Unavailable
+    (DiskFull on a full disk) and OSError.
     """
     try:
-        return Keyring(seal.path, roots, period=seal.period, now=now) if roots else None
+        return Keyring(seal.path, roots, period=seal.period, now=now, secret=secret)
     except Unavailable as exc:
         if isinstance(exc.__cause__, OSError) and exc.__cause__.errno in _FULL:
             raise DiskFull(str(exc)) from exc

@@ -12,6 +12,8 @@ from journal import Journal
 from journal.records import Rejection
 from journal.writes import CountRejections
 
+from .audit import AuditFacts
+
 #: Counters kept between two writes. After that many, the peers of a reason share one counter.
 MOST_REJECTIONS = 1000
 #: Seconds between two writes.
@@ -27,9 +29,14 @@ class RejectionCounter:
     """
 
     def __init__(
-        self, journal: Journal, *, now: Callable[[], float], ticks: Callable[[], float]
+        self,
+        journal: Journal,
+        facts: AuditFacts,
+        *,
+        now: Callable[[], float],
+        ticks: Callable[[], float],
     ) -> None:
-        self._journal, self._now = journal, now
+        self._journal, self._facts, self._now = journal, facts, now
         self._sampled = LogSampler(ticks)
         #: All since the start, by reason and source: for the metrics, which name no peer.
         self.totals: dict[tuple[str, str], int] = defaultdict(int)
@@ -39,6 +46,7 @@ class RejectionCounter:
     def add(self, reason: str, source: str, peer: str, request_id: str) -> None:
         """Count a rejected request. `source` is empty for an unknown source."""
         self.totals[reason, source] += 1
+        self._facts.count("callback.rejected", reason, source, peer)
         unlogged = self._sampled.take(reason)
         if unlogged is not None:
             log.warning(

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -17,9 +17,13 @@ from routes.table import CompiledRoute, compile_table
 from ..config.differences import Differences, find_differences, keep_fixed
 from ..config.load import ConfigError, Loaded
 from ..config.options import Config
+from .audit import AuditFacts, loaded_fields
 from .configured_sinks import ConfiguredSinks, SinkOptions, prepare, read_options
 from .current import Current
 from .keys import Keys, key_filters
+
+#: Options named in one line of the audit log.
+_NAMES = 100
 
 log = structlog.get_logger()
 
@@ -69,10 +73,11 @@ class Reloads:
         journal: Journal,
         keys: Keys,
         sinks: ConfiguredSinks,
+        facts: AuditFacts,
         ends: Callable[[], bool],
     ) -> None:
         self._load, self._current, self._journal, self._keys = load, current, journal, keys
-        self._sinks, self._ends = sinks, ends
+        self._sinks, self._facts, self._ends = sinks, facts, ends
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
 
@@ -96,7 +101,12 @@ class Reloads:
                 read = await asyncio.to_thread(self._read)
                 records = await self._make_ready(read.config)
             except Exception as exc:
-                raise _rejected(exc) from exc
+                rejected = _rejected(exc)
+                # Complaints repeat values of the file.
+                complaints = len(rejected.complaints)
+                fields = {"reason": rejected.error, "complaints": complaints}
+                self._facts.add("config.refused", fields)
+                raise rejected from exc
             if self._ends():
                 raise _rejected(ServiceEnds("the service stops"))
             before, filters = self._current.config, self._keys.filters
@@ -104,6 +114,8 @@ class Reloads:
             # No step waits: the new configuration is in force for the next callback.
             self._sinks.use(read.sinks, records)
             self._current.replace(read.config, read.routes)
+            changed = _some((*found.added, *found.changed, *found.removed))
+            self._facts.add("config.loaded", {**loaded_fields(read.config), "changed": changed})
             unused = tuple(filters.keys() - self._keys.filters.keys())
             if unused:
                 with contextlib.suppress(Unavailable):  # they only take space until the next start
@@ -132,6 +144,11 @@ class Reloads:
         return _Read(
             loaded, config, needs_restart, compile_table(config.routes), read_options(config.sinks)
         )
+
+
+def _some(names: Sequence[str]) -> Sequence[str] | int:
+    """Return names for one line, or their number if they are many."""
+    return names if len(names) <= _NAMES else len(names)
 
 
 def _rejected(exc: Exception) -> NotReloaded:

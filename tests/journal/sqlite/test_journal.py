@@ -19,6 +19,7 @@ from types import MappingProxyType
 import hypothesis
 import msgspec
 import pytest
+from contracts.audit import AuditContract
 from contracts.journal import (
     NOW,
     JournalContract,
@@ -61,9 +62,14 @@ class Store:
         self.path = path
         self.started = []
 
-    async def start(self, *, now=NOW, seal="seal", filters=MappingProxyType({})):
+    async def start(self, *, now=NOW, seal="seal", filters=MappingProxyType({}), audit=None):
         journal = await SQLiteJournal.open(
-            self.path, seal=seal, now=now, version="0.1.0", filters=lambda _keys: filters
+            self.path,
+            seal=seal,
+            now=now,
+            version="0.1.0",
+            filters=lambda _keys: filters,
+            audit=audit,
         )
         self.started.append(journal)
         return journal
@@ -149,6 +155,10 @@ class TestKeys(KeysContract):
 
 
 class TestCalls(CallsContract):
+    pass
+
+
+class TestAudit(AuditContract):
     pass
 
 

@@ -25,6 +25,7 @@ from services import clock_of, configured
 from core.delivery import State
 from core.secret import Secret
 from journal.reads import Deliveries, DeliveryById, DeliveryFilter
+from journal.writes import OnBehalf
 from receiver.providers.sms_activate.profiles import HeroSms
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
@@ -153,13 +154,16 @@ class Service:
         commits, answers = self.journal._commits, threading.Event()
         write = commits._write
 
+        def is_one(op):
+            return isinstance(op.write if isinstance(op, OnBehalf) else op, kind)
+
         def wait(ops):
-            if any(isinstance(op, kind) for op in ops):
+            if any(map(is_one, ops)):
                 answers.wait(30)
             return write(ops)
 
         async def is_waiting():
-            return any(isinstance(entry.op, kind) for entry in commits._in_flight)
+            return any(is_one(entry.op) for entry in commits._in_flight)
 
         commits._write = wait
         calling = asyncio.create_task(call)

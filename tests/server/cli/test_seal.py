@@ -89,7 +89,7 @@ def test_shown_keys_are_counted_by_kind_and_root(folder):
 
     assert shown["roots"] == [
         {"root": fingerprint(OTHER), "configured": True, "wraps": True, "keys": 0},
-        {"root": fingerprint(ROOT), "configured": True, "wraps": False, "keys": 6},
+        {"root": fingerprint(ROOT), "configured": True, "wraps": False, "keys": 7},
     ]
     assert [kind["kind"] for kind in shown["kinds"]] == [
         *("codes", "people", "raw", "quarantine", "dedupe")

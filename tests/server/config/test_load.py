@@ -27,6 +27,7 @@ from server.config.load import ConfigError, journal_of, load, shown
 from server.config.options import (
     Api,
     ApiKey,
+    Auditing,
     JournalOptions,
     Options,
     Retention,
@@ -93,6 +94,7 @@ subscriptions: {allow_networks: [10.20.0.0/16]}
         "retention": Retention(),
         "retention_is_set": False,
         "seal": Sealing(file=f"{tmp_path}/smshook.keys"),
+        "audit": Auditing(record="access"),
         "api": Api(
             keys={"admin": ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))}
         ),

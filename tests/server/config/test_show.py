@@ -104,6 +104,11 @@ seal:
   command: null
   file: smshook.keys
   period: 1h
+audit:
+  record: access
+  checkpoint: 1m
+  epoch: 1d
+  keep: 400d
 api:
   keys:
     k:
@@ -199,6 +204,11 @@ seal:
   command: null
   file: smshook.keys
   period: 1h
+audit:
+  record: access
+  checkpoint: 1m
+  epoch: 1d
+  keep: 400d
 api:
   keys: {{}}
   streams: 2000

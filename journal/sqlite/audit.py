@@ -1,0 +1,376 @@
+"""Writes the audit log: each line in the transaction of what it reports.
+
+One thread writes. The right edge of the tree is in its memory; a failed commit leaves it as it was.
+"""
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from core.clock import rfc3339
+from core.errors import InvalidRow
+
+from ..actor import SERVICE, Actor
+from ..audit.lines import Fact, encode, erased_line, line_erased, restored
+from ..audit.note import Checkpoint
+from ..audit.tree import TILE_WIDTH, leaf_hash, prove_inclusion
+from ..facts import (
+    TRAFFIC,
+    AuditOptions,
+    accepted_line,
+    attempted_line,
+    end_of_delivery,
+    events_of,
+    facts_of,
+    facts_of_changes,
+)
+from ..reads import Checkpoints
+from ..rows import Changes
+from ..writes import (
+    EraseLine,
+    PackLog,
+    PruneLog,
+    RecordFacts,
+    RecordFactsLater,
+    Settle,
+    SignCheckpoint,
+    Write,
+)
+from .audit_lines import (
+    checkpoints,
+    decode_line,
+    end_of,
+    frontier,
+    hash_at,
+    is_packed,
+    last_time,
+    pack,
+    rows,
+    unpack,
+)
+from .outbox import GivenUp
+
+_HOUR, _DAY = 3_600.0, 86_400.0
+#: Seconds in which a checkpoint of each hour stays.
+_HOURLY = 7 * _DAY
+
+
+class AuditWriter:
+    """The end of the log. Use it in the thread that writes."""
+
+    def __init__(self, conn: sqlite3.Connection, options: AuditOptions) -> None:
+        """Read the end of the log. The caller has begun it."""
+        self.conn, self.options = conn, options
+        (self.first, self.origin) = conn.execute(
+            "select first, origin from audit_logs order by first desc limit 1"
+        ).fetchone()
+        self.frontier = frontier(conn, self.first)
+        end = end_of(conn)
+        self.at = next((last_time(run) or 0.0 for _, run in rows(conn, end - 1, end)), 0.0)
+
+    def begin(self) -> "AuditBatch":
+        """Return the lines of one transaction. Call `take` with it after the commit."""
+        return AuditBatch(self)
+
+    def take(self, batch: "AuditBatch") -> None:
+        """Keep the state after a transaction that was committed."""
+        self.frontier, self.at = batch.frontier, batch.at
+
+
+class AuditBatch:
+    """The lines of one transaction."""
+
+    def __init__(self, log: AuditWriter) -> None:
+        self._log, self.conn, self._options = log, log.conn, log.options
+        self.first = log.first
+        self._everything = log.options.everything
+        #: The tree with the lines so far.
+        self.frontier = log.frontier.copy()
+        # The wall clock may go back: a line never has an earlier time than the one before.
+        self.at = max(log.at, log.options.now())
+        self._stamp = rfc3339(self.at)
+        self._lines: list[bytes] = []
+        self._events: list[tuple[str, int]] = []
+
+    # --- adding lines ---------------------------------------------------------------------
+
+    def add(self, fact: Fact) -> None:
+        """Add a line. Raises InvalidRow if it is too long."""
+        if not self._everything and fact.do in TRAFFIC:
+            return
+        n = self.frontier.size
+        try:
+            line = encode(n, self.at, fact)
+        except ValueError as exc:
+            raise InvalidRow(str(exc)) from exc
+        self._events += [(event, self.first + n) for event in events_of(fact)]
+        self._append(line)
+
+    def add_changes(self, changes: Changes) -> None:
+        """Add the lines of new and changed events."""
+        if not self._everything:
+            return
+        commit = self._options.commit
+        arrivals = dict(changes.callbacks)
+        for new in changes.events:
+            c = commit(new.plan.event.id, new.plan.body, new.plan.at)
+            n = self.frontier.size
+            self._append(accepted_line(n, self._stamp, new, arrivals[new.callback], c))
+        for row in changes.changed.values():
+            c = commit(row.id, row.body.encode(), row.at)
+            self.add(Fact("event.gained", {"event": row.id} | ({} if c is None else {"c": c})))
+        for fact in facts_of_changes(changes):
+            self.add(fact)
+
+    def add_ended(self, ended: Sequence[GivenUp]) -> None:
+        """Add the lines of pending deliveries that were given up."""
+        for one in ended:
+            self.add(end_of_delivery(one.id, one.sink, one.state, one.error, self._options.shown))
+
+    def add_write(self, write: Write[Any], result: Any, actor: Actor = SERVICE) -> None:
+        """Add the lines of a write with its result."""
+        if type(write) is Settle and self._everything and result and write.attempt is not None:
+            n = self.frontier.size
+            self._append(attempted_line(n, self._stamp, write, self._options.shown))
+        for fact in facts_of(write, result, actor, self._options.shown):
+            self.add(fact)
+
+    def _append(self, line: bytes) -> None:
+        self._lines.append(line)
+        self.frontier.append(leaf_hash(line))
+
+    # --- writing them ---------------------------------------------------------------------
+
+    def flush(self, ops: Sequence[Write[Any]], results: list[Any]) -> None:
+        """Write the lines, and sign the log where a write asks for it: its result is set."""
+        signing = [(i, op) for i, op in enumerate(ops) if isinstance(op, SignCheckpoint)]
+        for _, op in signing:
+            if op.closing is not None:
+                self.add(op.closing)
+        self._write_lines()
+        for i, op in signing:
+            state = Checkpoint(self._log.origin, self.frontier.size, self.frontier.root())
+            results[i] = op.sign(state, self.at)
+            closes = op.closing is not None
+            _store_checkpoint(self, state.size, results[i], closes=closes)
+            if op.keys is not None:
+                self.conn.execute(
+                    "update audit_logs set key = ?, signer = ? where first = ? and key is null",
+                    (*op.keys, self.first),
+                )
+
+    def _write_lines(self) -> None:
+        if not self._lines:
+            return
+        first = self.first
+        place = first + self.frontier.size - len(self._lines)
+        self.conn.execute(
+            "insert into audit (n, count, lines) values (?, ?, ?)",
+            (place, len(self._lines), b"\n".join(self._lines)),
+        )
+        self.conn.executemany(
+            "insert into audit_hashes (log, level, n, hash) values (?, ?, ?, ?)",
+            [(first, *one) for one in self.frontier.completed],
+        )
+        self.conn.executemany(
+            "insert or ignore into audit_events (event, n) values (?, ?)", self._events
+        )
+
+
+def open_log(conn: sqlite3.Connection, origin: str, options: AuditOptions) -> AuditWriter:
+    """Return the end of the log, in the transaction of the caller. Without a log, begin it.
+
+    A log that was signed with other keys cannot go on: another one begins.
+    """
+    if conn.execute("select first from audit_logs").fetchone() is None:
+        _begin_log(conn, origin)
+    writer = AuditWriter(conn, options)
+    last = checkpoints(conn, Checkpoints(writer.first, newest=True))
+    if last and not options.signed(last[0].note):
+        reason = "the keys of the log were lost"
+        writer = begin_next_log(writer, f"{origin}/{uuid.uuid4().hex}", SERVICE, reason=reason)
+    return writer
+
+
+def begin_next_log(ended: AuditWriter, origin: str, actor: Actor, **fields: str) -> AuditWriter:
+    """Begin another log, in the transaction of the caller. Its first line names the ended one."""
+    conn, tree = ended.conn, ended.frontier
+    _begin_log(conn, origin)
+    writer = AuditWriter(conn, ended.options)
+    batch = writer.begin()
+    old = Checkpoint(ended.origin, tree.size, tree.root())
+    batch.add(restored(old, by=actor.by, **fields))
+    batch.flush((), [])
+    writer.take(batch)
+    return writer
+
+
+def _begin_log(conn: sqlite3.Connection, origin: str) -> None:
+    """Begin a log after the lines that are there. A log without lines is replaced."""
+    conn.execute(
+        "insert or replace into audit_logs (first, origin) values (?, ?)", (end_of(conn), origin)
+    )
+
+
+# --- writes -----------------------------------------------------------------------------------
+
+
+def _record(batch: AuditBatch, op: RecordFacts, _actor: Actor) -> None:
+    for fact in op.facts:
+        batch.add(fact)
+
+
+def _pack_runs(batch: AuditBatch, op: PackLog, _actor: Actor) -> bool:
+    """Pack full runs of lines; return whether some are left."""
+    conn, first = batch.conn, batch.first
+    (packed,) = conn.execute("select packed from audit_logs where first = ?", (first,)).fetchone()
+    full = (end_of(conn) - first) // TILE_WIDTH * TILE_WIDTH
+    until = min(full, packed + op.limit * TILE_WIDTH)
+    if until <= packed:
+        return False
+    begin, end = first + packed, first + until
+    rows = conn.execute(
+        "delete from audit where n >= ? and n < ? returning n, lines", (begin, end)
+    ).fetchall()
+    found = [line for _, lines in sorted(rows) for line in unpack(lines)]
+    runs = [
+        (begin + at, TILE_WIDTH, pack(found[at : at + TILE_WIDTH]))
+        for at in range(0, until - packed, TILE_WIDTH)
+    ]
+    left = found[until - packed :]
+    rest = [(end, len(left), b"\n".join(left))] if left else []
+    conn.executemany("insert into audit (n, count, lines) values (?, ?, ?)", [*runs, *rest])
+    conn.execute("update audit_logs set packed = ? where first = ?", (until, first))
+    return bool(until < full)
+
+
+def _prune(batch: AuditBatch, op: PruneLog, _actor: Actor) -> int:
+    """Remove the oldest packed lines; return their number. The ends of epochs are kept."""
+    conn, first = batch.conn, batch.first
+    older = _prune_older(conn, first, op.before)
+    if older:
+        return older
+    packed, pruned = conn.execute(
+        "select packed, pruned from audit_logs where first = ?", (first,)
+    ).fetchone()
+    (signed,) = conn.execute(
+        "select coalesce(max(size), 0) from audit_checkpoints where log = ?", (first,)
+    ).fetchone()
+    until, kept = pruned, []
+    for n, lines in conn.execute(
+        "select n, lines from audit where n >= ? and n < ? order by n limit ?",
+        (first + pruned, first + min(packed, signed - TILE_WIDTH + 1), op.limit),
+    ):
+        run = unpack(lines)
+        if not _is_before(run, op.before):
+            break
+        until = n - first + TILE_WIDTH
+        kept += [
+            (place, line)
+            for place, line in enumerate(run, n)
+            if decode_line(line).do == "audit.epoch"
+        ]
+    if until == pruned:
+        return 0
+    stored = hash_at(conn, first)
+    for place, line in kept:
+        n = place - first
+        proof = b"".join(prove_inclusion(n, n + 1, stored))
+        conn.execute(
+            "insert into audit_kept (n, line, proof) values (?, ?, ?)", (place, line, proof)
+        )
+    _remove(conn, first + until)
+    conn.execute("update audit_logs set pruned = ? where first = ?", (until, first))
+    batch.add(Fact("audit.pruned", {"by": "service", "to": until}))
+    return int(until - pruned)
+
+
+def _prune_older(conn: sqlite3.Connection, first: int, before: float) -> int:
+    """Remove the oldest log before the present one, if all of its lines are old."""
+    logs = conn.execute("select first from audit_logs order by first limit 2").fetchall()
+    if logs[0][0] == first:
+        return 0
+    (log,), (end,) = logs
+    row = conn.execute("select lines from audit where n < ? order by n desc limit 1", (end,))
+    last = row.fetchone()
+    if last is not None and not _is_before(unpack(last[0]), before):
+        return 0
+    _remove(conn, end)
+    for table, column in (
+        ("audit_hashes", "log"),
+        ("audit_checkpoints", "log"),
+        ("audit_logs", "first"),
+    ):
+        conn.execute(f"delete from {table} where {column} = ?", (log,))  # noqa: S608 - our words
+    conn.execute("delete from audit_kept where n < ?", (end,))
+    return int(end - log)
+
+
+def _remove(conn: sqlite3.Connection, end: int) -> None:
+    conn.execute("delete from audit where n < ?", (end,))
+    conn.execute("delete from audit_events where n < ?", (end,))
+
+
+def _is_before(run: Sequence[bytes], before: float) -> bool:
+    at = last_time(run)
+    return at is None or at < before
+
+
+def _erase(batch: AuditBatch, op: EraseLine, actor: Actor) -> bool:
+    """Replace a line by its hash, and say so in another line."""
+    conn, place = batch.conn, batch.first + op.n
+    row = conn.execute(
+        "select n, lines from audit where n <= ? and n + count > ? order by n desc limit 1",
+        (place, place),
+    ).fetchone()
+    if row is None:
+        return False
+    n, lines = row
+    found = unpack(lines)
+    line = found[place - n]
+    if decode_line(line).erased is not None:
+        return False
+    found[place - n] = erased_line(leaf_hash(line))
+    changed = pack(found) if is_packed(lines) else b"\n".join(found)
+    conn.execute("update audit set lines = ? where n = ?", (changed, n))
+    batch.add(line_erased(op.n, by=actor.by, reason=op.reason))
+    return True
+
+
+def _store_checkpoint(batch: AuditBatch, size: int, note: str, *, closes: bool) -> None:
+    """Store a note. The one before goes, unless it is the last of its hour or closes an epoch."""
+    conn, log, at = batch.conn, batch.first, batch.at
+    last = conn.execute(
+        "select seq, at, closes from audit_checkpoints where log = ? order by seq desc limit 1",
+        (log,),
+    ).fetchone()
+    conn.execute(
+        "insert into audit_checkpoints (log, size, at, closes, note) values (?, ?, ?, ?, ?)",
+        (log, size, at, closes, note),
+    )
+    if last is None:
+        return
+    seq, before, closed = last
+    if before // _HOUR == at // _HOUR and not closed:
+        conn.execute("delete from audit_checkpoints where seq = ?", (seq,))
+    else:
+        # Of days that are a week old only the last one stays.
+        conn.execute(
+            "delete from audit_checkpoints where log = :log and at < :before and not closes"
+            " and exists (select 1 from audit_checkpoints as later where later.log = :log"
+            " and later.seq > audit_checkpoints.seq"
+            " and cast(later.at / :day as integer)"
+            " = cast(audit_checkpoints.at / :day as integer))",
+            {"log": log, "before": at - _HOURLY, "day": _DAY},
+        )
+
+
+#: The function of each write of the log itself.
+VERBS: Mapping[type, Callable[[AuditBatch, Any, Actor], Any]] = {
+    RecordFacts: _record,
+    RecordFactsLater: _record,
+    PackLog: _pack_runs,
+    PruneLog: _prune,
+    EraseLine: _erase,
+}

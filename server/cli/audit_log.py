@@ -1,0 +1,96 @@
+"""Reads the audit log of a journal file, also while a service uses it."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from journal.audit.export import Beginning, EndedEpoch, begin_at, end_epoch
+from journal.audit.note import VerifierKey
+from journal.audit.tree import TILE_WIDTH, HashesAt
+from journal.reads import AuditLog as FoundLog
+from journal.reads import AuditLogs, Checkpoints, KeptLines, LeavesAt, StoredCheckpoint
+from journal.reads import HashesAt as ReadHashes
+from journal.sqlite import audit_lines
+from journal.sqlite.schema import errors_named
+
+from .audit_export import AuditLog, WrongExport
+
+
+class LogFile:
+    """The present audit log in one state of a journal file."""
+
+    def __init__(self, conn: sqlite3.Connection, found: FoundLog) -> None:
+        self._conn, self._log = conn, found
+        #: The verifier key of its first epoch, and its origin. None: it is not signed yet.
+        self.key, self.signer, self.origin = found.key, found.signer, found.origin
+
+    def export(self, *, since: float | None = None, until: float | None = None) -> AuditLog:
+        """Return the log from the first bundle of `since` to a checkpoint after `until`.
+
+        Raises WrongExport.
+        """
+        log, signer = self._log, self._log.signer
+        stored = audit_lines.checkpoints(self._conn, Checkpoints(log.first))
+        if signer is None or not stored:
+            raise WrongExport("the log is not signed yet: start the service once")
+        last = next((one for one in stored if until is not None and one.at >= until), stored[-1])
+        start = log.pruned
+        if since is not None:
+            place = audit_lines.place_at(self._conn, since, log.first + log.size)
+            start = max(start, (place - log.first) // TILE_WIDTH * TILE_WIDTH)
+        start = min(start, last.size // TILE_WIDTH * TILE_WIDTH)
+        begin = log.first + start
+        return AuditLog(
+            key=VerifierKey.parse(signer),
+            beginning=self._begin_at(start, stored),
+            lines=(
+                line for _, line in audit_lines.lines_at(self._conn, begin, log.first + log.size)
+            ),
+            checkpoints=tuple(one.note for one in stored if start <= one.size <= last.size),
+            checkpoint=last.note,
+        )
+
+    @property
+    def hashes(self) -> HashesAt:
+        """Read the roots of full tiles."""
+        log = self._log.first
+        return lambda level, n, count: audit_lines.hashes(
+            self._conn, ReadHashes(log, level, n, count)
+        )
+
+    def _lines(self, begin: int) -> Iterator[bytes]:
+        end = self._log.first + self._log.size
+        for _, line in audit_lines.lines_at(self._conn, begin, end):
+            yield line
+
+    def _begin_at(self, start: int, stored: Sequence[StoredCheckpoint]) -> Beginning:
+        if start == 0:
+            return Beginning()
+        log = self._log.first
+        hash_at = audit_lines.hash_at(self._conn, log)
+        kept = {one.n: one for one in audit_lines.kept_lines(self._conn, KeptLines(log))}
+        ended = []
+        for one in stored:
+            n = one.size - 1
+            if not one.closes or n >= start:
+                continue
+            if n in kept:
+                ended.append(EndedEpoch(n, kept[n].line, one.note, kept[n].proof))
+            else:
+                [line] = audit_lines.leaves(self._conn, LeavesAt(log, n, 1))
+                ended.append(end_epoch(n, line, one.note, hash_at))
+        return begin_at(start, ended, hash_at)
+
+
+@contextlib.contextmanager
+def open_log(journal: Path) -> Iterator[LogFile]:
+    """Open the audit log of a journal, to read it. Raises Unavailable and WrongJournal."""
+    uri = f"{journal.absolute().as_uri()}?mode=ro"
+    with (
+        errors_named(journal),
+        contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as conn,
+    ):
+        # The first read determines the state; what is written later is not seen.
+        conn.execute("begin")
+        yield LogFile(conn, audit_lines.logs(conn, AuditLogs())[-1])

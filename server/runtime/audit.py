@@ -1,0 +1,334 @@
+"""Signs the audit log with keys that are destroyed, keeps it small, and records other facts."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+
+from core.clock import WallClock, rfc3339
+from core.errors import Broken, Unavailable
+from journal import Journal
+from journal.actor import ACTING
+from journal.audit.lines import Action, Fact, next_epoch
+from journal.audit.note import Algorithm, Checkpoint, Note, SigningKey
+from journal.facts import AuditOptions
+from journal.keyring import EPOCH, LOG, Epoch, KeyFile, Keyring, WrappedKey
+from journal.reads import AuditLines, AuditLogs, Checkpoints
+from journal.seal import Kind
+from journal.writes import PackLog, PruneLog, RecordFacts, RecordFactsLater, SignCheckpoint, Write
+from sinks.redact import clear_codes
+
+from ..config.options import Auditing, Config
+
+#: Seconds between two looks at what is due.
+LOOK_EVERY = 1.0
+#: Seconds between two runs that pack lines, and between two that remove old ones.
+PACK_EVERY, PRUNE_EVERY = 5.0, 3600.0
+#: Seconds between two steps of them.
+BETWEEN = 0.02
+#: Seconds that facts are counted, if they could be many.
+COUNTED = 60.0
+#: Different facts that are counted at a time; the others are counted together.
+_COUNTS = 200
+#: Facts that wait for a journal that cannot be written. Of more, the oldest are lost.
+_WAITING = 10_000
+
+log = structlog.get_logger()
+
+
+class AuditFacts:
+    """Records facts about what is not stored in the journal. They are written soon."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._waiting: list[Fact] = []
+        #: By action, reason and subject: how often, and the peers, at most two.
+        self._counts: dict[tuple[Action, str, str], tuple[int, set[str]]] = {}
+
+    def add(self, do: Action, fields: Mapping[str, Any] = {}) -> None:
+        """Record a fact on behalf of the actor of this context."""
+        actor = ACTING.get()
+        who = {"by": actor.by} | ({} if actor.peer is None else {"from": actor.peer})
+        self._submit((Fact(do, {**who, **fields}),))
+
+    def count(self, do: Action, reason: str, subject: str, peer: str) -> None:
+        """Count a fact that strangers could cause; it is recorded once a minute."""
+        name = (do, reason, subject)
+        if name not in self._counts and len(self._counts) >= _COUNTS:
+            name = (do, reason, "*")
+        count, peers = self._counts.get(name, (0, set()))
+        if len(peers) < 2:  # noqa: PLR2004 - one peer, or several
+            peers.add(peer)
+        self._counts[name] = (count + 1, peers)
+
+    def write_counts(self) -> None:
+        """Record the counted facts."""
+        counts, self._counts = self._counts, {}
+        facts = []
+        for (do, reason, subject), (count, peers) in counts.items():
+            named = {"source" if do == "callback.rejected" else "key": subject} if subject else {}
+            peer = min(peers) if len(peers) == 1 else "*"
+            fields = {**named, "from": peer, "reason": reason, "count": count}
+            facts.append(Fact(do, fields))
+        if facts:
+            self._submit(tuple(facts))
+
+    def write_waiting(self) -> None:
+        """Record the facts that could not be written."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._submit(tuple(waiting))
+
+    def _submit(self, facts: tuple[Fact, ...]) -> None:
+        def ended(outcome: object) -> None:
+            if isinstance(outcome, Unavailable):
+                self._waiting = [*self._waiting, *facts][-_WAITING:]
+
+        self._journal.put(RecordFactsLater(facts), ended)
+
+
+class AuditKeeper:
+    """Signs, packs and prunes the audit log.
+
+    `keys` are those of the key file, in which the keys of the log lie. `records` are the options
+    that the journal was opened with. `seals`: the journal is sealed.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        keys: Keyring,
+        facts: AuditFacts,
+        records: AuditOptions,
+        *,
+        clock: WallClock,
+        version: str,
+        seals: bool,
+    ) -> None:
+        self.facts = facts
+        self._journal, self._keys, self._clock = journal, keys, clock
+        self._records = records
+        self._version, self._seals = version, seals
+        self._options = Auditing()
+        self._codes_kept: float | None = None
+        self._origin = ""
+        self._epoch: Epoch | None = None
+        #: When each job is due next, by the clock that only goes forward.
+        self._due: dict[str, float] = {}
+
+    def use(self, config: Config) -> None:
+        """Keep the log as the configuration says, from now on."""
+        self._options, self._codes_kept = config.audit, config.retention.codes
+        self._records.everything = config.audit.record == "all"
+        at = self._clock.ticks() + config.audit.checkpoint
+        self._due["sign"] = min(at, self._due.get("sign", at))
+
+    # --- start and end --------------------------------------------------------------------
+
+    async def begin(self, config: Config) -> str | None:
+        """Record the start and sign the log. Finish an interrupted change of its key.
+
+        Return the first verifier key of a log that was not signed before. Raises Unavailable.
+        """
+        logs = await self._journal.ask(AuditLogs())
+        at, self._origin = logs[-1].first, logs[-1].origin
+        last = await self._journal.ask(Checkpoints(at, newest=True))
+        await self._record_start(config, since=last[0].at if last else None)
+        self._keys.listen(partial(_call_soon, asyncio.get_running_loop(), self._keys_changed))
+        if not last:
+            # Earlier epochs, of another log, end with it.
+            self._epoch = await self._make_epoch()
+            key = str(self._epoch_key(self._epoch).verifier)
+            signer = str(log_key(self._origin, self._keys).verifier)
+            await self._sign(self._epoch, keys=(key, signer))
+            await self._forget_epochs()
+            return key
+        note, epochs = Note.parse(last[0].note), self._keys.epochs()
+        self._epoch = epochs[-1]
+        if not self._is_by(note, epochs[-1]) and not last[0].closes:
+            signed = next(one for one in epochs if self._is_by(note, one))
+            await self._close(signed, self._epoch)
+        await self._sign(self._epoch)
+        await self._forget_epochs()
+        return None
+
+    async def _record_start(self, config: Config, *, since: float | None) -> None:
+        page = await self._journal.ask(AuditLines(limit=1, desc=True))
+        do = msgspec.json.decode(page.items[0][1]).get("do") if page.items else None
+        facts = []
+        if page.items and do not in ("service.stopping", "journal.restored"):
+            gap = {} if since is None else {"since": rfc3339(since)}
+            facts.append(Fact("service.gap", {"by": "service", **gap}))
+        record = {"record": config.audit.record}
+        started = {"by": "service", "version": self._version, **record}
+        loaded = {"by": "service", **loaded_fields(config)}
+        facts += [Fact("service.started", started), Fact("config.loaded", loaded)]
+        await self._journal.submit(RecordFacts(tuple(facts)))
+
+    async def end(self) -> None:
+        """Record the end of the service, and sign the log. Raises Unavailable."""
+        self.facts.write_waiting()
+        self.facts.write_counts()
+        stopping = RecordFacts((Fact("service.stopping", {"by": "service"}),))
+        recorded = self._journal.submit(stopping)
+        if self._epoch is not None:
+            await self._sign(self._epoch)
+        await recorded
+
+    # --- jobs -----------------------------------------------------------------------------
+
+    async def run(self, *, every: float = LOOK_EVERY) -> None:
+        """Do what is due, until cancelled."""
+        jobs: Mapping[str, Callable[[], Any]] = {
+            "sign": self._sign_again,
+            "count": self._write_counts,
+            "pack": self._pack,
+            "prune": self._prune,
+        }
+        while True:
+            await asyncio.sleep(every)
+            self.facts.write_waiting()
+            for name, job in jobs.items():
+                if self._clock.ticks() >= self._due.get(name, 0.0):
+                    try:
+                        self._due[name] = self._clock.ticks() + await job()
+                    except Broken:
+                        return  # the service ends
+                    except Unavailable as exc:
+                        log.error("audit.error", job=name, error=str(exc), then="tried again")  # noqa: TRY400 - a traceback says no more
+
+    async def _sign_again(self) -> float:
+        """Sign the log, under another key after the end of an epoch; return when to do it again."""
+        epoch, options = self._epoch, self._options
+        if epoch is not None:
+            # A shorter `epoch` holds for the present one, too.
+            if self._clock.now() >= min(epoch.end * 60, epoch.start * 60 + options.epoch):
+                self._epoch = await self._make_epoch()
+                await self._close(epoch, self._epoch)
+            await self._sign(self._epoch or epoch)
+            await self._forget_epochs()
+        return options.checkpoint
+
+    async def _write_counts(self) -> float:
+        self.facts.write_counts()
+        return COUNTED
+
+    async def _pack(self) -> float:
+        await self._repeat(PackLog)
+        return PACK_EVERY
+
+    async def _prune(self) -> float:
+        keep = self._options.keep
+        if keep is not None:
+            await self._repeat(lambda: PruneLog(self._clock.now() - keep))
+        if not self._seals:
+            # Retention destroys the keys of a sealed journal.
+            kept = self._codes_kept or keep
+            if kept is not None:
+                await asyncio.to_thread(self._keys.destroy, Kind.CODES, self._clock.now() - kept)
+        return PRUNE_EVERY
+
+    async def _repeat(self, write: Callable[[], Write[Any]]) -> None:
+        """Write until nothing is left to do. Callbacks come first."""
+        left = True
+        while left:
+            left = bool(await self._journal.submit(write()))
+            await asyncio.sleep(BETWEEN)
+
+    # --- keys -----------------------------------------------------------------------------
+
+    def _epoch_key(self, epoch: Epoch) -> SigningKey:
+        return epoch_key(self._origin, epoch)
+
+    def _is_by(self, note: Note, epoch: Epoch) -> bool:
+        return _is_signed(note, self._epoch_key(epoch))
+
+    async def _make_epoch(self) -> Epoch:
+        lasts = self._options.epoch
+        begin = partial(self._keys.begin_epoch, self._clock.now(), lasts=lasts)
+        return await asyncio.to_thread(begin)
+
+    async def _forget_epochs(self) -> None:
+        """Destroy the keys of earlier epochs, after a note of the present one is stored."""
+        if self._epoch is not None and len(self._keys.epochs()) > 1:
+            await asyncio.to_thread(self._keys.end_epochs, self._epoch)
+
+    async def _close(self, ended: Epoch, begun: Epoch) -> None:
+        """End an epoch: its last line names the next key, its last note covers that line."""
+        closing = next_epoch(self._epoch_key(begun).verifier)
+        await self._journal.submit(SignCheckpoint(self._signing(ended), closing))
+
+    async def _sign(self, epoch: Epoch, *, keys: tuple[str, str] | None = None) -> None:
+        await self._journal.submit(SignCheckpoint(self._signing(epoch), keys=keys))
+
+    def _signing(self, epoch: Epoch) -> Callable[[Checkpoint, float], str]:
+        keys = (log_key(self._origin, self._keys), self._epoch_key(epoch))
+        return lambda state, at: str(state.sign(keys, at))
+
+    def _keys_changed(self, before: KeyFile, after: KeyFile) -> None:
+        """Record which keys were made, destroyed and wrapped again."""
+        if {key.root for key in before.keys.values()}.isdisjoint(
+            key.root for key in after.keys.values()
+        ):
+            self.facts.add("seal.rotated", {"root": next(iter(after.keys.values())).root})
+            return
+        for do, one, other in (
+            ("seal.made", after.keys, before.keys),
+            ("seal.destroyed", before.keys, after.keys),
+        ):
+            for name, key in one.items():
+                if name not in other and key.kind not in (EPOCH, LOG):
+                    self.facts.add(do, _key_fields(key))  # type: ignore[arg-type]
+
+
+def _key_fields(key: WrappedKey) -> Mapping[str, str]:
+    period = {} if key.span is None else {"period": rfc3339(key.span.start * 60)}
+    return {"kind": key.kind, **period, "root": key.root}
+
+
+def _call_soon(
+    loop: asyncio.AbstractEventLoop,
+    call: Callable[[KeyFile, KeyFile], None],
+    before: KeyFile,
+    after: KeyFile,
+) -> None:
+    with contextlib.suppress(RuntimeError):  # the event loop has ended
+        loop.call_soon_threadsafe(call, before, after)
+
+
+def log_key(origin: str, keys: Keyring) -> SigningKey:
+    """Return the key that signs the log as long as it exists. Raises Unavailable."""
+    seed = keys.entry(LOG)
+    if seed is None:
+        raise Unavailable("the key file has no key of the audit log")
+    return SigningKey(origin, Algorithm.ED25519, seed)
+
+
+def epoch_key(origin: str, epoch: Epoch) -> SigningKey:
+    return SigningKey(f"{origin}/epoch", Algorithm.COSIGNATURE, epoch.seed)
+
+
+def is_signed(keys: Keyring, note: str) -> bool:
+    """Return whether the keys of the file signed a note: the log can go on with them."""
+    origin, parsed = note.partition("\n")[0], Note.parse(note)
+    signing = [epoch_key(origin, epoch) for epoch in keys.epochs()]
+    return _is_signed(parsed, log_key(origin, keys)) and any(
+        _is_signed(parsed, key) for key in signing
+    )
+
+
+def _is_signed(note: Note, key: SigningKey) -> bool:
+    try:
+        return note.verify(key.verifier) is not None
+    except ValueError:
+        return False
+
+
+def loaded_fields(config: Config) -> Mapping[str, Any]:
+    """Return what a line says of a configuration: its hash, and the sinks that get codes."""
+    clear = [name for name, sink in config.sinks.items() if clear_codes(sink.redact)]
+    return {"sha256": config.digest, "clear": clear if len(clear) <= _COUNTS else len(clear)}

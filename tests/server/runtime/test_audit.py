@@ -1,0 +1,397 @@
+"""The audit log of a service: signed, with keys that are destroyed, and verifiable by others."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import shutil
+
+import pytest
+from contracts.journal import owed, planned, record
+from services import clock_of, configured, identity_of, loading
+
+from core.errors import Unavailable
+from core.secret import Secret
+from journal.actor import Actor
+from journal.audit.lines import Fact, commitment, commitment_key
+from journal.keyring import EPOCH, KeyFile
+from journal.reads import AuditLines, AuditLogs, LineFilter
+from journal.seal import Kind
+from journal.sqlite.schema import begin_generation
+from journal.writes import PackLog, RecordFacts, SetMoment
+from server.cli import audit_export, audit_log, audit_verify
+from server.config.options import Auditing, Retention, Sealing
+from server.runtime.period_keys import make_keys
+from server.service import audit_options, open_journal
+from server.service import restore as restore_parts
+
+BEGIN = 1_764_460_800.0
+DAY = 86_400.0
+#: What runs from time to time: signing, counting, packing, pruning.
+JOBS = 4
+ROOT = Secret("the root key of these tests, long enough")
+
+
+class Service:
+    """A folder with a journal, and its starts. Time is what the test says."""
+
+    def __init__(self, folder, **options):
+        self.folder, self.at, self.parts = folder, BEGIN, None
+        plain = {"audit": Auditing(epoch=DAY), "seal": Sealing(file=str(folder / "smshook.keys"))}
+        self.config = configured(folder, **plain | options)
+
+    async def start(self):
+        """Start it as the process does; return the first key of a new log."""
+        config, identity = self.config, identity_of(self.config)
+        clock = clock_of(lambda: self.at)
+        roots = config.seal.root
+        keys = make_keys(config.seal, roots, now=self.at, secret=config.server.secret)
+        audit = audit_options(config, identity, clock, keys)
+        self.journal = await open_journal(
+            config, identity, now=self.at, keys=keys if roots else None, audit=audit
+        )
+        self.parts = await restore_parts(
+            *(config, self.journal, identity),
+            clock=clock,
+            load=loading(config),
+            period_keys=keys,
+            audit=audit,
+        )
+        return await self.parts.audit.begin(config)
+
+    async def stop(self):
+        await self.parts.audit.end()
+        await self.journal.close()
+
+    async def work(self, *, days=0, every=0.0):
+        """Let the time pass, and the jobs that are due run once."""
+        self.at += days * DAY
+        running = asyncio.create_task(self.parts.audit.run(every=every))
+        await asyncio.sleep(0.05)
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            due = self.parts.audit._due
+            if len(due) == JOBS and min(due.values()) > self.at:
+                break
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    def epochs(self):
+        return KeyFile.read(self.config.seal.path).spans(EPOCH)
+
+    def export(self, name="export", **said):
+        folder = self.folder / name
+        with audit_log.open_log(self.config.journal.path) as log:
+            audit_export.write_export(folder, log.export(**said))
+            audit_export.add_tiles(folder, log.hashes)
+        return folder
+
+    async def lines(self, **said):
+        page = await self.journal.ask(AuditLines(limit=10_000, filter=LineFilter(**said)))
+        return [json.loads(line) for _, line in page.items]
+
+    async def actions(self):
+        return [line["do"] for line in await self.lines()]
+
+
+def verified(*folders, keys):
+    """Run the auditor's file; return its exit code."""
+    given = [f"--key={key}" for key in keys]
+    return audit_verify.main([*given, *map(str, folders)])
+
+
+@pytest.fixture
+async def service(tmp_path):
+    service = Service(tmp_path)
+    yield service
+    with contextlib.suppress(RuntimeError):
+        await service.journal.close()
+
+
+# Keys and epochs
+
+
+async def test_new_log_is_signed_and_names_its_first_key(service):
+    key = await service.start()
+    await service.stop()
+
+    assert verified(service.export(), keys=[key]) == 0
+    assert await service.start() is None
+    assert (await service.journal.ask(AuditLogs()))[0].key == key
+    assert await service.actions() == [
+        *("service.started", "config.loaded", "service.stopping"),
+        *("service.started", "config.loaded"),
+    ]
+
+
+async def test_log_of_several_days_verifies_and_its_keys_are_gone(service):
+    """Mutants: the key of an epoch is not destroyed; its last line is signed by the next key."""
+    key = await service.start()
+    for day in range(4):
+        [before] = service.epochs()
+        await record(service.journal, planned(owed=[owed("log")], at=service.at))
+        await service.work(days=1)
+        [after] = service.epochs()
+        assert before != after, day
+        await service.journal.submit(RecordFacts((Fact("key.refused", {"by": "service"}),)))
+    await service.stop()
+
+    assert (await asyncio.to_thread(verified, service.export(), keys=[key])) == 0
+    with audit_log.open_log(service.config.journal.path) as log:
+        lines = [json.loads(line) for line in log.export().lines]
+    assert [line["do"] for line in lines].count("audit.epoch") == 4
+
+
+async def test_idle_log_is_signed_again(service):
+    await service.start()
+    before = service.export("one")
+    await service.work()
+    service.at += 3600
+    await service.work()
+
+    after = service.export("two")
+    first, second = ((one / "checkpoint").read_text() for one in (before, after))
+    assert first.split("\n")[:3] == second.split("\n")[:3]
+    assert first != second
+
+
+@pytest.mark.parametrize("step", ["make", "close", "sign", "forget"])
+async def test_interrupted_change_of_the_key_is_finished(service, step, monkeypatch):
+    """At each step the process dies. Mutants: a start makes another key; the older key stays."""
+    key = await service.start()
+    await record(service.journal, planned())
+    keeper = service.parts.audit
+
+    class Died(BaseException):
+        pass
+
+    async def die(*_args, **_said):
+        raise Died
+
+    after = {"make": "_close", "close": "_sign", "sign": "_forget_epochs"}.get(step)
+    if after is not None:
+        monkeypatch.setattr(keeper, after, die)
+    service.at += DAY
+    with contextlib.suppress(Died):
+        await keeper._sign_again()
+    await service.journal.close()
+
+    assert await service.start() is None
+    await record(service.journal, planned())
+    await service.stop()
+    assert len(service.epochs()) == 1
+    assert verified(service.export(), keys=[key]) == 0
+    assert [line["do"] for line in map(json.loads, _entries(service))].count("audit.epoch") == 1
+
+
+def _entries(service):
+    return (service.folder / "export/entries.jsonl").read_text().splitlines()
+
+
+async def test_yesterdays_lines_cannot_be_signed_with_todays_keys(service):
+    """A thief of all that the machine holds rewrites yesterday, and signs with what he finds."""
+    key = await service.start()
+    await record(service.journal, planned())
+    await service.work(days=1)
+    yesterday = service.export("before")
+    note = (yesterday / "checkpoints").read_text()
+    await service.stop()
+
+    signatures = [line.split(" ") for line in note.splitlines() if "/epoch " in line]
+    signers = {encoded[:6] for _, _, encoded in signatures}
+    assert len(signers) == 2
+    [epoch] = service.parts.period_keys.epochs()
+    text = service.config.seal.path.read_text()
+    assert text.count("\nepoch ") == 1
+    assert verified(yesterday, keys=[key]) == 0
+    changed = _entries_of(yesterday).replace("callback.accepted", "callback.rejected", 1)
+    (yesterday / "entries.jsonl").write_text(changed)
+    assert verified(yesterday, keys=[key]) == 1
+    assert epoch.start * 60 == BEGIN + DAY
+
+
+def _entries_of(folder):
+    return (folder / "entries.jsonl").read_text()
+
+
+async def test_restored_journal_has_a_log_of_its_own(service, tmp_path):
+    """It goes on behind what others saw of the first one.
+
+    Mutant: it goes on under the old origin, and signs another log of that name."""
+    key = await service.start()
+    await record(service.journal, planned())
+    await service.stop()
+    old = service.export("old")
+    copy = tmp_path / "backup.db"
+    shutil.copy(service.config.journal.path, copy)
+    seal = identity_of(service.config).seal
+    begin_generation(copy, seal=seal, now=service.at, actor=Actor("cli/0"))
+    shutil.copy(copy, service.config.journal.path)
+
+    next_key = await service.start()
+    await record(service.journal, planned())
+    await service.stop()
+
+    assert next_key.partition("+")[0] != key.partition("+")[0]
+    new = service.export("new")
+    first = json.loads(_entries_of(new).splitlines()[0])
+    size, root = (old / "checkpoint").read_text().split("\n")[1:3]
+    assert (first["do"], first["by"], first["size"], first["root"]) == (
+        *("journal.restored", "cli/0"),
+        *(int(size), root),
+    )
+    assert verified(old, new, keys=[key, next_key]) == 0
+
+
+async def test_log_without_its_keys_begins_anew(service):
+    """Mutant: other keys sign the old log, which nobody could verify any more."""
+    key = await service.start()
+    await service.stop()
+    old = service.export("old")
+    service.config.seal.path.unlink()
+
+    next_key = await service.start()
+    await service.stop()
+
+    assert next_key not in (None, key)
+    assert verified(old, service.export("new"), keys=[key, next_key]) == 0
+
+
+async def test_pruned_log_verifies(service):
+    service.config = configured(
+        service.folder, seal=service.config.seal, audit=Auditing(epoch=DAY, keep=2 * DAY)
+    )
+    key = await service.start()
+    for _ in range(4):
+        refused = tuple(Fact("key.refused", {"by": f"key/{n}"}) for n in range(300))
+        await service.journal.submit(RecordFacts(refused))
+        await service.work(days=1)
+    while await service.journal.submit(PackLog()):
+        pass
+    await service.work(days=1)
+    await service.stop()
+
+    export = service.export()
+    pruned = json.loads((export / "pruned.json").read_text())
+    assert pruned["size"] >= 512
+    assert len(pruned["epochs"]) >= 2
+    assert verified(export, keys=[key]) == 0
+    part = service.export("part", since=service.at - DAY)
+    assert json.loads((part / "pruned.json").read_text())["size"] > pruned["size"]
+    assert verified(part, keys=[key]) == 0
+
+
+# Facts
+
+
+async def test_killed_service_reports_a_gap(service):
+    await service.start()
+    await service.journal.close()
+    service.at += 60
+    await service.start()
+
+    assert await service.actions() == [
+        *("service.started", "config.loaded"),
+        *("service.gap", "service.started", "config.loaded"),
+    ]
+
+
+async def test_rejections_have_one_line_a_minute(service):
+    """Mutant: each has a line, and strangers fill the disk."""
+    await service.start()
+    for peer in ("192.0.2.1", "192.0.2.2"):
+        for _ in range(5):
+            service.parts.rejections.add("token", "tellabot", peer, "r")
+    for _ in range(3):
+        service.parts.rejections.add("path", "", "192.0.2.1", "r")
+    await service.work(days=0.1)
+
+    found = await service.lines(do=("callback.rejected",))
+    assert [[line[name] for name in ("reason", "from", "count")] for line in found] == [
+        ["token", "*", 10],
+        ["path", "192.0.2.1", 3],
+    ]
+
+
+async def test_facts_wait_for_a_journal_that_fails(service):
+    """Mutant: a fact that could not be written is lost."""
+    await service.start()
+    write = service.journal._commits._write
+
+    def fail(_ops):
+        raise Unavailable("full")
+
+    service.journal._commits._write = fail
+    service.parts.facts.add("backup.made")
+    with pytest.raises(Unavailable):
+        await service.journal.submit(SetMoment("m", 1.0))
+    service.journal._commits._write = write
+    assert "backup.made" not in await service.actions()
+
+    await service.work()
+
+    assert "backup.made" in await service.actions()
+
+
+async def test_keys_of_a_sealed_journal_have_lines(tmp_path):
+    seal = Sealing(file=str(tmp_path / "smshook.keys"), root=(ROOT,))
+    service = Service(tmp_path, seal=seal)
+    await service.start()
+    keys = service.parts.period_keys
+    keys.prepare(service.at + 3600)
+    keys.destroy(Kind.CODES, service.at + 3600)
+    keys.rotate([Secret("another root key, which is long enough, too")])
+    await service.work()
+
+    found = [(line["do"], line.get("kind")) for line in await service.lines(do=("seal.",))]
+    assert found == [
+        *[("seal.made", "codes"), ("seal.made", "raw")],
+        ("seal.destroyed", "codes"),
+        ("seal.rotated", None),
+    ]
+    await service.journal.close()
+
+
+async def test_root_key_takes_over_the_keys_of_the_log(service):
+    """Mutant: they stay wrapped with the secret of the server."""
+    key = await service.start()
+    await service.stop()
+    seal = Sealing(file=str(service.config.seal.path), root=(ROOT,))
+    service.config = configured(service.folder, seal=seal, audit=Auditing(epoch=DAY))
+
+    assert await service.start() is None
+    await service.stop()
+
+    assert len({one.root for one in KeyFile.read(service.config.seal.path).keys.values()}) == 1
+    assert verified(service.export(), keys=[key]) == 0
+
+
+async def test_commitment_needs_the_key_of_its_period(service):
+    """Mutant: a plain hash, which a guess of the code would confirm."""
+    await service.start()
+    plan = planned(code="481516", at=service.at)
+    await record(service.journal, plan)
+
+    [line] = await service.lines(do=("callback.accepted",))
+    period, key = service.parts.period_keys.current(Kind.CODES, plan.at)
+    event = plan.event.id
+    assert line["c"] == commitment(commitment_key(key, event), plan.body)
+    hashed = base64.b64encode(hashlib.sha256(plan.body).digest()[:24]).decode()
+    assert line["c"] != hashed
+    assert period * 60 <= plan.at
+
+
+async def test_keys_of_commitments_end_with_the_codes(service):
+    """Mutant: in a journal in clear, nobody destroys them."""
+    service.config = configured(
+        service.folder,
+        seal=service.config.seal,
+        audit=Auditing(),
+        retention=Retention(codes=3600.0),
+    )
+    await service.start()
+    await service.work(days=1)
+
+    assert service.parts.period_keys.get(Kind.CODES, int(BEGIN // 60)) is None
+    assert service.journal.sealer is None
