@@ -35,12 +35,7 @@ def check(
             checks.source(path, source)
     checks.routes(values.get("routes", {}))
     api: Api = values.get("api", Api())
-    names: dict[bytes, str] = {}
-    for name, key in api.keys.items():
-        first = names.setdefault(digest_of(key.key), name)
-        if first != name:
-            text = f"the same as api.keys.{first}.key; give each its own"
-            reading.complain(("api", "keys", name, "key"), text)
+    _check_keys(reading, api)
     for path, value in conversion.free.items():
         if path[-1] == "when":
             checks.when(path, value)
@@ -54,6 +49,21 @@ def check(
     if seal.command == ():
         reading.complain(("seal", "command"), "empty; name a program, or leave it out")
     check_files(reading, file, values["journal"], seal, values["sinks"])
+
+
+def _check_keys(reading: Complaints, api: Api) -> None:
+    names: dict[bytes, str] = {}
+    for name, key in api.keys.items():
+        if "audit:read" in key.scopes and key.when is not None:
+            text = "the audit log is about all events; leave out the scope audit:read, or `when`"
+            reading.complain(("api", "keys", name, "when"), text)
+        if key.reason is not None and "codes:reveal" not in key.scopes:
+            text = "only the scope codes:reveal asks for a reason; add that scope, or leave it out"
+            reading.complain(("api", "keys", name, "reason"), text)
+        first = names.setdefault(digest_of(key.key), name)
+        if first != name:
+            text = f"the same as api.keys.{first}.key; give each its own"
+            reading.complain(("api", "keys", name, "key"), text)
 
 
 class _Checks:
