@@ -96,7 +96,7 @@ def accepted_line(n: int, at: str, new: NewEvent, arrival: Arrival, c: str | Non
     owes = _quoted_names(tuple([one.sink for one in owed]))
     commits = "" if c is None else f',"c":"{c}"'
     return (
-        f'{{"n":{n},"at":"{at}","do":"callback.accepted","event":"{event.id}"'
+        f'{{"n":{n},"at":"{at}","do":"callback.accepted","event":"{event.id}","place":{new.seq}'
         f',"source":{_quoted(event.source)},"type":{_quoted(event.type)}{way}'
         f',"owes":{owes}{commits}}}'
     ).encode()
@@ -171,9 +171,10 @@ def events_of(fact: Fact) -> Sequence[str]:
     They are the ids of its events, and for places the names of their parts of the journal. Lines
     that say what others mean have the names in `FOUND`.
     """
-    event, places = fact.fields.get("event"), fact.fields.get("places", "")
+    fields = fact.fields
+    event, events, places = fields.get("event"), fields.get("events"), fields.get("places", "")
     return [
-        *fact.fields.get("events", ()),
+        *(events if isinstance(events, list | tuple) else ()),  # or how many
         *([] if event is None else [event]),
         *(part_of(part * _PART) for part in _parts(places)),
         *([FOUND[fact.do]] if fact.do in FOUND else []),

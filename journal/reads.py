@@ -115,7 +115,7 @@ class PageRead(Read[Answer], frozen=True, kw_only=True):
 class MarksAt(Read[Marks], frozen=True):
     """The rows at these places of a list."""
 
-    #: `events`, `deliveries`, `orders`, `subscriptions`, `quarantine` or `rejections`.
+    #: `events`, `deliveries`, `orders`, `subscriptions`, `quarantine`, `rejections` or `audit`.
     list: str
     places: tuple[int, ...]
     desc: bool = False
@@ -398,9 +398,9 @@ class LineFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditLines(PageRead[Page[bytes]], frozen=True):
-    """A page of the lines, as they are stored. A place is not the number of a line: see `AuditLog`.
+    """A page of the lines, as they are stored. A page may be empty although more follow.
 
-    A page may be empty although more follow.
+    The places go on from log to log, and count from 1: they are not the numbers of the lines.
     """
 
     filter: LineFilter = LineFilter()

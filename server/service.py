@@ -412,7 +412,7 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
         supervisor.run("period keys", prepare_keys(parts.period_keys, parts.clock.now))
     supervisor.run("readers", parts.readers.run())
     if parts.audit is not None:
-        supervisor.run("audit", parts.audit.run())
+        supervisor.run("audit", parts.audit.run(parts.workers))
     supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))
     supervisor.run("clock", watch_clock(parts.clock))
     supervisor.run("journal", parts.journal_monitor.run())

@@ -96,13 +96,13 @@ class AuditBatch:
     # --- adding lines ---------------------------------------------------------------------
 
     def add(self, fact: Fact) -> None:
-        """Add a line. Raises InvalidRow if it is too long."""
+        """Add a line. Raises InvalidRow if it is too long, or no JSON."""
         if not self._everything and fact.do in TRAFFIC:
             return
         n = self.frontier.size
         try:
             line = encode(n, self.at, fact)
-        except ValueError as exc:
+        except (ValueError, TypeError) as exc:
             raise InvalidRow(str(exc)) from exc
         self._events += [(event, self.first + n) for event in events_of(fact)]
         self._append(line)

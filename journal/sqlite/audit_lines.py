@@ -192,14 +192,14 @@ def found_by(conn: sqlite3.Connection, read: LinesFoundBy) -> Sequence[tuple[int
     marks = ",".join("?" * len(read.names))
     places = conn.execute(
         f"select distinct n from audit_events where event in ({marks}) and n >= ? order by n",  # noqa: S608 - our words
-        (*read.names, read.since),
+        (*read.names, read.since - 1),
     ).fetchall()
     found: list[tuple[int, bytes]] = []
     first, run = 0, list[bytes]()
     for (place,) in places:
         if place >= first + len(run):
             first, run = next(iter(rows(conn, place, place + 1)))
-        found.append((place, run[place - first]))
+        found.append((place + 1, run[place - first]))  # as in pages
     return found
 
 
@@ -209,33 +209,29 @@ def page(conn: sqlite3.Connection, read: AuditLines) -> Page[bytes]:
     # The time of lines never decreases.
     low = 0 if wanted.since is None else place_at(conn, wanted.since, end)
     high = end if wanted.until is None else place_at(conn, wanted.until, end)
+    # Places of pages count from 1.
     if read.after is not None and read.desc:
-        high = min(high, read.after)
+        high = min(high, read.after - 1)
     elif read.after is not None:
-        low = max(low, read.after + 1)
+        low = max(low, read.after)
     found: list[tuple[int, bytes]] = []
     seen = 0
     for n, run in rows(conn, low, high, desc=read.desc):
         seen += len(run)
+        places = range(max(n, low), min(n + len(run), high))
         if _may_match(run, wanted):
-            places = range(max(n, low), min(n + len(run), high))
             for place in reversed(places) if read.desc else places:
                 if _matches(run[place - n], wanted):
-                    found.append((place, run[place - n]))
+                    found.append((place + 1, run[place - n]))
                     if len(found) == read.limit:
-                        return _page(found, place, low, high, desc=read.desc)
-        if seen >= _WINDOW:
-            place = max(n, low) if read.desc else min(n + len(run), high) - 1
-            return _page(found, place, low, high, desc=read.desc)
-    return _page(found, low if read.desc else high - 1, low, high, desc=read.desc)
-
-
-def _page(
-    found: Sequence[tuple[int, bytes]], place: int, low: int, high: int, *, desc: bool
-) -> Page[bytes]:
-    """Return the page of a search that ended at `place`."""
-    has_more = place > low if desc else place < high - 1
-    return Page(items=tuple(found), next_seq=max(place, 0), has_more=has_more)
+                        has_more = place > low if read.desc else place + 1 < high
+                        return Page(items=tuple(found), next_seq=place + 1, has_more=has_more)
+        if seen >= _WINDOW and places:
+            last = places[0] if read.desc else places[-1]
+            has_more = last > low if read.desc else last + 1 < high
+            return Page(items=tuple(found), next_seq=last + 1, has_more=has_more)
+    last = min(low + 1, end) if read.desc else max(high, read.after or 0)
+    return Page(items=tuple(found), next_seq=last, has_more=False)
 
 
 def place_at(conn: sqlite3.Connection, at: float, end: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ..reads import Marks, MarksAt, Page, PageRead
+from .audit_lines import end_of
 from .times import Span
 
 T = TypeVar("T")
@@ -96,6 +97,12 @@ _LISTS = {
 
 
 def marks(conn: sqlite3.Connection, read: MarksAt) -> Marks:
+    if read.list == "audit":
+        # Lines keep their places for ever, also those that are gone.
+        newest = end_of(conn)
+        return Marks(
+            beside={place: (place, "") for place in read.places if place <= newest}, newest=newest
+        )
     table, key, mark = _LISTS[read.list]
     beside, order = (">=", "asc") if read.desc else ("<=", "desc")
     found = (

@@ -1,6 +1,7 @@
 """The HTTP API: `/v1` for keys, health for everybody."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from litestar import Litestar
 from litestar.types import ControllerRouterHandler
@@ -9,13 +10,14 @@ from ..runtime.delivery_states import DeliveryStates
 from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
+from .audit import audit
 from .auth import authenticated, needs
 from .backups import backups
 from .consumers import consumers
 from .deliveries import deliveries
 from .erasures import erasures
 from .events import events
-from .handlers import MOST_BODY, handlers, stamp
+from .handlers import MOST_BODY, RefusedKey, handlers, stamp
 from .idempotency import Calls
 from .index import index
 from .keys import keys as api_keys
@@ -128,6 +130,7 @@ def create_api(parts: Parts) -> Litestar:
                 cursors=cursors("sinks"),
                 calls=calls,
                 samples=parts.samples,
+                facts=parts.facts,
             ),
             orders(
                 orders=parts.orders,
@@ -173,14 +176,17 @@ def create_api(parts: Parts) -> Litestar:
             reveal(journal=journal, readers=readers, calls=calls),
             who_saw(journal, who),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
-            backups(config=lambda: current.config, calls=calls),
+            audit(journal=journal, cursors=cursors("audit"), now=now),
+            backups(config=lambda: current.config, facts=parts.facts, calls=calls),
         ],
     )
     is_public = current.config.server.admin_listen == "same"
     guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
     scrape = metrics(parts, guards=guards)
     return _app(
-        [v1, *mcp(keys), health(parts.ready, parts.not_ready), scrape, schema(), index()], keys
+        [v1, *mcp(keys), health(parts.ready, parts.not_ready), scrape, schema(), index()],
+        keys,
+        partial(parts.facts.count, "key.refused"),
     )
 
 
@@ -191,11 +197,15 @@ def create_health(
     return _app([health(ready, not_ready)], None)
 
 
-def _app(routers: Sequence[ControllerRouterHandler], keys: Keys | None) -> Litestar:
+def _app(
+    routers: Sequence[ControllerRouterHandler],
+    keys: Keys | None,
+    refused_key: RefusedKey = lambda _code, _name, _peer: None,
+) -> Litestar:
     return Litestar(
         list(routers),
         openapi_config=None,
-        exception_handlers=handlers(keys),
+        exception_handlers=handlers(keys, refused_key),
         before_send=[stamp],
         request_max_body_size=MOST_BODY,
         logging_config=None,

@@ -1,15 +1,27 @@
 """Verify the audit log, and print the program with which an auditor does it alone."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from core.instants import Instant
 from core.printable import plain
+from journal.keyring import Keyring
 
+from ..config.roots import root_keys
 from . import audit_verify
-from .command import CommandGroup
+from .audit_compare import compare
+from .audit_export import FORMS, WrongExport, add_form, add_tiles, write_export
+from .audit_log import open_log
+from .command import Choice, CommandGroup, Failure, Wrong
+from .connection import configured, near, settings
+from .lists import Filter, list_command
+from .output import output_option, print_fields, print_json
+from .table import Column
+from .times import relative
 
 _KEY = "smshook/7f3a9c52e1d04b6c/epoch+c8747f6c+BCxWkETqWiMRG4xtZJFPW7BRs3f7kIb97xT98BDgwHx1"
 _FOLDER = click.Path(path_type=Path)
@@ -27,6 +39,13 @@ def _read_by(read: Callable[[str], Any]) -> Callable[..., Any]:
         return value
 
     return check
+
+
+def _instant(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    try:
+        return None if value is None else Instant.parse(value).at(time.time())
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), ctx, parameter) from None
 
 
 @click.group(cls=CommandGroup)
@@ -86,3 +105,126 @@ def verifier() -> None:
     An auditor runs it without smshook: `python3 audit_verify.py export --key KEY`.
     """
     click.echo(Path(audit_verify.__file__).read_text("utf-8"), nl=False)
+
+
+def _about(line: Any) -> str:
+    """Return the fields that no column shows."""
+    rest = {name: value for name, value in line.items() if name not in ("n", "at", "do", "by")}
+    return " ".join(
+        f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in rest.items()
+    )
+
+
+audit.add_command(
+    list_command(
+        "list",
+        path="/v1/audit",
+        scope="audit:read",
+        none="no lines",
+        pick=lambda item: dict(item["leaf"]),
+        columns=(
+            Column("n"),
+            Column("at", field="at", value=relative),
+            Column("do", 8),
+            Column("by", 7),
+            Column("about", 10, value=_about),
+        ),
+        filters=(
+            Filter("do", "Actions, such as key.made; `key.` means all that begin so.", "ACTION"),
+            Filter("by", "Who did it, such as key/ana, cli/0 or service.", "WHO"),
+            Filter("event", "The event that the line names.", "ID", ids="event"),
+            Filter("since", "From this time on, or how long ago: 10m.", "TIME", multiple=False),
+            Filter("until", "Before this time.", "TIME", multiple=False),
+        ),
+        example="audit list --do key. --since 7d",
+        help="List lines of the audit log.",
+    )
+)
+
+
+@audit.command("key", example="audit key")
+@output_option
+def key(output: str) -> None:
+    """Show the keys that verify the log.
+
+    The first one is that of the first epoch: `audit verify` needs it. Keep it on another machine,
+    because who changes the log could change it here, too. The second one is for other programs of
+    transparency logs.
+    """
+    with open_log(settings().journal) as log:
+        if log.key is None or log.signer is None:
+            raise Failure("the log is not signed yet: start the service once")
+        keys = {"first": log.key, "log": log.signer}
+    if output == "json":
+        print_json(keys)
+    else:
+        print_fields(keys)
+
+
+@audit.command("export", example="audit export /mnt/auditor/smshook --as ecs")
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option(
+    "--since", metavar="TIME", callback=_instant, help="From this time on, or how long ago: 30d."
+)
+@click.option(
+    "--until", metavar="TIME", callback=_instant, help="Up to the first checkpoint after it."
+)
+@click.option("--tiles", is_flag=True, help="Add the files of c2sp.org/tlog-tiles.")
+@click.option(
+    "--as",
+    "forms",
+    type=Choice(list(FORMS)),
+    multiple=True,
+    help="Add the lines in the form of another tool.",
+)
+def export(
+    folder: Path,
+    since: float | None,
+    until: float | None,
+    forms: tuple[str, ...],
+    *,
+    tiles: bool,
+) -> None:
+    """Write the log into a new folder, for `audit verify` or for an auditor.
+
+    It ends with the newest checkpoint: lines of the last minute may be missing. The service may run
+    meanwhile. `--since` begins at a multiple of 256 lines.
+    """
+    with open_log(settings().journal) as log:
+        try:
+            end = write_export(folder, log.export(since=since, until=until))
+        except WrongExport as exc:
+            raise Failure(str(exc)) from None
+        if tiles:
+            add_tiles(folder, log.hashes)
+    for form in forms:
+        if form != "jsonl":
+            add_form(folder, form)
+    click.echo(f"wrote {plain(near(folder.absolute()))}: {end.origin}, {end.size} lines")
+
+
+@audit.command("compare", example="audit compare")
+def compare_journal() -> None:
+    """Compare the journal with its audit log, also while the service runs.
+
+    Each event, attempt and key needs its line, and an event must say what its line commits to.
+    Content that is erased cannot be compared. It does not verify the log: `audit export` and
+    `audit verify` do. Exits with 0 if all fits, 1 if something differs, 2 if it was not compared.
+    """
+    config = configured()
+    secret, seal = config.server.secret, config.seal
+    roots = root_keys(seal, config.path.parent)
+    keys = Keyring(seal.path, roots, period=seal.period, now=time.time(), secret=secret)
+    with open_log(config.journal.path) as log:
+        found = compare(log.conn, keys)
+    for text in found.differences:
+        click.echo(f"CHANGED: {plain(text)}")
+    click.echo(
+        f"compared {found.events} events, {found.erased} of them without their content,"
+        f" {found.attempts} attempts, {found.keys} keys"
+    )
+    if found.differences:
+        click.get_current_context().exit(1)
+    if not found.is_complete:
+        raise Wrong("the log never recorded callbacks: set audit.record to `all`")

@@ -296,6 +296,9 @@ CALLS = {
     ),
     ("DELETE", "/v1/keys/{key}"): lambda _: plain("/v1/keys/new"),
     ("POST", "/v1/reload"): lambda _: plain("/v1/reload"),
+    ("GET", "/v1/audit"): lambda _: plain("/v1/audit"),
+    ("GET", "/v1/audit/log/checkpoint"): lambda _: plain("/v1/audit/log/checkpoint"),
+    ("GET", "/v1/audit/log/tile/{tile}"): lambda _: plain("/v1/audit/log/tile/entries/000.p/1"),
     ("POST", "/v1/backups"): lambda _: plain("/v1/backups", json={"path": "smshook.backup"}),
     ("DELETE", "/v1/events/{event_id}/content"): lambda world: plain(
         *(f"/v1/events/{id_}/content" for id_ in world.events[:2])

@@ -11,6 +11,8 @@ import pytest
 
 from core.delivery import State
 from core.secret import Secret
+from journal.audit.note import Algorithm, Checkpoint, SigningKey
+from journal.writes import SignCheckpoint
 from receiver.polling.options import Backfill
 from receiver.providers.tellabot.callbacks import TellABot
 from server.api import openapi
@@ -92,6 +94,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await record("POST", "/v1/reload")
         await retention(record)
         await record("POST", "/v1/backups", {"path": "smshook.backup"})
+        await audit(service, record)
         yield record
 
 
@@ -153,6 +156,21 @@ async def retention(record):
     await record("POST", "/v1/erasures", {"number": "+18503814729", "dry_run": True})
     await record("POST", "/v1/erasures", {"number": "+18503814729"})
     await record("DELETE", f"/v1/events/{record.event}/content")
+
+
+async def audit(service, record):
+    key = SigningKey("smshook/7f3a9c52e1d04b6c", Algorithm.ED25519, bytes(32))
+
+    def sign(state, at):
+        return str(Checkpoint(key.verifier.name, state.size, state.root).sign([key], at))
+
+    await service.journal.submit(SignCheckpoint(sign))
+    await record("GET", "/v1/audit?do=sink.&limit=1")
+    await record("GET", "/v1/audit/log/checkpoint")
+    # Its answer is no text.
+    answer = await service.ask("/v1/audit/log/tile/entries/000.p/1")
+    tile = {"parameters": {"tile": "entries/000.p/1"}, "answers": {str(answer.status_code): "..."}}
+    record.examples["get_tile_of_audit_log"] = tile
 
 
 async def quarantine(record):

@@ -66,6 +66,8 @@ CALLS = [
     ("GET", "/v1/retention"),
     ("POST", "/v1/retention/prune"),
     ("POST", "/v1/backups"),
+    ("GET", "/v1/audit"),
+    ("GET", "/v1/audit/log/tile/none"),
 ]
 #: Unknown paths, wrong methods, and calls of later versions.
 NO_CALLS = [
@@ -85,6 +87,7 @@ ADMINS = (
     "/v1/erasures",
     "/v1/retention",
     "/v1/backups",
+    "/v1/audit",
 )
 WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
 

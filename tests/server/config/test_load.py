@@ -221,7 +221,7 @@ extra: 1
             "28: journal.url: PostgreSQL is not supported yet; write sqlite:///smshook.db",
             (
                 "31: api.keys.a.scopes[0]: 'root' is not one of events:read, codes:read, "
-                "deliveries:write, subscriptions:write, admin"
+                "deliveries:write, subscriptions:write, audit:read, admin"
             ),
             (
                 "32: api.keys.b.scopes: empty, so the key allows nothing; name a scope, or leave "

@@ -1,0 +1,171 @@
+"""The audit log: its lines as a list, and its tree for other programs (c2sp.org/tlog-tiles)."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import Meta
+
+from core.instants import Instant
+from journal import Journal
+from journal.audit.export import entry_bundle
+from journal.audit.tree import TILE_HEIGHT, TILE_WIDTH
+from journal.reads import (
+    AuditLines,
+    AuditLogs,
+    Checkpoints,
+    HashesAt,
+    LeavesAt,
+    LineFilter,
+)
+
+from .auth import ApiRequest, needs
+from .errors import bad_parameter, not_found
+from .operation import Operation
+from .paging import Cursors, PageAnswer
+from .parameters import Limit, NoParameters, Text, read
+from .router import ApiRouter
+
+#: A path below `tile/`: a level or `entries`, a number in groups of three digits, and the width of
+#: a tile at the right edge.
+_TILE = re.compile(
+    r"/?(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([0-9]{1,3}))?"
+)
+
+Action = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[a-z]+\.([a-z_]+)?\Z",
+        description="write an action such as key.made, or the first of its words and a dot: key.",
+    ),
+]
+
+
+class AuditParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of a list of lines."""
+
+    #: Actions, such as `key.made`; `key.` means all that begin so.
+    do: tuple[Action, ...] = ()
+    #: Who did it, such as `key/ana`, `cli/0` or `service`.
+    by: tuple[Text, ...] = ()
+    #: The id of an event that the line names.
+    event: Text | None = None
+    #: The earliest time: RFC 3339, or how long ago, such as `10m`.
+    since: Instant | None = None
+    #: The end of the range, exclusive, in the forms of `since`.
+    until: Instant | None = None
+    #: The maximum number of lines.
+    limit: Limit = Limit(100)
+    #: `asc`: the oldest first.
+    order: Literal["asc", "desc"] = "asc"
+    #: A `next_cursor`, or the cursor of a line.
+    after: Text | None = None
+
+    def filter(self, now: float) -> LineFilter:
+        """Return the filter of the journal. Raise Problem if nothing lies in the time."""
+        since = None if self.since is None else self.since.at(now)
+        until = None if self.until is None else self.until.at(now)
+        if since is not None and until is not None and until < since:
+            raise bad_parameter("until", "before since: nothing lies between them")
+        return LineFilter(do=self.do, by=self.by, event=self.event, since=since, until=until)
+
+
+class ListedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the audit log with its place."""
+
+    cursor: str
+    #: The line, as it was written.
+    leaf: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+
+
+def audit(*, journal: Journal, cursors: Cursors, now: Callable[[], float]) -> ApiRouter:
+    return ApiRouter("/audit", route_handlers=[_list(journal, cursors, now), *_log(journal)])
+
+
+def _list(journal: Journal, cursors: Cursors, now: Callable[[], float]) -> HTTPRouteHandler:
+    @get(
+        "/",
+        guards=[needs("audit:read", whole=True)],
+        operation=Operation(query=AuditParameters, answers={200: PageAnswer[ListedLine]}),
+    )
+    async def listed(request: ApiRequest) -> PageAnswer[ListedLine]:
+        """List lines of the audit log.
+
+        A page with filters may be short or empty although more follows: see `has_more`.
+        """
+        given = read(request.scope, AuditParameters)
+        asked = await cursors.asked(given)
+        wanted = given.filter(now())
+        page = await journal.ask(
+            AuditLines(after=asked.after, limit=asked.limit, desc=asked.desc, filter=wanted)
+        )
+        *places, end = await cursors.at([*(place for place, _ in page.items), page.next_seq])
+        return PageAnswer(
+            data=[
+                ListedLine(cursor=cursor, leaf=msgspec.Raw(line))
+                for cursor, (_, line) in zip(places, page.items, strict=True)
+            ],
+            next_cursor=end,
+            has_more=page.has_more,
+        )
+
+    return listed
+
+
+def _log(journal: Journal) -> Sequence[HTTPRouteHandler]:
+    """Declare the calls for programs that read the tree."""
+
+    @get(
+        "/log/checkpoint",
+        guards=[needs("audit:read", whole=True)],
+        operation=Operation(answers={200: str}, media_type="text/plain", errors=("not_found",)),
+    )
+    async def checkpoint(request: ApiRequest) -> Response[str]:
+        """Get the newest checkpoint of the audit log.
+
+        It is the signed state of the log, for programs: c2sp.org/tlog-checkpoint.
+        """
+        read(request.scope, NoParameters)
+        *_, log = await journal.ask(AuditLogs())
+        stored = await journal.ask(Checkpoints(log.first, newest=True))
+        if not stored:
+            raise not_found("checkpoint")
+        return _answer(stored[0].note, "text/plain; charset=utf-8")
+
+    @get(
+        "/log/tile/{tile:path}",
+        guards=[needs("audit:read", whole=True)],
+        operation=Operation(answers={200: bytes}, media_type="application/octet-stream"),
+    )
+    async def tile(request: ApiRequest, tile: FromPath[str]) -> Response[bytes]:
+        """Get a tile of the audit log.
+
+        That is a part of its tree, or a bundle of its lines: c2sp.org/tlog-tiles.
+        """
+        read(request.scope, NoParameters)
+        found = _TILE.fullmatch(tile)
+        if found is None:
+            raise not_found("tile")
+        level, groups, width = found.groups()
+        number, wide = int(re.sub("[x/]", "", groups)), int(width or TILE_WIDTH)
+        *_, log = await journal.ask(AuditLogs())
+        begin = number * TILE_WIDTH
+        if level == "entries":
+            items = await journal.ask(LeavesAt(log.first, begin, wide))
+        else:
+            items = await journal.ask(HashesAt(log.first, int(level) * TILE_HEIGHT, begin, wide))
+        if not 0 < wide <= TILE_WIDTH or len(items) != wide:
+            raise not_found("tile")
+        data = entry_bundle(items) if level == "entries" else b"".join(items)
+        return _answer(data, "application/octet-stream")
+
+    return checkpoint, tile
+
+
+def _answer(content: Any, media_type: str) -> Response[Any]:
+    headers = {"Content-Type": media_type, "Cache-Control": "no-store"}
+    return Response(content, headers=headers)

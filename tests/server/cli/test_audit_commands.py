@@ -1,0 +1,69 @@
+"""`audit list`, `audit key` and `audit export`, with a real service."""
+
+import json
+import time
+
+import live
+import pytest
+from prompt import printed, read, run
+
+CONFIG = live.CONFIG + "audit: {checkpoint: 1s}\n"
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def test_list_shows_who_did_what():
+    """Mutants: another column; a filter that is not sent."""
+    printed("sinks", "pause", "log")
+    printed("sinks", "resume", "log")
+
+    items = read("audit", "list", "--do", "sink.", "--by", "key/admin", "--since", "10m")
+    rows = [line.split() for line in printed("audit", "list", "--do", "sink.paused").splitlines()]
+
+    assert [item["leaf"]["do"] for item in items] == ["sink.paused", "sink.resumed"]
+    assert rows[0] == ["n", "at", "do", "by", "about"]
+    assert ("sink.paused" in rows[1], "sink=log" in rows[1]) == (True, True)
+    assert printed("audit", "list", "--do", "key.made", stderr="no lines\n") == ""
+
+
+def test_export_is_verified_with_the_shown_key(here):
+    """The log names the key only once, when it was made. Mutant: the key of another epoch."""
+    key = read("audit", "key")["first"]
+    begun = [
+        line["key"]
+        for line in map(json.loads, here.log.read_text().splitlines())
+        if line["event"] == "audit.begun"
+    ]
+    assert begun == [key]
+    assert printed("audit", "key").split()[1] == key
+    printed("sinks", "pause", "log")
+    printed("sinks", "resume", "log")
+    time.sleep(2.1)  # the next checkpoint
+
+    said = printed("audit", "export", "export", "--tiles", "--as", "ecs", "--as", "cef")
+
+    entries = (here.folder / "export/entries.jsonl").read_text().splitlines()
+    assert said.startswith("wrote export: smshook/")
+    assert said.endswith(f", {len(entries)} lines\n")
+    assert json.loads(entries[0])["do"] == "service.started"
+    assert run("audit", "verify", "export", "--key", key).exit_code == 0
+    names = {path.name for path in (here.folder / "export").iterdir()}
+    assert {"tile", "entries.ecs.jsonl", "entries.cef"} <= names
+
+
+def test_part_of_the_log_is_exported():
+    printed("audit", "export", "part", "--since", "1h", "--until", "2020-01-01T00:00:00Z")
+
+    key = read("audit", "key")["first"]
+    assert run("audit", "verify", "part", "--key", key).exit_code == 0
+    wrong = run("audit", "export", "other", "--since", "yesterday")
+    assert (wrong.exit_code, "write a time" in wrong.stderr) == (2, True)
+
+
+def test_export_into_a_folder_in_use_is_refused(here):
+    (here.folder / "used").mkdir()
+    (here.folder / "used" / "file").touch()
+
+    result = run("audit", "export", "used")
+
+    assert (result.exit_code, "is not empty" in result.stderr) == (1, True)
