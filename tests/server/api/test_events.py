@@ -85,7 +85,7 @@ async def test_event_is_shown_with_deliveries_and_routes(service):
                 "how": "event",
                 "clear": True,
                 "at_most": False,
-                "fields": ["text"],
+                "fields": ["text", "code"],
                 "reason": None,
                 "at": answer["readers"][1]["at"],
                 "last_at": answer["readers"][1]["at"],

@@ -629,6 +629,7 @@ OPENERS = {
     "server/api/stream.py": {"STREAM"},
     "server/api/wait.py": {"WAIT"},
     "server/api/why.py": {"EXPLAIN"},
+    "server/cli/audit_compare.py": {"COMPARE"},
     "server/runtime/backfill.py": {"ORDER"},
     "server/runtime/keys.py": {"FILTER", "REVEAL"},
     "server/runtime/replays.py": {"REPLAY"},
