@@ -148,6 +148,18 @@ def facts_of(write: Write[Any], result: Any, actor: Actor, shown: Shown) -> Iter
         yield from find(write, result, _who(actor), shown)
 
 
+def is_plain(write: Write[Any], result: Any, *, everything: bool) -> bool:
+    """Return whether `facts_of` has nothing to say of a write. It is quick for the usual ones.
+
+    `everything`: callbacks and deliveries have lines.
+    """
+    if isinstance(write, Settle):
+        return not everything or write.state not in (State.DEAD, State.EXPIRED)
+    if isinstance(write, Record):
+        return write.replaces is None and (not everything or all(result.new))
+    return type(write) not in _FACTS
+
+
 def facts_of_changes(changes: Changes) -> Iterator[Fact]:
     """Yield the facts of new orders that events named."""
     for new in changes.events:

@@ -24,6 +24,7 @@ from ..facts import (
     events_of,
     facts_of,
     facts_of_changes,
+    is_plain,
 )
 from ..reads import Checkpoints
 from ..rows import Changes
@@ -133,8 +134,9 @@ class AuditBatch:
         if type(write) is Settle and self._everything and result and write.attempt is not None:
             n = self.frontier.size
             self._append(attempted_line(n, self._stamp, write, self._options.shown))
-        for fact in facts_of(write, result, actor, self._options.shown):
-            self.add(fact)
+        if not is_plain(write, result, everything=self._everything):
+            for fact in facts_of(write, result, actor, self._options.shown):
+                self.add(fact)
 
     def _append(self, line: bytes) -> None:
         self._lines.append(line)
@@ -169,13 +171,15 @@ class AuditBatch:
             "insert into audit (n, count, lines) values (?, ?, ?)",
             (place, len(self._lines), b"\n".join(self._lines)),
         )
-        self.conn.executemany(
-            "insert into audit_hashes (log, level, n, hash) values (?, ?, ?, ?)",
-            [(first, *one) for one in self.frontier.completed],
-        )
-        self.conn.executemany(
-            "insert or ignore into audit_events (event, n) values (?, ?)", self._events
-        )
+        if self.frontier.completed:
+            self.conn.executemany(
+                "insert into audit_hashes (log, level, n, hash) values (?, ?, ?, ?)",
+                [(first, *one) for one in self.frontier.completed],
+            )
+        if self._events:
+            self.conn.executemany(
+                "insert or ignore into audit_events (event, n) values (?, ?)", self._events
+            )
 
 
 def open_log(conn: sqlite3.Connection, origin: str, options: AuditOptions) -> AuditWriter:
