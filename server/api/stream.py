@@ -97,7 +97,6 @@ def stream(
 
         loop = asyncio.get_running_loop()
         await hub.begin()
-        clear = access.may("codes:read")
         with selection.inbox("stream") as inbox:
             follower = Follower(inbox, lambda place: selection.page(place, limit=AT_ONCE), after)
             begins = hub.newest[0] if after is None else after
@@ -109,7 +108,7 @@ def stream(
                 with contextlib.suppress(ReaderEnded, ReadsLimited, Unavailable):
                     while True:
                         events = await follower.next(loop.time() + HEARTBEAT)
-                        record.add((one.place, one.secrets if clear else ()) for one in events)
+                        record.add(events)
                         part = b"".join([frame(event) for event in events])
                         await write(send, part or _COMMENT, more=True)
                 await write(send, b"")

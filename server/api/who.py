@@ -145,8 +145,10 @@ class Who:
                 for one in delivery.attempts
                 if one.status is not None or one.error not in _NOT_SENT
             ]
-            if self._states.state(delivery) is State.SENDING:
-                attempts.append((delivery.accepted_at, True))
+            state = self._states.state(delivery)
+            if state is State.SENDING or (state is State.DELIVERED and not delivery.attempts):
+                # Attempts are removed after `retention.attempts`.
+                attempts.append((delivery.accepted_at, state is State.SENDING))
             for at, at_most in attempts:
                 before = bisect_right(since, at)
                 loaded = loads[before - 1] if before else None

@@ -81,10 +81,10 @@ class PlacedEvent:
         #: The event on the wire of a stream, by whether codes are shown. Streams make it.
         self.frames: dict[bool, bytes] = {}
         self._masked: bytes | None = None
-        self._secrets: Sequence[str] | None = None
+        self._secrets: tuple[str, ...] | None = None
 
     @property
-    def secrets(self) -> Sequence[str]:
+    def secrets(self) -> tuple[str, ...]:
         """The names of its fields that only `codes:read` may see."""
         if self._secrets is None:
             self._secrets = secrets_of(self.body)

@@ -16,7 +16,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -96,6 +96,17 @@ class WaitRecord(msgspec.Struct, frozen=True):
     written: "asyncio.Future[None]"
 
 
+class GivenEvent(Protocol):
+    """An event that a stream gives."""
+
+    place: int
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of its fields that only `codes:read` may see."""
+        ...
+
+
 class StreamRecord:
     """What a stream gave in clear since its last line."""
 
@@ -103,31 +114,31 @@ class StreamRecord:
         self, who: Mapping[str, Any], id_: str, readers: "Readers", access: Access
     ) -> None:
         self.id, self._who, self._readers, self._access = id_, who, readers, access
+        #: Whether codes are in clear.
+        self.is_clear = access.may("codes:read")
         #: Events that it gave, and those with codes in clear.
         self.total = self.codes = 0
         self._places: list[int] = []
-        self._fields: set[str] = set()
+        #: The names of the fields of each event, each combination once.
+        self._fields: set[tuple[str, ...]] = set()
 
-    def add(self, events: Iterable[tuple[int, Sequence[str]]]) -> None:
-        """Note events that are about to leave: their places, and the fields in clear.
-
-        Raises ReadsLimited.
-        """
-        before = len(self._places)
-        for place, fields in events:
-            self.total += 1
-            if fields:
-                self._places.append(place)
-                self._fields.update(fields)
-        new = len(self._places) - before
-        self.codes += new
-        if new:
-            self._readers.take(self._access, new)
+    def add(self, events: "Sequence[GivenEvent]") -> None:
+        """Note events that are about to leave. Raises ReadsLimited."""
+        self.total += len(events)
+        if not self.is_clear:
+            return
+        places = [event.place for event in events if event.secrets]
+        if places:
+            self.codes += len(places)
+            self._places += places
+            self._fields.update([event.secrets for event in events])
+            self._readers.take(self._access, len(places))
 
     def take(self) -> Sequence[Fact]:
         """Return the lines of what it gave since the last call."""
         places, self._places = self._places, []
-        fields, self._fields = sorted(self._fields), set()
+        fields = sorted({name for names in self._fields for name in names})
+        self._fields = set()
         its = {**self._who, "how": "stream", "stream": self.id, "fields": fields}
         return [Fact("code.read", {**its, "places": text}) for text in write_ranges(places)]
 
@@ -277,10 +288,10 @@ class Readers:
         If codes are in clear, it is on disk when the context is entered. Raises ReadsLimited and
         Unavailable.
         """
-        clear = access.may("codes:read")
+        record = StreamRecord(_who(), self._new_id(), self, access)
+        clear = record.is_clear
         if clear:
             self.take(access, 0)
-        record = StreamRecord(_who(), self._new_id(), self, access)
         its = {"stream": record.id, "filter": filter_fields(wanted), "after": after, "clear": clear}
         opened = Fact("stream.opened", {**_who(), **its})
         self._streams[record.id] = record
