@@ -306,13 +306,16 @@ async def test_awaited_event_is_recorded_with_the_next_commit(service):
 async def test_wait_whose_line_failed_writes_it_again(service):
     """Mutant: a line that failed counts as written for ten minutes."""
     await service.sms(**SMS)
-    path = "/v1/events/wait?since=1h"
-
-    failed = await service.stalled(RecordFacts, service.ask(path, "coder"))
+    failed = await service.stalled(RecordFacts, service.ask("/v1/events/wait?since=1h", "coder"))
     await asyncio.sleep(0.1)  # the disk answers again
-    answered = await service.ask(path, "coder")
+    cursor = (await service.ask("/v1/events", "reader")).json()["next_cursor"]
 
-    assert (failed.status_code, answered.status_code) == (503, 200)
+    async with service.call(f"/v1/events/wait?after={cursor}", "coder") as call:
+        await service.waiting()
+        await service.sms(**SMS, timestamp=1_789_990_009)
+        status, _ = await call.answer()
+
+    assert (failed.status_code, status) == (503, 200)
     assert "Smshook-Cursor" not in failed.headers
 
 

@@ -321,7 +321,7 @@ async def test_failing_sink_has_two_lines(service):
     await service.start()
     sink = SimpleNamespace(failing_for=None)
     running = asyncio.create_task(service.parts.audit.run({"crm": sink}, every=0.0))
-    for failing_for in (None, 1.0, 61.0, 62.0, None, None):
+    for failing_for in (None, 1.0, None, 61.0, 62.0, None, None):
         sink.failing_for = failing_for
         await asyncio.sleep(0.05)
     running.cancel()
