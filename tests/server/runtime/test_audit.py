@@ -417,6 +417,24 @@ async def test_root_key_takes_over_the_keys_of_the_log(service):
     assert verified(service.export(), keys=[key]) == 0
 
 
+async def test_service_without_its_root_key_begins_another_log(service):
+    """Its keys are wrapped with the root key. Mutant: the service does not start any more."""
+    plain = service.config
+    seal = Sealing(file=str(plain.seal.path), root=(ROOT,))
+    service.config = configured(service.folder, seal=seal)
+    key = await service.start()
+    await service.stop()
+    old = service.export("old")
+    before = plain.seal.path.read_text()
+    service.config = plain
+
+    next_key = await service.start()
+    await service.stop()
+
+    assert plain.seal.path.read_text() == before
+    assert verified(old, service.export("new"), keys=[key, next_key]) == 0
+
+
 async def test_commitment_needs_the_key_of_its_period(service):
     """Mutant: a plain hash, which a guess of the code would confirm."""
     await service.start()
