@@ -56,9 +56,9 @@ async def test_stream_that_was_open_could_give_all_after_its_last_line(log):
     end = 600.0 * EVENTS
     await log.line("service.started", by="service")
     await log.line("stream.opened", at=1, **opened("old", after=0))
-    await log.line("stream.opened", at=1, **opened("closed", after=0))
-    await log.line("stream.opened", at=1, **opened("masked", after=0, clear=False))
-    await log.line("stream.closed", at=2, stream="closed", total=0, codes=0)
+    await log.line("stream.opened", at=end - 2, **opened("closed", after=0))
+    await log.line("stream.opened", at=end - 2, **opened("masked", after=0, clear=False))
+    await log.line("stream.closed", at=end - 1, stream="closed", total=0, codes=0)
     await log.line("code.read", at=end - 1, how="stream", stream="old", places="1-4,7")
     await log.line("stream.opened", at=end - 1, **opened("new", after=3))
 
