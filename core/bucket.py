@@ -34,11 +34,14 @@ class Bucket:
         behind = self._ahead - max(0.0, self._full_at - now)
         return math.floor(behind / self._every) + 1 if behind >= 0 else 0
 
-    def take(self) -> float:
-        """Take one and return 0.0, or return the seconds until one more is allowed."""
+    def take(self, count: int = 1) -> float:
+        """Take some and return 0.0, or return the seconds until one more is allowed.
+
+        If one is allowed, all are taken: what is too many now, later callers wait for.
+        """
         now = self._now()
         early = self._full_at - self._ahead - now
         if early > 0:
             return early
-        self._full_at = max(self._full_at, now) + self._every
+        self._full_at = max(self._full_at, now) + count * self._every
         return 0.0

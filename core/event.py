@@ -1,6 +1,6 @@
 """Events, as CloudEvents 1.0 has them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -264,3 +264,37 @@ _CODE = b'"code":"'
 def has_code(body: bytes) -> bool:
     """Return whether an encoded event has a code."""
     return _CODE in body
+
+
+class _Secrets(msgspec.Struct):
+    """The fields of `data` that only `codes:read` may see: see `core.erasure.CODES`."""
+
+    text: str | None = None
+    code: str | None = None
+    urls: Sequence[str] | None = None
+
+
+class _Named(msgspec.Struct):
+    id: str
+    data: _Secrets
+
+
+_decode = msgspec.json.Decoder(_Named).decode
+_SECRETS = _Secrets.__struct_fields__
+
+
+def id_of(body: bytes) -> str:
+    """Return the id of an encoded event."""
+    return _decode(body).id
+
+
+def secrets_of(body: bytes) -> tuple[str, ...]:
+    """Return the names of those fields of an encoded event that are not empty."""
+    data = _decode(body).data
+    return tuple([name for name in _SECRETS if getattr(data, name)])
+
+
+def content_of(body: bytes) -> Sequence[str]:
+    """Return the values of those fields, links one by one."""
+    data = _decode(body).data
+    return [one for one in (data.code, data.text, *(data.urls or ())) if one]

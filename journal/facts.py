@@ -13,7 +13,7 @@ from core.delivery import State
 from core.order import Order, OrderState
 
 from .actor import Actor
-from .audit.lines import Fact
+from .audit.lines import Fact, read_ranges
 from .decide import NO_CALLBACK, POLL
 from .records import Arrival, ReplayState
 from .rows import Changes, NewEvent
@@ -178,10 +178,44 @@ def end_of_delivery(
 
 
 def events_of(fact: Fact) -> Sequence[str]:
-    """Return the ids of the events that a fact names."""
-    event, events = fact.fields.get("event"), fact.fields.get("events")
-    several = events if isinstance(events, list | tuple) else ()  # or how many
-    return [*several, *([] if event is None else [event])]
+    """Return the names under which the line of a fact is found.
+
+    They are the ids of its events, and for places the names of their parts of the journal. Lines
+    that say what others mean have the names in `FOUND`.
+    """
+    fields = fact.fields
+    event, events, places = fields.get("event"), fields.get("events"), fields.get("places", "")
+    return [
+        *(events if isinstance(events, list | tuple) else ()),  # or how many
+        *([] if event is None else [event]),
+        *(part_of(part * _PART) for part in _parts(places)),
+        *([FOUND[fact.do]] if fact.do in FOUND else []),
+    ]
+
+
+#: Events of one part of the journal, for which the lines with places are found.
+_PART = 1024
+#: The names of lines that `who` and a start after a crash need.
+FOUND: Mapping[str, str] = {
+    "config.loaded": "#config",
+    "service.started": "#service",
+    "stream.opened": "#streams",
+    "stream.closed": "#streams",
+}
+
+
+def part_of(place: int) -> str:
+    """Return the name of the part of the journal that an event is in."""
+    return f"#{place // _PART}"
+
+
+def _parts(places: str) -> Iterator[int]:
+    """Yield the parts that ranges of places touch, each once."""
+    last = -1
+    for run in read_ranges(places) if places else ():
+        for part in range(max(run.start // _PART, last + 1), (run.stop - 1) // _PART + 1):
+            yield part
+            last = part
 
 
 _Who = Mapping[str, str]

@@ -442,6 +442,14 @@ class AuditLines(PageRead[Page[bytes]], frozen=True):
     filter: LineFilter = LineFilter()
 
 
+class LinesFoundBy(Read[Sequence[tuple[int, bytes]]], frozen=True):
+    """The lines with one of these names of `facts.events_of`, each with its place, oldest first."""
+
+    names: tuple[str, ...]
+    #: Earlier places are left out.
+    since: int = 0
+
+
 class AuditLogs(Read[Sequence["AuditLog"]], frozen=True):
     """The audit log and those before it, oldest first. Only a restore begins a new one."""
 

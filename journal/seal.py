@@ -41,6 +41,7 @@ class Reason(StrEnum):
 
     DELIVERY = "delivery"  # an attempt at a sink that gets it in clear
     SHOW = "show"  # an API call shows one event
+    REVEAL = "reveal"  # an API call shows the codes of one event to a key that sees them masked
     LIST = "list"
     STREAM = "stream"
     WAIT = "wait"

@@ -264,6 +264,7 @@ async def _stop(
     async def close() -> None:
         await parts.rejections.write()
         await parts.keys.write_uses()
+        parts.readers.end()
         if parts.audit is not None:
             with contextlib.suppress(Unavailable):  # the next start reports a gap
                 await parts.audit.end()

@@ -63,6 +63,7 @@ from .runtime.parts import Parts
 from .runtime.period_keys import prepare_keys
 from .runtime.planner import Planner, no_entries
 from .runtime.quarantine import QuarantineKeeper
+from .runtime.readers import Readers
 from .runtime.readiness import Readiness
 from .runtime.rejections import RejectionCounter
 from .runtime.reload import Reloads
@@ -189,6 +190,7 @@ def assemble(  # noqa: PLR0913 - each is a part that the process has opened
     sink_clock = real_clock(chance, clock)
     lines = frequent_lines()
     facts = AuditFacts(journal)
+    readers = Readers(journal, facts, new_id=identity.request_id, ticks=ticks)
     keeper = _audit_keeper(current, journal, facts, clock, period_keys, audit)
     codes_sent: Counter[str] = Counter()
 
@@ -354,6 +356,7 @@ def assemble(  # noqa: PLR0913 - each is a part that the process has opened
         keys=keys,
         period_keys=period_keys,
         facts=facts,
+        readers=readers,
         audit=keeper,
         hub=hub,
         orders=orders,
@@ -420,6 +423,7 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     supervisor.run("keys", parts.keys.run())
     if parts.period_keys is not None:
         supervisor.run("period keys", prepare_keys(parts.period_keys, parts.clock.now))
+    supervisor.run("readers", parts.readers.run())
     if parts.audit is not None:
         supervisor.run("audit", parts.audit.run(parts.workers))
     supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))

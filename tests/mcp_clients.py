@@ -16,6 +16,8 @@ CONFIG = live.CONFIG.replace("api: {keys:", "api: {waits: 2, keys:").replace(
     f"""scopes: [admin]}}, reader: {{key: {READER}, scopes: [events:read]}},
       growth: {{key: {GROWTH}, scopes: [codes:read], when: {{source: smsactivate}}}}""",
 )
+#: The address of clients over HTTP.
+PEER = "127.0.0.2"
 #: Each transport, and for HTTP also the older protocol with its sessions.
 KINDS = ("stdio", "http", "http-sessions")
 
@@ -37,10 +39,13 @@ async def over_stdio(folder, key, **environment):
 
 @contextlib.asynccontextmanager
 async def over_http(url, key, *, mode="auto"):
-    """Yield a client of `/mcp` at the admin listener."""
+    """Yield a client of `/mcp` at the admin listener. Its address is not that of the service."""
     headers = {"Authorization": f"Bearer {key}"}
+    transport = httpx2.AsyncHTTPTransport(local_address=PEER)
     async with (
-        httpx2.AsyncClient(headers=headers, trust_env=False, timeout=60) as http,
+        httpx2.AsyncClient(
+            headers=headers, trust_env=False, timeout=60, transport=transport
+        ) as http,
         Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode) as client,
     ):
         yield Tools(client)

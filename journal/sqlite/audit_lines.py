@@ -21,6 +21,7 @@ from ..reads import (
     KeptLines,
     LeavesAt,
     LineFilter,
+    LinesFoundBy,
     Page,
     StoredCheckpoint,
 )
@@ -185,6 +186,21 @@ def kept_lines(conn: sqlite3.Connection, read: KeptLines) -> Sequence[KeptLine]:
         )
         for n, line, proof in found
     ]
+
+
+def found_by(conn: sqlite3.Connection, read: LinesFoundBy) -> Sequence[tuple[int, bytes]]:
+    marks = ",".join("?" * len(read.names))
+    places = conn.execute(
+        f"select distinct n from audit_events where event in ({marks}) and n >= ? order by n",  # noqa: S608 - our words
+        (*read.names, read.since - 1),
+    ).fetchall()
+    found: list[tuple[int, bytes]] = []
+    first, run = 0, list[bytes]()
+    for (place,) in places:
+        if place >= first + len(run):
+            first, run = next(iter(rows(conn, place, place + 1)))
+        found.append((place + 1, run[place - first]))  # as in pages
+    return found
 
 
 def page(conn: sqlite3.Connection, read: AuditLines) -> Page[bytes]:

@@ -30,6 +30,7 @@ from .quarantine import quarantine, rejections
 from .reload import reload
 from .replays import replays
 from .retention import retention
+from .reveal import reveal
 from .router import ApiRouter
 from .routes import routes
 from .schema import schema
@@ -40,6 +41,7 @@ from .status import health, stats
 from .stream import stream
 from .subscriptions import subscriptions
 from .wait import wait
+from .who import Who, who_saw
 from .why import why
 
 
@@ -54,6 +56,8 @@ def create_api(parts: Parts) -> Litestar:
     redelivery = Redelivery(journal, parts.workers, parts.subscriptions, now)
     states = DeliveryStates(parts.workers)
     calls = Calls(journal, identity, now)
+    readers = parts.readers
+    who = Who(journal, readers, current, parts.subscriptions, keys, states)
 
     def cursors(kind: str) -> Cursors:
         return Cursors(identity, journal, kind)
@@ -72,16 +76,27 @@ def create_api(parts: Parts) -> Litestar:
                 identity=identity,
                 states=states,
                 subscriptions=parts.subscriptions,
+                readers=readers,
+                who=who,
                 now=now,
             ),
-            stream(journal=journal, hub=parts.hub, cursors=cursors("events"), now=now),
-            wait(journal=journal, hub=parts.hub, cursors=cursors("events"), now=now),
+            *(
+                call(
+                    journal=journal,
+                    hub=parts.hub,
+                    cursors=cursors("events"),
+                    readers=readers,
+                    now=now,
+                )
+                for call in (stream, wait)
+            ),
             consumers(
                 journal=journal,
                 hub=parts.hub,
                 cursors=cursors("events"),
                 list_cursors=cursors("consumers"),
                 calls=calls,
+                readers=readers,
                 now=now,
             ),
             deliveries(
@@ -91,6 +106,7 @@ def create_api(parts: Parts) -> Litestar:
                 redelivery=redelivery,
                 identity=identity,
                 states=states,
+                readers=readers,
             ),
             why(
                 journal=journal,
@@ -98,6 +114,7 @@ def create_api(parts: Parts) -> Litestar:
                 subscriptions=parts.subscriptions,
                 states=states,
                 identity=identity,
+                readers=readers,
             ),
             replays(
                 replays=parts.replays,
@@ -122,6 +139,7 @@ def create_api(parts: Parts) -> Litestar:
                 cursors=cursors("orders"),
                 calls=calls,
                 identity=identity,
+                readers=readers,
                 sources=parts.sources,
                 now=now,
             ),
@@ -137,6 +155,7 @@ def create_api(parts: Parts) -> Litestar:
                 cursors=cursors("quarantine"),
                 calls=calls,
                 keeper=parts.quarantine,
+                readers=readers,
                 credentials=parts.credentials,
             ),
             rejections(journal=journal, cursors=cursors("rejections"), counter=parts.rejections),
@@ -156,6 +175,8 @@ def create_api(parts: Parts) -> Litestar:
             seal(row_sealer=parts.row_sealer, journal=journal, calls=calls),
             api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
             me(keys),
+            reveal(journal=journal, readers=readers, calls=calls),
+            who_saw(journal, who),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
             audit(journal=journal, cursors=cursors("audit"), now=now),
             backups(config=lambda: current.config, facts=parts.facts, calls=calls),

@@ -19,6 +19,7 @@ from journal.writes import DropConsumer, MoveConsumer
 from ..config.shapes import NAME
 from ..runtime.hub import Hub, PlacedEvent
 from ..runtime.keys import Access
+from ..runtime.readers import Readers
 from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, bad_body, bad_parameter, not_found
@@ -145,6 +146,7 @@ def consumers(
     cursors: Cursors,
     list_cursors: Cursors,
     calls: Calls,
+    readers: Readers,
     now: Callable[[], float],
 ) -> ApiRouter:
     """Return the calls. `cursors` are those of events, `list_cursors` those of the list."""
@@ -169,7 +171,9 @@ def consumers(
 
     @get(
         "/{name:str}/events",
-        operation=Operation(query=ConsumerParameters, errors=("too_many_waits", "reader_ended")),
+        operation=Operation(
+            query=ConsumerParameters, errors=("too_many_waits", "reader_ended", "reads_limited")
+        ),
     )
     async def events(request: ApiRequest, name: FromPath[str]) -> PageAnswer[ListedEvent]:
         """Read events of a consumer.
@@ -183,6 +187,8 @@ def consumers(
         selection = places.selection(access, given.filter(now()))
         page = await _read(selection, 0 if kept is None else kept.place, given, request.scope)
         [next_cursor] = await cursors.at([page.next_seq])
+        bodies = [(place, event.body) for place, event in page.items]
+        await readers.read_page(access, "consumer", bodies)
         return PageAnswer(
             data=[
                 ListedEvent(

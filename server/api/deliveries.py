@@ -1,6 +1,6 @@
 """Deliveries: list, show, retry."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, overload
@@ -19,6 +19,7 @@ from sinks.http.guard import BLOCKED
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.keys import Access
+from ..runtime.readers import Readers
 from ..runtime.redelivery import BeingSent, Redelivery, Unsubscribed
 from ..runtime.subscriptions import PREFIX, LiveSubscriptions
 from .auth import ApiRequest, needs
@@ -105,6 +106,7 @@ def deliveries(
     redelivery: Redelivery,
     identity: Identity,
     states: DeliveryStates,
+    readers: Readers,
 ) -> ApiRouter:
     def whole(kept: StoredDelivery, access: Access) -> WholeDelivery:
         return WholeDelivery(
@@ -122,7 +124,7 @@ def deliveries(
             accepted_at=utc(kept.accepted_at),
         )
 
-    find = partial(_find, journal, identity)
+    find, record = partial(_find, journal, identity), partial(_record, readers)
 
     async def fetch(
         given: DeliveryParameters, asked: PageRequest, access: Access
@@ -130,7 +132,7 @@ def deliveries(
         wanted = DeliveryFilter(
             state=given.state, sink=given.sink, event=given.event, under_way=states.under_way()
         )
-        return await journal.ask(
+        page = await journal.ask(
             Deliveries(
                 filter=wanted,
                 after=asked.after,
@@ -139,6 +141,8 @@ def deliveries(
                 opening=access.opening(Reason.ANSWER),
             )
         )
+        await record(access, [kept for _, kept in page.items])
+        return page
 
     listed = journal_list(
         cursors,
@@ -147,23 +151,28 @@ def deliveries(
         text="List deliveries.",
         answer=PageAnswer[WholeDelivery],
         parameters=DeliveryParameters,
+        errors=("reads_limited",),
     )
 
     @get(
         "/{delivery_id:str}",
         guards=[needs("events:read", whole=True)],
-        operation=Operation(),
+        operation=Operation(errors=("reads_limited",)),
     )
     async def one(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
         """Get a delivery."""
         read(request.scope, NoParameters)
-        return whole(await find(delivery_id, request.auth), request.auth)
+        kept = await find(delivery_id, request.auth)
+        await record(request.auth, [kept])
+        return whole(kept, request.auth)
 
     @post(
         "/{delivery_id:str}/retry",
         status_code=200,
         guards=[needs("deliveries:write", whole=True)],
-        operation=Operation(errors=("being_sent", "already_delivered", "unsubscribed")),
+        operation=Operation(
+            errors=("being_sent", "already_delivered", "unsubscribed", "reads_limited")
+        ),
     )
     async def retry(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
         """Retry a delivery.
@@ -174,6 +183,7 @@ def deliveries(
         async with calls.begin(request, reread=True) as call:
             kept = await find(delivery_id, request.auth)
             if call.made is not None:
+                await record(request.auth, [kept])
                 return whole(kept, request.auth)
             guard = call.guard(_retried)
             try:
@@ -190,6 +200,7 @@ def deliveries(
         if then.state is State.DELIVERED:
             text = "the sink has it; to send it again: POST /v1/events/ID/replay"
             raise Problem(409, "already_delivered", text)
+        await record(request.auth, [then])
         return whole(then, request.auth)
 
     return ApiRouter("/deliveries", route_handlers=[listed, one, retry])
@@ -204,6 +215,14 @@ async def _find(
     if kept is None:
         raise not_found("delivery")
     return kept
+
+
+async def _record(readers: Readers, access: Access, kept: Iterable[StoredDelivery]) -> None:
+    """Record that the key gets the answers of sinks, unless it sees them masked."""
+    if access.may("codes:read"):
+        answered = [one for one in kept if any(its.answer for its in one.attempts)]
+        fields = {one.event_id: ("answer",) for one in answered}
+        await readers.read_ids(access, "answer", fields)
 
 
 def _retried(then: StoredDelivery | None) -> MadeId | None:

@@ -11,6 +11,7 @@ from litestar import get, post
 from litestar.params import FromPath
 from msgspec import Meta
 
+from core.event import id_of, secrets_of
 from core.instants import Instant
 from core.printable import NAMED, named
 from core.services import wanted_services
@@ -24,7 +25,7 @@ from journal.reads import (
     Page,
     VisibleEvents,
 )
-from journal.records import Replayed, StoredEvent
+from journal.records import Arrival, Replayed, StoredEvent
 from journal.seal import Kind, Opening, Reason
 from receiver.credentials import Headers
 from sinks.redact import mask, masked_paths
@@ -33,6 +34,7 @@ from ..runtime.current import Current
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.keys import Access
+from ..runtime.readers import Readers
 from ..runtime.redelivery import Redelivery, UnknownSinks
 from ..runtime.subscriptions import LiveSubscriptions
 from .auth import ApiRequest, missing, needs
@@ -52,6 +54,7 @@ from .parameters import (
     read,
 )
 from .router import ApiRouter
+from .who import ShownReader, Who
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Events that are decoded in one piece to match the `when` of a key. The door shares the thread.
@@ -175,6 +178,8 @@ class WholeEvent(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: Sequence[ShownDuplicate]
     deliveries: Sequence[ShownDelivery]
     routes: Sequence[ShownMatch]
+    #: Those who got it, masked or in clear; only for keys with `audit:read`.
+    readers: Sequence[ShownReader] | msgspec.UnsetType = msgspec.UNSET
     #: Only with `raw=true`; null if it is no longer stored.
     raw: ShownCallback | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -203,6 +208,8 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
     identity: Identity,
     states: DeliveryStates,
     subscriptions: LiveSubscriptions,
+    readers: Readers,
+    who: Who,
     now: Callable[[], float],
 ) -> ApiRouter:
     """Return the calls.
@@ -210,7 +217,11 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
     `headers` takes a source and its callback's headers, and returns those that may be shown.
     """
 
-    @get("/", guards=[needs("events:read")], operation=Operation(query=EventParameters))
+    @get(
+        "/",
+        guards=[needs("events:read")],
+        operation=Operation(query=EventParameters, errors=("reads_limited",)),
+    )
     async def listed(request: ApiRequest) -> PageAnswer[ListedEvent]:
         """List events.
 
@@ -222,6 +233,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
         page = await visible(journal, request.auth, given.filter(now()), asked, Reason.LIST)
         places = [*(seq for seq, _ in page.items), page.next_seq]
         *items, next_cursor = await cursors.at(places, desc=asked.desc)
+        await readers.read_page(request.auth, "list", page.items)
         return PageAnswer(
             data=[
                 ListedEvent(cursor=cursor, event=shown(request.auth, body, "list"))
@@ -234,13 +246,13 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
     @get(
         "/{event_id:str}",
         guards=[needs("events:read")],
-        operation=Operation(query=ShowParameters),
+        operation=Operation(query=ShowParameters, errors=("reads_limited",)),
     )
     async def one(request: ApiRequest, event_id: FromPath[str]) -> WholeEvent:
         """Get an event.
 
         With its duplicates, deliveries and routes. `raw=true` adds the callback as it arrived, and
-        needs `codes:read`.
+        needs `codes:read`. With `audit:read`, `readers` says who got the event.
         """
         if not is_event_id(event_id):
             raise not_found("event")  # a later version may have added this call
@@ -258,8 +270,11 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
                 peer=arrival.peer,
                 at=utc(arrival.at),
             )
+        await _record(readers, request.auth, kept, arrival)
+        may_audit = request.auth.may("audit:read") and request.auth.sees is None
         return WholeEvent(
             event=shown(request.auth, kept.body, "event"),
+            readers=await who.saw(kept) if may_audit else msgspec.UNSET,
             duplicates=[
                 ShownDuplicate(at=utc(copy.at), channel=copy.channel, peer=copy.peer)
                 for copy in kept.duplicates
@@ -308,6 +323,17 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
         return _new_deliveries(identity, replayed)
 
     return ApiRouter("/events", route_handlers=[listed, one, replay])
+
+
+async def _record(
+    readers: Readers, access: Access, kept: StoredEvent, arrival: Arrival | None
+) -> None:
+    """Record that the key gets an event in clear, maybe with its callback."""
+    if arrival is None:
+        await readers.read_event(access, "event", kept.body)
+    else:
+        fields = (*secrets_of(kept.body), "callback")
+        await readers.read(access, "raw", fields, event=id_of(kept.body))
 
 
 def _new_deliveries(identity: Identity, replayed: Replayed) -> ReplayAnswer:

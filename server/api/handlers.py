@@ -1,5 +1,6 @@
 """Turns exceptions into answers, and gives each answer its request id."""
 
+import math
 import secrets
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,7 @@ from httpd.exchange import callers_request_id
 
 from ..runtime.hub import ReaderEnded, TooManyReaders
 from ..runtime.keys import Keys
+from ..runtime.readers import ReadsLimited
 from .auth import authenticate
 from .errors import AGAIN, Problem, not_found, reader_ended, unknown_path
 from .idempotency import AnsweredBefore
@@ -23,7 +25,7 @@ AnyRequest = Request[Any, Any, Any]
 #: Bytes of a body. The largest call has an order with 32 labels, each character written as `\u…`.
 MOST_BODY = 256 << 10
 #: The exceptions that refuse a call.
-Refusal = Problem | Unavailable | ReaderEnded | TooManyReaders
+Refusal = Problem | Unavailable | ReaderEnded | TooManyReaders | ReadsLimited
 REFUSALS = get_args(Refusal)
 
 #: Takes a code, the name of a key and a peer.
@@ -85,6 +87,10 @@ def problem_of(exc: Refusal) -> Problem:
     match exc:
         case Problem():
             return exc
+        case ReadsLimited():
+            headers = {"Retry-After": str(math.ceil(exc.wait))}
+            text = "the key got as many codes as its `reads` allows for now"
+            return Problem(429, "reads_limited", text, headers=headers)
         case ReaderEnded():
             return reader_ended()
         case TooManyReaders():

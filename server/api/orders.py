@@ -20,6 +20,7 @@ from receiver.source_state import SourceState
 from ..runtime.identity import Identity
 from ..runtime.keys import Access
 from ..runtime.orders import Orders, service_of
+from ..runtime.readers import Readers
 from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, not_found
@@ -98,6 +99,7 @@ def orders(
     cursors: Cursors,
     calls: Calls,
     identity: Identity,
+    readers: Readers,
     sources: Mapping[str, SourceState],
     now: Callable[[], float],
 ) -> ApiRouter:
@@ -166,7 +168,7 @@ def orders(
     @get(
         "/{order_id:str}",
         guards=[needs("events:read", whole=True)],
-        operation=Operation(),
+        operation=Operation(errors=("reads_limited",)),
     )
     async def one(request: ApiRequest, order_id: FromPath[str]) -> WholeOrder:
         """Get an order.
@@ -175,6 +177,7 @@ def orders(
         """
         read(request.scope, NoParameters)
         kept = await find(order_id, request.auth)
+        await readers.read_events(request.auth, "order", kept.events)
         events = [shown(request.auth, body, "list") for body in kept.events]
         return WholeOrder(**_fields(kept.order, sources), events=events)
 

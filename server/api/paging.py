@@ -75,12 +75,13 @@ def journal_list(
     answer: Any,
     parameters: type[P],
     scope: str = "events:read",
+    errors: tuple[str, ...] = (),
 ) -> HTTPRouteHandler:
     """Declare `GET /` for a list of the journal: `fetch` reads a page, `show` makes its items.
 
     `text` describes the call, and `answer` is its type: `PageAnswer[…]`.
     """
-    operation = Operation(text=text, query=parameters, answers={200: answer})
+    operation = Operation(text=text, query=parameters, answers={200: answer}, errors=errors)
 
     @get("/", guards=[needs(scope, whole=True)], operation=operation)
     async def listed(request: ApiRequest) -> PageAnswer[Any]:

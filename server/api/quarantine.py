@@ -19,6 +19,7 @@ from receiver.intake import Accepted
 from ..runtime.credentials import HeaderCredentials
 from ..runtime.keys import Access
 from ..runtime.quarantine import QuarantineKeeper, SourceGone
+from ..runtime.readers import Readers
 from ..runtime.rejections import RejectionCounter
 from .auth import ApiRequest, needs
 from .deliveries import utc
@@ -67,6 +68,7 @@ def quarantine(
     cursors: Cursors,
     calls: Calls,
     keeper: QuarantineKeeper,
+    readers: Readers,
     credentials: HeaderCredentials,
 ) -> ApiRouter:
     async def fetch(
@@ -87,14 +89,17 @@ def quarantine(
         scope="admin",
     )
 
-    @get("/{quarantine_id:str}", operation=Operation())
+    @get("/{quarantine_id:str}", operation=Operation(errors=("reads_limited",)))
     async def one(request: ApiRequest, quarantine_id: FromPath[str]) -> WholeEntry:
         """Get a callback in quarantine.
 
         The answer has its headers and its body.
         """
         read(request.scope, NoParameters)
-        return _whole(await _find(journal, quarantine_id), credentials)
+        kept = await _find(journal, quarantine_id)
+        fields = () if kept.is_erased else ("headers", "body")
+        await readers.read(request.auth, "quarantine", fields, quarantine=kept.id)
+        return _whole(kept, credentials)
 
     @post(
         "/{quarantine_id:str}/replay",

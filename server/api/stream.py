@@ -18,6 +18,7 @@ from journal.seal import Reason
 
 from ..runtime.hub import AT_ONCE, Follower, Hub, PlacedEvent, ReaderEnded
 from ..runtime.keys import Access
+from ..runtime.readers import Readers, ReadsLimited
 from .auth import needs
 from .events import EventFilters
 from .operation import Operation
@@ -47,7 +48,7 @@ class StreamParameters(EventFilters, frozen=True, kw_only=True):
 
 
 def stream(
-    *, journal: Journal, hub: Hub, cursors: Cursors, now: Callable[[], float]
+    *, journal: Journal, hub: Hub, cursors: Cursors, readers: Readers, now: Callable[[], float]
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
@@ -60,7 +61,7 @@ def stream(
             headers={"Last-Event-ID": "The cursor of the last event; it overrides `after`."},
             answers={200: str},
             media_type="text/event-stream",
-            errors=("too_many_streams", "reader_ended"),
+            errors=("too_many_streams", "reader_ended", "reads_limited"),
         ),
     )
     async def streamed(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
@@ -98,16 +99,19 @@ def stream(
         await hub.begin()
         with selection.inbox("stream") as inbox:
             follower = Follower(inbox, lambda place: selection.page(place, limit=AT_ONCE), after)
-            await begin(send, 200, _HEADERS)
-            await write(send, _COMMENT, more=True)
-            end_with_client(request, inbox)
-            # The client resumes with the last cursor that it got.
-            with contextlib.suppress(ReaderEnded, Unavailable):
-                while True:
-                    events = await follower.next(loop.time() + HEARTBEAT)
-                    part = b"".join([frame(event) for event in events])
-                    await write(send, part or _COMMENT, more=True)
-            await write(send, b"")
+            begins = hub.newest[0] if after is None else after
+            async with readers.stream(access, selection.wanted, begins) as record:
+                await begin(send, 200, _HEADERS)
+                await write(send, _COMMENT, more=True)
+                end_with_client(request, inbox)
+                # The client resumes with the last cursor that it got.
+                with contextlib.suppress(ReaderEnded, ReadsLimited, Unavailable):
+                    while True:
+                        events = await follower.next(loop.time() + HEARTBEAT)
+                        record.add(events)
+                        part = b"".join([frame(event) for event in events])
+                        await write(send, part or _COMMENT, more=True)
+                await write(send, b"")
 
     return streamed
 

@@ -16,6 +16,7 @@ from journal.seal import Reason
 
 from ..runtime.hub import Hub, Inbox, PlacedEvent, ReaderEnded, TooManyReaders
 from ..runtime.keys import Access
+from ..runtime.readers import Readers
 from .auth import needs
 from .errors import AGAIN, Problem, bad_parameter, reader_ended
 from .events import EventFilters, ListedEvent
@@ -50,7 +51,7 @@ class WaitParameters(EventFilters, frozen=True, kw_only=True):
 
 
 def wait(
-    *, journal: Journal, hub: Hub, cursors: Cursors, now: Callable[[], float]
+    *, journal: Journal, hub: Hub, cursors: Cursors, readers: Readers, now: Callable[[], float]
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
@@ -72,7 +73,7 @@ def wait(
             query=WaitParameters,
             answers={200: ListedEvent, 204: None},
             answer_headers={CURSOR: "The cursor to go on from, as `after`."},
-            errors=("too_many_waits", "reader_ended"),
+            errors=("too_many_waits", "reader_ended", "reads_limited"),
         ),
     )
     async def waited(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
@@ -105,6 +106,7 @@ def wait(
         await hub.begin()
         # If the reader is ended, events that wait in its inbox were not looked at.
         began = given.after or await _newest(selection, cursors)
+        recorded = readers.begin_wait(access, selection.wanted, hub.newest[0])
         try:
             with selection.inbox("wait") as inbox:
                 inbox.changes_after = after or 0
@@ -129,22 +131,22 @@ def wait(
             await begin(send, 204, [(_CURSOR, cursor.encode())])
             await write(send, b"")
             return
+        await readers.end_wait(access, recorded, event.place, event.body)
         cursor = cursors.of(event.place, event.id)
-        body = msgspec.json.encode(
-            ListedEvent(
-                cursor=cursor,
-                event=msgspec.Raw(event.shown(codes=access.reads(event.body, "wait"))),
-            )
-        )
-        head = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (_CURSOR, cursor.encode()),
-        ]
-        await begin(send, 200, head)
-        await write(send, body)
+        await _answer(send, cursor, event.shown(codes=access.reads(event.body, "wait")))
 
     return waited
+
+
+async def _answer(send: Send, cursor: str, shown: bytes) -> None:
+    body = msgspec.json.encode(ListedEvent(cursor=cursor, event=msgspec.Raw(shown)))
+    head = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (_CURSOR, cursor.encode()),
+    ]
+    await begin(send, 200, head)
+    await write(send, body)
 
 
 async def _find(

@@ -24,6 +24,7 @@ from ..runtime.current import Current
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.keys import Access
+from ..runtime.readers import Readers
 from ..runtime.subscriptions import LiveSubscriptions
 from .auth import ApiRequest, needs
 from .deliveries import ShownAttempt, ShownDelivery, seen_deliveries, shown_delivery, utc
@@ -116,6 +117,7 @@ def why(
     subscriptions: LiveSubscriptions,
     states: DeliveryStates,
     identity: Identity,
+    readers: Readers,
 ) -> HTTPRouteHandler:
     def own(access: Access) -> Mapping[str, Part]:
         sees_all = access.may("admin") and access.sees is None
@@ -137,7 +139,7 @@ def why(
     @get(
         "/events/{event_id:str}/why",
         guards=[needs("events:read")],
-        operation=Operation(),
+        operation=Operation(errors=("reads_limited",)),
     )
     async def answer(request: ApiRequest, event_id: FromPath[str]) -> ShownWay:
         """Explain an event.
@@ -157,6 +159,13 @@ def why(
         filters = own(access)
         first = [one.sink for one in kept.deliveries if not one.replay]
         owed = [sink for sink in first if sink in filters]
+        reasons = _reasons(
+            {one.name: one.when for one in current.routes}, kept.routes, event, access
+        )
+        own_reasons = _reasons(filters, owed, event, access)
+        if any(one.fails is not None for one in (*reasons, *own_reasons)):
+            # A failing clause shows the value that it saw.
+            await readers.read_event(access, "explain", kept.body)
         return ShownWay(
             id=event_id,
             door=None
@@ -179,10 +188,8 @@ def why(
                     for one in kept.duplicates
                 ],
             ),
-            routes=_reasons(
-                {one.name: one.when for one in current.routes}, kept.routes, event, access
-            ),
-            subscriptions=_reasons(filters, owed, event, access),
+            routes=reasons,
+            subscriptions=own_reasons,
             deliveries=progress(kept, access),
         )
 

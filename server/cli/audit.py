@@ -16,6 +16,7 @@ from . import audit_verify
 from .audit_compare import compare
 from .audit_export import FORMS, WrongExport, add_form, add_tiles, write_export
 from .audit_log import open_log
+from .audit_who import who
 from .command import Choice, CommandGroup, Failure, Wrong
 from .connection import configured, near, settings
 from .lists import Filter, list_command
@@ -141,6 +142,9 @@ audit.add_command(
         help="List lines of the audit log.",
     )
 )
+
+
+audit.add_command(who)
 
 
 @audit.command("key", example="audit key")

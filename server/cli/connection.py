@@ -24,7 +24,7 @@ from .welcome import program, with_config
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: The scopes that a scope includes.
-_INCLUDED = {"codes:read": {"events:read"}}
+_INCLUDED = {"codes:read": {"events:read"}, "codes:reveal": {"events:read"}}
 
 
 def http_url(text: str) -> str:

@@ -183,7 +183,13 @@ HostName = Annotated[
     ),
 ]
 Scope = Literal[
-    "events:read", "codes:read", "deliveries:write", "subscriptions:write", "audit:read", "admin"
+    "events:read",
+    "codes:read",
+    "codes:reveal",
+    "deliveries:write",
+    "subscriptions:write",
+    "audit:read",
+    "admin",
 ]
 
 
@@ -321,6 +327,13 @@ class Auditing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     keep: Kept = Duration(400 * 86400)
 
 
+class Reads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The limit of the codes that a key gets in clear."""
+
+    #: Events in a time, such as `600/h`.
+    rate: Rate
+
+
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key of the API, and its permissions."""
 
@@ -328,9 +341,10 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: and its hex digest, so that this file alone gives no access; commands then need
     #: `SMSHOOK_API_KEY`.
     key: Annotated[Secret, Check(_api_key)]
-    #: `events:read` (texts and codes masked), `codes:read` (in clear), `deliveries:write` (retry,
-    #: replay, pause), `subscriptions:write` (orders and subscriptions), `audit:read` (the audit
-    #: log) and `admin` (all). Grant as little as possible.
+    #: `events:read` (texts and codes masked), `codes:read` (in clear), `codes:reveal` (masked, and
+    #: one event at a time in clear), `deliveries:write` (retry, replay, pause),
+    #: `subscriptions:write` (orders and subscriptions), `audit:read` (the audit log) and `admin`
+    #: (all). Grant as little as possible.
     scopes: Annotated[
         tuple[Scope, ...],
         _one_or_more("empty, so the key allows nothing; name a scope, or leave the key out"),
@@ -343,6 +357,16 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: Limit of its requests, such as `600/m`: further ones get 429 until the rate allows them. Set
     #: it if a faulty client could keep the service busy. Unset: no limit.
     rate: Rate | None = None
+    #: Limit of the events whose codes it gets in clear, such as `600/h`: further calls get 429.
+    #: Set it to bound what a stolen key shows. Unset: no limit.
+    reads: Rate | Reads | None = None
+    #: `required`: it must give a reason to reveal a code. The audit log keeps the reason.
+    reason: Literal["required"] | None = None
+
+    @property
+    def reads_rate(self) -> Rate | None:
+        """Return the limit of `reads`."""
+        return self.reads.rate if isinstance(self.reads, Reads) else self.reads
 
     @property
     def expires_at(self) -> float | None:

@@ -32,8 +32,9 @@ _URL = "http://smshook"
 class InProcess(AsyncioTransport):
     """Calls an ASGI app in place of the network. A failure is never tried again here."""
 
-    def __init__(self, app: Any) -> None:
-        super().__init__(verify=False, http=httpx.ASGITransport(app))
+    def __init__(self, app: Any, peer: tuple[str, int]) -> None:
+        """`peer` is the address of the program that called: the audit log names it."""
+        super().__init__(verify=False, http=httpx.ASGITransport(app, client=peer))
 
     async def sleep(self, seconds: float) -> None:
         """Raise the failure that the client handles: the program that called may try again.
@@ -51,9 +52,10 @@ class McpApp:
 
         @asynccontextmanager
         async def connect(context: Context) -> AsyncIterator[AsyncClient]:
-            headers = dict(context.request.scope["headers"]) if context.request else {}
+            scope = context.request.scope if context.request else {}
+            headers, peer = dict(scope.get("headers", ())), tuple(scope.get("client") or ("", 0))
             key = headers[b"authorization"].partition(b" ")[2].strip().decode()
-            async with AsyncClient(_URL, key, retries=0, transport=InProcess(api)) as client:
+            async with AsyncClient(_URL, key, retries=0, transport=InProcess(api, peer)) as client:
                 yield client
 
         self._manager = StreamableHTTPSessionManager(

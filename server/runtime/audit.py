@@ -11,6 +11,7 @@ import structlog
 
 from core.clock import WallClock, rfc3339
 from core.errors import Broken, Unavailable
+from core.instants import parse_rfc3339
 from journal import Journal, JournalHealth
 from journal.actor import ACTING
 from journal.audit.lines import Action, Fact, next_epoch
@@ -24,6 +25,7 @@ from sinks.redact import clear_codes
 from sinks.worker import Worker
 
 from ..config.options import Auditing, Config
+from .interrupted import interrupted_reads
 
 #: Seconds between two looks at what is due.
 LOOK_EVERY = 1.0
@@ -67,6 +69,10 @@ class AuditFacts:
         if len(peers) < 2:  # noqa: PLR2004 - one peer, or several
             peers.add(peer)
         self._counts[name] = (count + 1, peers)
+
+    def later(self, *facts: Fact) -> None:
+        """Record facts that name their actor. They are written again if that fails."""
+        self._submit(facts)
 
     def write_counts(self) -> None:
         """Record the counted facts."""
@@ -165,11 +171,13 @@ class AuditKeeper:
 
     async def _record_start(self, config: Config, *, since: float | None) -> None:
         page = await self._journal.ask(AuditLines(limit=1, desc=True))
-        do = msgspec.json.decode(page.items[0][1]).get("do") if page.items else None
+        last = msgspec.json.decode(page.items[0][1]) if page.items else {}
         facts = []
-        if page.items and do not in ("service.stopping", "journal.restored"):
+        if page.items and last.get("do") not in ("service.stopping", "journal.restored"):
             gap = {} if since is None else {"since": rfc3339(since)}
             facts.append(Fact("service.gap", {"by": "service", **gap}))
+            at = parse_rfc3339(last.get("at", ""))
+            facts += await interrupted_reads(self._journal, max(at or 0.0, since or 0.0))
         started = {"by": "service", "version": self._version}
         loaded = {"by": "service", **loaded_fields(config)}
         facts += [Fact("service.started", started), Fact("config.loaded", loaded)]

@@ -26,6 +26,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
+from core.event import secrets_of
 from journal import Journal
 from journal.feed import Committed
 from journal.reads import MarksAt, Page
@@ -75,7 +76,7 @@ _decode = msgspec.json.Decoder(_Named).decode
 class PlacedEvent:
     """An event and its place. Readers share its encodings; each is made once."""
 
-    __slots__ = ("_masked", "body", "frames", "id", "place", "type")
+    __slots__ = ("_masked", "_secrets", "body", "frames", "id", "place", "type")
 
     def __init__(self, place: int, body: bytes) -> None:
         named = _decode(body)
@@ -83,6 +84,14 @@ class PlacedEvent:
         #: The event on the wire of a stream, by whether codes are shown. Streams make it.
         self.frames: dict[bool, bytes] = {}
         self._masked: bytes | None = None
+        self._secrets: tuple[str, ...] | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of its fields that only `codes:read` may see."""
+        if self._secrets is None:
+            self._secrets = secrets_of(self.body)
+        return self._secrets
 
     @property
     def size(self) -> int:

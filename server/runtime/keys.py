@@ -28,7 +28,7 @@ from .identity import Identity
 from .subscriptions import KeyRights
 
 #: The scopes that a scope includes; `admin` includes all.
-_IMPLIED = {"codes:read": ("events:read",)}
+_IMPLIED = {"codes:read": ("events:read",), "codes:reveal": ("events:read",)}
 #: Seconds between two writes of last uses.
 USES_EVERY = 60.0
 #: The name of the key of commands on this machine. No other key may have a colon.
@@ -68,6 +68,10 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
     expires_at: float | None = None
     #: The limit of its requests; None: no limit.
     rate: Rate | None = None
+    #: The limit of the events that it gets in clear; None: no limit.
+    reads_rate: Rate | None = None
+    #: Whether it must give a reason to reveal a code.
+    needs_reason: bool = False
     #: When it was created; None: it is configured.
     created_at: float | None = None
     #: The codes that it read since the start, by the kind of call.
@@ -77,8 +81,11 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
         return scope in self.scopes or "admin" in self.scopes
 
     def opening(self, why: Reason) -> Opening:
-        """Return the kinds that it sees in clear: numbers always, codes with `codes:read`."""
-        codes = (Kind.CODES,) if self.may("codes:read") else ()
+        """Return the kinds that it sees in clear: numbers always, codes with `codes:read`.
+
+        With `Reason.REVEAL`, codes of any key: check its scope.
+        """
+        codes = (Kind.CODES,) if self.may("codes:read") or why is Reason.REVEAL else ()
         return Opening((Kind.PEOPLE, *codes), why)
 
     def opening_to_match(self, why: Reason) -> Opening:
@@ -91,9 +98,13 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
         """Return whether it gets this event in clear, and count its code if it has one."""
         if not self.may("codes:read"):
             return False
+        self.count_read(body, how)
+        return True
+
+    def count_read(self, body: bytes, how: str) -> None:
+        """Count the code of an event that it gets in clear, if the event has one."""
         if has_code(body):
             self.codes_read[how] = self.codes_read.get(how, 0) + 1
-        return True
 
 
 class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -419,6 +430,8 @@ def _configured(name: str, key: ApiKey) -> Access:
         when=key.when,
         expires_at=key.expires_at,
         rate=key.rate,
+        reads_rate=key.reads_rate,
+        needs_reason=key.reason is not None,
     )
 
 

@@ -26,6 +26,7 @@ from .keys import Keys
 from .orders import Orders
 from .outages import Backfills
 from .quarantine import QuarantineKeeper
+from .readers import Readers
 from .rejections import RejectionCounter
 from .reload import Reloads
 from .replays import Replays
@@ -61,6 +62,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     period_keys: Keyring | None
     #: For facts about what is not stored in the journal.
     facts: AuditFacts
+    #: Those who get codes in clear.
+    readers: Readers
     #: None: the audit log has no keys.
     audit: AuditKeeper | None
     hub: Hub

@@ -10,7 +10,7 @@ import sys
 
 import journal.sqlite.calls
 from journal.sqlite.batch import BatchWriter
-from journal.writes import Once
+from journal.writes import OnBehalf, Once
 from server.cli.main import main
 
 write = BatchWriter.write
@@ -18,7 +18,7 @@ write = BatchWriter.write
 
 def write_and_die(self, ops):
     results = write(self, ops)
-    if any(isinstance(op, Once) for op in ops):
+    if any(isinstance(op.write if isinstance(op, OnBehalf) else op, Once) for op in ops):
         os.kill(os.getpid(), signal.SIGKILL)
     return results
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from journal.records import Retained
 from journal.sqlite import batch, retention
 from journal.sqlite.batch import BatchWriter
-from journal.writes import EraseContent, Prune
+from journal.writes import EraseContent, OnBehalf, Prune
 from server.cli.main import main
 from server.runtime.erasure import ErasedIds, Erasures
 
@@ -43,8 +43,9 @@ def then_die(act):
 def die_after(kind, is_it):
     def write_and_die(self, ops):
         results = write(self, ops)
+        acts = [op.write if type(op) is OnBehalf else op for op in ops]
         if any(
-            type(op) is kind and is_it(op, result) for op, result in zip(ops, results, strict=True)
+            type(op) is kind and is_it(op, result) for op, result in zip(acts, results, strict=True)
         ):
             die()
         return results

@@ -348,6 +348,7 @@ OPENERS = {
     "journal/sqlite/queries.py",
     "journal/sqlite/sealed.py",
     "journal/sqlite/visible.py",
+    "server/cli/audit_compare.py",
     "sinks/attempt.py",
 }
 

@@ -320,18 +320,27 @@ def options(folder):
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, *, chance=secrets.token_bytes, keys=None, in_clear=None, **changed):
+async def running(
+    folder: Path,
+    *,
+    chance=secrets.token_bytes,
+    keys=None,
+    in_clear=None,
+    audit=None,
+    **changed,
+):
     """Run a service on the journal of that folder; `changed` options replace those above.
 
     `keys` seal the journal, by default those of the folder. `in_clear` is the reason why it is not
-    sealed. At the end the files are searched for codes and numbers.
+    sealed. `audit` says what its audit log records; None: there is none. At the end the files are
+    searched for codes and numbers.
     """
     config = configured(folder, **options(folder) | changed)
     identity = Identity(config.server.secret.reveal(), chance)
     prepared(config.journal.path)
     if not in_clear and keys is None:
         keys = KEYS_OF[folder]
-    journal = await open_journal(config, identity, now=BEGIN, keys=keys)
+    journal = await open_journal(config, identity, now=BEGIN, keys=keys, audit=audit)
     try:
         service = Service(config, journal, identity, keys if isinstance(keys, Keyring) else None)
         await service.parts.keys.load()

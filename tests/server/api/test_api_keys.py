@@ -208,6 +208,7 @@ WRONG_FIELDS = [
     ({"scopes": ["everything"]}, "scopes"),
     ({"when": {"data.code": {"$like": "1"}}}, "when.data.code.$like"),
     ({"when": "growth"}, "when"),
+    ({"when": {"type": "sms.received"}, "scopes": ["audit:read"]}, "when"),
     ({"when": {"data.text": "x" * 20_000}}, "when"),
     ({"expires": "2020-01-01T00:00:00Z"}, "expires"),
     ({"expires": "soon"}, "expires"),

@@ -66,6 +66,32 @@ async def test_event_is_shown_with_deliveries_and_routes(service):
             }
         ],
         "routes": [{"name": "google", "matched": True}, {"name": "amazon", "matched": False}],
+        "readers": [
+            {
+                "by": "sink/log",
+                "from": None,
+                "how": "delivery",
+                "clear": True,
+                "at_most": True,
+                "fields": [],
+                "reason": None,
+                "at": "2026-09-21T14:13:21.750000Z",
+                "last_at": "2026-09-21T14:13:21.750000Z",
+                "count": 1,
+            },
+            {
+                "by": "key/admin",
+                "from": "192.0.2.7",
+                "how": "event",
+                "clear": True,
+                "at_most": False,
+                "fields": ["text", "code"],
+                "reason": None,
+                "at": answer["readers"][1]["at"],
+                "last_at": answer["readers"][1]["at"],
+                "count": 1,
+            },
+        ],
     }
 
 

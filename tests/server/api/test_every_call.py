@@ -190,6 +190,14 @@ CALLS = {
         for id_ in world.events
         for body in ({"sinks": ["log"]}, {"sinks": ["none"]}, {"sinks": "999000"})
     ],
+    ("POST", "/v1/events/{event_id}/reveal"): lambda world: [
+        (f"/v1/events/{id_}/reveal", {"json": {"reason": reason}})
+        for id_ in world.events
+        for reason in ("ticket 4711", 5)
+    ],
+    ("GET", "/v1/audit/who/{event_id}"): lambda world: plain(
+        *(f"/v1/audit/who/{id_}" for id_ in world.events)
+    ),
     ("GET", "/v1/events/{event_id}/why"): lambda world: plain(
         *(f"/v1/events/{id_}/why" for id_ in world.events)
     ),

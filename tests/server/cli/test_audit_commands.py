@@ -26,6 +26,23 @@ def test_list_shows_who_did_what():
     assert printed("audit", "list", "--do", "key.made", stderr="no lines\n") == ""
 
 
+def test_who_shows_who_got_an_event(here):
+    """Mutants: a masked reading counts; the end of an id is not enough."""
+    assert here.post(live.sms(4711)).status_code == 200
+    [item] = read("events", "list")
+    event = item["event"]["id"]
+
+    found = read("audit", "who", event)
+    rows = printed("audit", "who", event[-8:]).splitlines()
+
+    assert found["event"] == event
+    assert ("key/admin", "list", True) in [
+        (one["by"], one["how"], one["clear"]) for one in found["readers"]
+    ]
+    assert rows[0].split()[:5] == ["who", "from", "how", "saw", "it"]
+    assert any("key/admin" in row and "in clear" in row for row in rows)
+
+
 def test_export_is_verified_with_the_shown_key(here):
     """The log names the key only once, when it was made. Mutant: the key of another epoch."""
     key = read("audit", "key")["first"]

@@ -221,7 +221,7 @@ extra: 1
             "28: journal.url: PostgreSQL is not supported yet; write sqlite:///smshook.db",
             (
                 "31: api.keys.a.scopes[0]: 'root' is not one of events:read, codes:read, "
-                "deliveries:write, subscriptions:write, audit:read, admin"
+                "codes:reveal, deliveries:write, subscriptions:write, audit:read, admin"
             ),
             (
                 "32: api.keys.b.scopes: empty, so the key allows nothing; name a scope, or leave "
@@ -677,6 +677,9 @@ def test_each_bad_path_of_a_list_has_its_place(tmp_path):
          ["path", "concurrency", "rotate.keep"]),
         ("api: {keys: {a: {key: short, scopes: [root], when: {nope: 1}}}}",
          ["key", "scopes[0]", "when.nope"]),
+        (("api: {keys: {a: {key: 0123456789abcdef, scopes: [audit:read], reason: required,"
+         " when: {type: sms.received}, reads: 5}}}"),
+         ["when", "reason", "reads"]),
         ("routes: {a: {to: 5, when: {nope: 1}}}", ["to", "when.nope"]),
         ("routes: {a: {to: [5, b], when: {nope: 1, data.to: {$gt: '${NOPE}'}}}}",
          ["to[0]", "to[1]", "when.nope", "when.data.to.$gt"]),
@@ -989,6 +992,7 @@ def test_any_value_anywhere_reveals_no_secret(tmp_path, place, value, unknown, w
     environ = dict.fromkeys(ENVIRON, SECRET) | {
         "ADMIN_KEY": SECRET[1:],
         "DASHBOARD_KEY": SECRET[2:],
+        "SUPPORT_KEY": SECRET[3:],
     }
     tree = TREE if whole else _part(TREE, place)
     if unknown:

@@ -118,6 +118,8 @@ api:
       when: null
       expires: null
       rate: null
+      reads: null
+      reason: null
   streams: 2000
   waits: 20000
 subscriptions:

@@ -9,7 +9,7 @@ import live
 import pytest
 import pytest_asyncio
 from mcp.shared.exceptions import MCPError
-from mcp_clients import GROWTH, KINDS, READER, Connections
+from mcp_clients import GROWTH, KINDS, PEER, READER, Connections
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.uncounted]
 
@@ -173,7 +173,7 @@ async def test_key_with_when_sees_only_its_events(connect, service, kind):
 
 
 async def test_list_continues_with_its_cursor(connect, service, kind):
-    """Mutant: the first page again."""
+    """Mutants: the first page again; the audit log names the service as the one that asked."""
     ids = [await receive_other(service, 500 + KINDS.index(kind), f"48{n}913") for n in (1, 2, 3)]
     named = {"activation_id": str(500 + KINDS.index(kind)), "limit": 2}
 
@@ -183,6 +183,10 @@ async def test_list_continues_with_its_cursor(connect, service, kind):
 
     shown = [item["event"]["id"] for item in (*first["events"], *rest["events"])]
     assert (shown, first["has_more"], rest["has_more"]) == (ids[::-1], True, False)
+    readers = service.api(f"/audit/who/{ids[0]}").json()["readers"]
+    peer = "127.0.0.1" if kind == "stdio" else PEER
+    read = {(one["by"], one["from"], one["how"]) for one in readers}
+    assert ("key/admin", peer, "list") in read
 
 
 async def test_wrong_arguments_are_explained_without_their_values(connect, kind):
