@@ -329,6 +329,9 @@ class RowsByKey(msgspec.Struct, frozen=True, kw_only=True):
 
     #: The number of rows by the keys that they need. Rows without sealed parts need none.
     counts: Mapping[SealedParts, int]
+    #: By kind, a time that no key of these rows ended before, in seconds since the epoch. A row may
+    #: still get a part of its time: an event may, and a row in clear when it is sealed.
+    oldest: Mapping[Kind, float]
     #: The place to continue from; None: there are no more rows.
     next_place: int | None
 

@@ -5,7 +5,9 @@ sealed, in the transaction that seals them, and is removed at the end. A start w
 rows in clear, and sets all marks again.
 """
 
+import itertools
 import json
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -210,18 +212,35 @@ _PARTS: Mapping[Unsealed, Mapping[str, Kind]] = {
     Unsealed.QUARANTINE: {"sealed": Kind.QUARANTINE},
     Unsealed.ORDERS: {"sealed": Kind.PEOPLE},
 }
+#: The time of a row in clear, whose key seals it.
+_AT: Mapping[Unsealed, str] = {
+    Unsealed.EVENTS: "recorded_at",
+    Unsealed.CALLBACKS: "at",
+    Unsealed.QUARANTINE: "at",
+    Unsealed.ORDERS: "expires_at",
+}
 
 
 def sealed_rows(conn: sqlite3.Connection, read: SealedRows) -> RowsByKey:
     """Count the sealed rows among the next ones, by their keys."""
-    kinds, place = _PARTS[read.table], _TABLES[read.table].place
+    kinds, (place, clear) = _PARTS[read.table], _TABLES[read.table]
+    # An event has the keys of its time, also for what it does not have yet.
+    at = _AT[read.table]
+    if read.table is not Unsealed.EVENTS:
+        at = f"iif({clear}, {at}, null)"
     rows = conn.execute(
-        f"select {place}, {', '.join(map(_period, kinds))} from {read.table}"  # noqa: S608 - our words
+        f"select {place}, {at}, {', '.join(map(_period, kinds))} from {read.table}"  # noqa: S608 - our words
         f" where {place} > ? order by {place} limit ?",
         (read.after, _COUNTED),
     ).fetchall()
+    counts = Counter(_parts(kinds.values(), periods) for _, _, *periods in rows)
+    times = [at for _, at, *_ in rows if at is not None]
+    oldest = {kind: min(times) for kind in kinds.values() if times}
+    for kind, period in itertools.chain(*counts):
+        oldest[kind] = min(period * 60.0, oldest.get(kind, math.inf))
     return RowsByKey(
-        counts=Counter(_parts(kinds.values(), periods) for _, *periods in rows),
+        counts=counts,
+        oldest=oldest,
         next_place=rows[-1][0] if len(rows) == _COUNTED else None,
     )
 

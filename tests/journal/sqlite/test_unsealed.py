@@ -475,6 +475,42 @@ async def test_sealed_rows_are_counted_in_parts(store, monkeypatch):
     assert [lost.rows[table] for table in SEALED_TABLES] == [2, 1, 1, 3]
 
 
+async def test_oldest_key_in_use_is_that_of_the_oldest_row(store):
+    """Mutants: rows in clear count for nothing; an event has only the keys of its parts; a settled
+    row that has nothing to seal counts.
+    """
+    clear = Clear(store)
+    await clear.fill()
+
+    async def oldest(journal):
+        parts = [(await journal.ask(SealedRows(table))).oldest for table in SEALED_TABLES]
+        return [{kind.value: at for kind, at in part.items()} for part in parts]
+
+    journal = await store.start(now=LATER)
+    in_clear = await oldest(journal)
+    await seal(journal, keys=store.keys)
+    day, hour = NOW // DAY * DAY, NOW // HOUR * HOUR
+    sealed = await oldest(journal)
+    plain = sms(at=NOW - DAY, to=None, from_=None, text=None, code=None, urls=())
+    await record(journal, plain, came=arrival(at=NOW - DAY, body=b"", headers=()))
+    with_plain = await oldest(journal)
+
+    ended = NOW - 2 * DAY
+    assert in_clear == [
+        {"codes": NOW, "people": NOW},
+        {"raw": NOW},
+        {"quarantine": NOW},
+        {"people": ended},
+    ]
+    assert sealed == [
+        {"codes": hour, "people": day},
+        {"raw": hour},
+        {"quarantine": day},
+        {"people": ended // DAY * DAY},
+    ]
+    assert with_plain == [{"codes": NOW - DAY, "people": NOW - DAY}, *sealed[1:]]
+
+
 async def test_journal_in_clear_is_not_searched_for_lost_rows(store, path, monkeypatch):
     """Each start without `seal` asks. Mutant: it reads all rows, which takes seconds."""
     clear = Clear(store)
