@@ -146,6 +146,7 @@ def test_path_that_is_no_backup_is_not_replaced(journal, tmp_path, kind):
         ("smshook.db", "is the journal"),
         ("smshook.db-wal", "is part of the journal"),
         ("smshook.yaml", "is this configuration"),
+        ("smshook.root", "is the root key"),
     ],
 )
 def test_file_of_the_service_is_not_replaced(journal, name, what):

@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from contracts.journal import arrival, keep, planned
+from contracts.journal import arrival, keep, planned, record
 from contracts.journal import owed as owed_to
 from contracts.orders import of_number
 from sealing import ALL
@@ -250,6 +250,17 @@ async def test_key_stays_while_a_row_needs_it(tmp_path, machine):
     everything = {"codes", "people", "raw"}
     assert kept == {"codes": True, "numbers": True, "raw": True, "quarantine": True}
     assert found == [everything, everything, {"people"}, set()]
+
+
+async def test_key_of_a_removed_row_stays_as_long_as_events(tmp_path, machine):
+    """A journal from a copy may have such a row. Mutant: only the oldest row counts."""
+    config = options(tmp_path / "service", NO_TIME)
+    async with started(config, machine) as parts:
+        machine.pass_by(5 * DAY)
+        await record(parts.journal, planned(at=NOW + 5 * DAY, text=TEXT))
+        await parts.pruner.prune(gently=False)
+
+        assert in_use(parts) == {"codes", "people", "raw"}
 
 
 async def test_keys_without_a_time_stay_with_their_events(tmp_path, machine):
