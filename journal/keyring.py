@@ -22,7 +22,7 @@ from core.secret import Secret
 
 from . import key_file
 from .key_file import Damaged
-from .seal import Kind
+from .seal import Kind, MissingKeys
 
 #: The kind of the keys of dedupe keys: one for each calendar month (UTC).
 DEDUPE = "dedupe"
@@ -175,6 +175,20 @@ class _State:
         periods = [(kind, start) for kind, start in opened if start is not None]
         for kind, start in sorted(periods, reverse=True):
             self.periods[kind].append(start)
+
+
+class FoundKeys(MissingKeys):
+    """The keys of a key file as it is, to test stored rows. Nothing is made or written."""
+
+    def __init__(self, path: Path, file: KeyFile, roots: Sequence[Secret]) -> None:
+        """Keys of other root keys are left out. Raises Damaged."""
+        known = {root.fingerprint: root for root in map(Root, roots)}
+        self._opened = _unwrapped(
+            path, {name: key for name, key in file.keys.items() if key.root in known}, known
+        )
+
+    def get(self, kind: Kind, period: int) -> bytes | None:
+        return self._opened.get((kind, period))
 
 
 class Keyring:
@@ -403,13 +417,23 @@ class Keyring:
         unknown = {key.root for name, key in file.keys.items() if name not in known} - roots.keys()
         if unknown:
             raise UnknownRoot(self._path, unknown)
-        try:
-            return {
-                name: roots[key.root].unwrap(key) if key.root in roots else known[name]
-                for name, key in file.keys.items()
-            }
-        except InvalidTag:
-            raise Damaged(self._path, "a key does not belong to its line") from None
+        return _unwrapped(self._path, file.keys, roots, known)
+
+
+def _unwrapped(
+    path: Path,
+    keys: Mapping[tuple[str, int | None], WrappedKey],
+    roots: Mapping[str, Root],
+    known: Mapping[tuple[str, int | None], bytes] = {},
+) -> Mapping[tuple[str, int | None], bytes]:
+    """Return the keys, unwrapped with the root key of their fingerprint. Raises Damaged."""
+    try:
+        return {
+            name: roots[key.root].unwrap(key) if key.root in roots else known[name]
+            for name, key in keys.items()
+        }
+    except InvalidTag:
+        raise Damaged(path, "a key does not belong to its line") from None
 
 
 def new_span(regular: KeySpan, minute: int, spans: Iterable[KeySpan], destroyed: int) -> KeySpan:

@@ -220,12 +220,13 @@ async def test_keys_go_with_the_last_event_that_they_seal(tmp_path, machine, ret
     assert copy == {"codes": False, "numbers": False, "raw": False, "quarantine": True}
 
 
-async def test_key_stays_while_a_row_needs_it(tmp_path, machine):
+async def test_key_stays_while_a_row_needs_it(tmp_path, machine, monkeypatch):
     """An event waits for its sink, and an order ends later than its events.
 
-    Mutants: `events` alone counts; orders are not looked at; callbacks are not; a running service
-    never looks again.
+    Mutants: `events` alone counts; orders are not looked at; callbacks are not; only the last rows
+    count; a running service never looks again.
     """
+    monkeypatch.setattr("journal.sqlite.unsealed._COUNTED", 1)
     sinks = {"log": File(path=str(tmp_path / "log.jsonl"))}
     config, found = options(tmp_path / "service", NO_TIME, sinks=sinks), []
     async with started(config, machine) as parts:
@@ -238,6 +239,9 @@ async def test_key_stays_while_a_row_needs_it(tmp_path, machine):
             found.append(in_use(parts))
 
         machine.pass_by(12 * DAY)
+        young = planned(at=NOW + 12 * DAY, text=TEXT, to=NUMBER)
+        came = arrival(at=NOW + 12 * DAY, body=TEXT.encode())
+        await parts.journal.submit(Record(came, (young,)))
         await look()
         kept = await readable(parts.journal, event)
         await parts.journal.submit(EndDeliveries("log", "gone", NOW))
@@ -253,11 +257,15 @@ async def test_key_stays_while_a_row_needs_it(tmp_path, machine):
 
 
 async def test_key_of_a_removed_row_stays_as_long_as_events(tmp_path, machine):
-    """A journal from a copy may have such a row. Mutant: only the oldest row counts."""
+    """A journal from a copy may have such a row. Mutants: only the oldest row counts; the age
+    follows the wall clock.
+    """
     config = options(tmp_path / "service", NO_TIME)
     async with started(config, machine) as parts:
         machine.pass_by(5 * DAY)
         await record(parts.journal, planned(at=NOW + 5 * DAY, text=TEXT))
+        machine.wall += 100 * DAY  # nothing is older by that
+        parts.clock.check()
         await parts.pruner.prune(gently=False)
 
         assert in_use(parts) == {"codes", "people", "raw"}

@@ -31,7 +31,7 @@ from journal.reads import (
 from journal.records import SEALED_TABLES, Unsealed
 from journal.seal import Kind
 from journal.sqlite.inspection import find_lost, find_rows
-from journal.writes import IndexVisible, RegisterOrder, SealStored, Settle, Take
+from journal.writes import EraseContent, IndexVisible, RegisterOrder, SealStored, Settle, Take
 
 HOUR, DAY = 3600.0, 86400.0
 CODE, LINK = "ZQ7-918273", "https://example.com/ZQ7-918273"
@@ -418,14 +418,14 @@ async def test_file_shows_rows_in_clear_and_rows_without_a_key(store, path):
     """Mutants: a destroyed key counts as missing; rows in clear are those of all places."""
     clear = Clear(store)
     await clear.fill()
-    found = find_rows(path, store.keys.lacks)
+    found = find_rows(path, store.keys.lacks, store.keys)
     assert (sum(found.in_clear.values()), found.seals_dedupe) == (8, False)
     journal = await store.start(now=LATER)
     await seal(journal)
     await journal.close()
 
-    whole = find_rows(path, store.keys.lacks)
-    nothing = find_rows(path, lambda _kind, _period: True)
+    whole = find_rows(path, store.keys.lacks, store.keys)
+    nothing = find_rows(path, lambda _kind, _period: True, None)
 
     assert not any((*whole.in_clear.values(), *whole.without_key.values()))
     assert {table.value: n for table, n in nothing.without_key.items()} == {
@@ -437,7 +437,44 @@ async def test_file_shows_rows_in_clear_and_rows_without_a_key(store, path):
     assert find_lost(path, store.keys.lacks) is None
     store.keys.destroy(Kind.CODES, before=NOW + 2 * DAY)
     assert find_lost(path, store.keys.lacks) is None
-    assert find_rows(path.with_name("none.db"), store.keys.lacks) is None
+    assert find_rows(path.with_name("none.db"), store.keys.lacks, store.keys) is None
+
+
+async def test_rows_under_another_key_of_their_period_are_counted(store, path, tmp_path):
+    """The key file was lost, and made again in the same periods. Mutants: a key that is there
+    counts, whatever it opens; an erased part counts; a row with two such parts counts twice; the id
+    of the event is left out.
+    """
+    journal = await store.start(now=LATER)
+    before = [sms(at=LATER), sms(at=LATER)]
+    await record(journal, before[0], came=arrival(at=LATER, body=RAW.encode()))
+    await record(journal, before[1], came=arrival(at=LATER, body=RAW.encode()))
+    await journal.submit(EraseContent((before[1].event.id,), at=LATER))
+    await keep(journal, b"q-918273-body", new_id="q1", fingerprint=b"f" * 16, at=LATER)
+    await journal.submit(RegisterOrder(of_number(created_at=LATER), None))
+    assert not any(find_rows(path, store.keys.lacks, store.keys).without_key.values())
+    await journal.close()
+    (tmp_path / "smshook.keys").unlink()
+    store.keys = ring(tmp_path)
+    journal = await store.start(now=LATER)
+    await record(journal, sms(at=LATER), came=arrival(at=LATER, body=RAW.encode()))
+
+    found = find_rows(path, store.keys.lacks, store.keys).without_key
+    asked = {
+        table: (await journal.ask(SealedRows(table, tests=True))).count_lost(store.keys.lacks)
+        for table in SEALED_TABLES
+    }
+    untested = await journal.ask(SealedRows(Unsealed.EVENTS))
+
+    assert {table.value: n for table, n in found.items()} == {
+        "events": 1,
+        "callbacks": 1,
+        "quarantine": 1,
+        "orders": 1,
+    }
+    assert asked == found
+    assert untested.count_lost(store.keys.lacks) == 0
+    assert journal.opener.opened == {}
 
 
 async def test_lost_rows_count_what_is_owed_from_them(store, path):
@@ -464,7 +501,7 @@ async def test_sealed_rows_are_counted_in_parts(store, monkeypatch):
     monkeypatch.setattr("journal.sqlite.unsealed._COUNTED", 1)
     clear = Clear(store)
     await clear.fill()
-    found = find_rows(store.path, store.keys.lacks)
+    found = find_rows(store.path, store.keys.lacks, store.keys)
     journal = await store.start(now=LATER)
     await seal(journal)
 

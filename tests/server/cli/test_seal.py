@@ -1,5 +1,6 @@
 """`seal init`, `seal show` and `seal rotate`, and what `check` says of a thief."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import live
 import pytest
+from contracts.journal import planned, record
 from pages import blocks
 from prompt import be_in, printed, read, run
+from sealing import SealedStore
 
 from core.secret import Secret
 from journal.keyring import KeyFile, Keyring, Root
@@ -121,6 +124,26 @@ def test_next_destruction_follows_retention(folder):
         "quarantine": None,
         "dedupe": None,
     }
+
+
+def test_rows_under_another_key_are_a_failure(folder):
+    """The key file was lost, and made again within the period. Mutant: the keys are not tried."""
+    configured(folder, ROOT)
+
+    async def store():
+        journal = await SealedStore(folder / "smshook.db", keyring(folder, ROOT)).start(now=NOW)
+        await record(journal, planned(at=NOW, text="the text"))
+        await journal.close()
+
+    asyncio.run(store())
+    before = read("seal", "show")["without_key"]
+    (folder / "smshook.keys").unlink()
+    keyring(folder, ROOT)
+
+    code, error = failed("seal", "show")
+
+    assert not any(before.values())
+    assert (code, "smshook.keys has not all keys of the stored rows" in error) == (1, True)
 
 
 def test_journal_of_an_older_version_is_not_counted(folder):
