@@ -475,6 +475,9 @@ async def test_rows_under_another_key_of_their_period_are_counted(store, path, t
     assert asked == found
     assert untested.count_lost(store.keys.lacks) == 0
     assert journal.opener.opened == {}
+    store.keys.destroy(Kind.RAW, LATER + 2 * HOUR)
+    destroyed = find_rows(path, store.keys.lacks, store.keys).without_key
+    assert destroyed == found | {Unsealed.CALLBACKS: 0}
 
 
 async def test_lost_rows_count_what_is_owed_from_them(store, path):

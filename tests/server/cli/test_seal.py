@@ -11,7 +11,7 @@ from pathlib import Path
 
 import live
 import pytest
-from contracts.journal import planned, record
+from contracts.journal import arrival, planned, record
 from pages import blocks
 from prompt import be_in, printed, read, run
 from sealing import SealedStore
@@ -132,7 +132,7 @@ def test_rows_under_another_key_are_a_failure(folder):
 
     async def store():
         journal = await SealedStore(folder / "smshook.db", keyring(folder, ROOT)).start(now=NOW)
-        await record(journal, planned(at=NOW, text="the text"))
+        await record(journal, planned(at=NOW, text="the text"), came=arrival(at=NOW))
         await journal.close()
 
     asyncio.run(store())

@@ -606,6 +606,20 @@ def test_file_sink_refuses_a_file_that_is_read(tmp_path, path, option):
     ]
 
 
+def test_files_that_are_read_are_known_beside_a_wrong_journal(tmp_path):
+    """Mutant: only a right journal makes them known."""
+    (tmp_path / "api").write_text("5f8a21c09e7b4d36")
+    text = (
+        f"{SERVER}journal: {{url: 5}}\n"
+        "api: {keys: {app: {key: '${file:api}', scopes: [events:read]}}}\n"
+        "sinks: {a: {type: file, path: api}}\n"
+    )
+
+    assert complaints(written(tmp_path, text))[-1] == (
+        "smshook.yaml:4: sinks.a.path: is read by api.keys.app.key; name another file"
+    )
+
+
 @pytest.mark.parametrize(
     ("start", "what"),
     [
