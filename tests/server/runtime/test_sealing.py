@@ -262,7 +262,7 @@ async def test_journal_in_clear_is_not_sealed(tmp_path):
 
 
 async def test_rows_without_a_key_are_counted(tmp_path):
-    """Mutants: rows with a destroyed key count, too; a second key of their period counts as theirs."""
+    """Mutants: rows with a destroyed key count, too; a second key of a period counts as theirs."""
     await in_clear(tmp_path)
     async with parts_of(tmp_path) as parts:
         await parts.row_sealer.seal(gently=False)
