@@ -22,7 +22,7 @@ from core.secret import Secret
 
 from . import key_file
 from .key_file import Damaged
-from .seal import Kind
+from .seal import Kind, MissingKeys
 
 #: The kind of the keys of dedupe keys: one for each calendar month (UTC).
 DEDUPE = "dedupe"
@@ -116,6 +116,11 @@ class Root:
         return self._cipher.decrypt(nonce, text, key.name.encode())
 
 
+def own_root(secret: Secret) -> Root:
+    """Return the key that wraps without root keys, from the secret of the server."""
+    return Root(secret, "smshook audit 1")
+
+
 class KeyFile(msgspec.Struct, frozen=True):
     """The content of the key file. It reveals no key."""
 
@@ -162,9 +167,13 @@ class KeyFile(msgspec.Struct, frozen=True):
         """Return whether the key of a period is missing, although it was not destroyed."""
         return (kind, period) not in self.keys and period >= self.destroyed.get(kind, 0)
 
-    def unknown_roots(self, roots: Iterable[Secret]) -> set[str]:
-        """Return the fingerprints of the root keys that it needs beside these."""
-        return {key.root for key in self.keys.values()} - {Root(text).fingerprint for text in roots}
+    def unknown_roots(self, roots: Iterable[Secret], secret: Secret) -> set[str]:
+        """Return the fingerprints of the root keys that it needs beside these.
+
+        `secret` of the server wraps the keys of a time without root keys.
+        """
+        known = {Root(text).fingerprint for text in roots} | {own_root(secret).fingerprint}
+        return {key.root for key in self.keys.values()} - known
 
     def spans(self, kind: str) -> Sequence[KeySpan]:
         """Return the periods with a key, in no order."""
@@ -193,6 +202,20 @@ class _State:
             self.periods[kind].append(start)
 
 
+class FoundKeys(MissingKeys):
+    """The keys of a key file as it is, to test stored rows. Nothing is made or written."""
+
+    def __init__(self, path: Path, file: KeyFile, roots: Sequence[Secret]) -> None:
+        """Keys of other root keys are left out. Raises Damaged."""
+        known = {root.fingerprint: root for root in map(Root, roots)}
+        self._opened = _unwrapped(
+            path, {name: key for name, key in file.keys.items() if key.root in known}, known
+        )
+
+    def get(self, kind: Kind, period: int) -> bytes | None:
+        return self._opened.get((kind, period))
+
+
 class Keyring:
     """The opened keys of a key file.
 
@@ -219,7 +242,7 @@ class Keyring:
         """
         self._path = path.resolve()  # a rename would replace a symbolic link
         self._roots = [Root(text) for text in roots]
-        own = None if secret is None else Root(secret, "smshook audit 1")
+        own = None if secret is None else own_root(secret)
         if own is not None:
             self._roots.append(own)
         self._chance = chance
@@ -486,13 +509,23 @@ class Keyring:
         unknown = {key.root for name, key in file.keys.items() if name not in known} - roots.keys()
         if unknown:
             raise UnknownRoot(self._path, unknown)
-        try:
-            return {
-                name: roots[key.root].unwrap(key) if key.root in roots else known[name]
-                for name, key in file.keys.items()
-            }
-        except InvalidTag:
-            raise Damaged(self._path, "a key does not belong to its line") from None
+        return _unwrapped(self._path, file.keys, roots, known)
+
+
+def _unwrapped(
+    path: Path,
+    keys: Mapping[tuple[str, int | None], WrappedKey],
+    roots: Mapping[str, Root],
+    known: Mapping[tuple[str, int | None], bytes] = {},
+) -> Mapping[tuple[str, int | None], bytes]:
+    """Return the keys, unwrapped with the root key of their fingerprint. Raises Damaged."""
+    try:
+        return {
+            name: roots[key.root].unwrap(key) if key.root in roots else known[name]
+            for name, key in keys.items()
+        }
+    except InvalidTag:
+        raise Damaged(path, "a key does not belong to its line") from None
 
 
 def new_span(regular: KeySpan, minute: int, spans: Iterable[KeySpan], destroyed: int) -> KeySpan:

@@ -242,6 +242,8 @@ class SealedRows(Read[RowsByKey], frozen=True):
     table: Unsealed
     #: The place to continue from.
     after: int = 0
+    #: Whether each part is tested. This takes a few microseconds a row.
+    tests: bool = False
 
 
 class EventsNaming(Read["EventsFound"], frozen=True):

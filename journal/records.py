@@ -319,18 +319,28 @@ class RowsInClear(msgspec.Struct, frozen=True, kw_only=True):
 SealedParts = tuple[tuple[Kind, int], ...]
 
 
-def count_lost(counts: Mapping[SealedParts, int], lacks: Callable[[Kind, int], bool]) -> int:
-    """Return the number of rows with a part that cannot be opened. `lacks` tests for a key."""
-    return sum(count for parts, count in counts.items() if any(lacks(*part) for part in parts))
-
-
 class RowsByKey(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a count of sealed rows."""
 
     #: The number of rows by the keys that they need. Rows without sealed parts need none.
     counts: Mapping[SealedParts, int]
+    #: Of these, the rows with a part that does not open, although there is a key of its period.
+    unfit: Mapping[SealedParts, int]
+    #: By kind, a time that no key of these rows ended before, in seconds since the epoch. A row may
+    #: still get a part of its time: an event may, and a row in clear when it is sealed.
+    oldest: Mapping[Kind, float]
     #: The place to continue from; None: there are no more rows.
     next_place: int | None
+
+    def count_lost(self, lacks: Callable[[Kind, int], bool]) -> int:
+        """Return the number of rows with a part that cannot be opened. `lacks` tests for a key."""
+
+        def is_lost(parts: SealedParts) -> bool:
+            return any(lacks(*part) for part in parts)
+
+        return sum(count for parts, count in self.counts.items() if is_lost(parts)) + sum(
+            count for parts, count in self.unfit.items() if not is_lost(parts)
+        )
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):

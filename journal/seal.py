@@ -105,7 +105,7 @@ class MissingKeys:
 
     own = current
 
-    def get(self, _kind: Kind, _period: int) -> None:
+    def get(self, _kind: Kind, _period: int, /) -> bytes | None:
         return None
 
     def periods(self, _kind: Kind) -> Sequence[int]:
@@ -259,6 +259,21 @@ class Opener:
             return self._uses(key).decrypt(nonce, part, self._bound[kind] + id_.encode())
         except InvalidTag:
             return None
+
+    def fits(self, kind: Kind, id_: str, blob: bytes) -> bool:
+        """Return whether a sealed part opens, or has no key. It is only tested: no content leaves.
+
+        False: the key of its period is another one, or it was changed.
+        """
+        key = self._key(kind, blob)
+        if key is None:
+            return True
+        nonce, part = blob[_BEGIN : _BEGIN + _NONCE], blob[_BEGIN + _NONCE :]
+        try:
+            self._uses(key).decrypt(nonce, part, self._bound[kind] + id_.encode())
+        except InvalidTag:
+            return False
+        return True
 
     def lives(self, kind: Kind, blob: bytes) -> bool:
         """Return whether the key of a sealed part exists."""

@@ -10,11 +10,9 @@ from journal import key_file
 from journal.keyring import KEY_FILE
 from journal.sqlite.backup import Contents, check, copy
 
-from .config.files import is_same, reserved_files
+from .config.files import DATABASE, begins, is_same, reserved_files
 from .durable import sync_file, sync_folder, unfinished
 
-#: The first bytes of a database (sqlite.org/fileformat2.html, 1.3).
-_MAGIC = b"SQLite format 3\0"
 #: Takes the copied pages and all pages.
 Progress = Callable[[int, int], None]
 
@@ -31,7 +29,7 @@ def back_up(config: Path, journal: Path, target: Path, progress: Progress) -> Co
     for path, what in reserved_files(config, journal).items():
         if is_same(target, path):
             raise WrongPath(f"{target} {what}; name another file")
-    if os.path.lexists(target) and not _begins(target, _MAGIC):
+    if os.path.lexists(target) and not begins(target, DATABASE):
         raise WrongPath(f"{target} exists and is no backup; name another file")
     with unfinished(target) as temporary:
         contents = _copied(journal, temporary, progress)
@@ -61,7 +59,7 @@ def back_up_keys(keys: Path, target: Path) -> None:
     """
     if is_same(target, keys):
         raise WrongPath(f"{target} is the key file; name another file")
-    if os.path.lexists(target) and not _begins(target, KEY_FILE.encode()):
+    if os.path.lexists(target) and not begins(target, KEY_FILE.encode()):
         raise WrongPath(f"{target} exists and is no copy of the keys; name another file")
     if key_file.read(keys) is None:
         raise WrongPath(f"there is no key file at {keys}")
@@ -78,10 +76,3 @@ def _copied(journal: Path, temporary: Path, progress: Progress) -> Contents:
         raise WrongPath(f"there is no journal at {journal}")
     copy(journal, temporary, progress)
     return check(temporary)
-
-
-def _begins(path: Path, start: bytes) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(start)) == start

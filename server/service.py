@@ -184,9 +184,8 @@ def assemble(  # noqa: PLR0913 - each is a part that the process has opened
     """
     identity.begin_generation(journal.generation, first=journal.generation == journal.identity)
     clock = WallClock(ticks=boot_ticks) if clock is None else clock
-    now, ticks = clock.now, clock.ticks
-    current = Current(config, ticks)
-    sources = current.sources
+    current = Current(config, clock.ticks)
+    now, ticks, sources = clock.now, clock.ticks, current.sources
     sink_clock = real_clock(chance, clock)
     lines = frequent_lines()
     facts = AuditFacts(journal)
@@ -234,13 +233,12 @@ def assemble(  # noqa: PLR0913 - each is a part that the process has opened
     rejections = RejectionCounter(journal, facts, now=now, ticks=ticks)
     credentials = HeaderCredentials(sources, identity)
     order_book = OrderBook()
-    sealer = journal.sealer
     planner = Planner(
         identity=identity,
         routes=current.routes,
         workers=workers,
         subscriptions=subscriptions,
-        entries=sealer.dedupe if sealer is not None and journal.seals_dedupe else no_entries,
+        entries=journal.sealer.dedupe if journal.sealer and journal.seals_dedupe else no_entries,
     )
     recorder = Recorder(
         journal=journal,

@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+from pathlib import Path
 
+import canary
 import httpx
 import live
 from piped import Piped, started
@@ -20,6 +22,7 @@ class Developing:
     """The command in that folder, and the text that it prints at its start."""
 
     def __init__(self, folder, *arguments, environment=None, command=None):
+        self.folder = Path(folder)
         start = Piped if command is None else started
         self.process = start(
             [command or live.command(), "dev", *PORTS, *arguments],
@@ -45,6 +48,7 @@ class Developing:
         self.process.stdout.close()
         assert self.process.stderr.read() == ""
         self.process.stderr.close()
+        canary.search(self.folder)
 
     def post(self, path, **body):
         answer = httpx.post(f"{self.said['page']}{path}", json=body, trust_env=False)

@@ -6,6 +6,7 @@ import msgspec
 from contracts.journal import NOW
 from period_keys import MemoryKeys
 
+from journal.reads import QuarantinedById, QuarantinedCallbacks
 from journal.seal import Kind, Opening, Reason
 from journal.sqlite.journal import SQLiteJournal
 
@@ -21,11 +22,15 @@ class OpenedReads:
     def __getattr__(self, name):
         return getattr(self._journal, name)
 
-    def ask(self, read):
+    async def ask(self, read):
         for field, value in (("opening", ALL), ("why", Reason.SHOW)):
             if field in read.__struct_fields__ and getattr(read, field) is None:
                 read = msgspec.structs.replace(read, **{field: value})
-        return self._journal.ask(read)
+        answer = await self._journal.ask(read)
+        if isinstance(read, QuarantinedCallbacks):  # a list has no content
+            one_by_one = (QuarantinedById(one.id, why=Reason.QUARANTINE) for one in answer)
+            return [await self._journal.ask(one) for one in one_by_one]
+        return answer
 
 
 class SealedStore:

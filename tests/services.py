@@ -3,16 +3,21 @@
 import contextlib
 import secrets
 
+import canary
+import msgspec
 from journals import prepared
+from sealing import OpenedReads
 
 from core.clock import WallClock
 from core.secret import Secret
 from server.config.load import Loaded
-from server.config.options import Config, JournalOptions, Server
+from server.config.options import Config, JournalOptions, Sealing, Server
 from server.runtime.identity import Identity
+from server.runtime.period_keys import open_keys
 from server.service import assemble, open_journal
 
 SECRET = "the secret of a service that is only tested"
+ROOT = Secret("the root key of a service that is only tested")
 
 
 def configured(folder, **options):
@@ -41,13 +46,25 @@ def loading(config):
 
 @contextlib.asynccontextmanager
 async def assembled(config, clock):
-    """The parts of a service. Nothing runs."""
-    identity = identity_of(config)
+    """The parts of a service with a sealed journal. Nothing runs.
+
+    At the end, its files are searched for codes and numbers.
+    """
+    folder = config.path.parent
+    seal = Sealing(root=(ROOT,), file=str(folder / "smshook.keys"))
+    config = msgspec.structs.replace(config, seal=seal)
+    identity, keys = identity_of(config), open_keys(seal, seal.root, now=clock.now())
     prepared(config.journal.path)
-    journal = await open_journal(config, identity, now=clock.now())
+    journal = await open_journal(config, identity, now=clock.now(), keys=keys)
     try:
-        yield assemble(
-            *(config, journal, identity), load=loading(config), clock=clock, chance=lambda: 0.0
+        parts = assemble(
+            *(config, journal, identity),
+            load=loading(config),
+            clock=clock,
+            chance=lambda: 0.0,
+            period_keys=keys,
         )
+        yield msgspec.structs.replace(parts, journal=OpenedReads(journal))
     finally:
         await journal.close()
+    canary.search(folder)

@@ -159,9 +159,8 @@ def typed(tmp_path):
     root = tmp_path / "smshook.root"
     root.write_text("the-root-key-of-these-tests-0123456789")
     root.chmod(0o600)
-    with live.Live(
-        tmp_path, f'{live.CONFIG}seal: {{root: ["${{file:smshook.root}}"]}}\n'
-    ) as service:
+    config = live.CONFIG.replace(live.SEAL, 'seal: {root: ["${file:smshook.root}"]}\n')
+    with live.Live(tmp_path, config) as service:
         for number in range(3):
             service.post(live.sms(number, at=AT))
         path = f"{Path(live.command()).parent}:{os.environ['PATH']}"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import signal
 import sqlite3
 import sys
 import time
@@ -192,3 +193,28 @@ def test_killed_migration_loses_nothing_and_continues(filled, tmp_path, step):
     assert (again["error"], found(tmp_path)) == (None, [])
     with filled.start():
         assert shown(filled) == sorted(zip(NUMBERS, CODES, strict=True))
+
+
+@pytest.mark.parametrize("step", ["covered", "sealed", "emptied"])
+def test_killed_service_loses_nothing_and_continues(filled, tmp_path, step):
+    """Mutants: the mark of a step is stored in a transaction of its own; a callback that comes
+    meanwhile is lost, or stored in clear.
+    """
+    code, number = "ZQ7-918279", "18505550109"
+    filled.program = [sys.executable, str(KILL), step]
+    with filled.start():
+        assert filled.post(live.sms(9, to=number, text=f"{code} is it", pin=code)).is_success
+        stopped = filled.run("seal", "migrate", check=False)
+        assert filled.process.wait(30) == -signal.SIGKILL
+    filled.program = [live.command()]
+    with filled.start():
+        before = show(filled)
+        filled.run("seal", "migrate")
+        after, events = show(filled), shown(filled)
+        assert filled.stop() == 0
+
+    assert stopped.returncode != 0
+    assert before["in_clear"]["events"] == {"covered": 6, "sealed": 4, "emptied": 0}[step]
+    assert not any((*after["in_clear"].values(), *after["without_key"].values()))
+    assert events == sorted([*zip(NUMBERS, CODES, strict=True), (number, code)])
+    assert secrets_in(tmp_path.glob("smshook.db*"), [*CODES, *NUMBERS, code, number]) == []

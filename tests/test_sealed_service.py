@@ -1,6 +1,9 @@
 """A service that encrypts its journal: everything works in clear, and no file has a secret."""
 
+import contextlib
 import json
+import os
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +14,7 @@ from canary import secrets_in, spellings
 
 from core.secret import Secret
 from journal.keyring import Keyring
+from server.runtime.identity import Identity
 
 SENT = int(time.time())
 READER, CODER = "k3y-of-the-reader-0123456789", "k3y-of-the-coder-0123456789"
@@ -112,7 +116,9 @@ def shown(service, key):
 
 
 def test_sealed_service_reveals_secrets_to_receivers_only(sealed, receiver):
-    """Mutants: `keys=` is not passed to the journal; a start makes the key file anew."""
+    """Mutants: `keys=` is not passed to the journal; a start makes the key file anew; a quarantined
+    callback is hashed with `server.secret` only; its copy is not known after a restart.
+    """
     *now, later, last = MESSAGES
     for id_, code in enumerate(now):
         assert sealed.post(form(code, id_=id_)).status_code == 200
@@ -138,6 +144,13 @@ def test_sealed_service_reveals_secrets_to_receivers_only(sealed, receiver):
     # A duplicate is known, although its dedupe key needs the key file.
     assert sealed.post(form(now[0], id_=0)).status_code == 200
     assert shown(sealed, CODER) == whole(MESSAGES)
+    # So is a copy in quarantine, and `server.secret` alone cannot test a guess of it.
+    assert sealed.post(b"event=" + later.encode()).status_code == 200
+    [held] = sealed.api("/quarantine").json()["data"]
+    guess = Identity(live.SECRET, os.urandom).fingerprint(b"event=" + later.encode())
+    with contextlib.closing(sqlite3.connect(sealed.folder / "smshook.db")) as conn:
+        [(fingerprint,)] = conn.execute("select fingerprint from quarantine").fetchall()
+    assert (held["count"], len(fingerprint), fingerprint == guess) == (2, len(guess), False)
     metrics = sealed.metrics() + live.client().get(f"{sealed.url}/healthz").content
     assert [secret for secret in SECRETS if any(one in metrics for one in spellings(secret))] == []
     assert (sealed.folder / "smshook.keys").read_bytes() == keys

@@ -13,8 +13,8 @@ import msgspec
 from core.errors import Unavailable
 
 from ..reads import SealedRows, UnsealedCount
-from ..records import SEALED_TABLES, SealedParts, Unsealed, count_lost
-from ..seal import Kind
+from ..records import SEALED_TABLES, SealedParts, Unsealed
+from ..seal import Kind, Opener, PeriodKeys
 from . import unsealed
 from .schema import errors_named
 
@@ -34,7 +34,7 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of a journal by table."""
 
     in_clear: Mapping[Unsealed, int]
-    #: Sealed rows whose key is missing, and was not destroyed.
+    #: Sealed rows whose key is missing and was not destroyed, or is another one.
     without_key: Mapping[Unsealed, int]
     #: Whether dedupe keys need keys of the key file.
     seals_dedupe: bool
@@ -52,14 +52,17 @@ def find_lost(path: Path, lacks: Callable[[Kind, int], bool]) -> Lost | None:
             return None
         if conn.execute(had_keys, (unsealed.HAS_KEYS,)).fetchone() is None:
             return None
-        rows = {table: _count_lost(conn, table, lacks) for table in SEALED_TABLES}
+        rows = {table: _count_lost(conn, table, lacks, None) for table in SEALED_TABLES}
         return Lost(rows=rows, owed=unsealed.owed(conn)) if any(rows.values()) else None
 
 
-def find_rows(path: Path, lacks: Callable[[Kind, int], bool]) -> Rows | None:
+def find_rows(
+    path: Path, lacks: Callable[[Kind, int], bool], keys: PeriodKeys | None
+) -> Rows | None:
     """Return the rows in clear, and those without a key; None: there is no journal.
 
-    Raises Unavailable, also if an older version made the journal, and Broken.
+    `lacks` tests for a key; None for `keys`: the keys that are there are not tried. Raises
+    Unavailable, also if an older version made the journal, and Broken.
     """
     with errors_named(path), _reading(path) as conn:
         if conn is None:
@@ -69,7 +72,7 @@ def find_rows(path: Path, lacks: Callable[[Kind, int], bool]) -> Rows | None:
             raise Unavailable(f"an older version made {path}; start the service to upgrade it")
         return Rows(
             in_clear={table: _count_clear(conn, table) for table in Unsealed},
-            without_key={table: _count_lost(conn, table, lacks) for table in SEALED_TABLES},
+            without_key={table: _count_lost(conn, table, lacks, keys) for table in SEALED_TABLES},
             seals_dedupe=unsealed.seals_dedupe(conn),
         )
 
@@ -105,11 +108,16 @@ def _count_clear(conn: sqlite3.Connection, table: Unsealed) -> int:
 
 
 def _count_lost(
-    conn: sqlite3.Connection, table: Unsealed, lacks: Callable[[Kind, int], bool]
+    conn: sqlite3.Connection,
+    table: Unsealed,
+    lacks: Callable[[Kind, int], bool],
+    keys: PeriodKeys | None,
 ) -> int:
+    (identity,) = conn.execute("select value from meta where name = 'identity'").fetchone()
+    opener = Opener(keys, journal=identity)
     count = 0
     place: int | None = 0
     while place is not None:
-        part = unsealed.sealed_rows(conn, SealedRows(table, place))
-        count, place = count + count_lost(part.counts, lacks), part.next_place
+        part = unsealed.sealed_rows(conn, SealedRows(table, place, keys is not None), opener)
+        count, place = count + part.count_lost(lacks), part.next_place
     return count

@@ -335,7 +335,6 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     Rejections: queries.rejections,
     ReplayById: replays.replay,
     RunningReplays: replays.running,
-    SealedRows: unsealed.sealed_rows,
     SinkRecords: deliveries.sinks,
     StoredKeys: keys.stored_keys,
     StoredSealed: erasure.stored_sealed,
@@ -358,5 +357,6 @@ _OPENING: Mapping[type, Callable[[sqlite3.Connection, Any, Opener], Any]] = {
     OrderById: orders.order,
     QuarantinedById: queries.quarantined_one,
     QuarantinedCallbacks: queries.quarantined,
+    SealedRows: unsealed.sealed_rows,
     VisibleEvents: queries.visible_events,
 }

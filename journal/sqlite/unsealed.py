@@ -5,7 +5,9 @@ sealed, in the transaction that seals them, and is removed at the end. A start w
 rows in clear, and sets all marks again.
 """
 
+import itertools
 import json
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +19,7 @@ from core.secret import MASK
 
 from ..reads import SealedRows, UnsealedCount, UnsealedTimes
 from ..records import RowsByKey, RowsInClear, SealedParts, SealedStep, Unsealed
-from ..seal import GONE, Kind, Sealer
+from ..seal import GONE, Kind, Opener, Sealer
 from ..writes import SealStored
 from . import event_search, sealed
 from .erasure import AT_PLACES, has_content
@@ -210,18 +212,43 @@ _PARTS: Mapping[Unsealed, Mapping[str, Kind]] = {
     Unsealed.QUARANTINE: {"sealed": Kind.QUARANTINE},
     Unsealed.ORDERS: {"sealed": Kind.PEOPLE},
 }
+#: The time of a row in clear, whose key seals it.
+_AT: Mapping[Unsealed, str] = {
+    Unsealed.EVENTS: "recorded_at",
+    Unsealed.CALLBACKS: "at",
+    Unsealed.QUARANTINE: "at",
+    Unsealed.ORDERS: "expires_at",
+}
 
 
-def sealed_rows(conn: sqlite3.Connection, read: SealedRows) -> RowsByKey:
+def sealed_rows(conn: sqlite3.Connection, read: SealedRows, opener: Opener) -> RowsByKey:
     """Count the sealed rows among the next ones, by their keys."""
-    kinds, place = _PARTS[read.table], _TABLES[read.table].place
+    kinds, (place, clear) = _PARTS[read.table], _TABLES[read.table]
+    # An event has the keys of its time, also for what it does not have yet.
+    at = _AT[read.table]
+    if read.table is not Unsealed.EVENTS:
+        at = f"iif({clear}, {at}, null)"
+    columns = [place, at, "id", *map(_period, kinds), *(kinds if read.tests else ())]
     rows = conn.execute(
-        f"select {place}, {', '.join(map(_period, kinds))} from {read.table}"  # noqa: S608 - our words
-        f" where {place} > ? order by {place} limit ?",
+        f"select {', '.join(columns)} from {read.table} where {place} > ? order by {place} limit ?",  # noqa: S608 - our words
         (read.after, _COUNTED),
     ).fetchall()
+    counts: Counter[SealedParts] = Counter()
+    unfit: Counter[SealedParts] = Counter()
+    for _, _, id_, *values in rows:
+        parts = _parts(kinds.values(), values[: len(kinds)])
+        counts[parts] += 1
+        blobs = zip(kinds.values(), values[len(kinds) :], strict=False)
+        if not all(opener.fits(kind, str(id_), blob) for kind, blob in blobs if blob):
+            unfit[parts] += 1
+    times = [at for _, at, *_ in rows if at is not None]
+    oldest = {kind: min(times) for kind in kinds.values() if times}
+    for kind, period in itertools.chain(*counts):
+        oldest[kind] = min(period * 60.0, oldest.get(kind, math.inf))
     return RowsByKey(
-        counts=Counter(_parts(kinds.values(), periods) for _, *periods in rows),
+        counts=counts,
+        unfit=unfit,
+        oldest=oldest,
         next_place=rows[-1][0] if len(rows) == _COUNTED else None,
     )
 

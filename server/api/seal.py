@@ -40,7 +40,8 @@ class ShownRows(msgspec.Struct, frozen=True, kw_only=True):
     """The rows that are not sealed, or cannot be opened, by table."""
 
     in_clear: Mapping[str, int]
-    #: Sealed rows whose key is missing and was not destroyed. They read as erased.
+    #: Sealed rows whose key is missing and was not destroyed, or is another one: they read as
+    #: erased.
     without_key: Mapping[str, int]
     #: Whether dedupe keys need the key file. Those of a journal from before it stay as they were.
     seals_dedupe: bool

@@ -61,7 +61,7 @@ def check() -> None:
     loaded = load(config_path(), environ=os.environ)
     seal = loaded.config.seal
     keys = KeyFile.read(seal.path) if seal.root else None
-    unknown = keys.unknown_roots(seal.root) if keys else ()
+    unknown = keys.unknown_roots(seal.root, loaded.config.server.secret) if keys else ()
     if unknown:
         raise UnknownRoot(seal.path, unknown)
     for line in (*promises(loaded.config), *secrecy(loaded.config, loaded.root_files)):

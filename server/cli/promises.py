@@ -20,6 +20,7 @@ from sinks.redact import CODES, clear_codes
 from sinks.sink import Sink
 
 from ..config.files import written_files
+from ..config.kept import key_kept, with_events
 from ..config.options import Config, Retention
 from ..config.shapes import tag_of
 from ..config.show import plain as written
@@ -61,7 +62,9 @@ def _kept(retention: Retention) -> Iterator[str]:
     yield "retention"
     shown = {field.name: getattr(retention, field.name) for field in fields(retention)}
     for kind, kept in shown.items():
-        words = "kept for ever" if kept is None else f"erased after {written(kept)}"
+        is_removed = retention.events is not None and kind != "quarantine"
+        stays = "kept as long as the event" if is_removed else "kept for ever"
+        words = stays if kept is None else f"erased after {written(kept)}"
         yield f"  {kind}: {words}{_but(kind, retention)}"
 
 
@@ -102,15 +105,16 @@ def secrecy(config: Config, root_files: Sequence[Path | None]) -> Iterator[str]:
 
 def _destroyed(config: Config) -> Iterator[str]:
     """Yield when the keys of each kind are destroyed: after its time, at the end of a period."""
-    retention, day = config.retention, Duration(86400)
-    for kind, kept, period in (
-        ("codes", retention.codes, config.seal.period),
-        ("people", retention.people, day),
-        ("raw", retention.callbacks, config.seal.period),
-        ("quarantine", retention.quarantine, day),
-    ):
-        when = "never" if kept is None else f"within {written(Duration(kept + period))}"
-        yield f"{kind} {when}"
+    period, day = config.seal.period, Duration(86400)
+    unused = with_events(config.retention)
+    for kind, its in (("codes", period), ("people", day), ("raw", period), ("quarantine", day)):
+        kept = key_kept(config.retention, kind)
+        if kept is None:
+            yield f"{kind} never"
+        elif kind in unused:
+            yield f"{kind} with their events within {written(Duration(kept + day))}"
+        else:
+            yield f"{kind} within {written(Duration(kept + its))}"
 
 
 def _thief(config: Config, root_files: Sequence[Path | None]) -> str:

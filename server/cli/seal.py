@@ -16,7 +16,7 @@ from core.clock import rfc3339
 from core.errors import Broken
 from core.printable import plain
 from core.secret import Secret
-from journal.keyring import DEDUPE, KeyFile, Keyring, Root, UnknownRoot
+from journal.keyring import DEDUPE, FoundKeys, KeyFile, Keyring, Root, UnknownRoot
 from journal.lock import holder
 from journal.records import Unsealed
 from journal.seal import Kind
@@ -81,8 +81,8 @@ def show(output: str) -> None:
     ]
     kept = settings().retention
     kinds = [_kind(file, kind, key_kept(kept, kind)) for kind in (*Kind, DEDUPE)]
-    missing = file.unknown_roots(found)
-    rows = _rows(file)
+    missing = file.unknown_roots(found, Secret(settings().secret))
+    rows = _rows(path, file, found)
     if output == "json":
         print_json({"file": str(path), "roots": roots, "kinds": kinds, **rows})
     else:
@@ -94,7 +94,7 @@ def show(output: str) -> None:
     if missing:
         raise Failure(str(UnknownRoot(path, missing)))
     if any(rows["without_key"].values()):
-        raise Failure(f"{path.name} has not all keys of the stored rows: put a newer copy there")
+        raise Failure(f"{path.name} has not all keys of the stored rows: put another copy there")
 
 
 @seal.command("migrate", example="seal migrate")
@@ -169,7 +169,7 @@ def _show(run: Mapping[str, Any] | None) -> None:
         click.echo(f"\r\x1b[K{text}", nl=False, err=True)
 
 
-def _rows(file: KeyFile) -> Mapping[str, Any]:
+def _rows(path: Path, file: KeyFile, roots: Sequence[Secret]) -> Mapping[str, Any]:
     """Return the rows in clear and those without a key, of the service or of its file."""
     known = settings()
     if holder(known.journal) is not None:
@@ -180,7 +180,7 @@ def _rows(file: KeyFile) -> Mapping[str, Any]:
         ):
             return dict(client.get(f"{_PATH}/rows"))
     try:
-        rows = find_rows(known.journal, file.lacks)
+        rows = find_rows(known.journal, file.lacks, FoundKeys(path, file, roots))
     except Broken as exc:
         raise Failure(str(exc)) from None
     if rows is None:

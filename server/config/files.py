@@ -1,14 +1,17 @@
 """The files that a configuration names: no two are the same, and their folders exist."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from journal.keyring import KEY_FILE
 from sinks.sink import Sink
 
-from .complaints import Complaints
+from .complaints import Complaints, dotted
 from .options import JournalOptions, Sealing
+from .starter import ROOT_NAME
 
 #: What SQLite and the service keep beside a journal.
 BESIDE_JOURNAL = ("-wal", "-shm", "-journal", ".lock")
@@ -17,6 +20,10 @@ ERASED_IDS = "smshook.erased"
 #: The files of a rewrite of the key file (journal/key_file.py).
 BESIDE_KEY_FILE = (".new", ".dead")
 _JOURNAL_URL, _KEY_FILE = ("journal", "url"), ("seal", "file")
+#: The first bytes of a database (sqlite.org/fileformat2.html, 1.3).
+DATABASE = b"SQLite format 3\0"
+#: Copies that only a person knows of, by their first bytes.
+_COPIES = {DATABASE: "is a backup or another database", KEY_FILE.encode(): "is a copy of the keys"}
 
 
 class WrittenFile(NamedTuple):
@@ -41,6 +48,7 @@ def reserved_files(config: Path, journal: Path) -> Mapping[Path, str]:
     beside = [journal.with_name(f"{journal.name}{end}") for end in BESIDE_JOURNAL]
     return {
         config: "is this configuration",
+        config.with_name(ROOT_NAME): "is the root key",
         journal: "is the journal",
         **dict.fromkeys(beside, "is part of the journal"),
         journal.with_name(ERASED_IDS): "has the ids of erased events",
@@ -60,7 +68,8 @@ def check_files(
     sinks: Mapping[str, Sink],
 ) -> None:
     """Complain of files that would spoil another file, or that cannot be made."""
-    reserved: Mapping[Path, str] = {config: "is this configuration"}
+    read = _read_files(reading, sinks)
+    reserved: Mapping[Path, str] = {config: "is this configuration", **read}
     if reading.is_right(("journal",)):
         path = journal.path
         if _is_folder(path):
@@ -68,7 +77,7 @@ def check_files(
         elif not _is_folder(path.parent):
             text = f"there is no folder {path.parent}; make it (mkdir -p), or name another"
             reading.complain(_JOURNAL_URL, text)
-        reserved = reserved_files(config, path)
+        reserved = {**read, **reserved_files(config, path)}
     if reading.is_right(("seal",)):
         conflict = _key_file_conflict(seal.path, reserved)
         if conflict is not None:
@@ -76,9 +85,20 @@ def check_files(
         reserved = {**reserved, **dict.fromkeys(_key_files(seal.path), "has the keys of `seal`")}
     files = written_files(sinks)
     for i, file in enumerate(files):
-        conflict = _conflict(file, reserved, files[:i], files[i + 1 :])
+        conflict = _conflict(file, reserved, files[:i], files[i + 1 :]) or _copy(file.path)
         if conflict is not None:
             reading.complain(("sinks", file.name, file.option), conflict)
+
+
+def _read_files(reading: Complaints, sinks: Mapping[str, Sink]) -> Mapping[Path, str]:
+    """Return the files that options read: secrets such as the root key, and certificates."""
+    secrets = [(at, path) for at, paths in reading.read_files.items() for path in paths]
+    certificates = [
+        (("sinks", name, *option), path)
+        for name, sink in sinks.items()
+        for option, path in sink.read_files().items()
+    ]
+    return {path: f"is read by {dotted(at)}" for at, path in (*secrets, *certificates)}
 
 
 def _key_file_conflict(path: Path, reserved: Mapping[Path, str]) -> str | None:
@@ -116,6 +136,11 @@ def _conflict(
     return None
 
 
+def _copy(path: Path) -> str | None:
+    found = (what for start, what in _COPIES.items() if begins(path, start))
+    return next((f"{what}; name another file" for what in found), None)
+
+
 def missing_folders(reading: Complaints, sinks: Mapping[str, Sink]) -> Iterator[str]:
     """Yield a warning for each: the service starts and delivers once the folder exists."""
     for file in written_files(sinks):
@@ -137,6 +162,14 @@ def is_same(path: Path, other: Path) -> bool:
         return path.samefile(other)
     except OSError:
         return False
+
+
+def begins(path: Path, start: bytes) -> bool:
+    """Return whether a file has these first bytes, and can be read."""
+    if os.path.isfile(path):  # noqa: PTH113 - raises nothing
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            return file.read(len(start)) == start
+    return False
 
 
 def _sets_aside(file: WrittenFile, path: Path) -> bool:

@@ -117,9 +117,13 @@ class Identity:
             message += len(part).to_bytes(4) + part
         return (key.second & 0xFFFFFFFF).to_bytes(4) + hash_(message)[:_HASH]
 
-    def fingerprint(self, body: bytes) -> bytes:
-        """Return a keyed hash of a quarantined body."""
-        return self._body(body)[:_HASH]
+    def fingerprint(self, body: bytes, key: bytes | None = None) -> bytes:
+        """Return a keyed hash of a quarantined body.
+
+        `key`: a key of the key file that the hash needs, too; None: none.
+        """
+        hash_ = self._body if key is None else make_hmac(self._body(key))
+        return hash_(body)[:_HASH]
 
     def credential_digest(self, value: str) -> str:
         """Return `digest:` and 32 digits for a header value, which is latin-1 as in HTTP."""

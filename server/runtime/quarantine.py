@@ -21,6 +21,9 @@ from .accept import Recorder, arrival_of
 from .identity import Identity
 from .journal_monitor import JournalMonitor
 
+#: The use of the key that hashes quarantined callbacks.
+_FINGERPRINTS = "fingerprints of quarantine"
+
 log = structlog.get_logger()
 
 
@@ -75,10 +78,13 @@ class QuarantineKeeper:
                 new=outcome.new,
             )
 
+        # A journal from before its key file keeps its hashes, and knows copies by them.
+        seals = self._journal.seals_dedupe
+        key = self._journal.opener.derive(_FINGERPRINTS) if seals else None
         write = QuarantineCallback(
             arrival_of(caller, callback),
             id=self._identity.event_id(self._now()),
-            fingerprint=self._identity.fingerprint(callback.body),
+            fingerprint=self._identity.fingerprint(callback.body, key),
             reason=malformed.reason,
             detail=malformed.detail,
         )

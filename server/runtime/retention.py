@@ -1,7 +1,8 @@
 """Removes and erases stored data that is older than `retention`, in small steps.
 
 Rules that live here: a step waits for callbacks. Nothing is removed while the clock may be wrong,
-or soon after an upgrade without `retention`. Dedupe keys stay longer than their events.
+or soon after an upgrade without `retention`. Dedupe keys stay longer than their events. A key goes
+when nothing can hold what it sealed, even if its kind is kept for ever.
 """
 
 import asyncio
@@ -19,12 +20,12 @@ from core.errors import Broken, Unavailable
 from core.paths import Path
 from journal import Journal
 from journal.keyring import DEDUPE
-from journal.reads import Moment, PrunableCount
-from journal.records import HeldDelivery, Retained
+from journal.reads import Moment, PrunableCount, SealedRows
+from journal.records import SEALED_TABLES, HeldDelivery, Retained
 from journal.writes import ForgetPruned, Prune, PruneKeys, SetMoment
 from sinks.worker import Worker
 
-from ..config.kept import KEYS_OUTLIVE, limits
+from ..config.kept import KEYS_EVERY, KEYS_OUTLIVE, limits, with_events
 from ..config.options import Retention
 from .steps import Steps
 
@@ -34,8 +35,6 @@ EVERY = 30.0
 _NOTED_EVERY = 60.0
 #: Seconds for which a kind is pruned before the next one: codes must not wait for old events.
 _AT_ONCE = 15.0
-#: Seconds between two searches for old dedupe keys. Each looks at all keys.
-_KEYS_EVERY = 86_400.0
 #: Seconds after an upgrade in which nothing is removed, unless `retention` is configured.
 AFTER_UPGRADE = 7 * 86_400.0
 #: Rows of one step, while other writes come and while none comes. An attempt is a small row. With
@@ -92,6 +91,8 @@ class Pruner:
         self._is_configured, self._shown = False, shown
         #: Seconds by kind, as `use` sets them; other kinds are kept.
         self.limits: Mapping[Retained, float] = {}
+        #: The kinds whose keys go after the last event that they seal.
+        self._with_events: Collection[Retained] = ()
         self._ages = AgeClock(clock, None)
         #: Nothing is removed before, unless a person asks for it; None: no such time.
         self.begins_at: float | None = None
@@ -109,6 +110,7 @@ class Pruner:
     def use(self, retention: Retention, *, is_configured: bool) -> None:
         """Keep data as long as other options say, from the next run on."""
         self.limits, self._is_configured = limits(retention), is_configured
+        self._with_events = with_events(retention)
         if is_configured:
             self.begins_at = None
 
@@ -265,7 +267,7 @@ class Pruner:
 
     async def _prune_keys(self, *, gently: bool) -> None:
         kept = self.limits.get(Retained.EVENTS)
-        if kept is None or self._clock.ticks() - self._keys_at < _KEYS_EVERY:
+        if kept is None or self._clock.ticks() - self._keys_at < KEYS_EVERY:
             return
         before = self._ages.now() - kept - KEYS_OUTLIVE
         place: tuple[str, bytes] | None = ("", b"")
@@ -277,7 +279,39 @@ class Pruner:
         # Now no row is left that a key of that time has made.
         if not await self._destroy(DEDUPE, before):
             return
-        self._keys_at = self._clock.ticks()
+        if await self._destroy_unused(self._ages.now() - kept):
+            self._keys_at = self._clock.ticks()
+
+    async def _destroy_unused(self, before: float) -> bool:
+        """Destroy keys from before a time that no stored row uses; return whether they are gone.
+
+        Raises Broken.
+        """
+        if self._keys is None or not self._with_events:
+            return True
+        try:
+            oldest = await self._oldest_in_use()
+        except Broken:
+            raise
+        except Unavailable:
+            return False  # the next run tries again
+        for kind in self._with_events:
+            if not await self._destroy(kind, min(before, oldest.get(kind, before))):
+                return False
+        return True
+
+    async def _oldest_in_use(self) -> Mapping[str, float]:
+        """Return the time of the oldest row by the kind of its keys. Raises Unavailable."""
+        oldest: dict[str, float] = {}
+        for table in SEALED_TABLES:
+            place: int | None = 0
+            while place is not None:
+                part = await self._journal.ask(SealedRows(table, place))
+                for kind, at in part.oldest.items():
+                    oldest[kind] = min(at, oldest.get(kind, at))
+                place = part.next_place
+                await asyncio.sleep(0)
+        return oldest
 
     async def _destroy(self, kind: str, before: float) -> bool:
         """Destroy the keys of old content, before its rows; return whether they are gone."""

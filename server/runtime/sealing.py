@@ -17,7 +17,7 @@ from core.errors import Broken, Unavailable
 from journal import Journal
 from journal.keyring import Keyring
 from journal.reads import SealedRows, UnsealedCount, UnsealedTimes
-from journal.records import SEALED_TABLES, Unsealed, count_lost
+from journal.records import SEALED_TABLES, Unsealed
 from journal.seal import Kind
 from journal.writes import SealStored
 
@@ -187,8 +187,8 @@ class RowSealer:
             counts[table] = 0
             place: int | None = 0
             while place is not None:
-                part = await self._journal.ask(SealedRows(table, place))
-                counts[table] += count_lost(part.counts, self._lacks)
+                part = await self._journal.ask(SealedRows(table, place, tests=True))
+                counts[table] += part.count_lost(self._lacks)
                 place = part.next_place
                 await asyncio.sleep(0)
         return counts

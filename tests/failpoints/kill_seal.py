@@ -1,6 +1,7 @@
 """smshook, but it kills itself (kill -9) at a step of `seal migrate`.
 
-Run `kill_seal.py STEP` with the arguments of the command. The steps, in their order:
+Run `kill_seal.py STEP` with the arguments of the command, or with `serve`. The steps, in their
+order:
 
 covered    the keys of old rows are on disk; no row is sealed
 sealing    rows are sealed in an open transaction
@@ -57,6 +58,6 @@ STEPS = {
 }
 
 if Path(sys.argv[0]).name == "kill_seal.py":
-    sealing._STOPPED_ROWS = 2
+    sealing._STOPPED_ROWS = sealing._BUSY_ROWS = sealing._IDLE_ROWS = 2
     STEPS[sys.argv.pop(1)]()
     main()

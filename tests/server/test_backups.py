@@ -17,6 +17,7 @@ from services import configured, identity_of
 from whole_files import restored
 
 from core.secret import Secret
+from journal import key_file
 from journal.key_file import Damaged
 from journal.keyring import KEY_FILE, Keyring
 from journal.lock import Held, Lock
@@ -146,6 +147,7 @@ def test_path_that_is_no_backup_is_not_replaced(journal, tmp_path, kind):
         ("smshook.db", "is the journal"),
         ("smshook.db-wal", "is part of the journal"),
         ("smshook.yaml", "is this configuration"),
+        ("smshook.root", "is the root key"),
     ],
 )
 def test_file_of_the_service_is_not_replaced(journal, name, what):
@@ -337,6 +339,23 @@ def test_damaged_keys_are_not_copied(keys, tmp_path):
         back_up_keys(keys, target)
 
     assert target.read_bytes() == data
+
+
+def test_keys_that_change_while_they_are_copied_are_refused(keys, tmp_path, monkeypatch):
+    """Mutant: half a file becomes the copy."""
+    read = key_file.read
+
+    def replaced(path):
+        lines = read(path)
+        if path == keys:
+            keys.write_bytes(keys.read_bytes()[:-20])
+        return lines
+
+    monkeypatch.setattr(key_file, "read", replaced)
+    with pytest.raises(Damaged):
+        back_up_keys(keys, tmp_path / "copy")
+
+    assert names(tmp_path) == ["smshook.keys"]
 
 
 def test_missing_keys_are_named(tmp_path):

@@ -21,7 +21,7 @@ from journal.reads import EventById
 from journal.sqlite.schema import DiskFull, WrongJournal
 from server.backups import back_up
 from server.config.options import Retention, Sealing
-from server.runtime.period_keys import open_keys
+from server.runtime.period_keys import open_keys, prepare_keys
 from server.runtime.supervisor import Supervisor
 from server.service import open_journal, run_parts
 from server.service import restore as restore_parts
@@ -164,6 +164,34 @@ async def test_keys_of_coming_periods_are_made_while_it_runs(tmp_path):
         await asyncio.gather(*supervisor.tasks, return_exceptions=True)
         await journal.close()
     assert keys.periods("codes")[0] == newest + 60
+
+
+async def test_keys_that_cannot_be_written_are_tried_again(tmp_path, monkeypatch):
+    """The disk was full. Mutant: the task ends, and so does the service."""
+    (tmp_path / "folder").mkdir()
+    config, now = options(tmp_path / "folder"), NOW
+    keys = open_keys(config.seal, config.seal.root, now=now)
+    newest, replace, full = keys.periods("codes")[0], key_file.replace, []
+
+    def full_once(path, text):
+        if not full:
+            full.append(path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(path, text)
+
+    monkeypatch.setattr(key_file, "replace", full_once)
+    now += 3600
+    with capture_logs() as lines:
+        preparing = asyncio.create_task(prepare_keys(keys, lambda: now, every=0.01))
+        async with asyncio.timeout(10):
+            while keys.periods("codes")[0] == newest and not preparing.done():  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.01)
+        is_over = preparing.done()
+        preparing.cancel()
+        await asyncio.gather(preparing, return_exceptions=True)
+
+    assert (is_over, keys.periods("codes")[0]) == (False, newest + 60)
+    assert [line["event"] for line in lines] == ["seal.error"]
 
 
 @pytest.mark.parametrize(("error", "raised"), [(errno.ENOSPC, DiskFull), (errno.EIO, Unavailable)])

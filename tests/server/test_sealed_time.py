@@ -6,20 +6,23 @@ import json
 import shutil
 
 import pytest
-from contracts.journal import arrival, keep, planned
+from contracts.journal import arrival, keep, planned, record
 from contracts.journal import owed as owed_to
+from contracts.orders import of_number
 from sealing import ALL
 from services import configured, identity_of, loading
 from structlog.testing import capture_logs
 
 from core.clock import WallClock
+from core.errors import Unavailable
 from core.secret import Secret
 from core.units import Duration
-from journal.reads import CallbackOfEvent, EventById, QuarantinedById
+from journal.reads import CallbackOfEvent, EventById, QuarantinedById, SealedRows
 from journal.seal import Reason
-from journal.writes import Record
+from journal.writes import EndDeliveries, Record, RegisterOrder
 from server.backups import back_up, back_up_keys
 from server.config.options import Retention, Sealing
+from server.runtime.erasure import ErasedIds
 from server.runtime.period_keys import open_keys
 from server.runtime.retention import EVERY
 from server.service import open_journal
@@ -170,6 +173,157 @@ async def test_restored_copy_of_the_keys_is_destroyed_at_the_first_pass(tmp_path
 
     assert (before["codes"], after["codes"]) == (True, False)
     assert (before["raw"], after["raw"], left) == (True, False, [])
+
+
+# --- keys without a time of their own --------------------------------------------------------
+
+
+def in_use(parts):
+    """Return the kinds with a key of NOW."""
+    keys = parts.period_keys
+    return {kind for kind in ("codes", "people", "raw") if keys.get(kind, int(NOW // 60))}
+
+
+NO_TIME = Retention(events=Duration(9 * DAY), codes=None, people=None, raw=None)
+LONGER = Retention(
+    events=Duration(9 * DAY), codes=Duration(20 * DAY), people=Duration(20 * DAY), raw=None
+)
+
+
+@pytest.mark.parametrize("retention", [NO_TIME, LONGER], ids=["no time", "longer"])
+async def test_keys_go_with_the_last_event_that_they_seal(tmp_path, machine, retention):
+    """A backup with the root key opens no longer than that.
+
+    Mutants: such keys stay for ever; they go by the time of the event's period, not its end.
+    """
+    config = options(tmp_path / "service", retention)
+    ids = ErasedIds(config.journal.path.with_name("smshook.erased"))
+    backup, found = tmp_path / "backup.db", []
+    async with started(config, machine) as parts:
+        event = await stored(parts)
+        await asyncio.to_thread(
+            back_up, config.path, config.journal.path, backup, lambda *_progress: None
+        )
+        await parts.erasures.erase_event(event)
+        await parts.erasures.erase_event(await stored(parts))
+        for passed in (9 * DAY - 1, HOUR + 1, DAY - HOUR):  # each is a pass of another start
+            machine.pass_by(passed)
+            async with started(config, machine) as later:
+                await later.pruner.prune(gently=False)
+                await later.erasures.shorten(later.period_keys)
+                found.append((in_use(later), len(ids.read())))
+    copy = await opened(
+        tmp_path / "copy", journal=backup, keys=config.seal.path, event=event, machine=machine
+    )
+
+    assert found == [({"codes", "people", "raw"}, 2), ({"people"}, 2), (set(), 1)]
+    assert copy == {"codes": False, "numbers": False, "raw": False, "quarantine": True}
+
+
+async def test_key_stays_while_a_row_needs_it(tmp_path, machine, monkeypatch):
+    """An event waits for its sink, and an order ends later than its events.
+
+    Mutants: `events` alone counts; orders are not looked at; callbacks are not; only the last rows
+    count; a running service never looks again.
+    """
+    monkeypatch.setattr("journal.sqlite.unsealed._COUNTED", 1)
+    sinks = {"log": File(path=str(tmp_path / "log.jsonl"))}
+    config, found = options(tmp_path / "service", NO_TIME, sinks=sinks), []
+    async with started(config, machine) as parts:
+        event = await stored(parts, owed=[owed_to("log")])
+        ended = of_number(NUMBER, created_at=NOW, expires_at=NOW + 15 * DAY, state="expired")
+        await parts.journal.submit(RegisterOrder(ended, None))
+
+        async def look():
+            await parts.pruner.prune(gently=False)
+            found.append(in_use(parts))
+
+        machine.pass_by(12 * DAY)
+        young = planned(at=NOW + 12 * DAY, text=TEXT, to=NUMBER)
+        came = arrival(at=NOW + 12 * DAY, body=TEXT.encode())
+        await parts.journal.submit(Record(came, (young,)))
+        await look()
+        kept = await readable(parts.journal, event)
+        await parts.journal.submit(EndDeliveries("log", "gone", NOW))
+        await look()  # too early
+        machine.pass_by(DAY)
+        await look()
+        machine.pass_by(12 * DAY)
+        await look()
+
+    everything = {"codes", "people", "raw"}
+    assert kept == {"codes": True, "numbers": True, "raw": True, "quarantine": True}
+    assert found == [everything, everything, {"people"}, set()]
+
+
+async def test_key_of_a_removed_row_stays_as_long_as_events(tmp_path, machine):
+    """A journal from a copy may have such a row. Mutants: only the oldest row counts; the age
+    follows the wall clock.
+    """
+    config = options(tmp_path / "service", NO_TIME)
+    async with started(config, machine) as parts:
+        machine.pass_by(5 * DAY)
+        await record(parts.journal, planned(at=NOW + 5 * DAY, text=TEXT))
+        machine.wall += 100 * DAY  # nothing is older by that
+        parts.clock.check()
+        await parts.pruner.prune(gently=False)
+
+        assert in_use(parts) == {"codes", "people", "raw"}
+
+
+async def test_keys_without_a_time_stay_with_their_events(tmp_path, machine):
+    """Mutant: without `events`, they go by another time."""
+    config = options(tmp_path / "service", Retention(events=None, raw=None))
+    async with started(config, machine) as parts:
+        event = await stored(parts)
+        machine.pass_by(1000 * DAY)
+        await parts.pruner.prune(gently=False)
+
+        assert in_use(parts) == {"codes", "people", "raw"}
+        assert (await readable(parts.journal, event))["numbers"]
+
+
+async def test_clock_set_forward_keeps_the_keys_of_events(tmp_path, machine):
+    """Mutant: the keys go by the wall clock."""
+    config = options(tmp_path / "service", NO_TIME)
+    async with started(config, machine) as parts:
+        event = await stored(parts)
+        await passes(parts)  # notes the time
+        machine.wall += 100 * DAY
+        parts.clock.check()
+        await parts.pruner.prune(gently=False)
+        running = in_use(parts)
+    async with started(config, machine) as parts:
+        assert "retention.postponed" in await passes(parts)
+        started_late = in_use(parts)
+        readable_then = await readable(parts.journal, event)
+
+    assert running == started_late == {"codes", "people", "raw"}
+    assert readable_then == ALL_READABLE
+
+
+async def test_unavailable_journal_destroys_no_key(tmp_path, machine, monkeypatch):
+    """Nobody knows then what is in use. Mutants: what was not read is not in use; it is not tried
+    again.
+    """
+    config = options(tmp_path / "service", NO_TIME)
+    async with started(config, machine) as parts:
+        await stored(parts)
+        machine.pass_by(11 * DAY)
+        ask = parts.journal.ask
+
+        async def unavailable(read):
+            if isinstance(read, SealedRows):
+                raise Unavailable("it is only tested")
+            return await ask(read)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(parts.journal, "ask", unavailable)
+            await parts.pruner.prune(gently=False)
+            kept = in_use(parts)
+        await parts.pruner.prune(gently=False)
+
+        assert (kept, in_use(parts)) == ({"codes", "people", "raw"}, set())
 
 
 # --- a clock that is set forward -------------------------------------------------------------

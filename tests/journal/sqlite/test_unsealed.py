@@ -31,7 +31,7 @@ from journal.reads import (
 from journal.records import SEALED_TABLES, Unsealed
 from journal.seal import Kind
 from journal.sqlite.inspection import find_lost, find_rows
-from journal.writes import IndexVisible, RegisterOrder, SealStored, Settle, Take
+from journal.writes import EraseContent, IndexVisible, RegisterOrder, SealStored, Settle, Take
 
 HOUR, DAY = 3600.0, 86400.0
 CODE, LINK = "ZQ7-918273", "https://example.com/ZQ7-918273"
@@ -418,14 +418,14 @@ async def test_file_shows_rows_in_clear_and_rows_without_a_key(store, path):
     """Mutants: a destroyed key counts as missing; rows in clear are those of all places."""
     clear = Clear(store)
     await clear.fill()
-    found = find_rows(path, store.keys.lacks)
+    found = find_rows(path, store.keys.lacks, store.keys)
     assert (sum(found.in_clear.values()), found.seals_dedupe) == (8, False)
     journal = await store.start(now=LATER)
     await seal(journal)
     await journal.close()
 
-    whole = find_rows(path, store.keys.lacks)
-    nothing = find_rows(path, lambda _kind, _period: True)
+    whole = find_rows(path, store.keys.lacks, store.keys)
+    nothing = find_rows(path, lambda _kind, _period: True, None)
 
     assert not any((*whole.in_clear.values(), *whole.without_key.values()))
     assert {table.value: n for table, n in nothing.without_key.items()} == {
@@ -437,7 +437,47 @@ async def test_file_shows_rows_in_clear_and_rows_without_a_key(store, path):
     assert find_lost(path, store.keys.lacks) is None
     store.keys.destroy(Kind.CODES, before=NOW + 2 * DAY)
     assert find_lost(path, store.keys.lacks) is None
-    assert find_rows(path.with_name("none.db"), store.keys.lacks) is None
+    assert find_rows(path.with_name("none.db"), store.keys.lacks, store.keys) is None
+
+
+async def test_rows_under_another_key_of_their_period_are_counted(store, path, tmp_path):
+    """The key file was lost, and made again in the same periods. Mutants: a key that is there
+    counts, whatever it opens; an erased part counts; a row with two such parts counts twice; the id
+    of the event is left out.
+    """
+    journal = await store.start(now=LATER)
+    before = [sms(at=LATER), sms(at=LATER)]
+    await record(journal, before[0], came=arrival(at=LATER, body=RAW.encode()))
+    await record(journal, before[1], came=arrival(at=LATER, body=RAW.encode()))
+    await journal.submit(EraseContent((before[1].event.id,), at=LATER))
+    await keep(journal, b"q-918273-body", new_id="q1", fingerprint=b"f" * 16, at=LATER)
+    await journal.submit(RegisterOrder(of_number(created_at=LATER), None))
+    assert not any(find_rows(path, store.keys.lacks, store.keys).without_key.values())
+    await journal.close()
+    (tmp_path / "smshook.keys").unlink()
+    store.keys = ring(tmp_path)
+    journal = await store.start(now=LATER)
+    await record(journal, sms(at=LATER), came=arrival(at=LATER, body=RAW.encode()))
+
+    found = find_rows(path, store.keys.lacks, store.keys).without_key
+    asked = {
+        table: (await journal.ask(SealedRows(table, tests=True))).count_lost(store.keys.lacks)
+        for table in SEALED_TABLES
+    }
+    untested = await journal.ask(SealedRows(Unsealed.EVENTS))
+
+    assert {table.value: n for table, n in found.items()} == {
+        "events": 1,
+        "callbacks": 1,
+        "quarantine": 1,
+        "orders": 1,
+    }
+    assert asked == found
+    assert untested.count_lost(store.keys.lacks) == 0
+    assert journal.opener.opened == {}
+    store.keys.destroy(Kind.RAW, LATER + 2 * HOUR)
+    destroyed = find_rows(path, store.keys.lacks, store.keys).without_key
+    assert destroyed == found | {Unsealed.CALLBACKS: 0}
 
 
 async def test_lost_rows_count_what_is_owed_from_them(store, path):
@@ -464,7 +504,7 @@ async def test_sealed_rows_are_counted_in_parts(store, monkeypatch):
     monkeypatch.setattr("journal.sqlite.unsealed._COUNTED", 1)
     clear = Clear(store)
     await clear.fill()
-    found = find_rows(store.path, store.keys.lacks)
+    found = find_rows(store.path, store.keys.lacks, store.keys)
     journal = await store.start(now=LATER)
     await seal(journal)
 
@@ -473,6 +513,42 @@ async def test_sealed_rows_are_counted_in_parts(store, monkeypatch):
     assert first.next_place is not None
     lost = find_lost(store.path, lambda _kind, _period: True)
     assert [lost.rows[table] for table in SEALED_TABLES] == [2, 1, 1, 3]
+
+
+async def test_oldest_key_in_use_is_that_of_the_oldest_row(store):
+    """Mutants: rows in clear count for nothing; an event has only the keys of its parts; a settled
+    row that has nothing to seal counts.
+    """
+    clear = Clear(store)
+    await clear.fill()
+
+    async def oldest(journal):
+        parts = [(await journal.ask(SealedRows(table))).oldest for table in SEALED_TABLES]
+        return [{kind.value: at for kind, at in part.items()} for part in parts]
+
+    journal = await store.start(now=LATER)
+    in_clear = await oldest(journal)
+    await seal(journal, keys=store.keys)
+    day, hour = NOW // DAY * DAY, NOW // HOUR * HOUR
+    sealed = await oldest(journal)
+    plain = sms(at=NOW - DAY, to=None, from_=None, text=None, code=None, urls=())
+    await record(journal, plain, came=arrival(at=NOW - DAY, body=b"", headers=()))
+    with_plain = await oldest(journal)
+
+    ended = NOW - 2 * DAY
+    assert in_clear == [
+        {"codes": NOW, "people": NOW},
+        {"raw": NOW},
+        {"quarantine": NOW},
+        {"people": ended},
+    ]
+    assert sealed == [
+        {"codes": hour, "people": day},
+        {"raw": hour},
+        {"quarantine": day},
+        {"people": ended // DAY * DAY},
+    ]
+    assert with_plain == [{"codes": NOW - DAY, "people": NOW - DAY}, *sealed[1:]]
 
 
 async def test_journal_in_clear_is_not_searched_for_lost_rows(store, path, monkeypatch):

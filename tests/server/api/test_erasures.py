@@ -170,8 +170,8 @@ async def test_old_data_is_counted_and_then_pruned_on_request(service):
     service.now += 200 * 86_400
 
     counted = await service.ask("/v1/retention/prune", method="POST", json={"dry_run": True})
-    pruning = asyncio.create_task(service.parts.pruner.run())
     started = await service.ask("/v1/retention/prune", method="POST")
+    pruning = asyncio.create_task(service.parts.pruner.run())
     async with asyncio.timeout(30):
         while (await service.ask("/v1/retention")).json()["state"] != "done":  # noqa: ASYNC110 - as a command does
             await asyncio.sleep(0.01)

@@ -44,7 +44,7 @@ def test_starter_configuration_guarantees_no_loss(folder):
         "retention\n"
         "  events: erased after 90d\n"
         "  codes: erased after 1d\n"
-        "  people: kept for ever\n"
+        "  people: kept as long as the event\n"
         "  raw: erased after 7d; with the codes and numbers in them, after 1d\n"
         "  attempts: erased after 30d\n"
         "  quarantine: erased after 30d; they may hold codes, which are erased after 1d elsewhere\n"
@@ -52,8 +52,8 @@ def test_starter_configuration_guarantees_no_loss(folder):
         "  smshook.db: texts, codes, numbers and callbacks encrypted, also in its backups;"
         " services, states and times in clear\n"
         "  smshook.keys: their keys, wrapped with the root key\n"
-        "  keys are destroyed: codes within 25h, people never, raw within 25h,"
-        " quarantine within 31d\n"
+        "  keys are destroyed: codes within 25h, people with their events within 92d,"
+        " raw within 25h, quarantine within 31d\n"
         "  the root key lies on the journal's disk: a stolen disk opens it\n"
     )
 

@@ -1,5 +1,6 @@
 """`seal init`, `seal show` and `seal rotate`, and what `check` says of a thief."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import live
 import pytest
+from contracts.journal import arrival, planned, record
 from pages import blocks
 from prompt import be_in, printed, read, run
+from sealing import SealedStore
 
 from core.secret import Secret
 from journal.keyring import KeyFile, Keyring, Root
@@ -98,21 +101,50 @@ def test_shown_keys_are_counted_by_kind_and_root(folder):
 
 
 def test_next_destruction_follows_retention(folder):
-    """Mutants: the beginning of the period counts; a kind without a limit has a date."""
+    """Mutants: the beginning of the period counts; a kind without a limit has a date, or none."""
     configured(folder, ROOT)
     path = folder / "smshook.yaml"
-    path.write_text(f"{path.read_text()}retention: {{codes: 24h, events: 90d}}\n")
+    written = path.read_text()
     keyring(folder, ROOT)
 
-    kinds = {kind["kind"]: kind["destroyed_next"] for kind in read("seal", "show")["kinds"]}
+    def shown(retention):
+        path.write_text(f"{written}retention: {retention}\n")
+        return {kind["kind"]: kind["destroyed_next"] for kind in read("seal", "show")["kinds"]}
 
-    assert kinds == {
+    assert shown("{codes: 24h, events: 90d}") == {
         "codes": "2026-09-22T15:00:00.000000Z",
-        "people": None,
+        "people": "2026-12-22T00:00:00.000000Z",  # a day later than the events
         "raw": "2026-09-22T15:00:00.000000Z",
         "quarantine": "2026-10-22T00:00:00.000000Z",
         "dedupe": "2027-01-30T00:00:00.000000Z",
     }
+    assert shown("{codes: 24h, events: null, quarantine: null}") == {
+        "codes": "2026-09-22T15:00:00.000000Z",
+        "people": None,
+        "raw": "2026-09-22T15:00:00.000000Z",
+        "quarantine": None,
+        "dedupe": None,
+    }
+
+
+def test_rows_under_another_key_are_a_failure(folder):
+    """The key file was lost, and made again within the period. Mutant: the keys are not tried."""
+    configured(folder, ROOT)
+
+    async def store():
+        journal = await SealedStore(folder / "smshook.db", keyring(folder, ROOT)).start(now=NOW)
+        await record(journal, planned(at=NOW, text="the text"), came=arrival(at=NOW))
+        await journal.close()
+
+    asyncio.run(store())
+    before = read("seal", "show")["without_key"]
+    (folder / "smshook.keys").unlink()
+    keyring(folder, ROOT)
+
+    code, error = failed("seal", "show")
+
+    assert not any(before.values())
+    assert (code, "smshook.keys has not all keys of the stored rows" in error) == (1, True)
 
 
 def test_journal_of_an_older_version_is_not_counted(folder):
@@ -387,7 +419,10 @@ def test_check_says_what_a_thief_of_the_disk_gets(folder, elsewhere, seal, says)
             " services, states and times in clear"
         ),
         f"{Path(seal.get('file', 'smshook.keys')).name}: their keys, wrapped with the root key",
-        "keys are destroyed: codes never, people never, raw within 169h, quarantine within 31d",
+        (
+            "keys are destroyed: codes with their events within 92d, people with their events"
+            " within 92d, raw within 169h, quarantine within 31d"
+        ),
         says,
         "events.jsonl of log: texts, codes and numbers in clear; smshook erases none of them",
     ]
@@ -396,20 +431,33 @@ def test_check_says_what_a_thief_of_the_disk_gets(folder, elsewhere, seal, says)
 @pytest.mark.parametrize(
     ("retention", "says"),
     [
-        ("codes: 24h", "codes within 25h, people never, raw within 25h, quarantine within 31d"),
         (
-            "codes: null, people: 2d, raw: 30d, quarantine: 12h",
+            "codes: 24h, events: null",
+            "codes within 25h, people never, raw within 25h, quarantine within 31d",
+        ),
+        (
+            "codes: null, people: 2d, raw: 30d, quarantine: 12h, events: null",
             "codes never, people within 3d, raw within 49h, quarantine within 36h",
         ),
         (
             "codes: 5m, raw: null, quarantine: null",
-            "codes within 65m, people never, raw within 65m, quarantine never",
+            (
+                "codes within 65m, people with their events within 92d, raw within 65m,"
+                " quarantine never"
+            ),
+        ),
+        (
+            "codes: 10d, people: 400d, events: 11d",
+            (
+                "codes within 241h, people with their events within 13d, raw within 169h,"
+                " quarantine within 31d"
+            ),
         ),
     ],
 )
 def test_check_says_when_keys_are_destroyed(folder, retention, says):
     """A callback goes with its codes and numbers. Mutants: the period is not added; that of codes
-    for every kind; `raw` alone for callbacks.
+    for every kind; `raw` alone for callbacks; a kind outlives the events that hold it.
     """
     configured(folder, ROOT)
     path = folder / "smshook.yaml"

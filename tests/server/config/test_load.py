@@ -556,6 +556,8 @@ def of_sinks(folder, *options, journal="smshook.db"):
         ("smshook.yaml", "is this configuration; name another file"),
         ("alias", "is this configuration; name another file"),
         ("hard", "is this configuration; name another file"),
+        ("smshook.root", "is the root key; name another file"),
+        ("smshook.erased", "has the ids of erased events; name another file"),
         ("foo/", "must be that of a file, such as events.jsonl"),
         (".", "must be that of a file, such as events.jsonl"),
         ("a/..", "must be that of a file, such as events.jsonl"),
@@ -573,6 +575,69 @@ def test_file_sink_refuses_our_files_and_folders(tmp_path, path, complaint):
     (tmp_path / "hard").hardlink_to(tmp_path / "smshook.yaml")
 
     assert of_sinks(tmp_path, f"path: {path}") == [f"smshook.yaml:4: sinks.a.path: {complaint}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "option"),
+    [
+        ("keys/root", "seal.root[0]"),
+        ("link", "seal.root[0]"),
+        ("api", "api.keys.app.key"),
+        ("ca.pem", "sinks.b.tls.ca_file"),
+    ],
+)
+def test_file_sink_refuses_a_file_that_is_read(tmp_path, path, option):
+    """Its next start would fail, and events sealed with that root key could not be opened.
+
+    Mutants: files of `${file:}` are not known; certificates are not; only names are compared.
+    """
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "root").write_text("the root key of these tests, 0123456789")
+    (tmp_path / "link").symlink_to("keys/root")
+    (tmp_path / "api").write_text("5f8a21c09e7b4d36")
+    (tmp_path / "ca.pem").touch()
+    text = (
+        f"{SERVER}seal: {{root: ['${{file:keys/root}}']}}\n"
+        "api: {keys: {app: {key: '${file:api}', scopes: [events:read]}}}\n"
+        f"sinks:\n  a: {{type: file, path: {path}}}\n"
+        "  b: {type: http, url: https://example.com/x, tls: {ca_file: ca.pem}}\n"
+    )
+
+    assert complaints(written(tmp_path, text)) == [
+        f"smshook.yaml:5: sinks.a.path: is read by {option}; name another file"
+    ]
+
+
+def test_files_that_are_read_are_known_beside_a_wrong_journal(tmp_path):
+    """Mutant: only a right journal makes them known."""
+    (tmp_path / "api").write_text("5f8a21c09e7b4d36")
+    text = (
+        f"{SERVER}journal: {{url: 5}}\n"
+        "api: {keys: {app: {key: '${file:api}', scopes: [events:read]}}}\n"
+        "sinks: {a: {type: file, path: api}}\n"
+    )
+
+    assert complaints(written(tmp_path, text))[-1] == (
+        "smshook.yaml:4: sinks.a.path: is read by api.keys.app.key; name another file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"SQLite format 3\0", "is a backup or another database"),
+        (b"smshook keys 1\n", "is a copy of the keys"),
+        (b'{"id": 1}\n', None),
+    ],
+)
+def test_file_sink_refuses_a_backup(tmp_path, start, what):
+    """Lines at its end would spoil it. Mutants: it may append to a backup, or to a copy of keys."""
+    (tmp_path / "copy").write_bytes(start)
+
+    found = of_sinks(tmp_path, "path: copy")
+
+    expected = f"smshook.yaml:4: sinks.a.path: {what}; name another file"
+    assert found == ([] if what is None else [expected])
 
 
 def test_file_sink_sets_nothing_aside_under_our_names(tmp_path):

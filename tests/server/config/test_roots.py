@@ -1,5 +1,6 @@
 """Root keys come from the configuration, or once from a command."""
 
+import os
 import sys
 import time
 
@@ -49,6 +50,23 @@ def test_failed_command_is_no_root_key(tmp_path, script, complaint):
     assert complaint in str(failure.value)
     assert str(failure.value).startswith("seal.command: ")
     assert FIRST[:20] not in str(failure.value)
+
+
+def test_command_reads_nothing_from_the_terminal(tmp_path):
+    """It would wait for an answer that nobody gives. Mutant: it has the input of smshook."""
+    given, typed = os.pipe()
+    os.write(typed, SECOND.encode())
+    os.close(typed)
+    kept = os.dup(0)
+    os.dup2(given, 0)
+    try:
+        keys = printed(tmp_path, f"import sys\nprint(sys.stdin.read() or '{FIRST}')")
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(given)
+
+    assert keys == (Secret(FIRST),)
 
 
 def test_slow_command_is_ended(tmp_path, monkeypatch):

@@ -61,10 +61,16 @@ def test_root_key_of_a_file_has_no_space_around_it(tmp_path, data):
         ("{file: smshook.db}", "file: is the journal; name another file"),
         ("{file: smshook.yaml}", "file: is this configuration; name another file"),
         ("{file: none/keys}", "file: there is no folder none; make it (mkdir -p), or name another"),
+        (
+            "{root: ['${file:root}'], file: root}",
+            "file: is read by seal.root[0]; name another file",
+        ),
+        ("{file: smshook.root}", "file: is the root key; name another file"),
         ("{file: .}", "file: is a folder; name a file in it"),
     ],
 )
 def test_wrong_option_is_a_complaint(tmp_path, text, complaint):
+    (tmp_path / "root").write_text(ROOT)
     path = written(tmp_path, f"{SERVER}seal: {text}\n")
 
     assert complaints(path) == [f"smshook.yaml:2: seal.{complaint}"]

@@ -7,7 +7,7 @@ import shutil
 
 import msgspec
 import pytest
-from contracts.journal import planned, record
+from contracts.journal import owed, planned, record
 from deaths import deaths
 from sealing import ALL
 from services import clock_of, configured, identity_of, loading
@@ -25,6 +25,8 @@ from server.runtime.erasure import ErasedIds
 from server.runtime.period_keys import open_keys
 from server.service import open_journal
 from server.service import restore as restore_parts
+from sinks.file.sink import File
+from sinks.worker import Worker
 
 #: 2026-09-21T14:13:20Z
 NOW, HOUR, DAY = 1_790_000_000.0, 3600.0, 86_400.0
@@ -40,10 +42,10 @@ def start(tmp_path):
     """Return a context that is a start of the service at a time."""
 
     @contextlib.asynccontextmanager
-    async def start(now=NOW, *, seal=SEAL):
+    async def start(now=NOW, *, seal=SEAL, **changed):
         seal = msgspec.structs.replace(seal, file=str(tmp_path / "smshook.keys"))
         kept = Retention(codes=Duration(DAY), people=Duration(2 * DAY))
-        config = configured(tmp_path, seal=seal, retention=kept, retention_is_set=True)
+        config = configured(tmp_path, seal=seal, retention=kept, retention_is_set=True, **changed)
         keys = open_keys(config.seal, config.seal.root, now=now)
         identity = identity_of(config)
         journal = await open_journal(config, identity, now=now, keys=keys)
@@ -98,6 +100,34 @@ async def started(parts, monkeypatch):
 
 def ids_in(folder):
     return ErasedIds(folder / "smshook.erased").read()
+
+
+async def test_start_makes_the_list(start, tmp_path, monkeypatch):
+    """A restore refuses a missing one. Mutant: the first erasure makes it."""
+    async with start() as parts:
+        assert await started(parts, monkeypatch) == []
+
+    assert (tmp_path / "smshook.erased").read_bytes() == b""
+
+
+async def test_waiting_delivery_expires_only_if_its_sink_needs_the_content(
+    start, tmp_path, monkeypatch
+):
+    """Its worker may have it already, with the content. Mutants: a late worker sends it; a sink
+    that masks the content gets nothing.
+    """
+    paths = {name: str(tmp_path / f"{name}.txt") for name in ("crm", "log")}
+    sinks = {"crm": File(path=paths["crm"]), "log": File(path=paths["log"], redact="people")}
+    taken_back = []
+    monkeypatch.setattr(Worker, "put_back", lambda _self, id_: taken_back.append(id_))
+    async with start(sinks=sinks) as parts:
+        plan = planned(at=NOW, text=TEXT, to=NUMBER, owed=[owed("crm"), owed("log")])
+        await record(parts.journal, plan)
+        await parts.erasures.erase_event(plan.event.id)
+        kept = (await parts.journal.ask(EventById(plan.event.id))).deliveries
+
+    assert [one.state for one in kept] == ["expired", "pending"]
+    assert sorted(taken_back) == sorted(one.id for one in kept)
 
 
 # --- a start ---------------------------------------------------------------------------------

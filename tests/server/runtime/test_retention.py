@@ -280,7 +280,9 @@ async def test_keys_are_destroyed_before_their_rows(start, machine):
 
         assert (first, await readable(parts, plan)) == ((True, True), (True, False))
         assert ("codes", NOW + 1) in keys.destroyed
-        assert {kind for kind, _ in keys.destroyed} == {*("codes", "raw", "quarantine", "dedupe")}
+        assert {kind for kind, _ in keys.destroyed} == {
+            *("codes", "people", "raw", "quarantine", "dedupe")
+        }
         assert ("dedupe", NOW + DAY + 1 - (90 + 31) * DAY) in keys.destroyed
 
 
