@@ -1146,7 +1146,8 @@ async def test_secret_of_a_sealed_journal_needs_the_key_file(tmp_path, run, rece
         )
 
     assert stored.secrets[0].sealed.startswith("key:")
-    assert len(receiver.events) == 2
+    # A start may end before it has settled what it sent: the next one sends it again.
+    assert len({json.loads(request.body)["id"] for request in receiver.events}) == 2
     assert (resumed.status_code, resumed.json()["code"]) == (409, "secret_missing")
 
 
