@@ -42,7 +42,9 @@ from .config.load import Loaded
 from .config.options import Config, Server, host_and_port
 from .log.frequent import frequent_lines
 from .runtime.accept import Planner, Recorder, no_entries
+from .runtime.anchors import Anchors
 from .runtime.audit import AuditFacts, AuditKeeper, is_signed
+from .runtime.audit_file import AuditFile
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
 from .runtime.calls import forget_calls
@@ -247,6 +249,13 @@ def assemble(  # noqa: PLR0913 - each is a part that the process has opened
         sources=sources,
         now=now,
     )
+    audit_file, anchors = _audit_outputs(
+        *(current, keeper, facts),
+        journal=journal,
+        recorder=recorder,
+        identity=identity,
+        clock=clock,
+    )
     signer = SampleSigner(config.server.secret.reveal())
     quarantine = QuarantineKeeper(
         journal=journal,
@@ -343,6 +352,8 @@ def assemble(  # noqa: PLR0913 - each is a part that the process has opened
         period_keys=period_keys,
         facts=facts,
         audit=keeper,
+        audit_file=audit_file,
+        anchors=anchors,
         hub=hub,
         orders=orders,
         balances=balances,
@@ -387,6 +398,25 @@ def _audit_keeper(
     return keeper
 
 
+def _audit_outputs(
+    current: Current,
+    keeper: AuditKeeper | None,
+    facts: AuditFacts,
+    *,
+    journal: Journal,
+    recorder: Recorder,
+    identity: Identity,
+    clock: WallClock,
+) -> tuple[AuditFile, Anchors]:
+    file = AuditFile(journal, clock)
+    anchors = Anchors(
+        *(keeper, facts), journal=journal, recorder=recorder, identity=identity, clock=clock
+    )
+    current.follow(file.use)
+    current.follow(anchors.use)
+    return file, anchors
+
+
 def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     """Start all tasks of a service but the backfills."""
 
@@ -409,6 +439,8 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
         supervisor.run("period keys", prepare_keys(parts.period_keys, parts.clock.now))
     if parts.audit is not None:
         supervisor.run("audit", parts.audit.run())
+        supervisor.run("audit file", parts.audit_file.run())
+        supervisor.run("anchors", parts.anchors.run())
     supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))
     supervisor.run("clock", watch_clock(parts.clock))
     supervisor.run("journal", parts.journal_monitor.run())

@@ -81,11 +81,12 @@ class Planner:
         order: str | None = None,
         taken: tuple[str, ...] = (),
         named_order: Order | None = None,
+        sinks: tuple[str, ...] = (),
     ) -> Planned:
         """Return the event of a happening at `at`, with its deliveries.
 
         `order` is the id of its order, `taken` the fields that come from that order. `named_order`
-        is an order that the event itself makes known.
+        is an order that the event itself makes known. `sinks` get it beside those of the routes.
         """
         recordedtime = rfc3339(at)
         now, *before = self._entries(at)
@@ -106,7 +107,8 @@ class Planner:
         read = msgspec.to_builtins if whole else msgspec.structs.asdict
         fields: Mapping[str, object] = read(event)
         routed = plan(self._routes, fields)
-        owed = [self._workers[name].plan_delivery(fields) for name in routed.sinks]
+        names = dict.fromkeys((*routed.sinks, *sinks))
+        owed = [self._workers[name].plan_delivery(fields) for name in names]
         if self._subscriptions:
             owed += self._subscriptions.plan(fields)
         return Planned(
@@ -230,13 +232,14 @@ class Recorder:
         *,
         at: float,
         order: str | None = None,
+        sinks: tuple[str, ...] = (),
     ) -> Planned | None:
         """Record an event that no callback brought.
 
-        `write` makes the write of the planned event. Returns None if the journal does not record
-        the event. Raises Unavailable.
+        `write` makes the write of the planned event. `sinks` get it beside those of the routes.
+        Returns None if the journal does not record the event. Raises Unavailable.
         """
-        planned = self._planner.plan(source, happening, at, order=order)
+        planned = self._planner.plan(source, happening, at, order=order, sinks=sinks)
         try:
             recorded = await self._journal.submit(write(planned))
         except Unavailable as exc:
@@ -251,6 +254,8 @@ class Recorder:
         """
         data = happening.data
         if not isinstance(data, NumberAssigned) or data.request_id is None:
+            return None
+        if data.provider is None:  # an event of the service itself names no number
             return None
         given = Order(
             id=self._identity.event_id(at),
