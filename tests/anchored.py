@@ -1,4 +1,4 @@
-"""A service whose audit log goes to a file, to anchors and to witnesses. Time is what a test says."""
+"""A service whose audit log goes to a file, to anchors and to witnesses, at times of the test."""
 
 import contextlib
 import json

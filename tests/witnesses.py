@@ -71,6 +71,8 @@ class Witness:
         if old > size:
             raise Refusal(400)
         known, known_root = self.seen.get(origin, (0, hashlib.sha256().digest()))
+        if size == 0 and root != hashlib.sha256().digest():
+            raise Refusal(422)
         if old != known:
             raise Refusal(409, f"{known}\n", "text/x.tlog.size")
         if not _continues(old, known_root, size, root, proof):
@@ -108,14 +110,10 @@ def _pair(left, right):
 
 def _continues(old, old_root, size, root, proof):
     """Return whether the proof is one of consistency (RFC 9162, 2.1.4.2)."""
-    if size == 0 and root != hashlib.sha256().digest():
-        return False
     if old == size:
         return not proof and old_root == root
-    if old == 0:
-        return not proof
-    if not proof:
-        return False
+    if old == 0 or not proof:
+        return old == 0 and not proof
     path = list(proof)
     if old & (old - 1) == 0:
         path.insert(0, old_root)
@@ -148,8 +146,7 @@ def witness(logs, **options):
             body = self.rfile.read(int(self.headers["content-length"]))
             friend.requests.append(body)
             try:
-                if self.path != "/log/add-checkpoint":
-                    raise Refusal(404)
+                assert self.path == "/log/add-checkpoint"
                 status, answer, kind = 200, friend.add_checkpoint(body), "text/plain"
             except Refusal as refusal:
                 status, answer, kind = refusal.status, refusal.body, refusal.kind

@@ -215,8 +215,8 @@ audit:
   keep: 400d
   file: null
   rotate: null
-  anchors: {}
-  witnesses: {}
+  anchors: {{}}
+  witnesses: {{}}
 api:
   keys: {{}}
   streams: 2000

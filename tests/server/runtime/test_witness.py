@@ -102,11 +102,11 @@ async def test_forked_log_is_refused_and_raises_an_alert_once(tmp_path):
         assert service.outputs() == {"witness/friend": "refused"}
         assert service.parts.anchors.refusing() == {"witness/friend": True}
         assert [one["event"] for one in logs if one["log_level"] == "error"] == ["audit.refused"]
-        [event] = await events_of(service, "system.audit_refused")
-        data = event
-        assert b'"severity":"critical"' in data
-        assert b'"subject":"anchor/friend"' in data
-        assert b'"source":"smshook"' in data
+        [event] = map(json.loads, await events_of(service, "system.audit_refused"))
+        assert (event["source"], event["subject"]) == ("smshook", "anchor/friend")
+        assert event["data"]["severity"] == "critical"
+        assert event["data"]["provider"] is None
+        assert await service.journal.ask(PendingBySink()) == {"log": 1}
         assert (await newest(service)).verify(VerifierKey.parse(friend.key)) is None
 
 
