@@ -341,15 +341,13 @@ class Anchor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sink: str | None = None
     #: A program and its arguments. It gets the signed state on its stdin, and must end with exit
     #: code 0 within 30 seconds. It runs in the folder of this file.
-    command: tuple[str, ...] | None = None
+    command: Annotated[tuple[str, ...], _one_or_more("empty; name a program")] | None = None
     #: The time between two of them. Unset: `1h`; for a file, each checkpoint that has new lines.
     every: Annotated[Duration, _one_or_more("write 1s or more")] | None = None
 
     def __post_init__(self) -> None:
         if sum(one is not None for one in (self.file, self.sink, self.command)) != 1:
             raise ValueError("write one of file, sink and command")
-        if self.command == ():
-            raise ValueError("command is empty; name a program")
 
 
 class Witness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
