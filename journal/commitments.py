@@ -4,6 +4,7 @@ A commitment proves the bytes of an event while its key lives. Afterwards it is 
 would stay a test for each guessed code.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from .audit.lines import commitment, commitment_key
@@ -14,6 +15,10 @@ class CodeKeys(Protocol):
     """The keys of codes: see `PeriodKeys`."""
 
     def current(self, kind: Kind, at: float) -> tuple[int, bytes]: ...
+
+    def get(self, kind: Kind, period: int) -> bytes | None: ...
+
+    def periods(self, kind: Kind) -> Sequence[int]: ...
 
 
 class Commitments:
@@ -29,3 +34,11 @@ class Commitments:
         """
         _, key = self._keys.current(Kind.CODES, at)
         return commitment(commitment_key(key, event_id), body)
+
+    def could_be(self, c: str, event_id: str, body: bytes, at: float) -> bool | None:
+        """Return whether `c` commits to the event. None: its key is destroyed."""
+        living = [period for period in self._keys.periods(Kind.CODES) if period * 60 <= at]
+        key = self._keys.get(Kind.CODES, living[0]) if living else None
+        if key is None:
+            return None
+        return commitment(commitment_key(key, event_id), body) == c

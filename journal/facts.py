@@ -148,6 +148,18 @@ def facts_of(write: Write[Any], result: Any, actor: Actor, shown: Shown) -> Iter
         yield from find(write, result, _who(actor), shown)
 
 
+def is_plain(write: Write[Any], result: Any, *, everything: bool) -> bool:
+    """Return whether `facts_of` has nothing to say of a write. It is quick for the usual ones.
+
+    `everything`: callbacks and deliveries have lines.
+    """
+    if isinstance(write, Settle):
+        return not everything or write.state not in (State.DEAD, State.EXPIRED)
+    if isinstance(write, Record):
+        return write.replaces is None and (not everything or all(result.new))
+    return type(write) not in _FACTS
+
+
 def facts_of_changes(changes: Changes) -> Iterator[Fact]:
     """Yield the facts of new orders that events named."""
     for new in changes.events:
@@ -167,8 +179,9 @@ def end_of_delivery(
 
 def events_of(fact: Fact) -> Sequence[str]:
     """Return the ids of the events that a fact names."""
-    event = fact.fields.get("event")
-    return [*fact.fields.get("events", ()), *([] if event is None else [event])]
+    event, events = fact.fields.get("event"), fact.fields.get("events")
+    several = events if isinstance(events, list | tuple) else ()  # or how many
+    return [*several, *([] if event is None else [event])]
 
 
 _Who = Mapping[str, str]

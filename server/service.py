@@ -438,7 +438,7 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     if parts.period_keys is not None:
         supervisor.run("period keys", prepare_keys(parts.period_keys, parts.clock.now))
     if parts.audit is not None:
-        supervisor.run("audit", parts.audit.run())
+        supervisor.run("audit", parts.audit.run(parts.workers))
         supervisor.run("audit file", parts.audit_file.run())
         supervisor.run("anchors", parts.anchors.run())
     supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))

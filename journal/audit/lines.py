@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from core.clock import rfc3339
-from core.signing import make_hmac
+from core.signing import hmac_once
 
 from .note import Checkpoint, VerifierKey
 from .tree import leaf_hash
@@ -180,9 +180,9 @@ def commitment_key(code_key: bytes, event_id: str) -> bytes:
 
     `code_key` is the key of codes of the event's period.
     """
-    return make_hmac(code_key)(f"commit|{event_id}".encode())
+    return hmac_once(code_key, f"commit|{event_id}".encode())
 
 
 def commitment(key: bytes, event: bytes) -> str:
     """Return `c`: it proves the bytes of an event, as sent, to whoever has the key."""
-    return base64.b64encode(make_hmac(key)(event)[:_COMMITMENT]).decode()
+    return base64.b64encode(hmac_once(key, event)[:_COMMITMENT]).decode()

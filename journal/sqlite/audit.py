@@ -24,6 +24,7 @@ from ..facts import (
     events_of,
     facts_of,
     facts_of_changes,
+    is_plain,
 )
 from ..reads import Checkpoints
 from ..rows import Changes
@@ -97,13 +98,13 @@ class AuditBatch:
     # --- adding lines ---------------------------------------------------------------------
 
     def add(self, fact: Fact) -> None:
-        """Add a line. Raises InvalidRow if it is too long."""
+        """Add a line. Raises InvalidRow if it is too long, or no JSON."""
         if not self._everything and fact.do in TRAFFIC:
             return
         n = self.frontier.size
         try:
             line = encode(n, self.at, fact)
-        except ValueError as exc:
+        except (ValueError, TypeError) as exc:
             raise InvalidRow(str(exc)) from exc
         self._events += [(event, self.first + n) for event in events_of(fact)]
         self._append(line)
@@ -134,8 +135,9 @@ class AuditBatch:
         if type(write) is Settle and self._everything and result and write.attempt is not None:
             n = self.frontier.size
             self._append(attempted_line(n, self._stamp, write, self._options.shown))
-        for fact in facts_of(write, result, actor, self._options.shown):
-            self.add(fact)
+        if not is_plain(write, result, everything=self._everything):
+            for fact in facts_of(write, result, actor, self._options.shown):
+                self.add(fact)
 
     def _append(self, line: bytes) -> None:
         self._lines.append(line)
@@ -170,13 +172,15 @@ class AuditBatch:
             "insert into audit (n, count, lines) values (?, ?, ?)",
             (place, len(self._lines), b"\n".join(self._lines)),
         )
-        self.conn.executemany(
-            "insert into audit_hashes (log, level, n, hash) values (?, ?, ?, ?)",
-            [(first, *one) for one in self.frontier.completed],
-        )
-        self.conn.executemany(
-            "insert or ignore into audit_events (event, n) values (?, ?)", self._events
-        )
+        if self.frontier.completed:
+            self.conn.executemany(
+                "insert into audit_hashes (log, level, n, hash) values (?, ?, ?, ?)",
+                [(first, *one) for one in self.frontier.completed],
+            )
+        if self._events:
+            self.conn.executemany(
+                "insert or ignore into audit_events (event, n) values (?, ?)", self._events
+            )
 
 
 def open_log(conn: sqlite3.Connection, origin: str, options: AuditOptions) -> AuditWriter:

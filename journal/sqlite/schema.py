@@ -38,6 +38,13 @@ _UNTOUCHED: list[sqlite3.Connection] = []
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE")
 
 
+#: The reason for WrongJournal with another secret.
+MADE_WITH_ANOTHER = (
+    "server.secret is another than the journal was made with; "
+    "put the old one back, or begin a new journal"
+)
+
+
 class WrongJournal(Exception):
     """The file is not the journal of this configuration."""
 
@@ -320,10 +327,7 @@ def _refuse_other_secret(conn: sqlite3.Connection, seal: str) -> None:
     made = conn.execute("select count(*) from sqlite_schema where name = 'meta'").fetchone()[0]
     row = made and conn.execute("select value from meta where name = 'seal'").fetchone()
     if row and row[0] != seal:
-        raise WrongJournal(
-            "server.secret is another than the journal was made with; "
-            "put the old one back, or begin a new journal"
-        )
+        raise WrongJournal(MADE_WITH_ANOTHER)
 
 
 def _write_back(conn: sqlite3.Connection) -> None:

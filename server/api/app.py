@@ -1,6 +1,7 @@
 """The HTTP API: `/v1` for keys, health for everybody."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from litestar import Litestar
 from litestar.types import ControllerRouterHandler
@@ -16,7 +17,7 @@ from .consumers import consumers
 from .deliveries import deliveries
 from .erasures import erasures
 from .events import events
-from .handlers import MOST_BODY, handlers, stamp
+from .handlers import MOST_BODY, RefusedKey, handlers, stamp
 from .idempotency import Calls
 from .index import index
 from .keys import keys as api_keys
@@ -112,6 +113,7 @@ def create_api(parts: Parts) -> Litestar:
                 cursors=cursors("sinks"),
                 calls=calls,
                 samples=parts.samples,
+                facts=parts.facts,
             ),
             orders(
                 orders=parts.orders,
@@ -154,14 +156,16 @@ def create_api(parts: Parts) -> Litestar:
             me(keys),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
             audit(journal=journal, cursors=cursors("audit"), now=now),
-            backups(config=lambda: current.config, calls=calls),
+            backups(config=lambda: current.config, facts=parts.facts, calls=calls),
         ],
     )
     is_public = current.config.server.admin_listen == "same"
     guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
     scrape = metrics(parts, guards=guards)
     return _app(
-        [v1, *mcp(keys), health(parts.ready, parts.not_ready), scrape, schema(), index()], keys
+        [v1, *mcp(keys), health(parts.ready, parts.not_ready), scrape, schema(), index()],
+        keys,
+        partial(parts.facts.count, "key.refused"),
     )
 
 
@@ -172,11 +176,15 @@ def create_health(
     return _app([health(ready, not_ready)], None)
 
 
-def _app(routers: Sequence[ControllerRouterHandler], keys: Keys | None) -> Litestar:
+def _app(
+    routers: Sequence[ControllerRouterHandler],
+    keys: Keys | None,
+    refused_key: RefusedKey = lambda _code, _name, _peer: None,
+) -> Litestar:
     return Litestar(
         list(routers),
         openapi_config=None,
-        exception_handlers=handlers(keys),
+        exception_handlers=handlers(keys, refused_key),
         before_send=[stamp],
         request_max_body_size=MOST_BODY,
         logging_config=None,

@@ -13,6 +13,7 @@ from journal.sqlite.backup import NotABackup
 
 from ..backups import WrongPath, back_up
 from ..config.options import Config
+from ..runtime.audit import AuditFacts
 from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, bad_body
@@ -44,7 +45,7 @@ class MadeBackup(msgspec.Struct, frozen=True, kw_only=True):
     newest_at: datetime | None
 
 
-def backups(*, config: Callable[[], Config], calls: Calls) -> ApiRouter:
+def backups(*, config: Callable[[], Config], facts: AuditFacts, calls: Calls) -> ApiRouter:
     @post(
         "/",
         guards=[needs("admin", whole=True)],
@@ -69,6 +70,7 @@ def backups(*, config: Callable[[], Config], calls: Calls) -> ApiRouter:
         target = now.path.parent / given.path
         async with calls.begin(request) as call:
             made = await _made(now.path, now.journal.path, target)
+            facts.add("backup.made", {"file": str(target), "events": made.events})
             await call.keep(made, 201)
         return made
 

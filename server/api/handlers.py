@@ -1,6 +1,8 @@
 """Turns exceptions into answers, and gives each answer its request id."""
 
 import secrets
+from collections.abc import Callable
+from functools import partial
 from typing import Any, get_args
 
 import structlog
@@ -24,19 +26,26 @@ MOST_BODY = 256 << 10
 Refusal = Problem | Unavailable | ReaderEnded | TooManyReaders
 REFUSALS = get_args(Refusal)
 
+#: Takes a code, the name of a key and a peer.
+RefusedKey = Callable[[str, str, str], None]
+#: The statuses of answers that refuse a key.
+_KEY_REFUSED = (401, 403)
+
 log = structlog.get_logger()
 
 
-def handlers(keys: Keys | None) -> ExceptionHandlersMap:
+def handlers(keys: Keys | None, refused_key: RefusedKey) -> ExceptionHandlersMap:
     """Return the handlers. Without a valid key, answers do not show which calls exist.
 
-    `keys` is None for a listener without the API.
+    `keys` is None for a listener without the API. `refused_key` takes the code of each answer that
+    refuses a key, the name of the key if it exists, and the peer.
     """
+    answer = partial(_answer_to_key, refused_key)
 
     def no_such_path(request: AnyRequest, _exc: NotFoundException) -> Response[bytes]:
         if keys is None or not _is_api(request):
             return unknown_path()
-        return _answer(request, _denied(keys, request) or not_found("call"))
+        return answer(request, _denied(keys, request) or not_found("call"))
 
     def wrong_method(request: AnyRequest, exc: MethodNotAllowedException) -> Response[bytes]:
         # Litestar joins a set: the order differs each time.
@@ -44,7 +53,7 @@ def handlers(keys: Keys | None) -> ExceptionHandlersMap:
         text, headers = "the header Allow names the allowed ones", {"Allow": ", ".join(allowed)}
         denied = _denied(keys, request) if keys and _is_api(request) else None
         problem = denied or Problem(405, "method_not_allowed", text, headers=headers)
-        return _answer(request, problem)
+        return answer(request, problem)
 
     def refused_by_litestar(request: AnyRequest, exc: HTTPException) -> Response[bytes]:
         if exc.status_code >= 500:  # noqa: PLR2004 - a bug of smshook from here on
@@ -56,7 +65,7 @@ def handlers(keys: Keys | None) -> ExceptionHandlersMap:
         return _answer(request, Problem(exc.status_code, "bad_request", "no request for this API"))
 
     def refused(request: AnyRequest, exc: Refusal) -> Response[bytes]:
-        return _answer(request, problem_of(exc))
+        return answer(request, problem_of(exc))
 
     def answered_before(_request: AnyRequest, exc: AnsweredBefore) -> Response[bytes]:
         return exc.response
@@ -96,6 +105,16 @@ def _denied(keys: Keys, request: AnyRequest) -> Problem | None:
     except Problem as problem:
         return problem
     return None
+
+
+def _answer_to_key(
+    refused_key: RefusedKey, request: AnyRequest, problem: Problem
+) -> Response[bytes]:
+    if problem.status in _KEY_REFUSED:
+        access, peer = request.scope.get("auth"), request.client
+        name = "" if access is None else access.name
+        refused_key(problem.code, name, "" if peer is None else peer.host)
+    return _answer(request, problem)
 
 
 def _answer(request: AnyRequest, problem: Problem) -> Response[bytes]:

@@ -14,6 +14,7 @@ from journal.records import SinkRecord
 from sinks.health import Pause
 from sinks.worker import Worker
 
+from ..runtime.audit import AuditFacts
 from ..runtime.current import Current
 from ..runtime.keys import Access
 from ..runtime.samples import NoSampleSource, SampleEvents
@@ -77,6 +78,7 @@ def sinks(
     cursors: Cursors,
     calls: Calls,
     samples: SampleEvents,
+    facts: AuditFacts,
 ) -> ApiRouter:
     async def shown(access: Access, *names: str) -> dict[str, ShownSink]:
         records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
@@ -118,6 +120,7 @@ def sinks(
             else:
                 tested = await subscriptions.test(live, event_id, body)
             attempt = tested.attempt
+            facts.add("sink.tested", {"sink": name, "outcome": attempt.outcome})
             result = ShownTest(
                 outcome=attempt.outcome,
                 status=attempt.status,

@@ -9,12 +9,15 @@ import click
 
 from core.instants import Instant
 from core.printable import plain
+from journal.keyring import Keyring
 
+from ..config.roots import root_keys
 from . import audit_verify
+from .audit_compare import compare
 from .audit_export import FORMS, WrongExport, add_form, add_tiles, write_export
 from .audit_log import open_log
-from .command import Choice, CommandGroup, Failure
-from .connection import near, settings
+from .command import Choice, CommandGroup, Failure, Wrong
+from .connection import configured, near, settings
 from .lists import Filter, list_command
 from .output import output_option, print_fields, print_json
 from .table import Column
@@ -199,3 +202,29 @@ def export(
         if form != "jsonl":
             add_form(folder, form)
     click.echo(f"wrote {plain(near(folder.absolute()))}: {end.origin}, {end.size} lines")
+
+
+@audit.command("compare", example="audit compare")
+def compare_journal() -> None:
+    """Compare the journal with its audit log, also while the service runs.
+
+    Each event, attempt and key needs its line, and an event must say what its line commits to.
+    Content that is erased cannot be compared. It does not verify the log: `audit export` and
+    `audit verify` do. Exits with 0 if all fits, 1 if something differs, 2 if it was not compared.
+    """
+    config = configured()
+    secret, seal = config.server.secret, config.seal
+    roots = root_keys(seal, config.path.parent)
+    keys = Keyring(seal.path, roots, period=seal.period, now=time.time(), secret=secret)
+    with open_log(config.journal.path) as log:
+        found = compare(log.conn, keys)
+    for text in found.differences:
+        click.echo(f"CHANGED: {plain(text)}")
+    click.echo(
+        f"compared {found.events} events, {found.erased} of them without their content,"
+        f" {found.attempts} attempts, {found.keys} keys"
+    )
+    if found.differences:
+        click.get_current_context().exit(1)
+    if not found.is_complete:
+        raise Wrong("the log never recorded callbacks: set audit.record to `all`")

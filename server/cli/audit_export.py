@@ -27,9 +27,9 @@ class AuditLog(msgspec.Struct, frozen=True):
     beginning: Beginning
     #: The lines after them, without newlines. Lines after the last checkpoint are not read.
     lines: Iterable[bytes]
-    #: The kept checkpoints, oldest first: whole notes.
+    #: The kept checkpoints, oldest first: whole notes. Those after the last one are left out.
     checkpoints: tuple[str, ...]
-    #: The newest one, with which the export ends.
+    #: The last checkpoint, with which the export ends: the newest, or an earlier one.
     checkpoint: str
 
 
@@ -46,7 +46,7 @@ def write_export(folder: Path, log: AuditLog) -> Checkpoint:
     make_folder(folder)
     if any(folder.iterdir()):
         raise WrongExport(f"{folder} is not empty; name a new folder")
-    end = Checkpoint.parse(Note.parse(log.checkpoint).text)
+    end = _state(log.checkpoint)
     frontier = Frontier(log.beginning.size, log.beginning.frontier)
     lines = iter(log.lines)
     with (folder / ENTRIES).open("xb") as file:
@@ -56,7 +56,7 @@ def write_export(folder: Path, log: AuditLog) -> Checkpoint:
     if (frontier.size, frontier.root()) != (end.size, end.root):
         raise WrongExport(f"the lines are not those of the checkpoint of {end.size} lines")
     for name, text in {
-        CHECKPOINTS: "".join(log.checkpoints),
+        CHECKPOINTS: "".join(note for note in log.checkpoints if _state(note).size <= end.size),
         LOG_KEY: f"{log.key}\n",
         PRUNED: log.beginning.json(),
         CHECKPOINT: log.checkpoint,
@@ -96,6 +96,10 @@ def add_tiles(folder: Path, hashes: HashesAt | None = None) -> None:
                 _write(folder / tile.path, tile.data)
     for tile in tiles.rest():
         _write(folder / tile.path, tile.data)
+
+
+def _state(note: str) -> Checkpoint:
+    return Checkpoint.parse(Note.parse(note).text)
 
 
 def _write(path: Path, data: bytes) -> None:

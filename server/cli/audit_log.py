@@ -21,7 +21,7 @@ class LogFile:
     """The present audit log in one state of a journal file."""
 
     def __init__(self, conn: sqlite3.Connection, found: FoundLog) -> None:
-        self._conn, self._log = conn, found
+        self.conn, self._log = conn, found
         #: The verifier key of its first epoch, and its origin. None: it is not signed yet.
         self.key, self.signer, self.origin = found.key, found.signer, found.origin
 
@@ -31,13 +31,13 @@ class LogFile:
         Raises WrongExport.
         """
         log, signer = self._log, self._log.signer
-        stored = audit_lines.checkpoints(self._conn, Checkpoints(log.first))
+        stored = audit_lines.checkpoints(self.conn, Checkpoints(log.first))
         if signer is None or not stored:
             raise WrongExport("the log is not signed yet: start the service once")
         last = next((one for one in stored if until is not None and one.at >= until), stored[-1])
         start = log.pruned
         if since is not None:
-            place = audit_lines.place_at(self._conn, since, log.first + log.size)
+            place = audit_lines.place_at(self.conn, since, log.first + log.size)
             start = max(start, (place - log.first) // TILE_WIDTH * TILE_WIDTH)
         start = min(start, last.size // TILE_WIDTH * TILE_WIDTH)
         begin = log.first + start
@@ -45,7 +45,7 @@ class LogFile:
             key=VerifierKey.parse(signer),
             beginning=self._begin_at(start, stored),
             lines=(
-                line for _, line in audit_lines.lines_at(self._conn, begin, log.first + log.size)
+                line for _, line in audit_lines.lines_at(self.conn, begin, log.first + log.size)
             ),
             checkpoints=tuple(one.note for one in stored if start <= one.size <= last.size),
             checkpoint=last.note,
@@ -56,20 +56,15 @@ class LogFile:
         """Read the roots of full tiles."""
         log = self._log.first
         return lambda level, n, count: audit_lines.hashes(
-            self._conn, ReadHashes(log, level, n, count)
+            self.conn, ReadHashes(log, level, n, count)
         )
-
-    def _lines(self, begin: int) -> Iterator[bytes]:
-        end = self._log.first + self._log.size
-        for _, line in audit_lines.lines_at(self._conn, begin, end):
-            yield line
 
     def _begin_at(self, start: int, stored: Sequence[StoredCheckpoint]) -> Beginning:
         if start == 0:
             return Beginning()
         log = self._log.first
-        hash_at = audit_lines.hash_at(self._conn, log)
-        kept = {one.n: one for one in audit_lines.kept_lines(self._conn, KeptLines(log))}
+        hash_at = audit_lines.hash_at(self.conn, log)
+        kept = {one.n: one for one in audit_lines.kept_lines(self.conn, KeptLines(log))}
         ended = []
         for one in stored:
             n = one.size - 1
@@ -78,7 +73,7 @@ class LogFile:
             if n in kept:
                 ended.append(EndedEpoch(n, kept[n].line, one.note, kept[n].proof))
             else:
-                [line] = audit_lines.leaves(self._conn, LeavesAt(log, n, 1))
+                [line] = audit_lines.leaves(self.conn, LeavesAt(log, n, 1))
                 ended.append(end_epoch(n, line, one.note, hash_at))
         return begin_at(start, ended, hash_at)
 

@@ -84,7 +84,7 @@ def root_of_proof(leaf: bytes, n: int, size: int, proof: list[bytes]) -> bytes:
 Key = namedtuple("Key", "name id public")
 Checkpoint = namedtuple("Checkpoint", "kind text origin size root signatures")
 NOTE = re.compile(
-    r"\n*(([^\n]+)\n(0|[1-9][0-9]{0,18})\n([A-Za-z0-9+/]{43}=)\n)\n"
+    r"\n*(([!-~]+)\n(0|[1-9][0-9]{0,18})\n([A-Za-z0-9+/]{43}=)\n)\n"
     r"((?:\u2014 [^ \n]+ [A-Za-z0-9+/=]+\n)+)\n*"
 )
 
@@ -94,7 +94,7 @@ def read_key(text: str) -> Key:
     data = b64decode(encoded, validate=True)
     key = Key(name, sha256(name.encode() + b"\n" + data).digest()[:4], data[1:])
     if (len(data), data[:1], id_) != (33, b"\4", key.id.hex()):
-        raise ValueError(f"{text} is not the key of an epoch")
+        raise ValueError(f"{text[:99]!r} is not the key of an epoch")
     return key
 
 
@@ -158,7 +158,7 @@ class Log:
         fact, [one], leaf = json.loads(line), read_checkpoints(note), sha256(b"\0" + line).digest()
         root = root_of_proof(leaf, fact["n"], one.size, [b64decode(other) for other in proof])
         if (root, fact["do"]) != (one.root, "audit.epoch") or not signed_at(one, self.keys[-1]):
-            raise ValueError(f"line {fact['n']}, in pruned.json, did not end its epoch")
+            raise ValueError(f"line {fact['n']!r}, in pruned.json, did not end its epoch")
         self.keys.append(read_key(fact["key"]))
         self.begun = one.size
 
@@ -238,7 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"NOT CHECKED: {error}")
         return 2
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         print(f"CHANGED: {error}")
         return 1
     return 0

@@ -11,7 +11,7 @@ import structlog
 
 from core.clock import WallClock, rfc3339
 from core.errors import Broken, Unavailable
-from journal import Journal
+from journal import Journal, JournalHealth
 from journal.actor import ACTING
 from journal.audit.lines import Action, Fact, next_epoch
 from journal.audit.note import Algorithm, Checkpoint, Note, SigningKey
@@ -21,6 +21,7 @@ from journal.reads import AuditLines, AuditLogs, Checkpoints
 from journal.seal import Kind
 from journal.writes import PackLog, PruneLog, RecordFacts, RecordFactsLater, SignCheckpoint, Write
 from sinks.redact import clear_codes
+from sinks.worker import Worker
 
 from ..config.options import Auditing, Config
 
@@ -28,6 +29,8 @@ from ..config.options import Auditing, Config
 LOOK_EVERY = 1.0
 #: Seconds between two runs that pack lines, and between two that remove old ones.
 PACK_EVERY, PRUNE_EVERY = 5.0, 3600.0
+#: Seconds after which a sink that never succeeds counts as failing.
+FAILING_AFTER = 60.0
 #: Seconds between two steps of them.
 BETWEEN = 0.02
 #: Seconds that facts are counted, if they could be many.
@@ -128,6 +131,10 @@ class AuditKeeper:
         #: None: the log is not signed yet.
         self.newest: SignedLog | None = None
         self._epoch: Epoch | None = None
+        #: The sinks whose last line says that they fail.
+        self._failing: set[str] = set()
+        #: Since when the journal cannot be written; None: it can.
+        self._broken_since: float | None = None
         #: When each job is due next, by the clock that only goes forward.
         self._due: dict[str, float] = {}
 
@@ -174,8 +181,7 @@ class AuditKeeper:
         if page.items and do not in ("service.stopping", "journal.restored"):
             gap = {} if since is None else {"since": rfc3339(since)}
             facts.append(Fact("service.gap", {"by": "service", **gap}))
-        record = {"record": config.audit.record}
-        started = {"by": "service", "version": self._version, **record}
+        started = {"by": "service", "version": self._version}
         loaded = {"by": "service", **loaded_fields(config)}
         facts += [Fact("service.started", started), Fact("config.loaded", loaded)]
         await self._journal.submit(RecordFacts(tuple(facts)))
@@ -192,8 +198,8 @@ class AuditKeeper:
 
     # --- jobs -----------------------------------------------------------------------------
 
-    async def run(self, *, every: float = LOOK_EVERY) -> None:
-        """Do what is due, until cancelled."""
+    async def run(self, workers: Mapping[str, Worker] = {}, *, every: float = LOOK_EVERY) -> None:
+        """Do what is due, until cancelled. `workers` are those of all sinks, by name."""
         jobs: Mapping[str, Callable[[], Any]] = {
             "sign": self._sign_again,
             "count": self._write_counts,
@@ -203,6 +209,8 @@ class AuditKeeper:
         while True:
             await asyncio.sleep(every)
             self.facts.write_waiting()
+            self._look_at_journal()
+            self._look_at_sinks(workers)
             for name, job in jobs.items():
                 if self._clock.ticks() >= self._due.get(name, 0.0):
                     try:
@@ -211,6 +219,26 @@ class AuditKeeper:
                         return  # the service ends
                     except Unavailable as exc:
                         log.error("audit.error", job=name, error=str(exc), then="tried again")  # noqa: TRY400 - a traceback says no more
+
+    def _look_at_journal(self) -> None:
+        """Record a failure of the journal once it is over."""
+        works, since = self._journal.health is JournalHealth.WORKING, self._broken_since
+        if not works and since is None:
+            self._broken_since = self._clock.now()
+        elif works and since is not None:
+            self._broken_since = None
+            self.facts.add("journal.error", {"since": rfc3339(since)})
+
+    def _look_at_sinks(self, workers: Mapping[str, Worker]) -> None:
+        for name, worker in workers.items():
+            failing_for = worker.failing_for
+            if failing_for is None and name in self._failing:
+                self._failing.remove(name)
+                self.facts.add("sink.recovered", {"sink": name})
+            elif name not in self._failing and (failing_for or 0.0) >= FAILING_AFTER:
+                self._failing.add(name)
+                self.facts.add("sink.failing", {"sink": name})
+        self._failing &= workers.keys()
 
     async def _sign_again(self) -> float:
         """Sign the log, under another key after the end of an epoch; return when to do it again."""
@@ -343,4 +371,8 @@ def _is_signed(note: Note, key: SigningKey) -> bool:
 def loaded_fields(config: Config) -> Mapping[str, Any]:
     """Return what a line says of a configuration: its hash, and the sinks that get codes."""
     clear = [name for name, sink in config.sinks.items() if clear_codes(sink.redact)]
-    return {"sha256": config.digest, "clear": clear if len(clear) <= _COUNTS else len(clear)}
+    return {
+        "sha256": config.digest,
+        "record": config.audit.record,
+        "clear": clear if len(clear) <= _COUNTS else len(clear),
+    }

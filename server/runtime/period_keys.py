@@ -8,8 +8,9 @@ import structlog
 
 from core.errors import Unavailable
 from core.secret import Secret
-from journal.keyring import Keyring
-from journal.sqlite.schema import DiskFull
+from journal.keyring import KeyFile, Keyring, UnknownRoot
+from journal.seal import Kind
+from journal.sqlite.schema import MADE_WITH_ANOTHER, DiskFull, WrongJournal
 
 from ..config.options import Sealing
 
@@ -35,11 +36,20 @@ def make_keys(
 ) -> Keyring:
     """Open the key file, or make it. Without `roots` it has the keys of the audit log only.
 
-    `secret`, that of the server, wraps them then. Raises Damaged, UnknownRoot, Unavailable
-    (DiskFull on a full disk) and OSError.
+    `secret`, that of the server, wraps them then. Raises Damaged, UnknownRoot, WrongJournal (for
+    another secret), Unavailable (DiskFull on a full disk) and OSError.
     """
     try:
         return Keyring(seal.path, roots, period=seal.period, now=now, secret=secret)
+    except UnknownRoot as exc:
+        file = KeyFile.read(seal.path)
+        if roots or file is None:
+            raise
+        if not file.spans(Kind.RAW):  # nothing was sealed: only the secret ever wrapped its keys
+            raise WrongJournal(MADE_WITH_ANOTHER) from exc
+        # `seal` was removed. The journal reads as erased, and the log gets other keys.
+        beside = seal.path.with_name(f"{seal.path.name}.audit")
+        return Keyring(beside, (), period=seal.period, now=now, secret=secret)
     except Unavailable as exc:
         if isinstance(exc.__cause__, OSError) and exc.__cause__.errno in _FULL:
             raise DiskFull(str(exc)) from exc

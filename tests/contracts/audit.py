@@ -372,14 +372,16 @@ class AuditContract:
     async def test_line_that_is_too_long_fails_its_write_only(self, journal):
         """Mutant: the lines of the failed write stay in the tree."""
         long = Fact("code.read", {"by": "x" * 20_000})
+        strange = Fact("code.read", {"by": object()})
         done = await asyncio.gather(
             journal.submit(RecordFacts((STARTED, long))),
             record(journal, planned()),
             journal.submit(RecordFacts((STARTED,))),
+            journal.submit(RecordFacts((strange,))),
             return_exceptions=True,
         )
 
-        assert [type(one) is InvalidRow for one in done] == [True, False, False]
+        assert [type(one) is InvalidRow for one in done] == [True, False, False, True]
         assert [one["do"] for one in await lines(journal)] == [
             "callback.accepted",
             "service.started",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from core.secret import Secret
-from core.signing import decode_key, make_hmac, make_signer
+from core.signing import decode_key, hmac_once, make_hmac, make_signer
 
 KEYS = st.binary(min_size=24, max_size=64)
 #: An id may have any character of a header except the dot.
@@ -80,3 +80,9 @@ def test_make_hmac_is_hmac_for_each_message(key, messages):
     assert [digest(one) for one in messages] == [
         hmac.digest(key, one, "sha256") for one in messages
     ]
+
+
+@given(st.binary(max_size=64), st.binary(max_size=200))
+def test_hmac_once_is_hmac(key, message):
+    """Mutant: the key is not filled up to a block."""
+    assert hmac_once(key, message) == hmac.digest(key, message, "sha256")

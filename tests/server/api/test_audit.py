@@ -43,6 +43,38 @@ async def test_repeated_call_has_one_line(service):
     assert len(await lines(service)) == 1
 
 
+async def test_refused_keys_are_counted(service):
+    """Mutants: a refused key has no line; its text is in the line."""
+    for path, key in (("/v1/sinks", None), ("/v1/nothing", None), ("/v1/keys", "reader")):
+        await asyncio.create_task(service.ask(path, key))
+    service.parts.facts.write_counts()
+    await service.journal.submit(RecordFacts(()))
+
+    found = [
+        (line.get("key"), line["reason"], line["count"])
+        for line in await lines(service, "?do=key.refused")
+    ]
+    assert found == [(None, "unauthorized", 2), ("reader", "missing_scope", 1)]
+
+
+async def test_tests_and_backups_have_lines(service, tmp_path):
+    sources = await asyncio.create_task(service.ask("/v1/sinks/log/test", method="POST"))
+    target = tmp_path / "copy.db"
+    made = await asyncio.create_task(
+        service.ask("/v1/backups", method="POST", json={"path": str(target)})
+    )
+    await service.journal.submit(RecordFacts(()))
+
+    assert (sources.status_code, made.status_code) == (200, 201)
+    assert [
+        (line["do"], line["by"], line.get("sink"), line.get("file"))
+        for line in await lines(service)
+    ] == [
+        ("sink.tested", "key/admin", "log", None),
+        ("backup.made", "key/admin", None, str(target)),
+    ]
+
+
 async def test_pages_continue_at_their_cursor(service):
     """Also from the beginning of an empty log. Mutant: the first line is skipped."""
     empty = (await service.ask("/v1/audit")).json()

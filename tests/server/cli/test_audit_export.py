@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from journal.audit.lines import Fact, leaf_of
 from journal.audit.note import Note, split_notes
 from journal.audit.tree import leaf_hash
+from server.cli import audit_verify
 from server.cli.audit_export import AuditLog, WrongExport, add_form, add_tiles, write_export
 
 
@@ -49,6 +50,16 @@ def test_export_ends_with_its_checkpoint(log, tmp_path):
     write_export(tmp_path, audit_log(log))
 
     assert size == len((tmp_path / "entries.jsonl").read_bytes().splitlines())
+
+
+def test_export_can_end_with_an_earlier_checkpoint(log, tmp_path):
+    """An export until some time. Mutant: later checkpoints are exported, too."""
+    early = log.checkpoints[5]
+
+    write_export(tmp_path, replace(audit_log(log), checkpoint=early))
+
+    assert log.checkpoints[:6] == list(split_notes((tmp_path / "checkpoints").read_text()))
+    assert 0 == audit_verify.main([str(tmp_path), "--key", str(log.first)])
 
 
 @pytest.mark.parametrize("change", [lambda lines: lines[:-1], lambda lines: lines[::-1]])

@@ -6,7 +6,6 @@ Each trial is a folder that somebody changed. The honest folder is that of tests
 import ast
 import base64
 import json
-import os
 import random
 import re
 import shutil
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 
 import audit_logs
+import msgspec
 import pytest
 from audit_logs import HonestLog, continued, week
 from cryptography.exceptions import InvalidSignature
@@ -23,9 +23,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.audit.lines import Fact
+from journal.audit.export import end_epoch
+from journal.audit.lines import Fact, encode
 from journal.audit.note import Note, SigningKey, split_notes
-from journal.audit.tree import prove_inclusion
+from journal.audit.tree import leaf_hash, prove_inclusion
 from server.cli import audit_verify
 
 FILE = Path(audit_verify.__file__)
@@ -289,6 +290,30 @@ def test_checkpoints_signed_by_a_stranger_are_found(verdict, folder, honest):
     assert 1 == verdict(folder)[0]
 
 
+def test_signature_of_another_checkpoint_is_found(verdict, honest, tmp_path):
+    """Names and key ids fit, the signatures do not. Mutant: only name and key id are compared."""
+    changed = rewrite(honest, 500, 0)
+    theirs = [Note.parse(note) for note in changed.checkpoints]
+    ours = [Note.parse(note) for note in honest.checkpoints]
+    folder = changed.export(tmp_path / "changed")
+    notes = [str(Note(their.text, our.signatures)) for their, our in zip(theirs, ours, strict=True)]
+    put_notes(folder, notes, notes[-1])
+
+    code, text = verdict(folder)
+
+    assert (1, True) == (code, text.startswith("CHANGED: lines 424 to 523: the key"))
+
+
+def test_key_of_an_ended_epoch_signs_nothing_later(verdict, honest, tmp_path):
+    """Mutant: a checkpoint may have the key of any epoch so far."""
+    ends = set(audit_logs.sizes(honest.checkpoints))
+    changed = forged(honest.lines, lambda number: honest.epoch_key(number % 3), honest.origin, ends)
+
+    code, text = verdict(changed.export(tmp_path / "changed"))
+
+    assert (1, True) == (code, text.startswith("CHANGED: lines 636 to 725: the key"))
+
+
 def rewrite(honest, since, known):
     """Return the log with another line `since`, by a thief who has the keys of epochs `known` on.
 
@@ -302,7 +327,7 @@ def rewrite(honest, since, known):
 
 
 def test_yesterday_rewritten_with_keys_of_today_is_found(verdict, honest, tmp_path):
-    """Trial 13. Mutant: a checkpoint may have the key of any epoch so far."""
+    """Trial 13. Mutant: any signature with the name of an epoch's key counts."""
     changed = rewrite(honest, 500, 3)
     # What was signed before the change is left as it is.
     kept = [n for n in honest.checkpoints if audit_logs.sizes([n])[0] <= 424]
@@ -378,6 +403,48 @@ def test_junk_is_found(verdict, folder, name, junk):
     path.write_bytes(path.read_bytes() + junk.encode("utf-8", "surrogatepass"))
 
     assert 1 == verdict(folder)[0]
+
+
+def in_origin(folder):
+    for name in ("checkpoints", "checkpoint"):
+        text = (folder / name).read_text()
+        (folder / name).write_text(text.replace("smshook/7f", "smshook/\x1b[2J7f"))
+
+
+def in_key(folder):
+    path = folder / "entries.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"key":"sms', b'"key":"\\u001b[2Jsms'))
+
+
+def in_pruned(folder):
+    line = json.dumps({"n": "\x1b[2J", "do": "audit.epoch"})
+    epoch = {"line": line, "checkpoint": notes_of(folder)[0], "proof": []}
+    bent(folder, lambda data: data.update(epochs=[epoch]))
+
+
+def in_depth(folder):
+    (folder / "pruned.json").write_text("[" * 100_000)
+
+
+@pytest.mark.parametrize("change", [in_origin, in_key, in_pruned, in_depth])
+def test_export_cannot_write_to_the_terminal(verdict, folder, change):
+    """Escape sequences could show another verdict. Mutant: the text of a wrong key as it is."""
+    change(folder)
+
+    code, text = verdict(folder)
+
+    assert 1 == code, text
+    assert "\x1b" not in text
+
+
+def test_other_export_cannot_write_to_the_terminal(verdict, folder, tmp_path, honest):
+    """Mutant: an origin may have control characters."""
+    other = shutil.copytree(folder, tmp_path / "other")
+    in_origin(other)
+
+    code, text = verdict(folder, other, "--key", honest.first)
+
+    assert (1, False) == (code, "\x1b" in text)
 
 
 # Trials 21 to 23: erased and pruned lines
@@ -475,6 +542,52 @@ def test_pruned_epoch_of_a_stranger_is_found(verdict, honest, tmp_path):
     bent(folder, lambda data: data.update(epochs=theirs))
 
     assert (1, "CHANGED: line 211, in pruned.json, did not end its epoch\n") == verdict(folder)
+
+
+def taken_over(honest, ended):
+    """Return a pruned log that a thief signs, after an epoch that ended with these lines."""
+    thief = SigningKey(f"{honest.origin}/epoch", audit_logs.Algorithm.COSIGNATURE, b"t" * 32)
+    changed = forged(honest.lines, lambda _: thief, honest.origin, {len(honest.lines)})
+    changed.ended = ended
+    changed.prune(512)
+    return changed
+
+
+THIEF = SigningKey(
+    f"smshook/{audit_logs.IDENTITY}/epoch", audit_logs.Algorithm.COSIGNATURE, b"t" * 32
+).verifier
+
+
+def test_pruned_line_with_the_key_of_a_thief_is_found(verdict, honest, tmp_path):
+    """Trial 23: proof and checkpoint are honest, the key in the line is not.
+
+    Mutant: the line need not be in the checkpoint.
+    """
+    first, second = honest.ended[:2]
+    line = re.sub(rb'"key":"[^"]+"', b'"key":"%s"' % str(THIEF).encode(), second.line)
+    changed = taken_over(honest, [first, msgspec.structs.replace(second, line=line)])
+
+    assert (1, "CHANGED: line 423, in pruned.json, did not end its epoch\n") == verdict(
+        changed.export(tmp_path / "changed")
+    )
+
+
+def test_pruned_line_of_another_action_names_no_key(verdict, tmp_path):
+    """A thief once made an API key whose name is the key of an epoch: that line is honest.
+
+    Mutant: it is not asked what the line did.
+    """
+    log = HonestLog()
+    log.grow(100)
+    line = log.add(Fact("key.made", {"by": "key/thief", "key": str(THIEF)}))
+    log.checkpoint()
+    ended = end_epoch(100, line, log.newest, log.hash_at)
+    log.grow(700)
+    changed = taken_over(log, [ended])
+
+    assert (1, "CHANGED: line 100, in pruned.json, did not end its epoch\n") == verdict(
+        changed.export(tmp_path / "changed"), key=log.first
+    )
 
 
 def test_line_0_names_no_key(verdict, tmp_path):
@@ -690,34 +803,57 @@ def test_file_is_short_and_needs_nothing():
     assert max(map(len, source.splitlines())) <= 100
 
 
+def version_of(python):
+    asked = subprocess.run(
+        [python, "-c", "import sys; print(*sys.version_info[:2])"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return tuple(map(int, asked.stdout.split()))
+
+
 @pytest.mark.slow
-def test_file_runs_alone_on_old_pythons(folder, honest, tmp_path):
-    """It is copied away from the package, and run by each Python that is installed here."""
+def test_file_runs_alone_on_old_and_new_pythons(folder, honest, tmp_path):
+    """It is copied away from the package. The oldest and the newest Python of this machine run it.
+
+    Mutant: `zip(…, strict=True)`, which Python 3.9 has not.
+    """
     alone = tmp_path / "audit_verify.py"
     shutil.copy(FILE, alone)
     tampered = tmp_path / "tampered"
     shutil.copytree(folder, tampered)
     put_lines(tampered, lines_of(tampered)[:-1])
-    pythons = [sys.executable, *map(str, Path.home().glob(".pyenv/versions/3.*/bin/python3"))]
-    environment = {"PATH": os.environ["PATH"]}
-    ran = 0
-    for python in pythons:
-        version = subprocess.run(
-            [python, "-c", "import sys; print(*sys.version_info[:2])"],
-            check=True,
-            capture_output=True,
-            text=True,
-            env=environment,
-        ).stdout
-        if tuple(map(int, version.split())) < OLDEST:
-            continue
+    found = [sys.executable, *map(str, Path.home().glob(".pyenv/versions/3.*/bin/python3"))]
+    pythons = sorted(
+        (version, python) for python in found if (version := version_of(python)) >= OLDEST
+    )
+
+    for _, python in {pythons[0], pythons[-1]}:
         command = [python, "-I", str(alone), "--key", str(honest.first)]
-        codes = [
-            subprocess.run(
-                [*command, str(one)], check=False, capture_output=True, env=environment
-            ).returncode
+        done = [
+            subprocess.run([*command, str(one)], check=False, capture_output=True)
             for one in (folder, tampered, tmp_path / "none")
         ]
-        assert [0, 1, 2] == codes, python
-        ran += 1
-    assert ran
+        assert [0, 1, 2] == [one.returncode for one in done], python
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_million_lines_take_seconds(tmp_path, verdict):
+    """With a hundred checkpoints. The limit is three times what a slow machine needs."""
+    log = HonestLog()
+    fact = Fact("delivery.attempted", {"event": "0" * 36, "sink": "crm", "reason": "x" * 90})
+    for _ in range(100):
+        for _ in range(10_000):
+            line = encode(len(log.lines), log.now, fact)
+            log.lines.append(line)
+            log.frontier.append(leaf_hash(line))
+        log.checkpoint()
+    folder = log.export(tmp_path / "export")
+
+    begun = time.process_time()
+    code, text = verdict(folder, key=log.first)
+
+    assert 0 == code, text
+    assert time.process_time() - begun < 30

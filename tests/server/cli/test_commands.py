@@ -58,7 +58,7 @@ SO_FAR = [
     *("keys list", "keys create", "keys revoke"),
     *("report", "reload", "backup", "restore"),
     *("seal init", "seal show", "seal rotate"),
-    *("audit verify", "audit verifier"),
+    *("audit verify", "audit verifier", "audit list", "audit key", "audit export", "audit compare"),
     *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
 

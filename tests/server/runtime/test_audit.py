@@ -6,11 +6,13 @@ import contextlib
 import hashlib
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from contracts.journal import owed, planned, record
 from services import clock_of, configured, identity_of, loading
 
+from core.clock import rfc3339
 from core.errors import Unavailable
 from core.secret import Secret
 from journal.actor import Actor
@@ -314,6 +316,54 @@ async def test_rejections_have_one_line_a_minute(service):
     ]
 
 
+async def test_failing_sink_has_two_lines(service):
+    """Mutants: each look adds a line; one failure is enough."""
+    await service.start()
+    sink = SimpleNamespace(failing_for=None)
+    running = asyncio.create_task(service.parts.audit.run({"crm": sink}, every=0.0))
+    for failing_for in (None, 1.0, None, 61.0, 62.0, None, None):
+        sink.failing_for = failing_for
+        await asyncio.sleep(0.05)
+    running.cancel()
+
+    await asyncio.gather(running, return_exceptions=True)
+    found = [(line["do"], line["sink"]) for line in await service.lines(do=("sink.",))]
+    assert found == [("sink.failing", "crm"), ("sink.recovered", "crm")]
+
+
+async def test_failure_of_the_journal_is_recorded_after_it(service):
+    """Mutant: a line for each look."""
+    await service.start()
+    running = asyncio.create_task(service.parts.audit.run(every=0.0))
+    service.journal._writer.working = False
+    await asyncio.sleep(0.05)
+    service.at += 9
+    service.journal._writer.working = True
+    await asyncio.sleep(0.1)
+    running.cancel()
+
+    await asyncio.gather(running, return_exceptions=True)
+    assert [line["since"] for line in await service.lines(do=("journal.",))] == [rfc3339(BEGIN)]
+
+
+async def test_failed_job_is_tried_again(service, monkeypatch):
+    """Mutant: the log is signed no more after a full disk."""
+    await service.start()
+    keeper, failures = service.parts.audit, [Unavailable("full")]
+    sign = keeper._sign
+
+    async def failing(*given):
+        if failures:
+            raise failures.pop()
+        await sign(*given)
+
+    monkeypatch.setattr(keeper, "_sign", failing)
+    await service.work(days=1)
+
+    assert failures == []
+    assert len(service.epochs()) == 1
+
+
 async def test_facts_wait_for_a_journal_that_fails(service):
     """Mutant: a fact that could not be written is lost."""
     await service.start()
@@ -365,6 +415,24 @@ async def test_root_key_takes_over_the_keys_of_the_log(service):
 
     assert len({one.root for one in KeyFile.read(service.config.seal.path).keys.values()}) == 1
     assert verified(service.export(), keys=[key]) == 0
+
+
+async def test_service_without_its_root_key_begins_another_log(service):
+    """Its keys are wrapped with the root key. Mutant: the service does not start any more."""
+    plain = service.config
+    seal = Sealing(file=str(plain.seal.path), root=(ROOT,))
+    service.config = configured(service.folder, seal=seal)
+    key = await service.start()
+    await service.stop()
+    old = service.export("old")
+    before = plain.seal.path.read_text()
+    service.config = plain
+
+    next_key = await service.start()
+    await service.stop()
+
+    assert plain.seal.path.read_text() == before
+    assert verified(old, service.export("new"), keys=[key, next_key]) == 0
 
 
 async def test_commitment_needs_the_key_of_its_period(service):

@@ -1,0 +1,98 @@
+"""`audit compare`: one changed row among many is found."""
+
+import contextlib
+import re
+import sqlite3
+
+import live
+import pytest
+from prompt import be_in, run
+
+CONFIG = live.CONFIG + "audit: {checkpoint: 1s}\n"
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A journal whose service was killed amid its work, twice."""
+    folder = tmp_path_factory.mktemp("compared")
+    service = live.Live(folder, CONFIG)
+    for round_ in range(3):
+        service.start()
+        for n in range(30):
+            assert service.post(live.sms(round_ * 100 + n)).status_code == 200
+        if round_ < 2:
+            service.kill()
+        else:
+            service.stop()
+    return folder
+
+
+@pytest.fixture
+def journal(filled, tmp_path, monkeypatch):
+    """A copy of it: each test changes another row."""
+    for name in ("smshook.db", "smshook.keys", "smshook.yaml"):
+        (tmp_path / name).write_bytes((filled / name).read_bytes())
+    (tmp_path / "smshook.yaml").chmod(0o600)
+    be_in(tmp_path, monkeypatch)
+    return tmp_path / "smshook.db"
+
+
+def edit(journal, sql):
+    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+        assert conn.execute(sql).rowcount == 1
+
+
+@pytest.mark.usefixtures("journal")
+def test_journal_fits_its_log():
+    """Mutant: a line that is not written, or that commits to another event."""
+    result = run("audit", "compare")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    counts = re.findall(r"\d+", result.stdout)
+    assert (counts[0], counts[1], int(counts[2]) >= 80) == ("90", "0", True)
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        (
+            "update events set body = replace(body, 'code', 'kode') where seq = 45",
+            "the journal and the log say different things",
+        ),
+        ("delete from events where seq = 45", "it was accepted, but the journal does not have it"),
+        (
+            "update events set id = '01931c5e-0000-7000-8000-000000000000' where seq = 45",
+            "no line says that it was accepted",
+        ),
+        (
+            "update attempts set outcome = 'failed' where delivery = 45",
+            "no line says that attempt 1 at log was failed",
+        ),
+        (
+            (
+                "insert into api_keys (id, name, digest, scopes, created_at)"
+                " values ('k', 'stranger', x'00', '[]', 0)"
+            ),
+            "key stranger: no line says that it was made",
+        ),
+    ],
+)
+def test_one_changed_row_is_named(journal, sql, said):
+    """Mutant: the commitment is not compared."""
+    edit(journal, sql)
+
+    result = run("audit", "compare")
+
+    assert (result.exit_code, result.stdout.count("CHANGED: ") >= 1) == (1, True)
+    assert said in result.stdout
+
+
+def test_log_without_callbacks_is_not_compared(journal):
+    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+        conn.execute("delete from audit")
+        conn.execute("delete from events")
+        conn.execute("delete from attempts")
+
+    result = run("audit", "compare")
+
+    assert (result.exit_code, "audit.record" in result.stderr) == (2, True)
