@@ -32,9 +32,10 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     #: The event's `type`; one subclass a type.
     type: ClassVar[str]
 
-    #: The `provider` of the source.
-    provider: str
-    #: `callback`, or `poll` for an event that a backfill found.
+    #: The `provider` of the source. Null in events of the service itself.
+    provider: str | None
+    #: `callback`, `poll` for an event that a backfill found, or `service` for one that smshook
+    #: itself made.
     channel: str
     #: The `labels` of the source, as configured then; an order's labels override them.
     labels: Mapping[str, str]
@@ -209,6 +210,42 @@ class AccountLow(Data, frozen=True, kw_only=True):
     threshold: str
 
 
+class AuditCheckpoint(Data, frozen=True, kw_only=True):
+    """A signed state of the audit log. Whoever keeps it can later show that the log was changed."""
+
+    type: ClassVar[str] = "system.audit_checkpoint"
+
+    #: `info`.
+    severity: str = "info"
+    #: `once`: nothing ends it.
+    state: str = "once"
+    #: One line for people.
+    summary: str
+    #: The name of the anchor in `audit.anchors`.
+    anchor: str
+    #: How many lines the log has.
+    size: int
+    #: The checkpoint with its signatures, as a note: c2sp.org/tlog-checkpoint.
+    note: str
+
+
+class AuditRefused(Data, frozen=True, kw_only=True):
+    """A witness refused the audit log: it has seen a log that this one does not continue."""
+
+    type: ClassVar[str] = "system.audit_refused"
+
+    #: `critical`.
+    severity: str = "critical"
+    #: `once`: nothing ends it.
+    state: str = "once"
+    #: One line for people.
+    summary: str
+    #: The name of the witness in `audit.witnesses`.
+    anchor: str
+    #: How many lines the refused log has.
+    size: int
+
+
 def kinds(base: type[Data] = Data) -> tuple[type[Data], ...]:
     """Return the class of each type of event, in the order of their definition."""
     return tuple(kind for child in base.__subclasses__() for kind in (child, *kinds(child)))
@@ -240,7 +277,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     #: The type of event: `sms.received`. It determines the fields of `data`.
     type: str
     #: The thing it happened to, as kind and id: `request/10000001`, `activation/…`, `rental/…`,
-    #: `telephone/…`, `number/…` or `account/…`. Null where it was a number that was erased.
+    #: `telephone/…`, `number/…` or `account/…`; `audit` or `anchor/…` for smshook itself. Null
+    #: where it was a number that was erased.
     subject: str
     #: When it happened, by the provider's clock: RFC 3339, UTC, fractions as sent.
     time: str

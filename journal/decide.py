@@ -41,6 +41,7 @@ from .writes import (
     NoteKeyUses,
     QuarantineCallback,
     Record,
+    RecordOwn,
     RegisterOrder,
     ReplayEvent,
     RevokeKey,
@@ -61,6 +62,7 @@ Decided = (
     | LapseOrder
     | MoveOrders
     | SetBalance
+    | RecordOwn
     | ReplayEvent
     | StartReplay
     | AdvanceReplay
@@ -102,7 +104,7 @@ def find_needs(writes: Iterable[Decided]) -> Needs:
                 _need_orderings(needs, write.owed)
             case AdvanceReplay() | CancelReplay():
                 _need_replay(needs, write)
-            case ExpireOrder():
+            case ExpireOrder() | RecordOwn():
                 _need_plan(needs, write.plan)
             case SetBalance():
                 needs.balances.add(write.balance.source)
@@ -482,6 +484,9 @@ class _Batch:
     def expire(self, write: ExpireOrder) -> Recorded | None:
         return self._record_without_callback(write.plan) if self.orders.expire(write) else None
 
+    def record_own(self, write: RecordOwn) -> Recorded:
+        return self._record_without_callback(write.plan)
+
     def set_balance(self, write: SetBalance) -> Recorded | None:
         balance, low = write.balance, self._rows.low
         fell = balance.low and balance.source not in low
@@ -555,6 +560,7 @@ _DECISIONS: Mapping[type, Callable[[_Batch, Any], Decision]] = {
     LapseOrder: lambda batch, write: batch.orders.lapse(write),
     MoveOrders: lambda batch, write: batch.orders.move(write),
     SetBalance: _Batch.set_balance,
+    RecordOwn: _Batch.record_own,
     QuarantineCallback: _Batch.quarantine,
     DismissQuarantined: lambda batch, write: batch.dismiss(write.id),
     CountRejections: _Batch.count_rejections,

@@ -488,6 +488,17 @@ class HashesAt(Read[Sequence[bytes]], frozen=True):
     count: int
 
 
+class ConsistencyProof(Read[Sequence[bytes] | None], frozen=True):
+    """The proof that the log of `old` lines is the beginning of the one of `size` lines.
+
+    RFC 6962, section 2.1.2. None: lines that it needs are pruned. `old` is not larger than `size`.
+    """
+
+    log: int
+    old: int
+    size: int
+
+
 class Checkpoints(Read[Sequence["StoredCheckpoint"]], frozen=True):
     """The stored notes of a log, oldest first."""
 

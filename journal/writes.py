@@ -376,6 +376,12 @@ class SetBalance(Write[Recorded | None], frozen=True):
     plan: Planned | None = None
 
 
+class RecordOwn(Write[Recorded | None], frozen=True):
+    """Record an event of the service itself."""
+
+    plan: Planned
+
+
 # --- the door -----------------------------------------------------------------------------------
 
 
@@ -594,6 +600,16 @@ class SignCheckpoint(Write[str], frozen=True):
     closing: Fact | None = None
     #: The verifier keys of the epoch and of the log, which are stored with its first note.
     keys: tuple[str, str] | None = None
+
+
+class AddSignatures(Write[bool], frozen=True):
+    """Replace a stored note by the same one with further signatures; False: it is not stored."""
+
+    #: The place of the log's first line.
+    log: int
+    note: str
+    signed: str
+    patient: ClassVar[bool] = True
 
 
 class PackLog(Write[bool], frozen=True):

@@ -268,6 +268,8 @@ async def _stop(
         if parts.audit is not None:
             with contextlib.suppress(Unavailable):  # the next start reports a gap
                 await parts.audit.end()
+                await parts.audit_file.finish()
+                await parts.anchors.finish()
         await parts.journal.close()
 
     loop = asyncio.get_running_loop()

@@ -42,7 +42,9 @@ from .config.load import Loaded
 from .config.options import Config, Server, host_and_port
 from .log.frequent import frequent_lines
 from .runtime.accept import Recorder
+from .runtime.anchors import Anchors
 from .runtime.audit import AuditFacts, AuditKeeper, is_signed
+from .runtime.audit_file import AuditFile
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
 from .runtime.calls import forget_calls
@@ -249,6 +251,13 @@ def assemble(  # noqa: PLR0913 - each is a part that the process has opened
         sources=sources,
         now=now,
     )
+    audit_file, anchors = _audit_outputs(
+        *(current, keeper, facts),
+        journal=journal,
+        recorder=recorder,
+        identity=identity,
+        clock=clock,
+    )
     signer = SampleSigner(config.server.secret.reveal())
     quarantine = QuarantineKeeper(
         journal=journal,
@@ -313,18 +322,16 @@ def assemble(  # noqa: PLR0913 - each is a part that the process has opened
         keys=sealing_keys,
     )
 
-    def make_backfill(state: SourceState) -> Backfiller:
-        return Backfiller(
-            state,
-            recorder=recorder,
-            journal=journal,
-            identity=identity,
-            orders=orders,
-            balances=balances,
-            now=now,
-            ticks=ticks,
-        )
-
+    make_backfill = partial(
+        Backfiller,
+        recorder=recorder,
+        journal=journal,
+        identity=identity,
+        orders=orders,
+        balances=balances,
+        now=now,
+        ticks=ticks,
+    )
     backfills = Backfills(make_backfill, journal=journal, ready=readiness, now=now, ticks=ticks)
     # All that depends on the configuration, beside the sinks and the listeners.
     current.follow(lambda new: planner.use(current.routes, new.sinks.values()))
@@ -356,6 +363,8 @@ def assemble(  # noqa: PLR0913 - each is a part that the process has opened
         facts=facts,
         readers=readers,
         audit=keeper,
+        audit_file=audit_file,
+        anchors=anchors,
         hub=hub,
         orders=orders,
         balances=balances,
@@ -401,6 +410,25 @@ def _audit_keeper(
     return keeper
 
 
+def _audit_outputs(
+    current: Current,
+    keeper: AuditKeeper | None,
+    facts: AuditFacts,
+    *,
+    journal: Journal,
+    recorder: Recorder,
+    identity: Identity,
+    clock: WallClock,
+) -> tuple[AuditFile, Anchors]:
+    file = AuditFile(journal, clock)
+    anchors = Anchors(
+        *(keeper, facts), journal=journal, recorder=recorder, identity=identity, clock=clock
+    )
+    current.follow(file.use)
+    current.follow(anchors.use)
+    return file, anchors
+
+
 def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     """Start all tasks of a service but the backfills."""
 
@@ -424,6 +452,8 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     supervisor.run("readers", parts.readers.run())
     if parts.audit is not None:
         supervisor.run("audit", parts.audit.run(parts.workers))
+        supervisor.run("audit file", parts.audit_file.run())
+        supervisor.run("anchors", parts.anchors.run())
     supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))
     supervisor.run("clock", watch_clock(parts.clock))
     supervisor.run("journal", parts.journal_monitor.run())

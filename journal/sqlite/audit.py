@@ -29,6 +29,7 @@ from ..facts import (
 from ..reads import Checkpoints
 from ..rows import Changes
 from ..writes import (
+    AddSignatures,
     EraseLine,
     PackLog,
     PruneLog,
@@ -370,8 +371,17 @@ def _store_checkpoint(batch: AuditBatch, size: int, note: str, *, closes: bool) 
         )
 
 
+def _add_signatures(batch: AuditBatch, op: AddSignatures, _actor: Actor) -> bool:
+    changed = batch.conn.execute(
+        "update audit_checkpoints set note = ? where log = ? and note = ?",
+        (op.signed, op.log, op.note),
+    )
+    return changed.rowcount > 0
+
+
 #: The function of each write of the log itself.
 VERBS: Mapping[type, Callable[[AuditBatch, Any, Actor], Any]] = {
+    AddSignatures: _add_signatures,
     RecordFacts: _record,
     RecordFactsLater: _record,
     PackLog: _pack_runs,

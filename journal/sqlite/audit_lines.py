@@ -10,12 +10,21 @@ from datetime import datetime
 import msgspec
 
 from ..audit.lines import leaf_of
-from ..audit.tree import HASH_SIZE, TILE_WIDTH, Frontier, HashAt, frontier_at, hash_from_tiles
+from ..audit.tree import (
+    HASH_SIZE,
+    TILE_WIDTH,
+    Frontier,
+    HashAt,
+    frontier_at,
+    hash_from_tiles,
+    prove_consistency,
+)
 from ..reads import (
     AuditLines,
     AuditLog,
     AuditLogs,
     Checkpoints,
+    ConsistencyProof,
     HashesAt,
     KeptLine,
     KeptLines,
@@ -135,6 +144,13 @@ def frontier(conn: sqlite3.Connection, log: int) -> Frontier:
     for _, line in lines_at(conn, log + edge.size, end_of(conn)):
         edge.append(leaf_of(line))
     return edge.copy()
+
+
+def consistency(conn: sqlite3.Connection, read: ConsistencyProof) -> Sequence[bytes] | None:
+    try:
+        return prove_consistency(read.old, read.size, hash_at(conn, read.log))
+    except (IndexError, ValueError):  # a row of pruned lines is short
+        return None
 
 
 # --- answers ------------------------------------------------------------------------------------

@@ -78,6 +78,13 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     found.add("smshook_waits", parts.hub.waits)
     for state, count in parts.orders.states.items():
         found.add("smshook_orders", count, state)
+    for output in (parts.audit_file.output, *parts.anchors.outputs()):
+        if output is not parts.audit_file.output or parts.audit_file.is_on:
+            since, last = output.failing_since or 0, output.succeeded_at or 0
+            found.add("smshook_audit_failing_since_seconds", since, output.name)
+            found.add("smshook_audit_last_success_seconds", last, output.name)
+    for witness, refuses in parts.anchors.refusing().items():
+        found.add("smshook_audit_refused", refuses, witness)
     for kind, seconds in parts.pruner.overdue().items():
         found.add("smshook_erasure_overdue_seconds", seconds, kind)
 

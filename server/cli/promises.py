@@ -16,12 +16,12 @@ from routes.index import is_tried_always
 from routes.match import compile_filter
 from routes.table import Route
 from sinks.erased import needed
+from sinks.http.client import masked_url
 from sinks.redact import CODES, clear_codes
 from sinks.sink import Sink
 
-from ..config.files import written_files
 from ..config.kept import key_kept, with_events
-from ..config.options import Config, Retention
+from ..config.options import Anchor, Auditing, Config, Retention
 from ..config.shapes import tag_of
 from ..config.show import plain as written
 
@@ -53,6 +53,7 @@ def promises(config: Config) -> Iterator[str]:
             codes = f"codes in clear in {_and(clear)}" if clear else "codes masked"
         yield f"  {name}: {sink.place(config.folder)}; {codes}"
     yield from _kept(config.retention)
+    yield from _audited(config.audit, config.folder)
     if config.subscriptions.allow_networks:
         networks = ", ".join(config.subscriptions.allow_networks)
         yield f"subscriptions: endpoints may also be in private networks: {networks}"
@@ -66,6 +67,37 @@ def _kept(retention: Retention) -> Iterator[str]:
         stays = "kept as long as the event" if is_removed else "kept for ever"
         words = stays if kept is None else f"erased after {written(kept)}"
         yield f"  {kind}: {words}{_but(kind, retention)}"
+
+
+def _audited(audit: Auditing, folder: Path) -> Iterator[str]:
+    """Yield what the audit log records, and who could show that it was changed."""
+    yield "audit"
+    what = "everything" if audit.record == "all" else "no callbacks and deliveries"
+    kept = "for ever" if audit.keep is None else f"for {written(audit.keep)}"
+    yield f"  records {what}, kept {kept}"
+    if audit.file is not None:
+        yield f"  file {_near(audit.file, folder)}: the same lines"
+    for name, anchor in audit.anchors.items():
+        yield f"  anchor {name}: {_anchor(anchor, folder)}"
+    for name, witness in audit.witnesses.items():
+        yield f"  witness {name}: {masked_url(witness.url)} signs each state"
+    if not audit.anchors and not audit.witnesses:
+        yield "  no anchor: nobody sees if the end of today's log is cut off, or written again"
+
+
+def _anchor(anchor: Anchor, folder: Path) -> str:
+    if anchor.file is not None:
+        when = "with each checkpoint" if anchor.every is None else f"each {written(anchor.every)}"
+        return f"a signed state to {_near(anchor.file, folder)} {when}"
+    every = "1h" if anchor.every is None else written(anchor.every)
+    if anchor.command is not None:
+        return f"a signed state to {anchor.command[0]} each {every}"
+    return f"a signed state to the sink {anchor.sink} each {every}"
+
+
+def _near(file: str, folder: Path) -> Path:
+    path = Path(file)
+    return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
 def _but(kind: str, retention: Retention) -> str:
@@ -96,10 +128,10 @@ def secrecy(config: Config, root_files: Sequence[Path | None]) -> Iterator[str]:
         yield f"  {_thief(config, root_files)}"
     else:
         yield f"  {journal.name}: {IN_CLEAR}"
-    for name, _, sink, path in written_files(config.sinks):
+    for name, sink in config.sinks.items():
         codes = ["texts", "codes"] if needed(sink, erasure.CODES) else []
         clear = [*codes, *(["numbers"] if needed(sink, erasure.PEOPLE) else [])]
-        if clear:
+        for path in sink.written_files().values() if clear else ():
             yield f"  {path.name} of {name}: {_and(clear)} in clear; smshook erases none of them"
 
 

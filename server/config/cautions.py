@@ -264,11 +264,13 @@ def _files(config: Config) -> Iterator[tuple[Place, str]]:
     replaceable = "others can replace files in {folder}; chmod go-w {folder}"
     if _others_may_replace(journal.parent):
         yield ("journal", "url"), replaceable.format(folder=journal.parent)
-    for name, option, _, path in written_files(config.sinks):
-        if _mode(path) & 0o077:
-            yield ("sinks", name, option), f"others can read this file; chmod 600 {path}"
+    for file in written_files(config.sinks, config.audit):
+        path = file.path
+        # An anchor has nothing secret: others may read it.
+        if _mode(path) & 0o077 and "anchors" not in file.at:
+            yield file.at, f"others can read this file; chmod 600 {path}"
         if path.parent != journal.parent and _others_may_replace(path.parent):
-            yield ("sinks", name, option), replaceable.format(folder=path.parent)
+            yield file.at, replaceable.format(folder=path.parent)
 
 
 def _mode(path: Path) -> int:

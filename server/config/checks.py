@@ -15,7 +15,7 @@ from routes.table import Route
 from .complaints import Complaints, dotted, nearest
 from .convert import Conversion
 from .files import check_files
-from .options import Api, Sealing, Server, hard_to_guess, host_and_port, network
+from .options import Api, Auditing, Sealing, Server, hard_to_guess, host_and_port, network
 from .yaml import Path
 
 #: The spelling of `low_balance`, as of amounts in events.
@@ -48,7 +48,9 @@ def check(
         reading.complain(("seal", "command"), "`root` is set, too; keep one of them")
     if seal.command == ():
         reading.complain(("seal", "command"), "empty; name a program, or leave it out")
-    check_files(reading, file, values["journal"], seal, values["sinks"])
+    audit: Auditing = values["audit"]
+    checks.anchors(audit)
+    check_files(reading, file, values["journal"], seal, values["sinks"], audit)
 
 
 def _check_keys(reading: Complaints, api: Api) -> None:
@@ -118,16 +120,24 @@ class _Checks:
                 self.reading.complain(at, str(exc))
 
     def routes(self, routes: Mapping[str, Route]) -> None:
+        for name, route in routes.items():
+            for at, sink in self.reading.items(("routes", name, "to"), route.to):
+                self.sink(at, sink)
+
+    def anchors(self, audit: Auditing) -> None:
+        for name, anchor in audit.anchors.items():
+            if anchor.sink is not None:
+                self.sink(("audit", "anchors", name, "sink"), anchor.sink)
+
+    def sink(self, at: Path, sink: str) -> None:
         # A sink that is wrong itself still has its name.
         sinks = self.reading.value.get("sinks")
         names = list(sinks) if isinstance(sinks, dict) else []
-        known = f"sinks: {', '.join(names)}" if names else "there are no sinks"
-        for name, route in routes.items():
-            for at, sink in self.reading.items(("routes", name, "to"), route.to):
-                if sink not in names:
-                    quoted = self.reading.quoted(at, sink)
-                    text = f"no sink is named {quoted}; {known}{nearest(sink, names)}"
-                    self.reading.complain(at, text)
+        if sink not in names:
+            known = f"sinks: {', '.join(names)}" if names else "there are no sinks"
+            quoted = self.reading.quoted(at, sink)
+            text = f"no sink is named {quoted}; {known}{nearest(sink, names)}"
+            self.reading.complain(at, text)
 
     def when(self, path: Path, when: Mapping[str, Any]) -> None:
         # An unset variable left a null, which an operator may not accept.

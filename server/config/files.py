@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +10,9 @@ from journal.keyring import KEY_FILE
 from sinks.sink import Sink
 
 from .complaints import Complaints, dotted
-from .options import JournalOptions, Sealing
+from .options import Auditing, JournalOptions, Sealing
 from .starter import ROOT_NAME
+from .yaml import Path as Place
 
 #: What SQLite and the service keep beside a journal.
 BESIDE_JOURNAL = ("-wal", "-shm", "-journal", ".lock")
@@ -27,20 +28,44 @@ _COPIES = {DATABASE: "is a backup or another database", KEY_FILE.encode(): "is a
 
 
 class WrittenFile(NamedTuple):
-    """A file that a sink appends to, by the option that names it."""
+    """A file that a sink or the audit log appends to."""
 
-    name: str
-    option: str
-    sink: Sink
+    #: The place of the option that names it.
+    at: Place
     path: Path
+    #: Whether a file of that name is made beside the path.
+    sets_aside: Callable[[Path, str], bool]
+    #: What waits until its folder exists.
+    waits: str = "deliveries wait"
+
+    @property
+    def owner(self) -> str:
+        return dotted(self.at[:-1])
 
 
-def written_files(sinks: Mapping[str, Sink]) -> list[WrittenFile]:
-    return [
-        WrittenFile(name, option, sink, path)
+def written_files(sinks: Mapping[str, Sink], audit: Auditing) -> list[WrittenFile]:
+    files = [
+        WrittenFile(("sinks", name, option), path, sink.sets_aside)
         for name, sink in sinks.items()
         for option, path in sink.written_files().items()
     ]
+    if audit.file is not None:
+        sets_aside = _sets_nothing_aside if audit.rotate is None else audit.rotate.makes
+        files.append(WrittenFile(("audit", "file"), Path(audit.file), sets_aside, "lines wait"))
+    return files + [
+        WrittenFile(
+            ("audit", "anchors", name, "file"),
+            Path(anchor.file),
+            _sets_nothing_aside,
+            "checkpoints wait",
+        )
+        for name, anchor in audit.anchors.items()
+        if anchor.file is not None
+    ]
+
+
+def _sets_nothing_aside(_path: Path, _name: str) -> bool:
+    return False
 
 
 def reserved_files(config: Path, journal: Path) -> Mapping[Path, str]:
@@ -66,6 +91,7 @@ def check_files(
     journal: JournalOptions,
     seal: Sealing,
     sinks: Mapping[str, Sink],
+    audit: Auditing,
 ) -> None:
     """Complain of files that would spoil another file, or that cannot be made."""
     read = _read_files(reading, sinks)
@@ -83,11 +109,11 @@ def check_files(
         if conflict is not None:
             reading.complain(_KEY_FILE, conflict)
         reserved = {**reserved, **dict.fromkeys(_key_files(seal.path), "has the keys of `seal`")}
-    files = written_files(sinks)
+    files = written_files(sinks, audit)
     for i, file in enumerate(files):
         conflict = _conflict(file, reserved, files[:i], files[i + 1 :]) or _copy(file.path)
         if conflict is not None:
-            reading.complain(("sinks", file.name, file.option), conflict)
+            reading.complain(file.at, conflict)
 
 
 def _read_files(reading: Complaints, sinks: Mapping[str, Sink]) -> Mapping[Path, str]:
@@ -119,7 +145,7 @@ def _conflict(
     earlier: list[WrittenFile],
     later: list[WrittenFile],
 ) -> str | None:
-    """Return the conflict of a sink's file with a reserved file or another sink's, if any."""
+    """Return the conflict of a file with a reserved file or another written one, if any."""
     if _is_folder(file.path):
         return "is a folder; name a file in it, such as events.jsonl"
     for other, what in reserved.items():
@@ -127,12 +153,12 @@ def _conflict(
             return f"{what}; name another file"
         if _sets_aside(file, other):
             return f"it sets files aside as {other.name}, which {what}; name another file"
-    for sink in (*earlier, *later):
-        # The later of two sinks has the complaint.
-        if sink in earlier and is_same(file.path, sink.path):
-            return f"sinks.{sink.name} writes to this file; two would spoil it"
-        if _sets_aside(sink, file.path):
-            return f"sinks.{sink.name} sets files aside under this name; name another file"
+    for one in (*earlier, *later):
+        # The later of two has the complaint.
+        if one in earlier and is_same(file.path, one.path):
+            return f"{one.owner} writes to this file; two would spoil it"
+        if _sets_aside(one, file.path):
+            return f"{one.owner} sets files aside under this name; name another file"
     return None
 
 
@@ -141,12 +167,14 @@ def _copy(path: Path) -> str | None:
     return next((f"{what}; name another file" for what in found), None)
 
 
-def missing_folders(reading: Complaints, sinks: Mapping[str, Sink]) -> Iterator[str]:
-    """Yield a warning for each: the service starts and delivers once the folder exists."""
-    for file in written_files(sinks):
+def missing_folders(
+    reading: Complaints, sinks: Mapping[str, Sink], audit: Auditing
+) -> Iterator[str]:
+    """Yield a warning for each: the service starts, and writes once the folder exists."""
+    for file in written_files(sinks, audit):
         if not _is_folder(file.path.parent):
-            text = f"there is no folder {file.path.parent}: deliveries wait until you make it"
-            yield reading.warning(("sinks", file.name, file.option), text)
+            text = f"there is no folder {file.path.parent}: {file.waits} until you make it"
+            yield reading.warning(file.at, text)
 
 
 def _is_folder(path: Path) -> bool:
@@ -173,4 +201,4 @@ def begins(path: Path, start: bytes) -> bool:
 
 
 def _sets_aside(file: WrittenFile, path: Path) -> bool:
-    return is_same(file.path.parent, path.parent) and file.sink.sets_aside(file.path, path.name)
+    return is_same(file.path.parent, path.parent) and file.sets_aside(file.path, path.name)

@@ -21,6 +21,7 @@ from .environment import PREFIX, override
 from .files import missing_folders
 from .options import (
     DEFAULT_LISTEN,
+    ONLY_ACCESS,
     Api,
     ApiKey,
     Config,
@@ -237,6 +238,7 @@ def _read(
     values["sinks"] = {name: sink.under(folder) for name, sink in sinks.items()}
     values["journal"] = values.get("journal", JournalOptions()).under(folder)
     values["seal"] = values.get("seal", Sealing()).under(folder)
+    values["audit"] = values.get("audit", ONLY_ACCESS).under(folder)
     check(reading, values, conversion, path.absolute())
     return values
 
@@ -287,8 +289,9 @@ def _warnings(reading: Complaints, config: Config) -> Iterator[str]:
         yield reading.warning((), f"others can read it, secrets included; chmod 600 {reading.file}")
     for place, text in reading.notes:
         yield reading.warning(place, text)
-    yield from missing_folders(reading, config.sinks)
+    yield from missing_folders(reading, config.sinks, config.audit)
     used = {sink for route in config.routes.values() for sink in route.to}
+    used |= {anchor.sink for anchor in config.audit.anchors.values() if anchor.sink is not None}
     for name in config.sinks:
         if name not in used:
             yield reading.warning(("sinks", name), "no route names it: it gets no events")

@@ -1,6 +1,10 @@
 """The options of `smshook.yaml`: default, check, and a reason to change each."""
 
+import base64
+import binascii
+import hashlib
 import ipaddress
+import os
 import re
 import string
 from collections.abc import Mapping
@@ -15,6 +19,8 @@ from core.secret import Secret, digest_of
 from core.units import Duration, Rate, Size
 from receiver.source import Source
 from routes.table import Route
+from sinks.file.rotation import Rotate
+from sinks.http.client import check_url
 from sinks.http.guard import PRIVATE
 from sinks.sink import Sink
 
@@ -28,6 +34,8 @@ _SHORTEST_PERIOD, _LONGEST_PERIOD = 10 * 60, 24 * 3600
 # Callback URLs are on the internet: attackers find a shorter token by trying.
 _SHORTEST_TOKEN = 16
 _SQLITE = "sqlite:///"
+#: Bytes of the key of a cosignature: its type, 0x04, and a key of Ed25519.
+_WITNESS_KEY = 1 + 32
 DEFAULT_LISTEN = "127.0.0.1:8080"
 
 
@@ -138,6 +146,33 @@ def _epoch(seconds: Duration) -> Duration:
     if not seconds >= _SHORTEST_PERIOD or seconds % 60:
         raise ValueError("write whole minutes, 10m or more")
     return seconds
+
+
+def _witness_url(text: str) -> str:
+    check_url(text)
+    if not text.isprintable() or {"?", "#", "@"} & set(text):
+        raise ValueError("write http:// or https://, a host and maybe a path, and nothing after it")
+    return text.rstrip("/")
+
+
+def _witness_key(text: str) -> str:
+    # Not by journal.audit: its cryptography takes long to import, and every command reads options.
+    name, id_, encoded = [*text.split("+", 2), "", ""][:3]
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        key = b""
+    digest = hashlib.sha256(f"{name}\n".encode() + key).hexdigest()
+    named = name and not re.search(r"\s", name)
+    if not named or len(key) != _WITNESS_KEY or key[:1] != b"\x04" or digest[:8] != id_:
+        raise ValueError("not the key of a witness; write it as the witness shows it: name+id+key")
+    return text
+
+
+def _file_path(text: str) -> str:
+    if "\0" in text or text.rpartition("/")[2] in ("", ".", ".."):
+        raise ValueError("write the path of a file, such as audit.jsonl")
+    return text
 
 
 def _api_key(secret: Secret) -> Secret:
@@ -311,6 +346,37 @@ class Sealing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return msgspec.structs.replace(self, file=str(folder / self.file))
 
 
+FilePath = Annotated[str, Check(_file_path)]
+
+
+class Anchor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A place for signed states of the audit log. It has a `file`, a `sink` or a `command`."""
+
+    #: A file to append them to. Put it on a disk that this machine cannot write again, or that you
+    #: take away.
+    file: FilePath | None = None
+    #: A sink that gets them as `system.audit_checkpoint` events, whatever the routes say.
+    sink: str | None = None
+    #: A program and its arguments. It gets the signed state on its stdin, and must end with exit
+    #: code 0 within 30 seconds. It runs in the folder of this file.
+    command: Annotated[tuple[str, ...], _one_or_more("empty; name a program")] | None = None
+    #: The time between two of them. Unset: `1h`; for a file, each checkpoint that has new lines.
+    every: Annotated[Duration, _one_or_more("write 1s or more")] | None = None
+
+    def __post_init__(self) -> None:
+        if sum(one is not None for one in (self.file, self.sink, self.command)) != 1:
+            raise ValueError("write one of file, sink and command")
+
+
+class Witness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A witness of the audit log: it signs only states that continue those that it has seen."""
+
+    #: Its submission prefix: `/add-checkpoint` is added to it (c2sp.org/tlog-witness).
+    url: Annotated[str, Check(_witness_url)]
+    #: Its verifier key, `name+id+key`. Signatures of other keys are ignored.
+    key: Annotated[str, Check(_witness_key)]
+
+
 class Auditing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The log of who did what, in which every later change shows."""
 
@@ -325,6 +391,31 @@ class Auditing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     epoch: Annotated[Duration, Check(_epoch)] = Duration(86400)
     #: How long lines are kept. Lines of one year are what PCI DSS 10.5.1 asks for.
     keep: Kept = Duration(400 * 86400)
+    #: A file that gets the same lines, such as `audit.jsonl`. Set it for Loki, Splunk or Elastic.
+    file: FilePath | None = None
+    #: Set `file` aside by size or age, such as `{size: 64MiB, every: 1d}`. Unset: it grows.
+    rotate: Rotate | None = None
+    #: Places of signed states, by name. Without one, nobody sees a cut-off end of the log of today,
+    #: nor lines that were written again on a machine that was taken over.
+    anchors: Mapping[str, Anchor] = {}
+    #: Others who sign the states of the log, by name. They refuse a log that was changed.
+    witnesses: Mapping[str, Witness] = {}
+
+    def under(self, folder: Path) -> "Auditing":
+        """Return the same options with absolute paths."""
+
+        def absolute(path: str | None) -> str | None:
+            return None if path is None else os.path.normpath(folder / path)
+
+        anchors = {
+            name: msgspec.structs.replace(anchor, file=absolute(anchor.file))
+            for name, anchor in self.anchors.items()
+        }
+        return msgspec.structs.replace(self, file=absolute(self.file), anchors=anchors)
+
+
+#: Without a section `audit`.
+ONLY_ACCESS = Auditing(record="access")
 
 
 class Reads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -425,7 +516,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     #: Encryption of texts, codes and numbers in the journal.
     seal: Sealing = Sealing()
     #: The audit log. Without this section it records `access`.
-    audit: Auditing = Auditing(record="access")
+    audit: Auditing = ONLY_ACCESS
     #: The keys of the API.
     api: Api = Api()
     #: Limits of the endpoints that services subscribe by the API.

@@ -142,13 +142,14 @@ class Recorder:
         *,
         at: float,
         order: str | None = None,
+        sinks: tuple[str, ...] = (),
     ) -> Planned | None:
         """Record an event that no callback brought.
 
-        `write` makes the write of the planned event. Returns None if the journal does not record
-        the event. Raises Unavailable.
+        `write` makes the write of the planned event. `sinks` get it beside those of the routes.
+        Returns None if the journal does not record the event. Raises Unavailable.
         """
-        planned = self._planner.plan(source, happening, at, order=order)
+        planned = self._planner.plan(source, happening, at, order=order, sinks=sinks)
         try:
             recorded = await self._journal.submit(write(planned))
         except Unavailable as exc:
@@ -163,6 +164,8 @@ class Recorder:
         """
         data = happening.data
         if not isinstance(data, NumberAssigned) or data.request_id is None:
+            return None
+        if data.provider is None:  # an event of the service itself names no number
             return None
         given = Order(
             id=self._identity.event_id(at),

@@ -100,6 +100,15 @@ class AuditFacts:
         self._journal.put(RecordFactsLater(facts), ended)
 
 
+class SignedLog(msgspec.Struct, frozen=True):
+    """The newest signed state of a log."""
+
+    #: The place of its first line.
+    first: int
+    #: As the journal stores it.
+    note: str
+
+
 class AuditKeeper:
     """Signs, packs and prunes the audit log.
 
@@ -124,7 +133,9 @@ class AuditKeeper:
         self._version, self._seals = version, seals
         self._options = Auditing()
         self._codes_kept: float | None = None
-        self._origin = ""
+        self._origin, self._first = "", 0
+        #: None: the log is not signed yet.
+        self.newest: SignedLog | None = None
         self._epoch: Epoch | None = None
         #: The sinks whose last line says that they fail.
         self._failing: set[str] = set()
@@ -148,8 +159,8 @@ class AuditKeeper:
         Return the first verifier key of a log that was not signed before. Raises Unavailable.
         """
         logs = await self._journal.ask(AuditLogs())
-        at, self._origin = logs[-1].first, logs[-1].origin
-        last = await self._journal.ask(Checkpoints(at, newest=True))
+        self._first, self._origin = logs[-1].first, logs[-1].origin
+        last = await self._journal.ask(Checkpoints(self._first, newest=True))
         await self._record_start(config, since=last[0].at if last else None)
         self._keys.listen(partial(_call_soon, asyncio.get_running_loop(), self._keys_changed))
         if not last:
@@ -299,7 +310,8 @@ class AuditKeeper:
         await self._journal.submit(SignCheckpoint(self._signing(ended), closing))
 
     async def _sign(self, epoch: Epoch, *, keys: tuple[str, str] | None = None) -> None:
-        await self._journal.submit(SignCheckpoint(self._signing(epoch), keys=keys))
+        note = await self._journal.submit(SignCheckpoint(self._signing(epoch), keys=keys))
+        self.newest = SignedLog(self._first, note)
 
     def _signing(self, epoch: Epoch) -> Callable[[Checkpoint, float], str]:
         keys = (log_key(self._origin, self._keys), self._epoch_key(epoch))

@@ -11,7 +11,9 @@ from receiver.source_state import SourceState
 from sinks.worker import Worker
 
 from ..config.options import Config
+from .anchors import Anchors
 from .audit import AuditFacts, AuditKeeper
+from .audit_file import AuditFile
 from .balances import Balances
 from .configured_sinks import ConfiguredSinks
 from .credentials import HeaderCredentials
@@ -66,6 +68,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     readers: Readers
     #: None: the audit log has no keys.
     audit: AuditKeeper | None
+    audit_file: AuditFile
+    anchors: Anchors
     hub: Hub
     orders: Orders
     balances: Balances

@@ -57,11 +57,12 @@ class Planner:
         order: str | None = None,
         taken: tuple[str, ...] = (),
         named_order: Order | None = None,
+        sinks: tuple[str, ...] = (),
     ) -> Planned:
         """Return the event of a happening at `at`, with its deliveries.
 
         `order` is the id of its order, `taken` the fields that come from that order. `named_order`
-        is an order that the event itself makes known.
+        is an order that the event itself makes known. `sinks` get it beside those of the routes.
         """
         recordedtime = rfc3339(at)
         now, *before = self._entries(at)
@@ -86,7 +87,8 @@ class Planner:
         read = msgspec.to_builtins if whole else msgspec.structs.asdict
         fields: Mapping[str, object] = read(event)
         routed = plan(self._routes, fields)
-        owed = [self._workers[name].plan_delivery(fields) for name in routed.sinks]
+        names = dict.fromkeys((*routed.sinks, *sinks)) if sinks else routed.sinks
+        owed = [self._workers[name].plan_delivery(fields) for name in names]
         if self._subscriptions:
             owed += self._subscriptions.plan(fields)
         return Planned(

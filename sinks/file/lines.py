@@ -20,13 +20,36 @@ _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 #: A line is an event of 64 KiB or less, escaped. A longer tail is another program's.
 _LONGEST_LINE = 16 * 1024**2
 _CHUNK = 64 * 1024
-#: The beginning of each line: `specversion` is the first field of an event.
-_BEGINNING: Final = b'{"specversion":'
-_RECORDED = re.compile(rb'"recordedtime":"([^"]+)"')
 #: The bits of a mode that let other users read.
 _OTHERS_READ = 0o044
 
 log = structlog.get_logger()
+
+
+class LineForm(msgspec.Struct, frozen=True):
+    """What the lines of a file look like."""
+
+    #: Each line begins with one of these.
+    beginnings: tuple[bytes, ...]
+    #: Fields that each line has; one of these sets.
+    fields: tuple[frozenset[str], ...]
+    #: Finds the time of a line, for the rotation.
+    time: re.Pattern[bytes]
+
+    def is_line(self, line: bytes) -> bool:
+        try:
+            found = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        return isinstance(found, dict) and any(its <= found.keys() for its in self.fields)
+
+
+#: `specversion` is the first field of an event.
+EVENTS: Final = LineForm(
+    (b'{"specversion":',),
+    (frozenset({"specversion", "id", "type"}),),
+    re.compile(rb'"recordedtime":"([^"]+)"'),
+)
 
 
 class LineFile:
@@ -39,8 +62,9 @@ class LineFile:
         *,
         fsync: Callable[[int], None],
         now: Callable[[], float],
+        form: LineForm = EVENTS,
     ) -> None:
-        self._path = Path(path)
+        self._path, self._form = Path(path), form
         self._rotation = None if rotate is None else Rotation(self._path, rotate, fsync)
         self._fsync, self._now = fsync, now
         self._fd: int | None = None
@@ -89,14 +113,14 @@ class LineFile:
             # The mode stays: its owner may have meant it.
             self._warned = True
             log.warning("sink.readable_by_others", path=str(self._path))
-        cut = _mend(fd, self._fsync)
+        cut = _mend(fd, self._fsync, self._form)
         if cut:
             log.warning("sink.mended", path=str(self._path), bytes=cut)
         fsync_folder(self._path, self._fsync)
         if self._rotation is not None:
             self._rotation.tidy()
             self._began = now = self._now()
-            found = _RECORDED.search(os.pread(fd, _CHUNK, 0).partition(b"\n")[0])
+            found = self._form.time.search(os.pread(fd, _CHUNK, 0).partition(b"\n")[0])
             if found:
                 with suppress(ValueError):
                     self._began = min(datetime.fromisoformat(found[1].decode()).timestamp(), now)
@@ -117,12 +141,12 @@ class LineFile:
             raise
 
 
-def _mend(fd: int, fsync: Callable[[int], None]) -> int:
+def _mend(fd: int, fsync: Callable[[int], None], form: LineForm) -> int:
     """End or cut off a last line without its newline. Return how many bytes were cut off.
 
-    An unfinished line of smshook, as after a power cut, is cut off: the delivery is sent again.
+    An unfinished line of smshook, as after a power cut, is cut off: it is written again.
     Some file systems leave NUL bytes in place of lost data. A line of another program is ended. If
-    the last whole line is not from smshook, the file was never meant for events: it raises
+    the last whole line is not of this form, the file was never meant for such lines: it raises
     Failed("not_lines") and leaves the file alone.
     """
     size = os.fstat(fd).st_size
@@ -131,18 +155,19 @@ def _mend(fd: int, fsync: Callable[[int], None]) -> int:
         return 0
     tail = os.pread(fd, size - start, start)
     written = tail.rstrip(b"\0")
-    # The first part of an event's line, perhaps with NUL bytes in its holes.
-    known = written[: len(_BEGINNING)].partition(b"\0")[0]
-    unfinished = _BEGINNING.startswith(known)
+    # The first part of a line, perhaps with NUL bytes in its holes.
+    unfinished = any(
+        begin.startswith(written[: len(begin)].partition(b"\0")[0]) for begin in form.beginnings
+    )
     if start > 0:
         before = _start_of_line(fd, start - 1)
-        ours = _is_event(os.pread(fd, start - before, before))
+        ours = form.is_line(os.pread(fd, start - before, before))
     else:
-        ours = unfinished or _is_event(written)
+        ours = unfinished or form.is_line(written)
     if not ours:
         raise Failed("not_lines")
     end = start + len(written)
-    if unfinished and not _is_event(written):
+    if unfinished and not form.is_line(written):
         end = start
     os.ftruncate(fd, end)
     if end > start:
@@ -163,11 +188,3 @@ def _start_of_line(fd: int, end: int) -> int:
             return chunk_start + newline + 1
         start = chunk_start
     return 0
-
-
-def _is_event(line: bytes) -> bool:
-    try:
-        event = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return isinstance(event, dict) and {"specversion", "id", "type"} <= event.keys()

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from ..sink import Failed
-from .lines import LineFile
+from .lines import EVENTS, LineFile, LineForm
 from .rotation import Rotate
 
 _WORDS: Final = {
@@ -35,18 +35,26 @@ async def appending(
     *,
     fsync: Callable[[int], None] = os.fsync,
     now: Callable[[], float] = time.time,
+    form: LineForm = EVENTS,
 ) -> AsyncIterator[Callable[[bytes], "asyncio.Future[None]"]]:
     """Yield a function that appends one line and returns a future, done after an fsync.
 
     Lines that arrive while one fsync runs share the next. A cancelled future only stops the
-    wait: its line is written all the same. It fails with Failed and one of `disk_full`,
-    `permission`, `read_only`, `missing`, `symlink`, `not_a_file`, `not_lines`, `closed`, `io`.
+    wait: its line is written all the same. `form` is that of the lines. It fails with Failed and
+    one of `disk_full`, `permission`, `read_only`, `missing`, `symlink`, `not_a_file`, `not_lines`,
+    `closed`, `io`.
     """
-    writer = _Writer(LineFile(path, rotate, fsync=fsync, now=now), asyncio.get_running_loop())
+    file = LineFile(path, rotate, fsync=fsync, now=now, form=form)
+    writer = _Writer(file, asyncio.get_running_loop())
     try:
         yield writer.append
     finally:
         await writer.close()
+
+
+def word_of(error: OSError) -> str:
+    """Return smshook's word for an error of a file."""
+    return _WORDS.get(error.errno or 0, "io")
 
 
 class _Writer:
@@ -99,7 +107,7 @@ class _Writer:
         try:
             self._file.append(lines)
         except OSError as error:
-            return Failed(_WORDS.get(error.errno or 0, "io"))
+            return Failed(word_of(error))
         except Exception as error:  # noqa: BLE001 - a thread that ended would answer no caller
             return error
         return None

@@ -23,7 +23,7 @@ from pyreqwest.http import Url
 from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.response import Response
 
-from ..sink import Failed, Unusable
+from ..sink import ANSWER_KEPT, Failed, Unusable
 from .answer import MOST_READ, SinkAnswer, read_beginning
 from .openssl import OpenSslClient
 from .plain import PlainClient
@@ -121,6 +121,7 @@ async def posting(
     proxy: str | None = None,
     connections: int,
     within: float = 30.0,
+    keep: int = ANSWER_KEPT,
 ) -> AsyncIterator[Post]:
     """Yield a function that POSTs to `url` and returns the answer, whatever its status.
 
@@ -129,13 +130,14 @@ async def posting(
     the word says why: `tls_untrusted`, `tls_expired` (or not valid yet), `tls_name`, or
     `tls_client` (the server refused ours, or wants one). Redirects are answers. `connections`
     stay open between posts. `within` is the deadline of each post, in seconds. Give the caller's
-    own: a cancelled post only stops waiting, and its connection lives on until then.
+    own: a cancelled post only stops waiting, and its connection lives on until then. Of each
+    answer's body, `keep` bytes are read.
     """
     way: _Way | PlainClient
     if is_plain(url) and proxy is None:
-        way = _plain_client(Url(url), connections=connections, within=within)
+        way = _plain_client(Url(url), connections=connections, within=within, keep=keep)
     else:
-        way = _Way(url, tls=tls, proxy=proxy, connections=connections, within=within)
+        way = _Way(url, tls=tls, proxy=proxy, connections=connections, within=within, keep=keep)
     try:
         yield way.post
     finally:
@@ -147,7 +149,7 @@ def is_plain(url: str) -> bool:
     return url.lower().startswith("http:")
 
 
-def _plain_client(url: Url, *, connections: int, within: float) -> PlainClient:
+def _plain_client(url: Url, *, connections: int, within: float, keep: int) -> PlainClient:
     host = str(url.host_str)
     fields = {
         "host": f"{host}:{url.port}" if url.port else host,
@@ -165,6 +167,7 @@ def _plain_client(url: Url, *, connections: int, within: float) -> PlainClient:
         connections=connections,
         idle=_IDLE,
         within=within,
+        keep=keep,
     )
 
 
@@ -197,11 +200,12 @@ class _Way:
         proxy: str | None,
         connections: int,
         within: float,
+        keep: int = ANSWER_KEPT,
     ) -> None:
         self._url, self._tls, self._proxy = url, tls or Tls(), proxy
         #: Parsed once: pyreqwest would parse a text at each post.
         self._target = Url(url)
-        self._connections, self._within = connections, within
+        self._connections, self._within, self._keep = connections, within, keep
         self._client: Client | None = None
         #: In place of `_client`, after it refused a certificate that OpenSSL accepts.
         self._openssl: OpenSslClient | None = None
@@ -260,7 +264,7 @@ class _Way:
                 .build_streamed()
             )
             async with request as response:
-                answer = await _read(response, began + self._within)
+                answer = await _read(response, began + self._within, self._keep)
         except (PyreqwestError, ValueError) as error:  # an invalid header is a ValueError
             word = _word(error)
         except RuntimeError:
@@ -327,7 +331,7 @@ class _Way:
         raise Failed("tls")
 
 
-async def _read(response: Response, until: float) -> SinkAnswer:
+async def _read(response: Response, until: float, keep: int) -> SinkAnswer:
     said = _header(response, "content-length") or ""
     return SinkAnswer(
         status=response.status,
@@ -336,6 +340,7 @@ async def _read(response: Response, until: float) -> SinkAnswer:
             size=int(said) if said.isascii() and said.isdigit() else MOST_READ,
             until=until,
             broken=PyreqwestError,
+            keep=keep,
         ),
         retry_after=_header(response, "retry-after"),
     )

@@ -41,11 +41,14 @@ class PlainClient:
         connections: int,
         idle: float,
         within: float,
+        keep: int = ANSWER_KEPT,
     ) -> None:
         self._host, self._port = host, port
         self._request_line, self._fields = f"POST {target} HTTP/1.1\r\n", fields
         self._begin = _lines(self._request_line, fields)
         self._most_idle, self._idle_for, self._within = connections, idle, within
+        #: Bytes of an answer's body to return.
+        self.keep = keep
         self._loop = asyncio.get_running_loop()
         #: The one that was used last is the last.
         self._idle: list[_Connection] = []
@@ -343,8 +346,8 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_size += len(body)
-        if len(self._body) < ANSWER_KEPT:
-            self._body = (self._body + body)[:ANSWER_KEPT]
+        if len(self._body) < self._client.keep:
+            self._body = (self._body + body)[: self._client.keep]
 
     def on_message_complete(self) -> None:
         if self._status:

@@ -29,6 +29,8 @@ _TITLES: Final = {
     "number.changed": "Number changed",
     "order.expired": "Order expired",
     "account.low": "Balance low",
+    "system.audit_checkpoint": "Audit log signed",
+    "system.audit_refused": "AUDIT LOG REFUSED",
 }
 
 _type = compile_text("{type}")
@@ -37,6 +39,8 @@ _name = compile_text("{data.service.name}")
 _id = compile_text("{data.service.id}")
 _code = compile_text("{data.code}")
 _text = compile_text("{data.text}")
+_summary = compile_text("{data.summary}")
+_note = compile_text("{data.note}")
 _sample = compile_text("{data.sample}")
 
 
@@ -97,7 +101,8 @@ def _default_blocks(event: Event) -> list[Json]:
     fields = [_plain_text(f"{label}\n{value}", _FIELD) for label, value in facts if value]
     blocks: list[Json] = [
         _header(f"{title}: {subject}" if subject else title),
-        _section(_text(event)),
+        _section(_text(event) or _summary(event)),
+        _section(_note(event)),
         {"type": "section", "fields": fields},
     ]
     return [block for block in blocks if block]

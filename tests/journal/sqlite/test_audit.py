@@ -22,7 +22,7 @@ WITHOUT_FACTS = {
     # The next events of a replay that has a line.
     "AdvanceReplay",
     # Deliveries that are given up, and events without a callback: see AuditBatch.
-    *("EndDeliveries", "SetBalance"),
+    *("EndDeliveries", "SetBalance", "RecordOwn"),
     # The service reports these.
     *("CountRejections", "Shift"),
     # Reading places of keys, and how deliveries wait.
@@ -32,7 +32,8 @@ WITHOUT_FACTS = {
     *("KeepCall", "ForgetCalls", "ChangeFilters", "NoteKeyUses", "PruneKeys", "ForgetPruned"),
     *("Touch", "SetMoment", "HideCredentials", "IndexVisible", "SealStored"),
     # The log itself.
-    *("RecordFacts", "RecordFactsLater", "SignCheckpoint", "PackLog", "PruneLog", "EraseLine"),
+    *("RecordFacts", "RecordFactsLater", "SignCheckpoint", "AddSignatures"),
+    *("PackLog", "PruneLog", "EraseLine"),
     # Around another write.
     *("Once", "OnBehalf"),
 }

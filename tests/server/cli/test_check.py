@@ -3,6 +3,7 @@
 import pytest
 from click.testing import CliRunner
 from config_files import SERVER, written
+from witnesses import Witness
 
 from server.cli.main import smshook
 from server.cli.promises import IN_CLEAR, forgotten
@@ -12,6 +13,9 @@ from server.config.starter import init
 SINKS = "sinks: {log: {type: file, path: events.jsonl%s}}\n"
 pytestmark = pytest.mark.usefixtures("folder")
 ROUTES = "routes: {everything: {to: [log]}}\n"
+
+
+NO_ANCHOR = "no anchor: nobody sees if the end of today's log is cut off, or written again"
 
 
 def check(folder, text):
@@ -48,6 +52,9 @@ def test_starter_configuration_guarantees_no_loss(folder):
         "  raw: erased after 7d; with the codes and numbers in them, after 1d\n"
         "  attempts: erased after 30d\n"
         "  quarantine: erased after 30d; they may hold codes, which are erased after 1d elsewhere\n"
+        "audit\n"
+        "  records no callbacks and deliveries, kept for 400d\n"
+        f"  {NO_ANCHOR}\n"
         "secrecy\n"
         "  smshook.db: texts, codes, numbers and callbacks encrypted, also in its backups;"
         " services, states and times in clear\n"
@@ -56,6 +63,31 @@ def test_starter_configuration_guarantees_no_loss(folder):
         " raw within 25h, quarantine within 31d\n"
         "  the root key lies on the journal's disk: a stolen disk opens it\n"
     )
+
+
+def test_anchors_are_named(folder):
+    """Mutant: the warning about a missing anchor stays."""
+    said = (
+        "audit:\n  record: all\n  keep: null\n  file: audit.jsonl\n  anchors:\n"
+        "    disk2: {file: notes}\n    disk3: {file: notes3, every: 5m}\n"
+        "    chat: {sink: log}\n    git: {command: [anchor, it], every: 1d}\n"
+        "  witnesses:\n    friend:\n      url: https://w.example/a-secret\n"
+        f"      key: {Witness({}).key}\n"
+    )
+    result = check(folder, f"{SERVER}sinks: {{log: {{type: file, path: a.jsonl}}}}\n{said}")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    at = lines.index("audit")
+    assert lines[at + 1 : lines.index("secrecy")] == [
+        "  records everything, kept for ever",
+        "  file audit.jsonl: the same lines",
+        "  anchor disk2: a signed state to notes with each checkpoint",
+        "  anchor disk3: a signed state to notes3 each 5m",
+        "  anchor chat: a signed state to the sink log each 1h",
+        "  anchor git: a signed state to anchor each 1d",
+        "  witness friend: https://w.example/*** signs each state",
+    ]
 
 
 def test_empty_configuration_is_explained(folder):

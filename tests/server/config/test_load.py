@@ -941,7 +941,8 @@ def _options(kind) -> set[tuple[str, ...]]:
 
 def _said(value: object, path: tuple[str, ...] = ()):
     """Yield every path of the example, with `*` for names."""
-    if path in {("sources",), ("sinks",), ("routes",), ("api", "keys")}:
+    named = {("sources",), ("sinks",), ("routes",), ("api", "keys")}
+    if path in named | {("audit", "anchors"), ("audit", "witnesses")}:
         for item in value.values():
             yield from _said(item, (*path, "*"))
     elif isinstance(value, dict):

@@ -109,6 +109,10 @@ audit:
   checkpoint: 1m
   epoch: 1d
   keep: 400d
+  file: null
+  rotate: null
+  anchors: {}
+  witnesses: {}
 api:
   keys:
     k:
@@ -211,6 +215,10 @@ audit:
   checkpoint: 1m
   epoch: 1d
   keep: 400d
+  file: null
+  rotate: null
+  anchors: {{}}
+  witnesses: {{}}
 api:
   keys: {{}}
   streams: 2000
