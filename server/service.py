@@ -29,7 +29,6 @@ from journal.writes import IndexVisible, ResumeSink
 from receiver.addresses import Peers
 from receiver.door import Door
 from receiver.samples import SampleSigner
-from receiver.source_state import SourceState
 from sinks.attempt import real_clock
 from sinks.health import Pause
 from sinks.sink import Sink
@@ -166,7 +165,7 @@ async def restore(
     return parts
 
 
-def assemble(  # noqa: PLR0913 - each is a part that the process has opened
+def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of the service
     config: Config,
     journal: Journal,
     identity: Identity,
