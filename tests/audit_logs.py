@@ -6,7 +6,7 @@ from journal.audit.export import Beginning, begin_at, end_epoch
 from journal.audit.lines import Fact, encode, erased_line, line_erased, next_epoch, restored
 from journal.audit.note import Algorithm, Checkpoint, Note, SigningKey
 from journal.audit.tree import Frontier, leaf_hash, node_hash
-from server.cli.audit_export import AuditLog, write_export
+from server.cli.audit_export import ExportedLog, write_export
 
 IDENTITY = "7f3a9c52e1d04b6c"
 #: Seconds since the epoch: the first line.
@@ -107,7 +107,7 @@ class HonestLog:
     def export(self, folder):
         write_export(
             folder,
-            AuditLog(
+            ExportedLog(
                 self.log_key.verifier,
                 self.beginning,
                 self.lines[self.pruned :],

@@ -18,7 +18,7 @@ from ..durable import make_folder
 FORMS = ("jsonl", *FORMATS)
 
 
-class AuditLog(msgspec.Struct, frozen=True):
+class ExportedLog(msgspec.Struct, frozen=True):
     """The part of an audit log that is exported, with what verifies it."""
 
     #: The key that signs all checkpoints, beside the keys of the epochs.
@@ -37,7 +37,7 @@ class WrongExport(Exception):
     """The folder is in use, or the lines are not those of the last checkpoint."""
 
 
-def write_export(folder: Path, log: AuditLog) -> Checkpoint:
+def write_export(folder: Path, log: ExportedLog) -> Checkpoint:
     """Write an export into a new or empty folder; return its last checkpoint.
 
     The file `checkpoint` is written last: an export without it is not complete. Raises WrongExport

@@ -8,24 +8,23 @@ from pathlib import Path
 from journal.audit.export import Beginning, EndedEpoch, begin_at, end_epoch
 from journal.audit.note import VerifierKey
 from journal.audit.tree import TILE_WIDTH, HashesAt
-from journal.reads import AuditLog as FoundLog
-from journal.reads import AuditLogs, Checkpoints, KeptLines, LeavesAt, StoredCheckpoint
+from journal.reads import AuditLog, AuditLogs, Checkpoints, KeptLines, LeavesAt, StoredCheckpoint
 from journal.reads import HashesAt as ReadHashes
 from journal.sqlite import audit_lines
 from journal.sqlite.schema import errors_named
 
-from .audit_export import AuditLog, WrongExport
+from .audit_export import ExportedLog, WrongExport
 
 
 class LogFile:
     """The present audit log in one state of a journal file."""
 
-    def __init__(self, conn: sqlite3.Connection, found: FoundLog) -> None:
+    def __init__(self, conn: sqlite3.Connection, found: AuditLog) -> None:
         self.conn, self._log = conn, found
         #: The verifier key of its first epoch, and its origin. None: it is not signed yet.
         self.key, self.signer, self.origin = found.key, found.signer, found.origin
 
-    def export(self, *, since: float | None = None, until: float | None = None) -> AuditLog:
+    def export(self, *, since: float | None = None, until: float | None = None) -> ExportedLog:
         """Return the log from the first bundle of `since` to a checkpoint after `until`.
 
         Raises WrongExport.
@@ -41,7 +40,7 @@ class LogFile:
             start = max(start, (place - log.first) // TILE_WIDTH * TILE_WIDTH)
         start = min(start, last.size // TILE_WIDTH * TILE_WIDTH)
         begin = log.first + start
-        return AuditLog(
+        return ExportedLog(
             key=VerifierKey.parse(signer),
             beginning=self._begin_at(start, stored),
             lines=(

@@ -10,7 +10,7 @@ from journal.audit.lines import Fact, leaf_of
 from journal.audit.note import Note, split_notes
 from journal.audit.tree import leaf_hash
 from server.cli import audit_verify
-from server.cli.audit_export import AuditLog, WrongExport, add_form, add_tiles, write_export
+from server.cli.audit_export import ExportedLog, WrongExport, add_form, add_tiles, write_export
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def log():
 
 
 def audit_log(log):
-    return AuditLog(
+    return ExportedLog(
         log.log_key.verifier,
         log.beginning,
         log.lines[log.pruned :],
