@@ -145,7 +145,8 @@ api:
     admin:
       # Or `sha256:` and the key's hex digest, so that this file alone gives no access.
       key: ADMIN_KEY
-      # events:read, codes:read, deliveries:write, subscriptions:write, audit:read, admin.
+      # events:read, codes:read, codes:reveal, deliveries:write, subscriptions:write, audit:read,
+      # admin.
       scopes: [admin]
       # Limits this key to matching events: {data.labels.team: growth}
       #when: null
