@@ -139,9 +139,9 @@ def _some(names: Sequence[str]) -> Sequence[str] | int:
 
 
 def facts_of(write: Write[Any], result: Any, actor: Actor, shown: Shown) -> Iterator[Fact]:
-    """Yield the facts of a write that was done, beside new events and attempts.
+    """Yield the facts of a write, except those of new events and attempts.
 
-    Nothing changed: no fact.
+    A write that changed nothing has none.
     """
     find = _FACTS.get(type(write))
     if find is not None:
@@ -149,7 +149,7 @@ def facts_of(write: Write[Any], result: Any, actor: Actor, shown: Shown) -> Iter
 
 
 def is_plain(write: Write[Any], result: Any, *, everything: bool) -> bool:
-    """Return whether `facts_of` has nothing to say of a write. It is quick for the usual ones.
+    """Return whether `facts_of` yields nothing for a write. It is quick for common writes.
 
     `everything`: callbacks and deliveries have lines.
     """

@@ -168,7 +168,7 @@ class KeyFile(msgspec.Struct, frozen=True):
         return (kind, period) not in self.keys and period >= self.destroyed.get(kind, 0)
 
     def unknown_roots(self, roots: Iterable[Secret], secret: Secret) -> set[str]:
-        """Return the fingerprints of the root keys that it needs beside these.
+        """Return the fingerprints of the root keys that it needs in addition to these.
 
         `secret` of the server wraps the keys of a time without root keys.
         """

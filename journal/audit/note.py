@@ -59,7 +59,7 @@ class VerifierKey(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> bytes:
-        """The four bytes that stand in signatures, beside the name."""
+        """The four bytes that signatures have, after the name."""
         named = f"{self.name}\n".encode() + bytes([self.algorithm]) + self.public
         return hashlib.sha256(named).digest()[:_ID]
 

@@ -76,7 +76,7 @@ def audit() -> None:
     "--fresh",
     metavar="AGE",
     callback=_read_by(audit_verify.read_seconds),
-    help="The last checkpoint must not be older, such as 10m: an end that was cut off shows.",
+    help="Maximum age of the last checkpoint, such as 10m. It finds an end that was cut off.",
 )
 @click.pass_context
 def verify(
@@ -132,7 +132,7 @@ audit.add_command(
             Column("about", 10, value=_about),
         ),
         filters=(
-            Filter("do", "Actions, such as key.made; `key.` means all that begin so.", "ACTION"),
+            Filter("do", "Actions, such as key.made; `key.` finds all that begin so.", "ACTION"),
             Filter("by", "Who did it, such as key/ana, cli/0 or service.", "WHO"),
             Filter("event", "The event that the line names.", "ID", ids="event"),
             Filter("since", "From this time on, or how long ago: 10m.", "TIME", multiple=False),
@@ -152,9 +152,9 @@ audit.add_command(who)
 def key(output: str) -> None:
     """Show the keys that verify the log.
 
-    The first one is that of the first epoch: `audit verify` needs it. Keep it on another machine,
-    because who changes the log could change it here, too. The second one is for other programs of
-    transparency logs.
+    The first key is that of the first epoch: `audit verify` needs it. Keep it on another machine,
+    because an attacker who changes the log could change it, too. The second key is for other
+    programs of transparency logs.
     """
     with open_log(settings().journal) as log:
         if log.key is None or log.signer is None:
@@ -214,7 +214,7 @@ def compare_journal() -> None:
 
     Each event, attempt and key needs its line, and an event must say what its line commits to.
     Content that is erased cannot be compared. It does not verify the log: `audit export` and
-    `audit verify` do. Exits with 0 if all fits, 1 if something differs, 2 if it was not compared.
+    `audit verify` do. Exits with 0 if all agrees, 1 if something differs, 2 if it was not compared.
     """
     config = configured()
     secret, seal = config.server.secret, config.seal

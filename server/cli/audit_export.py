@@ -21,7 +21,7 @@ FORMS = ("jsonl", *FORMATS)
 class ExportedLog(msgspec.Struct, frozen=True):
     """The part of an audit log that is exported, with what verifies it."""
 
-    #: The key that signs all checkpoints, beside the keys of the epochs.
+    #: The key that signs all checkpoints, in addition to the keys of the epochs.
     key: VerifierKey
     #: The lines that are left out.
     beginning: Beginning

@@ -378,18 +378,18 @@ class Witness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Auditing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The log of who did what, in which every later change shows."""
+    """The log of who did what. It shows every later change to it."""
 
     #: `all`, or `access`: without callbacks and deliveries, only acts of people, keys and the
-    #: service. Write `access` on a small disk: `all` takes about 0.2 KB more for each event.
+    #: service. Use `access` on a small disk: `all` takes about 0.2 KB more for each event.
     record: Literal["all", "access"] = "all"
-    #: The time after which the log is signed again. What was not signed yet can be changed by who
-    #: holds the machine.
+    #: The time after which the log is signed again. An attacker on the machine can change lines
+    #: that are not signed yet.
     checkpoint: Annotated[Duration, _one_or_more("write 1s or more")] = Duration(60)
     #: The time after which the signing key is replaced and destroyed: nobody can sign earlier lines
-    #: again, not with all that the machine holds.
+    #: again, even with everything on the machine.
     epoch: Annotated[Duration, Check(_epoch)] = Duration(86400)
-    #: How long lines are kept. Lines of one year are what PCI DSS 10.5.1 asks for.
+    #: How long lines are kept. PCI DSS 10.5.1 asks for one year.
     keep: Kept = Duration(400 * 86400)
     #: A file that gets the same lines, such as `audit.jsonl`. Set it for Loki, Splunk or Elastic.
     file: FilePath | None = None
@@ -419,7 +419,7 @@ ONLY_ACCESS = Auditing(record="access")
 
 
 class Reads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The limit of the codes that a key gets in clear."""
+    """How many events a key gets in clear."""
 
     #: Events in a time, such as `600/h`.
     rate: Rate
@@ -448,8 +448,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: Limit of its requests, such as `600/m`: further ones get 429 until the rate allows them. Set
     #: it if a faulty client could keep the service busy. Unset: no limit.
     rate: Rate | None = None
-    #: Limit of the events whose codes it gets in clear, such as `600/h`: further calls get 429.
-    #: Set it to bound what a stolen key shows. Unset: no limit.
+    #: How many events it gets in clear, such as `600/h`: further calls get 429.
+    #: Set it to limit what a stolen key shows. Unset: no limit.
     reads: Rate | Reads | None = None
     #: `required`: it must give a reason to reveal a code. The audit log keeps the reason.
     reason: Literal["required"] | None = None

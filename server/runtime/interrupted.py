@@ -1,6 +1,6 @@
-"""What readers could have got when the service ended without a word, such as by kill -9.
+"""Records what readers could have got when the service was killed, such as by kill -9.
 
-Streams and waits record what they gave after it left, within a second. Of those that were open, the
+Streams and waits record what they gave within a second after it left. For those that were open, the
 next start records all that they could have got: never less than they did.
 """
 
