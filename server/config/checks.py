@@ -60,7 +60,7 @@ def _check_keys(reading: Complaints, api: Api) -> None:
             text = "the audit log is about all events; leave out the scope audit:read, or `when`"
             reading.complain(("api", "keys", name, "when"), text)
         if key.reason is not None and "codes:reveal" not in key.scopes:
-            text = "only the scope codes:reveal asks for a reason; add that scope, or leave it out"
+            text = "only the scope codes:reveal asks for a reason; add that scope, or omit reason"
             reading.complain(("api", "keys", name, "reason"), text)
         first = names.setdefault(digest_of(key.key), name)
         if first != name:
