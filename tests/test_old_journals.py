@@ -45,6 +45,13 @@ FOLDER = Path(__file__).parent / "old_journals"
 SCHEMAS = [name[:4] for name, _ in schema._scripts()]
 #: The schemas, and a sealed journal of the last one.
 JOURNALS = [*SCHEMAS, "sealed"]
+#: After its start a journal has today's schema, so CI needs few of them for the rest.
+FEW = [
+    name
+    if name in {SCHEMAS[0], SCHEMAS[8], "sealed"}
+    else pytest.param(name, marks=pytest.mark.nightly)
+    for name in JOURNALS
+]
 #: The hour in which the files were made is over, and two days later.
 MADE, LATER = 1_796_122_800.0, 1_796_122_800.0 + 2 * 86_400
 KEPT = ("events", "codes", "people", "quarantine")
@@ -214,7 +221,7 @@ async def test_old_journal_opens_with_every_byte(old, name):
     assert_whole(path)
 
 
-@pytest.mark.parametrize("name", JOURNALS)
+@pytest.mark.parametrize("name", FEW)
 async def test_backup_of_an_old_journal_is_restored(old, name, tmp_path):
     """Mutants: a backup of an older schema is refused; an erased event comes back from it."""
     config, other = old(name, tmp_path / "made"), old(name, tmp_path / "restored")
@@ -238,7 +245,7 @@ async def test_backup_of_an_old_journal_is_restored(old, name, tmp_path):
     assert_whole(other.journal.path)
 
 
-@pytest.mark.parametrize("name", JOURNALS)
+@pytest.mark.parametrize("name", FEW)
 def test_old_journal_is_pruned(old, name):
     """Mutants: a row of an older version is not found, and its code stays; its delivery waits."""
     config = old(name)
@@ -259,7 +266,7 @@ def test_old_journal_is_pruned(old, name):
     assert rows(path, "pragma integrity_check") == [("ok",)]
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
+@pytest.mark.parametrize("name", FEW[:-1])
 def test_old_journal_is_sealed(old, name, tmp_path):
     """Mutant: a column of an older version stays in clear."""
     config = old(name)

@@ -19,7 +19,10 @@ NAMED = {case.name: case for case in CASES}
         *("noop/64", "accept/tellabot/64/1", "accept/herosms/64/3", "one-transaction/64"),
         *("duplicates", "retry-storm", "pipeline/http", "pipeline/file", "hanging/with"),
         *("filters/1000", "scrape", "generator", "latency/800", "latency/storm", "latency/hanging"),
-        *("pruning", "sealing", "backup"),
+        *(
+            pytest.param(name, marks=pytest.mark.nightly)
+            for name in ("pruning", "sealing", "backup")
+        ),
     ],
 )
 def test_case_measures_its_figures(bench, name):

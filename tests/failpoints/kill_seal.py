@@ -44,7 +44,7 @@ def seal_and_die(*args):
 
 def write_and_die(self, ops):
     results = write(self, ops)
-    if any(type(op) is SealStored for op in ops):
+    if any(type(getattr(op, "write", op)) is SealStored for op in ops):
         die()
     return results
 

@@ -21,8 +21,6 @@ UNIT = ROOT / "packaging" / "smshook.service"
 #: Of 10. A unit without restrictions has 9.6.
 EXPOSURE = 1.5
 
-#: As `smshook init` sets it up: it links, hides its memory, and loads the library of ciphers.
-SEALED = f"{live.CONFIG}seal: {{root: [the-root-key-of-these-tests-0123456789]}}\n"
 #: Starts a command after prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN), which it inherits.
 DENIED = (
     sys.executable,
@@ -193,7 +191,7 @@ def test_service_uses_only_allowed_system_calls(tmp_path):
     """
     trace = tmp_path / "calls"
     program = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", str(trace), live.command()]
-    with live.Live(tmp_path, SEALED, program=program) as service:
+    with live.Live(tmp_path, live.CONFIG, program=program) as service:
         assert 200 == service.post(live.sms(1)).status_code
         live.eventually(service.delivered)
         assert "ready\n" == service.run("healthcheck").stdout
@@ -236,7 +234,7 @@ def test_service_runs_without_writable_executable_memory(tmp_path):
     if 0 != subprocess.run([*DENIED, "/bin/true"], check=False).returncode:
         pytest.skip("the kernel is older than 6.3: it cannot refuse such memory to a process")
 
-    with live.Live(tmp_path, SEALED, program=[*DENIED, live.command()]) as service:
+    with live.Live(tmp_path, live.CONFIG, program=[*DENIED, live.command()]) as service:
         answer = service.post(live.sms(1))
         live.eventually(service.delivered)
         ended = service.stop()

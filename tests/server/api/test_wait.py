@@ -276,6 +276,7 @@ async def test_senseless_timeout_is_refused(service):
         )
 
 
+@pytest.mark.nightly  # the measurement of coverage takes memory, too
 async def test_wait_takes_little_memory(service):
     """Thousands wait at the same time.
 
