@@ -76,5 +76,6 @@ def test_log_names_what_killed_streams_gave(tmp_path):
     lines = [one for one in killed.lines() if one["do"] in ("service.gap", "code.read")]
     gap = next(n for n, one in enumerate(lines) if one["do"] == "service.gap")
     after = [one for one in lines[gap + 1 :] if one.get("at_most")]
-    assert {one["how"] for one in after} == {"stream", "wait"}
+    # If the kill came just after the lines of a second, no stream is in doubt.
+    assert {one["how"] for one in after} - {"stream"} == {"wait"}
     assert not [one for one in lines[:gap] if one.get("at_most")]
