@@ -38,6 +38,19 @@ def is_here(host):
         return False
 
 
+#: How the paths of a service's files in the checkout begin.
+OURS = str(Path(__file__).parents[1] / "smshook.")
+
+
+def refuse_the_checkout(event, args):
+    """An audit hook that sees each file that this process opens.
+
+    A key file there, of a test, would stop the next `make run`.
+    """
+    if event == "open" and isinstance(args[0], str | Path) and str(args[0]).startswith(OURS):
+        raise PermissionError(f"{args[0]}: tests keep their files in tmp_path")
+
+
 def refuse_the_network(event, args):
     """An audit hook that sees each socket of this process, from any library.
 
@@ -57,6 +70,7 @@ def refuse_the_network(event, args):
 
 
 sys.addaudithook(refuse_the_network)
+sys.addaudithook(refuse_the_checkout)
 
 # A shell's job in the background ignores Ctrl-C, and so would the commands that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -21,9 +21,10 @@ ROOT = Secret("the root key of a service that is only tested")
 
 
 def configured(folder, **options):
-    """A configuration with its journal in that folder."""
+    """A configuration with its journal and its keys in that folder."""
     defaults = {
         "server": Server(secret=Secret(SECRET)),
+        "seal": Sealing(file=str(folder / "smshook.keys")),
         "journal": JournalOptions(url=f"sqlite:///{folder}/smshook.db"),
         "path": folder / "smshook.yaml",
     }
