@@ -142,7 +142,7 @@ async def _run(
 
     async def opened() -> Journal:
         nonlocal period_keys, audit
-        if period_keys is None or audit is None:
+        if period_keys is None:
             secret = config.server.secret
             period_keys = make_keys(config.seal, roots, now=clock.now(), secret=secret)
             audit = audit_options(config, identity, clock, period_keys)

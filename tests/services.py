@@ -13,7 +13,7 @@ from core.secret import Secret
 from server.config.load import Loaded
 from server.config.options import Config, JournalOptions, Sealing, Server
 from server.runtime.identity import Identity
-from server.runtime.period_keys import open_keys
+from server.runtime.period_keys import make_keys
 from server.service import assemble, open_journal
 
 SECRET = "the secret of a service that is only tested"
@@ -29,6 +29,13 @@ def configured(folder, **options):
         "path": folder / "smshook.yaml",
     }
     return Config(**defaults | options)
+
+
+def keys_of(config, *, now):
+    """The keys that seal the journal of a configuration; None: it is not sealed."""
+    if not config.seal.root:
+        return None
+    return make_keys(config.seal, config.seal.root, now=now, secret=config.server.secret)
 
 
 def identity_of(config):
@@ -54,7 +61,7 @@ async def assembled(config, clock):
     folder = config.path.parent
     seal = Sealing(root=(ROOT,), file=str(folder / "smshook.keys"))
     config = msgspec.structs.replace(config, seal=seal)
-    identity, keys = identity_of(config), open_keys(seal, seal.root, now=clock.now())
+    identity, keys = identity_of(config), keys_of(config, now=clock.now())
     prepared(config.journal.path)
     journal = await open_journal(config, identity, now=clock.now(), keys=keys)
     try:

@@ -18,7 +18,7 @@ from canary import secrets_in
 from contracts.journal import arrival, planned
 from old_journals import make
 from sealing import ALL
-from services import clock_of, configured, identity_of
+from services import clock_of, configured, identity_of, keys_of
 
 from core.secret import Secret
 from core.units import Duration
@@ -38,7 +38,6 @@ from journal.writes import Record
 from server import stopped
 from server.backups import back_up
 from server.config.options import Retention, Sealing
-from server.runtime.period_keys import open_keys
 from server.service import open_journal
 
 FOLDER = Path(__file__).parent / "old_journals"
@@ -121,7 +120,7 @@ def rows(path, sql):
 @contextlib.asynccontextmanager
 async def opened(config, now=MADE):
     """Open a journal with today's code."""
-    keys = open_keys(config.seal, config.seal.root, now=now)
+    keys = keys_of(config, now=now)
     journal = await open_journal(config, identity_of(config), now=now, keys=keys)
     try:
         yield journal

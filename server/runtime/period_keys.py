@@ -32,23 +32,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 log = structlog.get_logger()
 
 
-def open_keys(
-    seal: Sealing, roots: Sequence[Secret], *, now: float, secret: Secret | None = None
-) -> Keyring | None:
-    """Open the key file, or make it; None: nothing is sealed. `roots` are those of `root_keys`.
-
-    See `make_keys`.
-    """
-    return make_keys(seal, roots, now=now, secret=secret) if roots else None
-
-
-def make_keys(
-    seal: Sealing, roots: Sequence[Secret], *, now: float, secret: Secret | None
-) -> Keyring:
+def make_keys(seal: Sealing, roots: Sequence[Secret], *, now: float, secret: Secret) -> Keyring:
     """Open the key file, or make it. Without `roots` it has the keys of the audit log only.
 
-    `secret`, that of the server, wraps them then. Raises Damaged, UnknownRoot, WrongJournal (for
-    another secret), Unavailable (DiskFull on a full disk) and OSError.
+    `roots` are those of `root_keys`. `secret`, that of the server, wraps them then. Raises Damaged,
+    UnknownRoot, WrongJournal (for another secret), Unavailable (DiskFull on a full disk) and
+    OSError.
     """
     try:
         return Keyring(seal.path, roots, period=seal.period, now=now, secret=secret)
@@ -70,7 +59,7 @@ def make_keys(
 def warn_of_missing_keys(config: Config, journal: Path) -> None:
     """Log what a journal holds that cannot be opened, if its key file is missing, or `seal` is.
 
-    Call it before `open_keys`, which makes another key file. Raises Damaged, Unavailable, Broken
+    Call it before `make_keys`, which makes another key file. Raises Damaged, Unavailable, Broken
     and OSError.
     """
     if config.seal.is_on and KeyFile.read(config.seal.path) is not None:

@@ -9,7 +9,7 @@ import pytest
 from canary import secrets_in
 from contracts.journal import NOW, planned, record
 from sealing import ALL
-from services import clock_of, configured, identity_of, loading
+from services import clock_of, configured, identity_of, keys_of, loading
 from structlog.testing import capture_logs
 
 from core.errors import Unavailable
@@ -21,7 +21,7 @@ from journal.reads import EventById
 from journal.sqlite.schema import DiskFull, WrongJournal
 from server.backups import back_up
 from server.config.options import Retention, Sealing
-from server.runtime.period_keys import open_keys, prepare_keys
+from server.runtime.period_keys import prepare_keys
 from server.runtime.supervisor import Supervisor
 from server.service import open_journal, run_parts
 from server.service import restore as restore_parts
@@ -43,7 +43,7 @@ def options(folder):
 
 async def stored(config):
     """Store two events in a sealed journal; return their ids."""
-    keys = open_keys(config.seal, config.seal.root, now=NOW)
+    keys = keys_of(config, now=NOW)
     journal = await open_journal(config, identity_of(config), now=NOW, keys=keys)
     plans = [planned(text=text) for text in TEXTS]
     for plan in plans:
@@ -54,7 +54,7 @@ async def stored(config):
 
 async def texts(config, ids):
     """Return the texts, as far as the keys open them."""
-    keys = open_keys(config.seal, config.seal.root, now=NOW)
+    keys = keys_of(config, now=NOW)
     journal = await open_journal(config, identity_of(config), now=NOW, keys=keys)
     found = [await journal.ask(EventById(id_, opening=ALL)) for id_ in ids]
     await journal.close()
@@ -124,7 +124,7 @@ def test_key_file_of_another_journal_is_refused(tmp_path):
     config = options(tmp_path / "folder")
     ids = asyncio.run(stored(config))
     kept = config.seal.path.rename(tmp_path / "kept")
-    open_keys(config.seal, config.seal.root, now=NOW)
+    keys_of(config, now=NOW)
 
     with pytest.raises(WrongJournal, match="belongs to another journal"):
         asyncio.run(texts(config, ids))
@@ -141,7 +141,7 @@ async def test_keys_of_coming_periods_are_made_while_it_runs(tmp_path):
     """Mutant: the task is not started, and the first callback of a period waits for the disk."""
     config, now = options(tmp_path / "folder"), NOW
     (tmp_path / "folder").mkdir()
-    keys = open_keys(config.seal, config.seal.root, now=NOW)
+    keys = keys_of(config, now=NOW)
     identity = identity_of(config)
     journal = await open_journal(config, identity, now=NOW, keys=keys)
     parts = await restore_parts(
@@ -170,7 +170,7 @@ async def test_keys_that_cannot_be_written_are_tried_again(tmp_path, monkeypatch
     """The disk was full. Mutant: the task ends, and so does the service."""
     (tmp_path / "folder").mkdir()
     config, now = options(tmp_path / "folder"), NOW
-    keys = open_keys(config.seal, config.seal.root, now=now)
+    keys = keys_of(config, now=now)
     newest, replace, full = keys.periods("codes")[0], key_file.replace, []
 
     def full_once(path, text):
@@ -204,5 +204,5 @@ def test_start_waits_for_room_for_the_key_file(tmp_path, monkeypatch, error, rai
 
     monkeypatch.setattr(key_file, "replace", full)
     with pytest.raises(Unavailable, match="cannot be written") as failed:
-        open_keys(config.seal, config.seal.root, now=NOW)
+        keys_of(config, now=NOW)
     assert failed.type is raised

@@ -10,7 +10,7 @@ from contracts.journal import arrival, keep, planned, record
 from contracts.journal import owed as owed_to
 from contracts.orders import of_number
 from sealing import ALL
-from services import configured, identity_of, loading
+from services import configured, identity_of, keys_of, loading
 from structlog.testing import capture_logs
 
 from core.clock import WallClock
@@ -23,7 +23,6 @@ from journal.writes import EndDeliveries, Record, RegisterOrder
 from server.backups import back_up, back_up_keys
 from server.config.options import Retention, Sealing
 from server.runtime.erasure import ErasedIds
-from server.runtime.period_keys import open_keys
 from server.runtime.retention import EVERY
 from server.service import open_journal
 from server.service import restore as restore_parts
@@ -79,7 +78,7 @@ def options(folder, retention, **changed):
 async def started(config, machine):
     """A start of the service; nothing runs."""
     clock, identity = machine.clock(), identity_of(config)
-    keys = open_keys(config.seal, config.seal.root, now=clock.now())
+    keys = keys_of(config, now=clock.now())
     journal = await open_journal(config, identity, now=clock.now(), keys=keys)
     try:
         yield await restore_parts(

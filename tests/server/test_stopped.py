@@ -7,7 +7,7 @@ import shutil
 import pytest
 from contracts.journal import NOW, arrival, keep, owed, planned
 from sealing import ALL
-from services import identity_of
+from services import identity_of, keys_of
 from stopped_deaths import PRUNE, RESTORE, die, options, pruned, restored, run_prune, run_restore
 
 from journal.reads import CallbackOfEvent, Events, JournalStats, QuarantinedById
@@ -15,7 +15,6 @@ from journal.seal import Reason
 from journal.sqlite.backup import check
 from journal.writes import Record
 from server.backups import back_up
-from server.runtime.period_keys import open_keys
 from server.service import open_journal
 
 DAY = 86_400.0
@@ -34,7 +33,7 @@ def stored(tmp_path_factory):
 async def store(folder):
     config = options(folder)
     for at, text in ((NOW, OLD), (LATER, YOUNG)):
-        keys = open_keys(config.seal, config.seal.root, now=at)
+        keys = keys_of(config, now=at)
         journal = await open_journal(config, identity_of(config), now=at, keys=keys)
         plan = planned(at=at, text=text, to="+18505550142", owed=[owed()] if text is YOUNG else [])
         await journal.submit(Record(arrival(at=at, body=text.encode()), (plan,)))
@@ -51,7 +50,7 @@ def folder(stored, tmp_path):
 async def look(folder):
     """Return the texts of events, callbacks and quarantine, as far as the keys open them."""
     config = options(folder)
-    keys = open_keys(config.seal, config.seal.root, now=LATER)
+    keys = keys_of(config, now=LATER)
     journal = await open_journal(config, identity_of(config), now=LATER, keys=keys)
     events = [json.loads(body) for _, body in (await journal.ask(Events(opening=ALL))).items]
     raw = [await journal.ask(CallbackOfEvent(event["id"], why=Reason.RAW)) for event in events]
@@ -97,7 +96,7 @@ def test_death_in_a_restore_leaves_a_whole_journal_or_none(folder, tmp_path, ste
 
 async def ids(folder):
     config = options(folder)
-    keys = open_keys(config.seal, config.seal.root, now=LATER)
+    keys = keys_of(config, now=LATER)
     journal = await open_journal(config, identity_of(config), now=LATER, keys=keys)
     found = [json.loads(body)["id"] for _, body in (await journal.ask(Events())).items]
     await journal.close()

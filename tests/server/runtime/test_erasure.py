@@ -10,7 +10,7 @@ import pytest
 from contracts.journal import owed, planned, record
 from deaths import deaths
 from sealing import ALL
-from services import clock_of, configured, identity_of, loading
+from services import clock_of, configured, identity_of, keys_of, loading
 from structlog.testing import capture_logs
 from whole_files import shorten
 
@@ -22,7 +22,6 @@ from journal.writes import EraseContent
 from server.config.options import Retention, Sealing
 from server.runtime import erasure
 from server.runtime.erasure import ErasedIds
-from server.runtime.period_keys import open_keys
 from server.service import open_journal
 from server.service import restore as restore_parts
 from sinks.file.sink import File
@@ -46,7 +45,7 @@ def start(tmp_path):
         seal = msgspec.structs.replace(seal, file=str(tmp_path / "smshook.keys"))
         kept = Retention(codes=Duration(DAY), people=Duration(2 * DAY))
         config = configured(tmp_path, seal=seal, retention=kept, retention_is_set=True, **changed)
-        keys = open_keys(config.seal, config.seal.root, now=now)
+        keys = keys_of(config, now=now)
         identity = identity_of(config)
         journal = await open_journal(config, identity, now=now, keys=keys)
         try:

@@ -8,7 +8,7 @@ import pytest
 from canary import secrets_in
 from contracts.journal import NOW, arrival, owed, planned, record
 from sealing import ALL
-from services import clock_of, configured, identity_of, loading
+from services import clock_of, configured, identity_of, keys_of, loading
 from structlog.testing import capture_logs
 
 from core.errors import Broken, Unavailable
@@ -20,7 +20,7 @@ from journal.records import Unsealed
 from journal.seal import Kind, Reason
 from server.config.options import Retention, Sealing
 from server.runtime import period_keys, sealing
-from server.runtime.period_keys import open_keys, warn_of_missing_keys
+from server.runtime.period_keys import warn_of_missing_keys
 from server.runtime.supervisor import Supervisor
 from server.service import assemble, open_journal, run_parts
 from sinks.file.sink import File
@@ -51,7 +51,7 @@ def options(folder, *, is_on=True, **changed):
 @contextlib.asynccontextmanager
 async def parts_of(folder, *, is_on=True, at=NOW + 60):
     config = options(folder, is_on=is_on)
-    keys = open_keys(config.seal, config.seal.root, now=at)
+    keys = keys_of(config, now=at)
     identity = identity_of(config)
     journal = await open_journal(config, identity, now=at, keys=keys)
     try:
