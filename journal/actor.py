@@ -1,5 +1,6 @@
 """The person, key or program on whose behalf something is done."""
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 
 import msgspec
@@ -11,6 +12,11 @@ class Actor(msgspec.Struct, frozen=True):
     by: str
     #: The address that the request came from.
     peer: str | None = None
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The fields of a line of the audit log that name it."""
+        return {"by": self.by} | ({} if self.peer is None else {"from": self.peer})
 
 
 #: The service itself.

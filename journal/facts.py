@@ -145,7 +145,7 @@ def facts_of(write: Write[Any], result: Any, actor: Actor, shown: Shown) -> Iter
     """
     find = _FACTS.get(type(write))
     if find is not None:
-        yield from find(write, result, _who(actor), shown)
+        yield from find(write, result, actor.fields, shown)
 
 
 def is_plain(write: Write[Any], result: Any, *, everything: bool) -> bool:
@@ -219,10 +219,6 @@ def _parts(places: str) -> Iterator[int]:
 
 
 _Who = Mapping[str, str]
-
-
-def _who(actor: Actor) -> _Who:
-    return {"by": actor.by} | ({} if actor.peer is None else {"from": actor.peer})
 
 
 def _recorded(write: Record, result: Any, who: _Who, _shown: Shown) -> Iterator[Fact]:

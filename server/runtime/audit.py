@@ -56,9 +56,7 @@ class AuditFacts:
 
     def add(self, do: Action, fields: Mapping[str, Any] = {}) -> None:
         """Record a fact on behalf of the actor of this context."""
-        actor = ACTING.get()
-        who = {"by": actor.by} | ({} if actor.peer is None else {"from": actor.peer})
-        self._submit((Fact(do, {**who, **fields}),))
+        self._submit((Fact(do, {**ACTING.get().fields, **fields}),))
 
     def count(self, do: Action, reason: str, subject: str, peer: str) -> None:
         """Count a fact that strangers could cause; it is recorded once a minute."""

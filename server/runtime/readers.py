@@ -348,8 +348,7 @@ class Readers:
 
 
 def _who() -> Mapping[str, str]:
-    actor = ACTING.get()
-    return {"by": actor.by} | ({} if actor.peer is None else {"from": actor.peer})
+    return ACTING.get().fields
 
 
 def filter_fields(wanted: EventFilter) -> Sequence[str]:
