@@ -1,18 +1,15 @@
 """The cost of a backup for the callbacks that come meanwhile."""
 
-import shutil
 import statistics
 import threading
 import time
 from collections.abc import Callable
 
 from ..case import Case, Measured
-from ..lab import journals
 from ..lab.openloop import offered
 from ..lab.percentiles import percentile
 from ..lab.processes import NO_RETENTION, Bench, Product, meanwhile
-from ..lab.receiver import receiving
-from .delivering import CONNECTIONS, http, to
+from .delivering import CONNECTIONS, filled
 
 _MILLION, _FEW = 1_000_000, 20_000
 #: Callbacks a second. A backup keeps one of two processors busy; the generator must not be late.
@@ -29,31 +26,23 @@ def _backup(bench: Bench) -> Measured:
     events = _FEW if bench.quick else _MILLION
     took: list[float] = []
     found: dict[str, list[tuple[float, list[float]]]] = {"without": [], "with": []}
-    with bench.scratch() as folder, receiving() as receiver:
-        journal = folder / "smshook.db"
-        shutil.copyfile(journals.journal(events), journal)
-        with bench.product(
-            sinks=http({journals.SINK: receiver.url}),
-            routes=to(journals.SINK),
-            journal=journal,
-            retention=NO_RETENTION,
-        ) as product:
-            measure = _measuring(bench, product)
-            found["without"].append(measure(1))
-            ended = threading.Event()
+    with filled(bench, events, retention=NO_RETENTION) as product:
+        measure = _measuring(bench, product)
+        found["without"].append(measure(1))
+        ended = threading.Event()
 
-            def back_up() -> None:
-                while not ended.is_set():
-                    began = time.monotonic()
-                    product.back_up(bench.python.with_name("smshook"), folder / "backup.db")
-                    took.append(time.monotonic() - began)
+        def back_up() -> None:
+            while not ended.is_set():
+                began = time.monotonic()
+                product.back_up(bench.python.with_name("smshook"), product.folder / "backup.db")
+                took.append(time.monotonic() - began)
 
-            with meanwhile(back_up):
-                try:
-                    found["with"] += [measure(2), measure(3)]
-                finally:
-                    ended.set()
-            found["without"].append(measure(4))
+        with meanwhile(back_up):
+            try:
+                found["with"] += [measure(2), measure(3)]
+            finally:
+                ended.set()
+        found["without"].append(measure(4))
     rates = {
         name: statistics.mean(rate for rate, _ in measured) for name, measured in found.items()
     }

@@ -1,6 +1,7 @@
 """Events a second that are accepted, durable, delivered and settled."""
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -8,6 +9,7 @@ from functools import partial
 import msgspec
 
 from ..case import Case, Measured
+from ..lab import journals
 from ..lab.processes import Bench, Product
 from ..lab.processor import Meter
 from ..lab.receiver import Receiver, receiving
@@ -59,6 +61,21 @@ def piped(bench: Bench, path: str = "") -> Iterator[tuple[Product, Receiver]]:
         bench.product(sinks=http({"app": f"{receiver.url}{path}"}), routes=to("app")) as product,
     ):
         yield product, receiver
+
+
+@contextlib.contextmanager
+def filled(bench: Bench, events: int, *, retention: str) -> Iterator[Product]:
+    """Run the product with one http sink on a copy of the kept journal of that many events."""
+    with bench.scratch() as folder, receiving() as receiver:
+        journal = folder / "smshook.db"
+        shutil.copyfile(journals.journal(events), journal)
+        with bench.product(
+            sinks=http({journals.SINK: receiver.url}),
+            routes=to(journals.SINK),
+            journal=journal,
+            retention=retention,
+        ) as product:
+            yield product
 
 
 def _one(bench: Bench) -> Measured:

@@ -1,14 +1,10 @@
 """The time from a callback to its answer while old events are removed."""
 
-import shutil
-
 from ..case import Case, Measured
-from ..lab import journals
 from ..lab.openloop import offered
 from ..lab.percentiles import percentile
 from ..lab.processes import NO_RETENTION, Bench, CaseFailed
-from ..lab.receiver import receiving
-from .delivering import http, to
+from .delivering import filled
 
 _PERCENTILES = (50, 99)
 _MILLION, _FEW = 1_000_000, 20_000
@@ -26,20 +22,12 @@ def _pruning(bench: Bench) -> Measured:
     seconds = 4 * bench.seconds
     values: dict[str, float] = {}
     for name, retention in (("without", NO_RETENTION), ("with", _OLD)):
-        with bench.scratch() as folder, receiving() as receiver:
-            journal = folder / "smshook.db"
-            shutil.copyfile(journals.journal(events), journal)
-            with bench.product(
-                sinks=http({journals.SINK: receiver.url}),
-                routes=to(journals.SINK),
-                journal=journal,
-                retention=retention,
-            ) as product:
-                result = offered(product.callback(), rate=rate, seconds=seconds, first=_ELSEWHERE)
-                for wanted in _PERCENTILES:
-                    figure = f"pruning/{name}/p{wanted}"
-                    values[figure] = percentile(result.latencies, wanted)
-                run = product.ask("/retention")
+        with filled(bench, events, retention=retention) as product:
+            result = offered(product.callback(), rate=rate, seconds=seconds, first=_ELSEWHERE)
+            for wanted in _PERCENTILES:
+                figure = f"pruning/{name}/p{wanted}"
+                values[figure] = percentile(result.latencies, wanted)
+            run = product.ask("/retention")
         if name == "with":
             if not run["counts"]["events"]:
                 raise CaseFailed("no event was removed")
