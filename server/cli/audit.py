@@ -70,7 +70,7 @@ def audit() -> None:
     multiple=True,
     metavar="FILE",
     callback=_read_by(audit_verify.read_anchors),
-    help="Checkpoints that somebody else kept, or `checkpoints` of an older export.",
+    help="Checkpoints that were kept elsewhere, or `checkpoints` of an older export.",
 )
 @click.option(
     "--fresh",

@@ -381,13 +381,13 @@ class Auditing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The log of who did what. It shows every later change to it."""
 
     #: `all`, or `access`: without callbacks and deliveries, only acts of people, keys and the
-    #: service. Use `access` on a small disk: `all` takes about 0.2 KB more for each event.
+    #: service. Use `access` on a small disk: `all` has several lines for each event.
     record: Literal["all", "access"] = "all"
     #: The time after which the log is signed again. An attacker on the machine can change lines
     #: that are not signed yet.
     checkpoint: Annotated[Duration, _one_or_more("write 1s or more")] = Duration(60)
-    #: The time after which the signing key is replaced and destroyed: nobody can sign earlier lines
-    #: again, even with everything on the machine.
+    #: The time after which the signing key is replaced and destroyed. Then earlier lines cannot be
+    #: signed again, even with everything on the machine.
     epoch: Annotated[Duration, Check(_epoch)] = Duration(86400)
     #: How long lines are kept. PCI DSS 10.5.1 asks for one year.
     keep: Kept = Duration(400 * 86400)
@@ -395,8 +395,8 @@ class Auditing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     file: FilePath | None = None
     #: Set `file` aside by size or age, such as `{size: 64MiB, every: 1d}`. Unset: it grows.
     rotate: Rotate | None = None
-    #: Places of signed states, by name. Without one, nobody sees a cut-off end of the log of today,
-    #: nor lines that were written again on a machine that was taken over.
+    #: Places of signed states, by name. Without one, it stays unseen if the end of today's log is
+    #: cut off, or if its lines are written again on a machine that was taken over.
     anchors: Mapping[str, Anchor] = {}
     #: Others who sign the states of the log, by name. They refuse a log that was changed.
     witnesses: Mapping[str, Witness] = {}
