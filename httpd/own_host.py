@@ -67,7 +67,7 @@ class OwnHost:
         headers = scope["headers"]
         hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
         origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
-        if not self._any_host and not all(map(self._is_own, hosts)):
+        if not self._any_host and not all(is_own_host(host, self._names) for host in hosts):
             return "host_not_allowed", (
                 "this listener does not answer to that name; use an address or localhost, "
                 "or add the name to server.admin_hosts"
@@ -81,16 +81,38 @@ class OwnHost:
                 return "origin_not_allowed", "a web page of another origin may not ask"
         return None
 
-    def _is_own(self, authority: str) -> bool:
-        """Whether a `Host` is allowed."""
-        match = _AUTHORITY.fullmatch(authority.strip())
-        if match is None:
-            return False
-        name = (match["v6"] or match["name"] or "").lower().removesuffix(".")
-        if "." not in name or name.endswith(".localhost") or name in self._names:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+
+def host_name(authority: str) -> str | None:
+    """Return the name or address of a `Host` in lower case, without its port; None: it is none."""
+    match = _AUTHORITY.fullmatch(authority.strip())
+    if match is None:
+        return None
+    return (match["v6"] or match["name"] or "").lower().removesuffix(".")
+
+
+def is_own_host(authority: str, names: Collection[str]) -> bool:
+    """Return whether a `Host` is allowed. `names` are in lower case."""
+    name = host_name(authority)
+    if name is None:
+        return False
+    return (
+        "." not in name or name.endswith(".localhost") or name in names or _parsed(name) is not None
+    )
+
+
+def is_loopback(authority: str) -> bool:
+    """Return whether a `Host` is this machine for every browser."""
+    name = host_name(authority)
+    if name is None:
+        return False
+    address = _parsed(name)
+    if address is None:
+        return name == "localhost" or name.endswith(".localhost")
+    return address.is_loopback
+
+
+def _parsed(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None

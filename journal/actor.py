@@ -12,11 +12,14 @@ class Actor(msgspec.Struct, frozen=True):
     by: str
     #: The address that the request came from.
     peer: str | None = None
+    #: The id of the session of the console in which it is done.
+    session: str | None = None
 
     @property
     def fields(self) -> Mapping[str, str]:
         """The fields of a line of the audit log that name it."""
-        return {"by": self.by} | ({} if self.peer is None else {"from": self.peer})
+        found = {"by": self.by, "from": self.peer, "session": self.session}
+        return {name: text for name, text in found.items() if text is not None}
 
 
 #: The service itself.

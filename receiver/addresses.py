@@ -25,6 +25,11 @@ class Peers:
         """Raises ValueError for a text that is neither an address nor a network."""
         self._trusted = _networks(trusted)
 
+    def trusts(self, client: str) -> bool:
+        """Return whether a socket's address is that of a trusted proxy."""
+        address = _address(client)
+        return address is not None and _within(address, self._trusted)
+
     def peer(self, client: str, forwarded_for: Iterable[str]) -> str:
         """Return the address that a request came from.
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from core.clock import WallClock, boot_ticks
-from httpd.own_host import App, OwnHost
+from httpd.own_host import App, OwnHost, Receive, Scope, Send
 from journal import Journal
 from journal.commitments import Commitments
 from journal.facts import AuditOptions
@@ -39,6 +39,7 @@ from .api.app import create_api, create_health
 from .config.files import ERASED_IDS
 from .config.load import Loaded
 from .config.options import Config, Server, host_and_port
+from .console.app import Console
 from .log.frequent import frequent_lines
 from .runtime.accept import Recorder
 from .runtime.anchors import Anchors
@@ -487,7 +488,7 @@ def public_app(parts: Parts) -> App:
 
 
 def admin_app(parts: Parts) -> App:
-    """Return the app of the API.
+    """Return the app of the API and of the console.
 
     If it listens on loopback, it answers only to its own host names.
     """
@@ -497,9 +498,16 @@ def admin_app(parts: Parts) -> App:
     with contextlib.suppress(ValueError):  # a name
         is_loopback = ipaddress.ip_address(host).is_loopback
     # Litestar has a type of its own for each ASGI message.
-    own = OwnHost(cast("App", create_api(parts)), any_host=not is_loopback)
+    api = cast("App", create_api(parts))
+    own = OwnHost(api, any_host=not is_loopback)
     parts.current.follow(lambda config: own.allow(_own_names(config.server)))
-    return own
+    console = Console(parts, api)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # The console has rules of its own for hosts and origins.
+        await (console if console.has(scope) else own)(scope, receive, send)
+
+    return app
 
 
 def _own_names(server: Server) -> Sequence[str]:

@@ -8,7 +8,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
-from litestar.types import Guard
+from litestar.types import Guard, Scope
 
 from journal.actor import ACTING, Actor
 
@@ -20,11 +20,49 @@ ApiRequest = Request[None, Access, State]
 _Connection = ASGIConnection[BaseRouteHandler, None, Access, State]
 
 
-def authenticate(keys: Keys, headers: Iterable[tuple[bytes, bytes]]) -> Access:
+#: The name of an InProcess in a scope. No request from the network can set it.
+IN_PROCESS = "smshook.in_process"
+
+
+class InProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """The rights of a call that the console makes, in place of a key."""
+
+    access: Access
+    actor: Actor
+    #: Whether the rate of the key counts it.
+    counts: bool = True
+    #: Whether a reveal copies the code, and shows nothing.
+    copies: bool = False
+
+
+def authenticate(keys: Keys, scope: Scope) -> Access:
     """Count a request, and return the rights of the key that was sent.
 
     Raise Problem if there is no such key, or if the key's rate does not allow the request yet.
     """
+    inside = in_process(scope)
+    if inside is None:
+        access = _sent_key(keys, scope["headers"])
+    else:
+        access = inside.access
+        if not keys.is_in_force(access):
+            raise _unauthorized("the session has ended")
+        if not inside.counts:
+            return access
+    wait = keys.take(access)
+    if wait:
+        headers_ = {"Retry-After": str(math.ceil(wait))}
+        raise Problem(429, "too_many", "more requests than the rate of the key", headers=headers_)
+    return access
+
+
+def in_process(scope: Scope) -> InProcess | None:
+    """Return the rights that the console gave to a call; None: it came from the network."""
+    inside: InProcess | None = scope.get(IN_PROCESS)  # type: ignore[assignment]
+    return inside
+
+
+def _sent_key(keys: Keys, headers: Iterable[tuple[bytes, bytes]]) -> Access:
     sent = [value for name, value in headers if name == b"authorization"]
     if not sent:
         raise _unauthorized("no key; send the header Authorization: Bearer KEY")
@@ -36,10 +74,6 @@ def authenticate(keys: Keys, headers: Iterable[tuple[bytes, bytes]]) -> Access:
         raise _unauthorized("unknown key")
     if keys.is_expired(access):
         raise _unauthorized("the key has expired")
-    wait = keys.take(access)
-    if wait:
-        headers_ = {"Retry-After": str(math.ceil(wait))}
-        raise Problem(429, "too_many", "more requests than the rate of the key", headers=headers_)
     return access
 
 
@@ -47,11 +81,12 @@ def authenticated(keys: Keys) -> Guard:
     """Return a guard that refuses requests without a valid key."""
 
     async def guard(connection: _Connection, _handler: BaseRouteHandler) -> None:
-        access = authenticate(keys, connection.scope["headers"])
+        access = authenticate(keys, connection.scope)
         connection.scope["auth"] = access
         # Each request has a task, and so a context, of its own.
-        peer = connection.client
-        ACTING.set(Actor(f"key/{access.name}", None if peer is None else peer.host))
+        peer, inside = connection.client, in_process(connection.scope)
+        actor = Actor(f"key/{access.name}", None if peer is None else peer.host)
+        ACTING.set(actor if inside is None else inside.actor)
 
     return guard
 

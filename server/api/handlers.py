@@ -107,7 +107,7 @@ def _is_api(request: AnyRequest) -> bool:
 
 def _denied(keys: Keys, request: AnyRequest) -> Problem | None:
     try:
-        authenticate(keys, request.scope["headers"])
+        authenticate(keys, request.scope)
     except Problem as problem:
         return problem
     return None

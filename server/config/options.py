@@ -497,6 +497,44 @@ class Subscribing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     per_key: Annotated[int, _one_or_more("write 1 or more")] = 100
 
 
+_SHORT_TIME = _one_or_more("write 1s or more")
+
+
+class SessionTimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a sign-in to the console lasts."""
+
+    #: Without a request for this long, the session ends.
+    idle: Annotated[Duration, _SHORT_TIME] = Duration(1800)
+    #: After this long it ends in any case.
+    longest: Annotated[Duration, _SHORT_TIME] = Duration(43_200)
+
+
+class ConsoleOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The web console, at `/console` of the address of the API."""
+
+    #: `false` removes it: then `/console` is 404.
+    enabled: bool = True
+    #: How long a sign-in lasts. Shorten it on machines that several people use.
+    session: SessionTimes = SessionTimes()
+    #: More names by which browsers reach the console. It answers to addresses, names without a dot,
+    #: the name of `public_url` and `server.admin_hosts`. Others get 421: a web page of an attacker
+    #: could have such a name.
+    hosts: tuple[HostName, ...] = ()
+    #: A header in which a proxy of `server.trusted_proxies` sends the name of the user that it has
+    #: signed in, such as `X-Forwarded-User`. Set it if your proxy knows your people: they need no
+    #: key. Unset: everybody signs in with a key.
+    user_header: (
+        Annotated[str, _matching(r"[A-Za-z0-9-]+", "write the name of a header")] | None
+    ) = None
+    #: What such users may do, as the `scopes` of a key. The console always masks codes until
+    #: somebody reveals one.
+    user_scopes: Annotated[
+        tuple[Scope, ...], _one_or_more("empty, so users may see nothing; name a scope")
+    ] = ("events:read", "codes:reveal")
+    #: Whether the console asks for the reason of each reveal. The audit log keeps it.
+    ask_reason: bool = False
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of the file."""
 
@@ -521,6 +559,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     api: Api = Api()
     #: Limits of the endpoints that services subscribe by the API.
     subscriptions: Subscribing = Subscribing()
+    #: The web console.
+    console: ConsoleOptions = ConsoleOptions()
 
 
 class Config(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -58,6 +58,10 @@ class AuditFacts:
         """Record a fact on behalf of the actor of this context."""
         self._submit((Fact(do, {**ACTING.get().fields, **fields}),))
 
+    async def record(self, fact: Fact) -> None:
+        """Record a fact that names its actor; return when it is on disk. Raises Unavailable."""
+        await self._journal.submit(RecordFacts((fact,)))
+
     def count(self, do: Action, reason: str, subject: str, peer: str) -> None:
         """Count a fact that strangers could cause; it is recorded once a minute."""
         name = (do, reason, subject)

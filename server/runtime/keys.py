@@ -29,6 +29,8 @@ from .subscriptions import KeyRights
 
 #: The scopes that a scope includes; `admin` includes all.
 _IMPLIED = {"codes:read": ("events:read",), "codes:reveal": ("events:read",)}
+#: The limit of codes that a console shows, unless its key has a limit.
+_REVEALS = Rate(60, 3600)
 #: Seconds between two writes of last uses.
 USES_EVERY = 60.0
 #: The name of the key of commands on this machine. No other key may have a colon.
@@ -76,8 +78,15 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
     created_at: float | None = None
     #: The codes that it read since the start, by the kind of call.
     codes_read: dict[str, int] = {}
+    #: Whether it is that of a session of the console. All codes are masked in it, and those who may
+    #: see them reveal one at a time.
+    is_console: bool = False
+    #: Whether its session goes on; None: it is a key.
+    goes_on: Callable[[], bool] | None = None
 
     def may(self, scope: str) -> bool:
+        if self.is_console and scope == "codes:read":
+            return False
         return scope in self.scopes or "admin" in self.scopes
 
     def opening(self, why: Reason) -> Opening:
@@ -185,13 +194,15 @@ class Keys:
         return access.expires_at is not None and self._now() >= access.expires_at
 
     def is_in_force(self, access: Access) -> bool:
-        """Return whether it was neither revoked nor has expired."""
+        """Return whether it was neither revoked nor has expired, or its session goes on."""
+        if access.goes_on is not None:
+            return access.goes_on()
         return self._named.get(access.name) is access and not self.is_expired(access)
 
     def take(self, access: Access) -> float:
         """Count a request. Return 0.0, or the seconds until the key's rate allows it."""
-        if access is self.local:
-            return 0.0
+        if access.name not in self._named:
+            return 0.0  # of a command on this machine, or of a user of the console
         self._used[access.name] = self._now()
         self._unwritten.add(access.name)
         bucket = self._bucket(access)
@@ -448,6 +459,26 @@ def _stored(key: StoredKey) -> Access:
         rate=None if key.rate is None else rate(key.rate),
         created_at=key.created_at,
     )
+
+
+def in_console(key: Access, goes_on: Callable[[], bool]) -> Access:
+    """Return the rights of a session of the console that was begun with a key."""
+    reveals = {"codes:reveal"} if key.may("codes:read") else set()
+    return msgspec.structs.replace(
+        key,
+        scopes=key.scopes | reveals,
+        reads_rate=key.reads_rate or _REVEALS,
+        is_console=True,
+        goes_on=goes_on,
+    )
+
+
+def user_of_console(name: str, scopes: Sequence[str], goes_on: Callable[[], bool]) -> Access:
+    """Return the rights of a session of a user that a proxy has signed in."""
+    # No key has a colon in its name.
+    own = f"user:{name}"
+    key = Access(id=own, name=own, scopes=_included(scopes), sees=None, granted=tuple(scopes))
+    return in_console(key, goes_on)
 
 
 def _included(scopes: Sequence[str]) -> frozenset[str]:

@@ -28,6 +28,7 @@ from server.config.options import (
     Api,
     ApiKey,
     Auditing,
+    ConsoleOptions,
     JournalOptions,
     Options,
     Retention,
@@ -95,6 +96,7 @@ subscriptions: {allow_networks: [10.20.0.0/16]}
         "retention_is_set": False,
         "seal": Sealing(file=f"{tmp_path}/smshook.keys"),
         "audit": Auditing(record="access"),
+        "console": ConsoleOptions(),
         "api": Api(
             keys={"admin": ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))}
         ),

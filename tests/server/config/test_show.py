@@ -129,6 +129,17 @@ api:
 subscriptions:
   allow_networks: []
   per_key: 100
+console:
+  enabled: true
+  session:
+    idle: 30m
+    longest: 12h
+  hosts: []
+  user_header: null
+  user_scopes:
+  - events:read
+  - codes:reveal
+  ask_reason: false
 """
     )
 
@@ -226,6 +237,17 @@ api:
 subscriptions:
   allow_networks: []
   per_key: 100
+console:
+  enabled: true
+  session:
+    idle: 30m
+    longest: 12h
+  hosts: []
+  user_header: null
+  user_scopes:
+  - events:read
+  - codes:reveal
+  ask_reason: false
 # smshook.yaml:1: sources: expected a mapping, got a list
 # smshook.yaml:2: sinks.a.type: 'a-token-0123456789' is not one of {SINK_TYPES}
 # smshook.yaml:2: sinks.b: expected a mapping, got nothing

@@ -1,0 +1,152 @@
+"""The inbox: the newest messages, and those of one number."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .api import Parameter
+from .page import Answer, Page, Redirect, Request, View, address
+
+#: Events on a page.
+SHOWN = 100
+#: The times to choose from.
+TIMES = {"10m": "10 minutes", "1h": "1 hour", "24h": "24 hours", "7d": "7 days", "all": "any time"}
+_DEFAULT_TIME = "24h"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NUMBER = re.compile(r"\+[0-9]{1,15}|[0-9]{8,15}")
+_SUBJECT = re.compile(r"(activation|request|rental|telephone|number)/.+")
+
+
+async def inbox(request: Request) -> Answer:
+    """Answer the newest messages that match."""
+    words = request.one("q").split()
+    if len(words) == 1 and _UUID.fullmatch(words[0].lower()):
+        return Redirect(address(f"/events/{words[0].lower()}"))
+    asked = await search(request)
+    found = await request.api.get("/v1/events", limit=SHOWN, order="desc", **asked)
+    events = [item["event"] for item in found["data"]]
+    return View(
+        template="inbox.html",
+        title=_title(asked),
+        values={
+            "heading": _title(asked),
+            "rows": await rows(request, events),
+            "query": request.one("q"),
+            "sources": await _sources(request),
+            "source": request.all("source"),
+            "with_code": request.one("with", "any"),
+            "since": request.one("since", _DEFAULT_TIME),
+            "times": TIMES,
+            "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
+            "newest": request.link(after=None) if request.one("after") else None,
+            "elsewhen": {name: request.link(since=name) for name in ("24h", "7d", "all")},
+        },
+    )
+
+
+async def search(request: Request) -> Mapping[str, Parameter]:
+    """Return the parameters of `/v1/events` for those of the page."""
+    since = request.one("since", _DEFAULT_TIME)
+    asked: dict[str, Any] = {
+        "source": request.all("source"),
+        "number": [_number(one) for one in request.all("number")],
+        "service": list(request.all("service")),
+        "subject": list(request.all("subject")),
+        "reference": list(request.all("reference")),
+        "code": {"code": "true", "none": "false"}.get(request.one("with")),
+        "since": None if since == "all" else since,
+        "after": request.one("after"),
+    }
+    for word in request.one("q").split():
+        if _NUMBER.fullmatch(word):
+            asked["number"].append(_number(word))
+        elif _SUBJECT.fullmatch(word):
+            asked["subject"].append(word)
+        elif await _is_reference(request, word):
+            asked["reference"].append(word)
+        else:
+            asked["service"].append(word)
+    return {name: value for name, value in asked.items() if value}
+
+
+def _number(text: str) -> str:
+    # A `+` in an address that somebody typed arrives as a blank.
+    return text.strip().removeprefix("+")
+
+
+async def _is_reference(request: Request, word: str) -> bool:
+    found = await request.api.get("/v1/events", reference=word, limit=1)
+    return bool(found["data"])
+
+
+async def _sources(request: Request) -> Sequence[str]:
+    """Return the names of all sources; a key with a `when` may not see them."""
+    if request.session.access.sees is not None:
+        return ()
+    found = await request.api.get("/v1/sources", limit=1000)
+    return [one["name"] for one in found["data"]]
+
+
+async def rows(
+    request: Request, events: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
+    """Return the rows that show these events, each with the state of its deliveries."""
+    owed = await _deliveries(request, [event["id"] for event in events])
+    return [row(event, None if owed is None else owed.get(event["id"], [])) for event in events]
+
+
+def row(event: Mapping[str, Any], states: Sequence[str] | None) -> Mapping[str, Any]:
+    """Return what a row shows. `states` are those of its deliveries; None: they are not known."""
+    data = event["data"]
+    service = data.get("service") or {}
+    return {
+        "id": event["id"],
+        "type": event["type"],
+        "number": data.get("to"),
+        "service": service.get("name") or service.get("key") or service.get("id"),
+        "from": data.get("from"),
+        "source": event["source"],
+        "at": event["recordedtime"],
+        "has_code": data.get("code") is not None,
+        "has_text": data.get("text") is not None,
+        "is_sample": data["sample"],
+        "delivered": None if states is None else delivered(states),
+    }
+
+
+def delivered(states: Sequence[str]) -> Mapping[str, str]:
+    """Return the state of all deliveries of an event: its kind for `state`, and its words."""
+    done, lost = states.count("delivered"), states.count("dead") + states.count("expired")
+    if not states:
+        return {"kind": "off", "words": "no route"}
+    words = f"{done} of {len(states)}"
+    if lost:
+        return {"kind": "bad", "words": f"{words}, {lost} given up"}
+    return {"kind": "ok" if done == len(states) else "wait", "words": words}
+
+
+async def _deliveries(
+    request: Request, events: Sequence[str]
+) -> Mapping[str, Sequence[str]] | None:
+    """Return the states of the deliveries of events; None: the key may not see them."""
+    if request.session.access.sees is not None:
+        return None
+    found: dict[str, list[str]] = {}
+    after = None
+    while events:
+        page = await request.api.get("/v1/deliveries", event=events, limit=1000, after=after)
+        for one in page["data"]:
+            found.setdefault(one["event"], []).append(one["state"])
+        after = page["next_cursor"]
+        if not page["has_more"]:
+            break
+    return found
+
+
+def _title(asked: Mapping[str, Parameter]) -> str:
+    number = asked.get("number")
+    is_one = isinstance(number, list) and len(number) == 1
+    return f"+{number[0]}" if isinstance(number, list) and is_one else "Inbox"
+
+
+PAGES = (Page(path="/", answer=inbox),)

@@ -1,0 +1,138 @@
+"""The parts of a page: its request, its answers, and how it is declared."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from ..api.errors import bad_parameter
+from ..config.options import ConsoleOptions
+from .api import Api
+from .sessions import Session
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A request of somebody who is signed in. Its method and its scopes are checked."""
+
+    #: Below `/console`, decoded: `/events/0193…`.
+    path: str
+    #: The parts of the path that vary, by their names.
+    parts: Mapping[str, str] = {}
+    #: The parameters of the query, in order. Empty ones are left out: an empty field of a form.
+    query: Sequence[tuple[str, str]] = ()
+    #: The same of the body.
+    form: Sequence[tuple[str, str]] = ()
+    #: Names in lower case.
+    headers: Mapping[str, str] = {}
+    session: Session
+    api: Api
+    options: ConsoleOptions
+    #: Seconds since the epoch.
+    now: float
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether a script asks."""
+        return "application/json" in self.headers.get("accept", "")
+
+    def one(self, name: str, default: str = "") -> str:
+        """Return a parameter of the query. Raise Problem if it is there more than once."""
+        found = self.all(name)
+        if len(found) > 1:
+            raise bad_parameter(name, "given more than once; it takes one value")
+        return found[0] if found else default
+
+    def all(self, name: str) -> Sequence[str]:
+        """Return all values of a parameter of the query."""
+        return [text for key, text in self.query if key == name]
+
+    def field(self, name: str) -> str:
+        """Return a field of the form; empty: it is not there."""
+        return next((text for key, text in self.form if key == name), "")
+
+    def fields(self, name: str) -> Sequence[str]:
+        """Return all values of a field of the form."""
+        return [text for key, text in self.form if key == name]
+
+    def link(self, **changed: str | None) -> str:
+        """Return the address of this page with other parameters; None: without this parameter."""
+        kept = [(key, text) for key, text in self.query if key not in changed]
+        added = [(key, text) for key, text in changed.items() if text is not None]
+        return address(self.path, [*kept, *added])
+
+
+def address(path: str, query: Sequence[tuple[str, str]] = ()) -> str:
+    """Return the address of a page. `path` is below `/console`."""
+    return f"/console{path}{'?' if query else ''}{urlencode(query)}"
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """A page: a template with the values that it shows."""
+
+    template: str
+    #: The page and its object, for the browser's title.
+    title: str
+    values: Mapping[str, Any] = {}
+    status: int = 200
+    headers: Mapping[str, str] = {}
+
+
+class Redirect(msgspec.Struct, frozen=True):
+    """303: after a write. `said` is shown on the next page."""
+
+    to: str
+    said: str = ""
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True):
+    """A body that is no page."""
+
+    body: bytes
+    media_type: str
+    status: int = 200
+    headers: Mapping[str, str] = {}
+
+    @classmethod
+    def json(cls, value: Any) -> "Body":
+        """Return an answer to a script."""
+        return cls(body=msgspec.json.encode(value), media_type="application/json")
+
+    @classmethod
+    def svg(cls, drawn: str) -> "Body":
+        """Return a picture. It may hold styles, and nothing that runs."""
+        return cls(body=drawn.encode(), media_type="image/svg+xml")
+
+
+Answer = View | Redirect | Body
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of the console."""
+
+    #: Below `/console`. `{name}` is a part that varies.
+    path: str
+    answer: Callable[[Request], Awaitable[Answer]]
+    #: The scopes of which the session needs one.
+    scopes: tuple[str, ...] = ("events:read",)
+    method: str = "GET"
+    #: Whether it shows all events, so that keys with a `when` may not have it.
+    whole: bool = False
+
+    def allows(self, session: Session) -> bool:
+        """Return whether the session may have it."""
+        access = session.access
+        return any(map(access.may, self.scopes)) and not (self.whole and access.sees is not None)
+
+    def match(self, path: str) -> Mapping[str, str] | None:
+        """Return the parts of a path that vary; None: it is the path of another page."""
+        ours, theirs = self.path.split("/"), path.split("/")
+        if len(ours) != len(theirs):
+            return None
+        parts = {}
+        for one, other in zip(ours, theirs, strict=True):
+            if one.startswith("{") and other:
+                parts[one.strip("{}")] = other
+            elif one != other:
+                return None
+        return parts

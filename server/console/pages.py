@@ -1,0 +1,75 @@
+"""The pages of the console, and the navigation to them."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from core.errors import Unavailable
+
+from ..api.errors import Problem
+from . import events, inbox
+from .api import Api
+from .page import Page, address
+from .sessions import Session
+
+#: All calls of the console, beside signing in and out.
+PAGES: Sequence[Page] = (*inbox.PAGES, *events.PAGES)
+
+#: The pages of the navigation, in order. One that is not in PAGES is left out.
+_NAVIGATION = (
+    ("Inbox", "/"),
+    ("Deliveries", "/deliveries"),
+    ("Sinks", "/sinks"),
+    ("Sources", "/sources"),
+    ("Orders", "/orders"),
+    ("Quarantine", "/quarantine"),
+    ("Audit", "/audit"),
+    ("Overview", "/overview"),
+)
+_FIRST = {page.path: page for page in PAGES if page.method == "GET"}
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the navigation."""
+
+    title: str
+    address: str
+    #: Whether it, or a page below it, is shown.
+    is_here: bool
+    #: How many things there want somebody.
+    count: int
+
+
+async def navigation(session: Session, api: Api, path: str) -> Sequence[Link]:
+    """Return the links that every page has. `path` is that of the page."""
+    shown = [
+        (title, to)
+        for title, to in _NAVIGATION
+        if (page := _FIRST.get(to)) is not None and page.allows(session)
+    ]
+    counts: Mapping[str, int] = {}
+    with contextlib.suppress(Problem, Unavailable):  # the page itself says what is wrong
+        counts = await _counts(api, {to for _, to in shown})
+    return [
+        Link(
+            title=title,
+            address=address(to),
+            is_here=path == to or (to != "/" and path.startswith(f"{to}/")),
+            count=counts.get(to, 0),
+        )
+        for title, to in shown
+    ]
+
+
+async def _counts(api: Api, shown: set[str]) -> Mapping[str, int]:
+    """Return how many things want somebody, by the path of their page."""
+    counts = {}
+    if shown & {"/deliveries", "/quarantine"}:
+        stats = await api.get("/v1/stats")
+        counts["/deliveries"] = stats["deliveries"]["dead"]
+        counts["/quarantine"] = stats["quarantine"]
+    if "/sinks" in shown:
+        sinks = await api.get("/v1/sinks", limit=1000)
+        counts["/sinks"] = sum(sink["state"] == "failing" for sink in sinks["data"])
+    return counts

@@ -1,0 +1,102 @@
+"""A headless Chromium for tests of the console, and the accessibility checker axe in it."""
+
+import contextlib
+import json
+
+import tools
+from consoles import KEYS
+
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
+PHONE, SCREEN = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
+AXE = tools.JAVASCRIPT / "node_modules/axe-core/axe.min.js"
+#: Reports each violation of the policy to the console, which `Tab.seen` collects.
+WATCH = """addEventListener("securitypolicyviolation", (event) =>
+  console.error(`policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`))"""
+
+
+@contextlib.contextmanager
+def chromium():
+    """Yield a Browser. Skip the test if there is none."""
+    lacks = tools.missing("chromium") + tools.missing_for_javascript("axe-core")
+    tools.require(lacks)
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - most tests do without it
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield Browser(started)
+        started.close()
+
+
+class Browser:
+    """A browser that several tests share."""
+
+    def __init__(self, started):
+        self._started = started
+
+    def tab(self, service, key=None, *, phone=False, dark=False, **named):
+        """Open a tab in a context of its own, signed in with a key; None: signed out."""
+        context = self._started.new_context(
+            base_url=service.admin_url,
+            viewport=PHONE if phone else SCREEN,
+            color_scheme="dark" if dark else "light",
+            **named,
+        )
+        return Tab(context, service, key)
+
+
+class Tab:
+    """A tab. `page` is that of Playwright."""
+
+    def __init__(self, context, service, key):
+        self._context, self.service = context, service
+        #: Errors, dialogs and violations of the policy. Tests that expect some remove them.
+        self.seen = []
+        context.add_init_script(WATCH)
+        self.page = context.new_page()
+        self.page.set_default_timeout(10_000)
+        self.page.on("pageerror", lambda error: self.seen.append(f"error: {error}"))
+        self.page.on("console", self._said)
+        self.page.on("dialog", self._dialog)
+        if key is not None:
+            self.sign_in(key)
+
+    def _said(self, message):
+        if message.type in ("error", "warning"):
+            self.seen.append(f"{message.type}: {message.text}")
+
+    def _dialog(self, dialog):
+        self.seen.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def sign_in(self, key):
+        self.page.goto("/console/login")
+        self.page.get_by_label("API key").fill(KEYS[key].key.reveal())
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url("**/console/")
+
+    def goto(self, path):
+        """Open a page below `/console`; return the page of Playwright."""
+        self.page.goto(f"/console{path}")
+        return self.page
+
+    def findings(self):
+        """Return what axe finds on the page: each rule with its elements."""
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        return [
+            (rule["id"], [node["html"][:200] for node in rule["nodes"]])
+            for rule in found["violations"]
+        ]
+
+    def overflow(self):
+        """Return by how many pixels the page is wider than the screen."""
+        return self.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+
+    def close(self):
+        self._context.close()
+        assert [] == self.seen, json.dumps(self.seen, indent=2)

@@ -1,0 +1,68 @@
+"""A service with events for all tests of pages, and the list of pages that they check."""
+
+import pytest
+from browsers import chromium
+from consoles import seeded
+
+#: An address of each page, below `/console`. `{NAME}` is the id of the event with that name in
+#: `service.events`.
+PAGES = [
+    "/",
+    "/?q=google&since=all&with=code",
+    "/?q=nothing-has-this-name",
+    "/events/{plain}",
+    "/events/{hostile}",
+    "/login",
+]
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory):
+    """A service that tests read. Those that change it use events of their own."""
+    with seeded(tmp_path_factory.mktemp("console")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def admin(service):
+    """A person who may see all."""
+    return service.browser("admin")
+
+
+@pytest.fixture
+def person(service):
+    """Return a function: sign in with a key."""
+    return service.browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium that the tests of a file share.
+
+    As long as it runs, no coroutine can be a test: Playwright runs an event loop in this thread.
+    """
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(browser, service):
+    """Return a function that opens a tab, signed in with a key: `tab("admin", phone=True)`.
+
+    At its end, no tab may have seen an error, a dialog or a violation of the policy.
+    """
+    opened = []
+
+    def open_tab(key="admin", **named):
+        opened.append(browser.tab(service, key, **named))
+        return opened[-1]
+
+    yield open_tab
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture(params=PAGES)
+def page(request, service):
+    """The address of a page, with an id."""
+    return request.param.format(**service.events)
