@@ -150,6 +150,10 @@ class Moment(Read[float | None], frozen=True):
     name: str
 
 
+class Figures(Read[Sequence[bytes]], frozen=True):
+    """What `KeepFigures` kept, in order of time."""
+
+
 # --- events -------------------------------------------------------------------------------------
 
 

@@ -651,6 +651,16 @@ class SetMoment(Write[None], frozen=True):
     at: float
 
 
+class KeepFigures(Write[None], frozen=True):
+    """Keep what a minute counted, and remove what was kept before a time."""
+
+    #: The end of the minute, in seconds since the epoch. It replaces figures of the same minute.
+    at: int
+    counted: bytes
+    before: int
+    patient: ClassVar[bool] = True
+
+
 class HideCredentials(Write[bool], frozen=True):
     """Replace secrets in the headers of stored callbacks; return whether work is left."""
 

@@ -54,11 +54,12 @@ from .runtime.credentials import HeaderCredentials
 from .runtime.current import Current
 from .runtime.erasure import ErasedIds, Erasures
 from .runtime.free_space import FreeSpace
+from .runtime.history import History
 from .runtime.hub import Hub
 from .runtime.identity import Identity
 from .runtime.intake import CallbackIntake
 from .runtime.journal_monitor import JournalMonitor
-from .runtime.keys import Keys, key_filters
+from .runtime.keys import Keys, codes_read, key_filters
 from .runtime.orders import Orders
 from .runtime.outages import Backfills
 from .runtime.parts import Parts
@@ -163,6 +164,7 @@ async def restore(
     await parts.balances.load()
     await parts.replays.load()
     await parts.pruner.load()
+    await parts.history.load()
     return parts
 
 
@@ -357,6 +359,12 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
             journal=journal, workers=workers, keys=keys, sees=subscriptions.sees, now=now
         ),
         codes_sent=codes_sent,
+        history=History(
+            journal,
+            workers=workers,
+            codes_read=lambda: codes_read(keys.known(), codes_sent),
+            now=now,
+        ),
         credentials=credentials,
         keys=keys,
         period_keys=period_keys,
@@ -450,6 +458,7 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     if parts.period_keys is not None:
         supervisor.run("period keys", prepare_keys(parts.period_keys, parts.clock.now))
     supervisor.run("readers", parts.readers.run())
+    supervisor.run("history", parts.history.run())
     if parts.audit is not None:
         supervisor.run("audit", parts.audit.run(parts.workers))
         supervisor.run("audit file", parts.audit_file.run())

@@ -6,7 +6,7 @@ from core.delivery import Attempt
 from core.meters import Histogram
 
 #: Seconds from acceptance to delivery.
-_LAG = (
+LAG = (
     0.005,
     0.01,
     0.025,
@@ -38,7 +38,7 @@ class SinkMeters:
         self.attempts: dict[tuple[str, str], int] = defaultdict(int)
         self.seconds = Histogram()
         #: From acceptance to the end of the attempt that delivered.
-        self.lag = Histogram(_LAG)
+        self.lag = Histogram(LAG)
 
     def add(self, attempt: Attempt, *, accepted_at: float) -> None:
         outcome = (attempt.outcome, attempt.error or "")

@@ -15,6 +15,7 @@ from ..writes import (
     ForgetCalls,
     HideCredentials,
     IndexVisible,
+    KeepFigures,
     OnBehalf,
     RenewOrders,
     SealStored,
@@ -277,6 +278,11 @@ def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
     return bool(not busy and pages == written)
 
 
+def _keep_figures(conn: sqlite3.Connection, op: KeepFigures) -> None:
+    conn.execute("insert or replace into figures values (?, ?)", (op.at, op.counted))
+    conn.execute("delete from figures where at < ?", (op.before,))
+
+
 def _touch(conn: sqlite3.Connection, _op: Touch) -> None:
     # SQLite does not compare the values: it writes the page.
     conn.execute("update counters set value = value where name = 'events'")
@@ -288,6 +294,7 @@ _OF_OUTBOX: Mapping[type, Callable[[Outbox, Any], Any]] = {**VERBS, **RETENTION}
 _UPKEEP: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     Touch: _touch,
     ForgetCalls: forget,
+    KeepFigures: _keep_figures,
     IndexVisible: lambda conn, op: visible.fill(conn, op.limit) or event_search.fill(conn),
     **consumers.VERBS,
     **subscriptions.VERBS,

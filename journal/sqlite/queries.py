@@ -13,6 +13,7 @@ from ..reads import (
     Counters,
     EventById,
     Events,
+    Figures,
     JournalStats,
     LastBalances,
     Moment,
@@ -198,6 +199,10 @@ def rejections(conn: sqlite3.Connection, read: Rejections) -> list[tuple[int, Re
 def moment(conn: sqlite3.Connection, read: Moment) -> float | None:
     row = conn.execute("select at from moments where name = ?", (read.name,)).fetchone()
     return None if row is None else float(row[0])
+
+
+def figures(conn: sqlite3.Connection, _read: Figures) -> list[bytes]:
+    return [counted for (counted,) in conn.execute("select counted from figures order by at")]
 
 
 def token_uses(conn: sqlite3.Connection, _read: TokenUses) -> list[TokenUse]:

@@ -18,6 +18,7 @@ from .deliveries import deliveries
 from .erasures import erasures
 from .events import events
 from .handlers import MOST_BODY, RefusedKey, handlers, stamp
+from .history import history
 from .idempotency import Calls
 from .index import index
 from .keys import keys as api_keys
@@ -150,6 +151,7 @@ def create_api(parts: Parts) -> Litestar:
                 calls=calls,
             ),
             stats(journal=journal, states=states),
+            history(parts.history),
             quarantine(
                 journal=journal,
                 cursors=cursors("quarantine"),

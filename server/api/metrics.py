@@ -17,6 +17,7 @@ from journal.records import group_of
 
 from .. import __version__
 from ..metrics import CONTENT_TYPE, Exposition, add_process
+from ..runtime.keys import codes_read
 from ..runtime.parts import Parts
 from .auth import ApiRequest
 from .operation import Operation
@@ -152,14 +153,7 @@ async def _add_readers(found: Exposition, parts: Parts) -> None:
 
 
 def _add_keys(found: Exposition, parts: Parts) -> None:
-    read: dict[tuple[str, str], int] = {}
-    for known in parts.keys.known():
-        for how, count in known.access.codes_read.items():
-            # A key of the configuration may have the name of another.
-            read[known.access.name, how] = count + read.get((known.access.name, how), 0)
-    for name, count in parts.codes_sent.items():
-        read[name, "sink"] = count
-    for (name, how), count in read.items():
+    for (name, how), count in codes_read(parts.keys.known(), parts.codes_sent).items():
         found.add("smshook_codes_read_total", count, name, how)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -123,6 +123,19 @@ class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
     #: `active`, `expired`, or `shadowed`: a configured key has its name.
     state: str
     last_used_at: float | None
+
+
+def codes_read(known: Iterable[KnownKey], sent: Mapping[str, int]) -> Mapping[tuple[str, str], int]:
+    """Return the codes that were read since the start, by the name of the reader and the way.
+
+    `sent` are the codes that sinks got in clear.
+    """
+    read: dict[tuple[str, str], int] = {}
+    for one in known:
+        for how, count in one.access.codes_read.items():
+            # A key of the configuration may have the name of another.
+            read[one.access.name, how] = count + read.get((one.access.name, how), 0)
+    return read | {(name, "sink"): count for name, count in sent.items()}
 
 
 class NameTaken(Exception):

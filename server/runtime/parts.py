@@ -20,6 +20,7 @@ from .credentials import HeaderCredentials
 from .current import Current
 from .erasure import Erasures
 from .free_space import FreeSpace
+from .history import History
 from .hub import Hub
 from .identity import Identity
 from .intake import CallbackIntake
@@ -58,6 +59,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     replays: Replays
     #: Codes that were sent in clear, by sink; for subscriptions, by the name of their key.
     codes_sent: Mapping[str, int]
+    history: History
     credentials: HeaderCredentials
     keys: Keys
     #: None: the journal is only looked at.

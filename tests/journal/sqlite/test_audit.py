@@ -30,7 +30,7 @@ WITHOUT_FACTS = {
     *("MoveOrders", "RenewOrders"),
     # Upkeep.
     *("KeepCall", "ForgetCalls", "ChangeFilters", "NoteKeyUses", "PruneKeys", "ForgetPruned"),
-    *("Touch", "SetMoment", "HideCredentials", "IndexVisible", "SealStored"),
+    *("Touch", "SetMoment", "KeepFigures", "HideCredentials", "IndexVisible", "SealStored"),
     # The log itself.
     *("RecordFacts", "RecordFactsLater", "SignCheckpoint", "AddSignatures"),
     *("PackLog", "PruneLog", "EraseLine"),

@@ -275,6 +275,7 @@ CALLS = {
     ("POST", "/v1/sinks/{name}/pause"): lambda _: plain("/v1/sinks/log/pause"),
     ("POST", "/v1/sinks/{name}/resume"): lambda _: plain("/v1/sinks/log/resume"),
     ("GET", "/v1/stats"): lambda _: plain("/v1/stats"),
+    ("GET", "/v1/history"): lambda _: plain("/v1/history"),
     ("GET", "/v1/quarantine"): lambda _: plain("/v1/quarantine"),
     ("GET", "/v1/quarantine/{quarantine_id}"): lambda world: plain(
         f"/v1/quarantine/{world.quarantined}"

@@ -87,7 +87,14 @@ async def recorder(run, tmp_path, monkeypatch):
         await readers(service, record)
         await metrics(service, record)
         await replays(record)
-        for path in ("/v1/stats", "/v1/sources", "/v1/routes", "/healthz", "/readyz"):
+        for path in (
+            "/v1/stats",
+            "/v1/history",
+            "/v1/sources",
+            "/v1/routes",
+            "/healthz",
+            "/readyz",
+        ):
             await record("GET", path)
         await record("POST", "/v1/sources/tellabot/backfill", {"since": "2h"})
         await subscriptions(record, monkeypatch)

@@ -50,6 +50,7 @@ CALLS = [
     ("POST", "/v1/sinks/none/pause"),
     ("POST", "/v1/sinks/none/resume"),
     ("GET", "/v1/stats"),
+    ("GET", "/v1/history"),
     ("GET", "/v1/quarantine"),
     ("GET", "/v1/quarantine/none"),
     ("POST", "/v1/quarantine/none/replay"),
@@ -214,6 +215,7 @@ def expected(method, path):
 
 MISSING_SCOPES = [
     (("GET", "/v1/stats"), "writer", "events:read"),
+    (("GET", "/v1/history"), "writer", "events:read"),
     (("GET", "/v1/deliveries"), "writer", "events:read"),
     (("POST", "/v1/deliveries/1/retry"), "coder", "deliveries:write"),
     (("POST", "/v1/sinks/log/pause"), "reader", "deliveries:write"),

@@ -1,0 +1,145 @@
+"""The figures of the service over time, for plots."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+from litestar import get
+
+from core.meters import percentile
+from sinks.meters import LAG
+
+from ..runtime.history import Figures, History, SinkFigures
+from .auth import ApiRequest, needs
+from .operation import Operation
+from .parameters import read
+from .router import ApiRouter
+
+_PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+class HistoryParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """The span of the figures."""
+
+    #: How far back: `1h`, `3h`, `24h` or `7d`.
+    span: Literal["1h", "3h", "24h", "7d"] = "1h"
+
+
+class Lag(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds from acceptance to delivery. null: nothing was delivered."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class SinkHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sink did; `subscriptions` are all subscriptions together."""
+
+    delivered: int
+    #: Deliveries that ended without success: dead and expired.
+    ended: int
+    #: Attempts that did not deliver.
+    failed: int
+    #: Pending deliveries at the end.
+    owed: int
+
+
+class SinkTotal(SinkHistory, frozen=True, kw_only=True):
+    """What a sink did in the whole span."""
+
+    lag: Lag
+
+
+class HistoryPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of some seconds."""
+
+    #: The end of these seconds.
+    at: datetime
+    seconds: float
+    #: New events.
+    accepted: int
+    lag: Lag
+    sinks: Mapping[str, SinkHistory]
+
+
+class CodesRead(msgspec.Struct, frozen=True, kw_only=True):
+    """Events whose codes somebody read in clear."""
+
+    #: The name of the key or of the sink.
+    by: str
+    #: As in the label `how` of `smshook_codes_read_total`.
+    how: str
+    count: int
+
+
+class HistoryAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures over a span of time."""
+
+    span: str
+    #: In order of time. A point without the service is missing.
+    points: Sequence[HistoryPoint]
+    #: New events of all points.
+    accepted: int
+    lag: Lag
+    #: The figures of all points.
+    sinks: Mapping[str, SinkTotal]
+    #: Most first.
+    codes_read: Sequence[CodesRead]
+
+
+def history(figures: History) -> ApiRouter:
+    @get(
+        "/", guards=[needs("events:read", whole=True)], operation=Operation(query=HistoryParameters)
+    )
+    async def counted(request: ApiRequest) -> HistoryAnswer:
+        """Get figures over time.
+
+        How many events came, how fast they were delivered, and who read codes, in about 120 points.
+        The figures reach back seven days.
+        """
+        span = read(request.scope, HistoryParameters).span
+        points = figures.points(span)
+        whole = Figures(at=0, seconds=0)
+        for point in points:
+            whole.add(point)
+        read_by = sorted(whole.read.items(), key=lambda one: -one[1])
+        return HistoryAnswer(
+            span=span,
+            points=[
+                HistoryPoint(
+                    at=datetime.fromtimestamp(point.at, UTC),
+                    seconds=point.seconds,
+                    accepted=point.accepted,
+                    lag=_lag(point.lag),
+                    sinks={name: SinkHistory(**_counts(one)) for name, one in point.sinks.items()},
+                )
+                for point in points
+            ],
+            accepted=whole.accepted,
+            lag=_lag(whole.lag),
+            sinks={
+                name: SinkTotal(**_counts(one), lag=_lag(one.lag))
+                for name, one in whole.sinks.items()
+            },
+            codes_read=[
+                CodesRead(by=name.partition("/")[2], how=name.partition("/")[0], count=count)
+                for name, count in read_by
+            ],
+        )
+
+    return ApiRouter("/history", route_handlers=[counted])
+
+
+def _counts(sink: SinkFigures) -> dict[str, int]:
+    return {
+        "delivered": sink.delivered,
+        "ended": sink.ended,
+        "failed": sink.failed,
+        "owed": sink.owed,
+    }
+
+
+def _lag(counts: Sequence[int]) -> Lag:
+    return Lag(**{name: percentile(LAG, counts, share) for name, share in _PERCENTILES.items()})

@@ -1,0 +1,40 @@
+async def test_history_sums_its_points(service):
+    await service.parts.history.count()
+    await service.sms()
+    service.now += 10
+    await service.parts.history.count()
+
+    answer = (await service.ask("/v1/history?span=3h", "reader")).json()
+
+    nothing = {"p50": None, "p95": None, "p99": None}
+    (point,) = answer.pop("points")
+    sinks = point.pop("sinks")
+    assert point == {
+        "at": "2026-09-21T14:13:30Z",
+        "seconds": 10.0,
+        "accepted": 1,
+        "lag": nothing,
+    }
+    counted = {"delivered": 0, "ended": 0, "failed": 0, "owed": 1}
+    assert [one for one in sinks.values() if one["owed"]] == [counted]
+    sums = answer.pop("sinks")
+    assert [one for one in sums.values() if one["owed"]] == [counted | {"lag": nothing}]
+    assert answer == {"span": "3h", "accepted": 1, "lag": nothing, "codes_read": []}
+
+
+async def test_codes_read_name_the_reader_and_the_way(service):
+    await service.parts.history.count()
+    event_id = await service.sms()
+    await service.ask(f"/v1/events/{event_id}", "coder")
+    service.now += 10
+    await service.parts.history.count()
+
+    answer = (await service.ask("/v1/history", "reader")).json()
+
+    assert answer["codes_read"] == [{"by": "coder", "how": "event", "count": 1}]
+
+
+async def test_unknown_span_is_refused(service):
+    answer = await service.ask("/v1/history?span=2h", "reader")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter")
