@@ -14,15 +14,19 @@ from pathlib import Path
 import certifi
 import coverage
 import hypothesis
+import known_functions
 import pytest
 import trustme
 import xdist
 from counting import Cases, counted, uncounted
+from examples import IN_CI
 
 # Derandomized, so that each run has the same inputs; without a deadline, because the machine may be
-# busy. To search further: pytest --hypothesis-profile=search
+# busy. `make nightly` searches further: pytest --hypothesis-profile=search
 ANY_PACE = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
-hypothesis.settings.register_profile("ci", **ANY_PACE, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile(
+    "ci", **ANY_PACE, max_examples=IN_CI, derandomize=True, print_blob=True
+)
 hypothesis.settings.register_profile("search", **ANY_PACE, max_examples=2_000, print_blob=True)
 hypothesis.settings.load_profile("ci")
 
@@ -83,6 +87,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # Each worker imports all modules: this one counts their lines.
 COUNTING_WORKER = "gw0"
+
+known_functions.remember()
 
 CASES = Cases()
 #: Whether the coverage counts an item.

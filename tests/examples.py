@@ -1,8 +1,11 @@
-"""How many examples a costly property gets."""
+"""How many examples a property gets."""
 
 import hypothesis
 
+#: Of each property without a number of its own.
+IN_CI = 50
+
 
 def examples(few):
-    """Return that number in CI, and twenty times as many with the profile `search`."""
-    return few * hypothesis.settings.default.max_examples // 100
+    """Return that number in CI, and forty times as many with the profile `search`."""
+    return few * hypothesis.settings.default.max_examples // IN_CI

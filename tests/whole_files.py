@@ -2,7 +2,10 @@
 
 from services import configured
 
+from core.secret import Secret
 from journal import key_file
+from journal.keyring import Keyring
+from journal.seal import Kind
 from server.runtime.erasure import ErasedIds
 from server.stopped import restore
 
@@ -23,3 +26,8 @@ def restored(made, journal, **options):
 def shorten(path, destroyed_until):
     """Remove ids from the list of erased events, as the service does."""
     ErasedIds(path).shorten(destroyed_until)
+
+
+def cover(path, root, times, period, now):
+    """Make the keys of codes of old rows, in a file that has others."""
+    Keyring(path, (Secret(root),), period=period, now=now).cover(Kind.CODES, times)

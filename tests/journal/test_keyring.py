@@ -9,6 +9,7 @@ import pytest
 from deaths import deaths
 from hypothesis import given
 from hypothesis import strategies as st
+from whole_files import cover
 
 from core.errors import Unavailable
 from core.secret import Secret
@@ -21,6 +22,8 @@ ROOT, OTHER, THIRD = (Secret(f"the {name} root key of these tests") for name in 
 #: 2026-11-30, 10:10.
 NOW = datetime(2026, 11, 30, 10, 10, tzinfo=UTC).timestamp()
 HOUR = 3600.0
+#: Of old rows.
+TIMES = (NOW - 5 * HOUR, NOW - 2 * HOUR)
 
 
 @pytest.fixture
@@ -528,12 +531,8 @@ def test_death_while_keys_of_old_rows_are_made_leaves_a_whole_file(opened, path)
     """Each call of the system may be the last. Mutant: the old file is removed first."""
     before = every_key(opened())
 
-    for _ in deaths(("open", "write", "fsync", "link", "rename", "unlink"), cover_old, path):
+    calls = ("open", "write", "fsync", "link", "rename", "unlink")
+    for _ in deaths(calls, cover, path, ROOT.reveal(), TIMES, HOUR, NOW):
         assert every_key(opened()).items() >= before.items()
 
     assert len(opened().periods(Kind.CODES)) == 3
-
-
-def cover_old(path):
-    keys = Keyring(path, (ROOT,), period=HOUR, now=NOW)
-    keys.cover(Kind.CODES, [NOW - 5 * HOUR, NOW - 2 * HOUR])
