@@ -6,6 +6,7 @@ import struct
 
 import pytest
 from audit_logs import HonestLog, week
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +65,7 @@ def expected(log, size):
 
 
 @given(st.integers(0, 1100))
-@settings(max_examples=20)
+@settings(max_examples=examples(10))
 def test_tiles_are_those_of_the_specification(size):
     """Mutant: a full tile stays at the right edge, too."""
     log = long_log(size)

@@ -9,6 +9,7 @@ import hypothesis
 import msgspec
 import pytest
 import writes
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from period_keys import MemoryKeys
@@ -43,7 +44,7 @@ def shown(result):
 
 @pytest.mark.uncounted
 @given(writes.batches(), st.booleans())
-@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.settings(max_examples=examples(75))
 def test_sqlite_finds_everything_a_batch_needs(template, batches, is_sealed):
     """In clear and sealed.
 

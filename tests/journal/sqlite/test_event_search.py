@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from contracts.journal import NOW, planned, record
 from contracts.orders import order, sms
+from examples import examples
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from journals import prepared
@@ -116,7 +117,7 @@ def matches(plan, wanted):
     size=st.integers(1, 5),
     desc=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20))
 async def test_old_and_new_events_answer_a_filter_alike(said, more, asked, steps, size, desc):
     """Mutants: the fill skips an event, or ends early; a bucket is left out; `code` is reversed."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

@@ -37,6 +37,7 @@ from contracts.journal import (
 from contracts.keys import CallsContract, KeysContract
 from contracts.orders import OrderContract
 from contracts.visible import VisibleContract
+from examples import examples
 from journals import prepared
 
 from core.delivery import State, Turn
@@ -179,7 +180,7 @@ class SQLiteHistory(JournalHistory):
 TestHistory = pytest.mark.uncounted(SQLiteHistory.TestCase)
 # No shrinking: the histories are short, and each step is an fsync.
 TestHistory.settings = hypothesis.settings(
-    max_examples=30, stateful_step_count=25, phases=[hypothesis.Phase.generate]
+    max_examples=examples(15), stateful_step_count=25, phases=[hypothesis.Phase.generate]
 )
 
 
@@ -843,12 +844,12 @@ async def test_page_reads_a_limited_window_and_can_be_continued(store, monkeypat
     until=hypothesis.strategies.none() | hypothesis.strategies.integers(-900, 250),
     desc=hypothesis.strategies.booleans(),
 )
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=examples(30))
 async def test_time_range_is_complete_after_any_clock_changes(ages, restarts, since, until, desc):
     """Mutants: the disorder is not stored; events before it are skipped."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(paging, "WINDOW", 4)
-        store = Store(Path(folder) / "smshook.db")
+        store = Store(prepared(Path(folder) / "smshook.db"))
         journal, kept = await store.start(), []
         for n, age in enumerate(ages):
             if n in restarts:

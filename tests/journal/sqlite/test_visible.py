@@ -11,6 +11,7 @@ import pytest
 from contracts.journal import NOW, arrival, planned, record
 from contracts.orders import order, sms
 from contracts.visible import CODES, FILTERS, GROWTH, TEAM, ids, is_growth, of_growth, visible
+from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from journals import prepared
@@ -259,7 +260,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.uncounted
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20))
 @given(steps=STEPS)
 @example(steps=[("sms", "5", TEAM), ("order", "5", {"team": "other"})])
 def test_index_has_the_events_that_match_its_filter(steps):

@@ -331,7 +331,7 @@ NOT_FOR_EACH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @pytest.mark.uncounted
-@settings(max_examples=examples(3), suppress_health_check=NOT_FOR_EACH)
+@settings(max_examples=examples(1), suppress_health_check=NOT_FOR_EACH)
 @given(messages=MESSAGES, is_indexed=st.booleans(), name=st.sampled_from(["growth", "boss"]))
 @example(messages=[False, True, False, True, False], is_indexed=True, name="growth")
 @example(messages=[False, True, False, True, False], is_indexed=False, name="growth")
@@ -363,7 +363,7 @@ def test_key_with_a_when_cannot_notice_hidden_events(run, messages, is_indexed, 
 
 
 @pytest.mark.uncounted
-@settings(max_examples=examples(2), suppress_health_check=NOT_FOR_EACH)
+@settings(max_examples=examples(1), suppress_health_check=NOT_FOR_EACH)
 @given(messages=MESSAGES)
 def test_masked_key_learns_no_code(run, capfd, messages):
     """Neither by an answer nor by a line of the log.

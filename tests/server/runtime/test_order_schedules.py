@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from journals import prepared
@@ -281,7 +282,7 @@ def plain(order):
 
 
 @pytest.mark.uncounted
-@settings(max_examples=50)
+@settings(max_examples=examples(25))
 @given(steps)
 def test_orders_follow_the_model(schedule):
     """Mutants: each rule of `merge`, `_expire`, `LapseOrder` and `_end` broken once."""
