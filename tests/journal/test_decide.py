@@ -124,7 +124,7 @@ def test_needs_of_a_plain_callback_are_its_keys():
 
 @pytest.mark.uncounted
 @given(writes.batches())
-@hypothesis.settings(max_examples=examples(75))
+@hypothesis.settings(max_examples=examples(150))
 def test_batch_equals_the_same_writes_one_by_one(batches):
     """Mutants: orders of the batch are not found by name; a polled copy is not marked; a form is
     not marked; `_join_all` looks at stored events only."""

@@ -44,7 +44,7 @@ def shown(result):
 
 @pytest.mark.uncounted
 @given(writes.batches(), st.booleans())
-@hypothesis.settings(max_examples=examples(75))
+@hypothesis.settings(max_examples=examples(150))
 def test_sqlite_finds_everything_a_batch_needs(template, batches, is_sealed):
     """In clear and sealed.
 

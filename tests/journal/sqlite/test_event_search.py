@@ -117,7 +117,7 @@ def matches(plan, wanted):
     size=st.integers(1, 5),
     desc=st.booleans(),
 )
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(40))
 async def test_old_and_new_events_answer_a_filter_alike(said, more, asked, steps, size, desc):
     """Mutants: the fill skips an event, or ends early; a bucket is left out; `code` is reversed."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

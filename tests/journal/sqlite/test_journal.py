@@ -180,7 +180,7 @@ class SQLiteHistory(JournalHistory):
 TestHistory = pytest.mark.uncounted(SQLiteHistory.TestCase)
 # No shrinking: the histories are short, and each step is an fsync.
 TestHistory.settings = hypothesis.settings(
-    max_examples=examples(15), stateful_step_count=25, phases=[hypothesis.Phase.generate]
+    max_examples=examples(30), stateful_step_count=25, phases=[hypothesis.Phase.generate]
 )
 
 
@@ -844,7 +844,7 @@ async def test_page_reads_a_limited_window_and_can_be_continued(store, monkeypat
     until=hypothesis.strategies.none() | hypothesis.strategies.integers(-900, 250),
     desc=hypothesis.strategies.booleans(),
 )
-@hypothesis.settings(max_examples=examples(30))
+@hypothesis.settings(max_examples=examples(60))
 async def test_time_range_is_complete_after_any_clock_changes(ages, restarts, since, until, desc):
     """Mutants: the disorder is not stored; events before it are skipped."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

@@ -260,7 +260,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.uncounted
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(40))
 @given(steps=STEPS)
 @example(steps=[("sms", "5", TEAM), ("order", "5", {"team": "other"})])
 def test_index_has_the_events_that_match_its_filter(steps):

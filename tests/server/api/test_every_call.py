@@ -363,7 +363,7 @@ def test_key_with_a_when_cannot_notice_hidden_events(run, messages, is_indexed, 
 
 
 @pytest.mark.uncounted
-@settings(max_examples=examples(1), suppress_health_check=NOT_FOR_EACH)
+@settings(max_examples=examples(2), suppress_health_check=NOT_FOR_EACH)
 @given(messages=MESSAGES)
 def test_masked_key_learns_no_code(run, capfd, messages):
     """Neither by an answer nor by a line of the log.

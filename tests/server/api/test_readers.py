@@ -595,7 +595,7 @@ async def whole_echo(outgoing):
     raise Failed("status", status=500, answer=outgoing.body)
 
 
-@pytest.mark.parametrize("seed", range(examples(2)))
+@pytest.mark.parametrize("seed", range(examples(4)))
 async def test_who_names_all_that_clients_saw_in_clear(service, seed):
     """Mutants: a list, a wait, a stream, an answer or an order without its line; `who` reads ids
     only, or ranges only."""

@@ -182,7 +182,7 @@ async def test_readers_end_when_the_service_stops(service):
     assert (after.status_code, after.headers["retry-after"]) == (503, "5")
 
 
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(40))
 @given(
     cursor=st.text("abc-_=", min_size=1),
     kind=st.sampled_from(["sms.received", "order.expired"]),

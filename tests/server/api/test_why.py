@@ -160,7 +160,7 @@ SECRETS = st.sampled_from(["1", "1.5", "US", "ab"])
 
 
 @pytest.mark.uncounted
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(40))
 @given(filters(PATHS), SECRETS, SECRETS, st.sampled_from(["US", "1", None]))
 def test_masked_reasons_follow_from_the_masked_event(when, one, other, country):
     """Two events that differ in their codes have the same answer.

@@ -114,7 +114,7 @@ STEPS = st.lists(
 AFTER = st.none() | st.integers(0, 4)
 
 
-@hypothesis.settings(max_examples=examples(100))
+@hypothesis.settings(max_examples=examples(400))
 @hypothesis.given(steps=STEPS, before=st.lists(st.booleans(), max_size=4), after=AFTER)
 def test_reader_sees_each_event_once_and_in_order(steps, before, after):
     """Mutants: it goes live before it has caught up (restarts after the read); an event that is in

@@ -282,7 +282,7 @@ def plain(order):
 
 
 @pytest.mark.uncounted
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(50))
 @given(steps)
 def test_orders_follow_the_model(schedule):
     """Mutants: each rule of `merge`, `_expire`, `LapseOrder` and `_end` broken once."""
