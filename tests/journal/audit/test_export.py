@@ -65,7 +65,7 @@ def expected(log, size):
 
 
 @given(st.integers(0, 1100))
-@settings(max_examples=examples(10))
+@settings(max_examples=examples(20))
 def test_tiles_are_those_of_the_specification(size):
     """Mutant: a full tile stays at the right edge, too."""
     log = long_log(size)
