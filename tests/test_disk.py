@@ -44,7 +44,10 @@ def sent_until_it_ends(service):
 
 @needs_strace
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["12", "12+", "25", "40+"])
+@pytest.mark.parametrize(
+    "when",
+    ["12", "40+", *(pytest.param(when, marks=pytest.mark.nightly) for when in ("12+", "25"))],
+)
 def test_failed_fsync_is_no_200_and_ends_the_process(tmp_path, when):
     """Mutants: the error is caught and 200 answered; the commit is tried again (it "succeeds")."""
     live.Live(tmp_path).run("migrate")
@@ -278,7 +281,7 @@ def test_power_cut_loses_no_acknowledged_event(tmp_path, kind):
     """Mutant: `synchronous = normal`. It loses hundreds of acknowledged events here."""
     disk = disks.Disk(tmp_path, kind)
     acknowledged = {}
-    for round_ in range(3):
+    for round_ in range(2):
         with disk.mounted() as folder:
             service = live.Live(folder)
             service.log, service.errors = tmp_path / "stdout.log", tmp_path / "stderr.log"
