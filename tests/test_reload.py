@@ -225,7 +225,7 @@ def address(url):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.nightly)])
 async def test_kill_during_a_reload_loses_nothing(tmp_path, rounds):
     """The next start has the new configuration. Mutant: a delivery that no start takes again."""
     chance = random.Random(rounds)
