@@ -253,7 +253,7 @@ async def test_hundred_thousand_pending_deliveries_stay_on_disk(tmp_path):
             await asyncio.to_thread(one_more, service, 1000)
             memory = [resident(service.process.pid)]
             up.set()
-            done = held["delivered"] + 3000
+            done = held["delivered"] + 1000
             await asyncio.to_thread(
                 live.eventually,
                 lambda: service.stats()["deliveries"]["delivered"] >= done,
