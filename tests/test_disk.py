@@ -15,6 +15,7 @@ import httpx
 import live
 import load
 import pytest
+from journals import prepared
 
 AT = 1_700_000_000
 
@@ -50,7 +51,7 @@ def sent_until_it_ends(service):
 )
 def test_failed_fsync_is_no_200_and_ends_the_process(tmp_path, when):
     """Mutants: the error is caught and 200 answered; the commit is tried again (it "succeeds")."""
-    live.Live(tmp_path).run("migrate")
+    prepared(tmp_path / "smshook.db")
     failing = live.Live(tmp_path, program=failing_fsync(when))
     with failing.start(within=30) as service:
         answers = sent_until_it_ends(service)
@@ -91,7 +92,7 @@ def failing_checkpoint(folder, when):
 @pytest.mark.slow
 def test_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
     """Mutant: `wal_autocheckpoint = 2000`, which does not report a failed fsync."""
-    live.Live(tmp_path).run("migrate")
+    prepared(tmp_path / "smshook.db")
     failing = live.Live(tmp_path, program=failing_checkpoint(tmp_path, "2+"))
     with failing.start(within=60) as service:
         answers = {}
@@ -112,7 +113,7 @@ def test_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
 @pytest.mark.slow
 def test_failed_fsync_at_the_end_is_exit_code_1(tmp_path):
     """Mutant: closing the connection makes the checkpoint, and does not report its failure."""
-    live.Live(tmp_path).run("migrate")
+    prepared(tmp_path / "smshook.db")
     with live.Live(tmp_path, program=failing_checkpoint(tmp_path, "2+")).start(
         within=60
     ) as service:
