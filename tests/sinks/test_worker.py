@@ -168,6 +168,7 @@ async def test_unsettled_delivery_is_not_sent_again(world):
     journal.asked.clear()
     worker.look_again()
     await world.until(delivered=1)
+    await until(lambda: journal.asked.count(Take) >= len(Turn))
 
     assert destination.arrived == [event_id]
     assert journal.asked.count(Take) == len(Turn)
