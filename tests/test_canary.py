@@ -86,8 +86,15 @@ def left_a_dump(process, number):
     return ended.si_code == os.CLD_DUMPED
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
-@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize(
+    ("number", "sealed"),
+    [
+        (signal.SIGSEGV, True),
+        (signal.SIGABRT, False),
+        pytest.param(signal.SIGSEGV, False, marks=pytest.mark.nightly),
+        pytest.param(signal.SIGABRT, True, marks=pytest.mark.nightly),
+    ],
+)
 def test_crash_leaves_no_core_dump(tmp_path, number, sealed):
     """The shell allows dumps of any size. A sealed service has none where the limit stays, too.
 

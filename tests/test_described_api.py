@@ -17,7 +17,7 @@ def live(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "examples", [5, pytest.param(100, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])]
+    "examples", [3, pytest.param(100, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])]
 )
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.slow

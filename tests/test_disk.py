@@ -15,6 +15,7 @@ import httpx
 import live
 import load
 import pytest
+from journals import prepared
 
 AT = 1_700_000_000
 
@@ -44,10 +45,13 @@ def sent_until_it_ends(service):
 
 @needs_strace
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["12", "12+", "25", "40+"])
+@pytest.mark.parametrize(
+    "when",
+    ["12", "40+", *(pytest.param(when, marks=pytest.mark.nightly) for when in ("12+", "25"))],
+)
 def test_failed_fsync_is_no_200_and_ends_the_process(tmp_path, when):
     """Mutants: the error is caught and 200 answered; the commit is tried again (it "succeeds")."""
-    live.Live(tmp_path).run("migrate")
+    prepared(tmp_path / "smshook.db")
     failing = live.Live(tmp_path, program=failing_fsync(when))
     with failing.start(within=30) as service:
         answers = sent_until_it_ends(service)
@@ -88,7 +92,7 @@ def failing_checkpoint(folder, when):
 @pytest.mark.slow
 def test_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
     """Mutant: `wal_autocheckpoint = 2000`, which does not report a failed fsync."""
-    live.Live(tmp_path).run("migrate")
+    prepared(tmp_path / "smshook.db")
     failing = live.Live(tmp_path, program=failing_checkpoint(tmp_path, "2+"))
     with failing.start(within=60) as service:
         answers = {}
@@ -109,7 +113,7 @@ def test_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
 @pytest.mark.slow
 def test_failed_fsync_at_the_end_is_exit_code_1(tmp_path):
     """Mutant: closing the connection makes the checkpoint, and does not report its failure."""
-    live.Live(tmp_path).run("migrate")
+    prepared(tmp_path / "smshook.db")
     with live.Live(tmp_path, program=failing_checkpoint(tmp_path, "2+")).start(
         within=60
     ) as service:
@@ -278,7 +282,7 @@ def test_power_cut_loses_no_acknowledged_event(tmp_path, kind):
     """Mutant: `synchronous = normal`. It loses hundreds of acknowledged events here."""
     disk = disks.Disk(tmp_path, kind)
     acknowledged = {}
-    for round_ in range(3):
+    for round_ in range(2):
         with disk.mounted() as folder:
             service = live.Live(folder)
             service.log, service.errors = tmp_path / "stdout.log", tmp_path / "stderr.log"

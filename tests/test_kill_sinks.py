@@ -18,7 +18,7 @@ from endpoint import endpoint, reply
 MUTANTS = Path(__file__).parent / "mutants" / "kills.py"
 VALUES = 8
 #: Rounds in CI, and every night.
-ROUNDS = [3, pytest.param(100, marks=pytest.mark.nightly)]
+ROUNDS = [2, pytest.param(100, marks=pytest.mark.nightly)]
 
 
 def mutant(name):

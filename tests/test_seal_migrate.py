@@ -195,7 +195,10 @@ def test_killed_migration_loses_nothing_and_continues(filled, tmp_path, step):
         assert shown(filled) == sorted(zip(NUMBERS, CODES, strict=True))
 
 
-@pytest.mark.parametrize("step", ["covered", "sealed", "emptied"])
+@pytest.mark.parametrize(
+    "step",
+    ["sealed", *(pytest.param(step, marks=pytest.mark.nightly) for step in ("covered", "emptied"))],
+)
 def test_killed_service_loses_nothing_and_continues(filled, tmp_path, step):
     """Mutants: the mark of a step is stored in a transaction of its own; a callback that comes
     meanwhile is lost, or stored in clear.

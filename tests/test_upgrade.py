@@ -54,7 +54,7 @@ def instructions(path, monkeypatch):
 @pytest.mark.parametrize(
     "events",
     [
-        pytest.param(60_000, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
+        pytest.param(30_000, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
         pytest.param(10_000_000, marks=[pytest.mark.nightly, pytest.mark.timeout(4 * 3600)]),
     ],
 )

@@ -164,6 +164,8 @@ class VirtualWorld(World):
         super().__init__(path)
         self.loop, self.hands = loop, self
         self.clock = Clock(now=self.now, ticks=loop.time, chance=chance)
+        # No other process writes the files. Each look would be a turn of the loop.
+        self._seldom = mock.patch("journal.sqlite.journal.LOOK_EVERY", 3600.0)
 
     def now(self):
         return NOW + self.loop.time()
@@ -173,8 +175,13 @@ class VirtualWorld(World):
         return self.now()
 
     async def start(self):
+        self._seldom.start()
         with mock.patch("journal.sqlite.journal.WorkThread", CountedThread):
             return await super().start()
+
+    async def end(self):
+        await super().end()
+        self._seldom.stop()
 
 
 def is_idle(worker):

@@ -62,6 +62,7 @@ def test_sign_up_in_a_browser_gets_its_code(pytester, monkeypatch):
     pytester.makeconftest(conftest + PAGE)
     pytester.makepyfile(test + SEND_AGAIN)
     monkeypatch.delenv("SMSHOOK_URL", raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     run = pytester.run(sys.executable, "-m", "pytest", "-p", "smshook_client.pytest_plugin")
 

@@ -22,6 +22,8 @@ def all_imported():
 def no_environment(monkeypatch):
     for name in ("SMSHOOK_URL", "SMSHOOK_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+    # Each run would import all plugins that are installed here.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def passed(run, count):
 
 
 def started(pytester, *arguments):
-    return pytester.runpytest_inprocess("-p", plugin.__name__, "-p", "no:asyncio", *arguments)
+    return pytester.runpytest_inprocess("-p", plugin.__name__, *arguments)
 
 
 SIMULATED = """

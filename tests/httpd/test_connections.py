@@ -1,5 +1,7 @@
 """Connections are limited, and an idle one is closed for a new one."""
 
+import time
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -131,6 +133,29 @@ def test_smallest_limits_allow_one_connection(most):
     opened(held, "a", "a", "b")
 
     assert len(held) <= most + 1
+
+
+def seconds(most):
+    """Return the processor time of one step with that many connections, the least of some."""
+    held = connections(most)
+    made = opened(held, *["127.0.0.1"] * most)
+
+    def steps(one):
+        began = time.thread_time()
+        held.busy(one)
+        held.idle(one)
+        held.closed(one)
+        held.opened(one, one.address)
+        held.opened(FakeConnection("127.0.0.1"), "127.0.0.1")
+        return time.thread_time() - began
+
+    return min(map(steps, made[most // 2 : most // 2 + 20]))
+
+
+@pytest.mark.uncounted
+def test_step_takes_no_longer_with_many_connections():
+    """A thousand times as many. Mutant: a step that looks at all of them."""
+    assert seconds(40_000) < 50 * seconds(40)
 
 
 class Model(RuleBasedStateMachine):

@@ -121,7 +121,7 @@ class Proxy:
 
     def ask(self, method, path, body=None, headers=()):
         """Send one request, with its path as written."""
-        connection = http.client.HTTPSConnection(*self.address(), timeout=15)
+        connection = http.client.HTTPSConnection(*self.address(), timeout=15, context=self.tls())
         connection.sock = self.connect()
         with contextlib.closing(connection):
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)

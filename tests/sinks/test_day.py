@@ -80,6 +80,12 @@ def live(tmp_path):
     return lambda story: run(story, tmp_path, Day)
 
 
+@pytest.fixture
+def rare_steps(monkeypatch):
+    """Let a worker look each half minute whether a probe is due: a day has 43,200 looks else."""
+    monkeypatch.setattr("sinks.recovery.PROBE_EVERY", 30.0)
+
+
 async def kept(day, event_id):
     [delivery] = (await day.journal.ask(EventById(event_id))).deliveries
     return delivery
@@ -96,6 +102,7 @@ def gaps(attempts):
 
 
 @pytest.mark.uncounted
+@pytest.mark.usefixtures("rare_steps")
 def test_probes_use_up_no_attempt_of_the_schedule(live):
     """Mutants: a probe counts; a wait is shorter than in the schedule."""
 
@@ -194,6 +201,7 @@ def test_delivery_expires_while_its_sink_is_down(live):
     assert live(story) == (State.PENDING, State.EXPIRED, State.DELIVERED)
 
 
+@pytest.mark.usefixtures("rare_steps")
 def test_failing_sink_is_paused_and_resumed_by_a_probe(live):
     """Mutants: a pause without end; a probe every 2 s; attempts continue beside the probes."""
 
@@ -218,6 +226,7 @@ def test_failing_sink_is_paused_and_resumed_by_a_probe(live):
 
 
 @pytest.mark.uncounted
+@pytest.mark.usefixtures("rare_steps")
 def test_sink_down_for_a_day_gets_everything(live):
     """It gets them at its rate. Mutants: one queue for all sinks; a backlog ignores the rate."""
 
@@ -228,10 +237,10 @@ def test_sink_down_for_a_day_gets_everything(live):
         day.go(a, down)
         day.go(b, up)
         accepted = {}
-        for _ in range(300):
+        for _ in range(100):
             await day.accept(a)
             accepted[await day.accept(b)] = day.loop.time()
-            await asyncio.sleep(DAY / 300)
+            await asyncio.sleep(DAY / 100)
         await asyncio.sleep(2 * HOUR)
         states = dict(_states(day.path))
         return down, up, accepted, states
@@ -239,11 +248,11 @@ def test_sink_down_for_a_day_gets_everything(live):
     down, up, accepted, states = live(story)
 
     late = [at - accepted[event_id] for at, event_id in up.asked]
-    assert states == {("a", "delivered"): 300, ("b", "delivered"): 300}
-    assert (len(late), max(late) < 1) == (300, True)
+    assert states == {("a", "delivered"): 100, ("b", "delivered"): 100}
+    assert (len(late), max(late) < 1) == (100, True)
     after = sorted(at for at in down.times if at >= DAY)
     # Two at once, then two a second: the twelfth comes five seconds after the first.
-    assert len(after) > 200
+    assert len(after) > 66
     assert all(b - a >= 4.99 for a, b in zip(after, after[11:], strict=False))
 
 
