@@ -35,7 +35,7 @@ def _read_by(read: Callable[[str], Any]) -> Callable[..., Any]:
         for text in (value,) if isinstance(value, str) else value or ():
             try:
                 read(text)
-            except (OSError, ValueError) as exc:
+            except (OSError, ValueError, audit_verify.Wrong) as exc:
                 raise click.BadParameter(plain(str(exc)), ctx, parameter) from None
         return value
 
