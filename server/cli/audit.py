@@ -198,13 +198,15 @@ def export(
     with open_log(settings().journal) as log:
         try:
             end = write_export(folder, log.export(since=since, until=until))
+            if tiles:
+                add_tiles(folder, log.hashes)
+            for form in forms:
+                if form != "jsonl":
+                    add_form(folder, form)
         except WrongExport as exc:
             raise Failure(str(exc)) from None
-        if tiles:
-            add_tiles(folder, log.hashes)
-    for form in forms:
-        if form != "jsonl":
-            add_form(folder, form)
+        except OSError as exc:
+            raise Failure(f"{folder} cannot be written: {exc.strerror}") from None
     click.echo(f"wrote {plain(near(folder.absolute()))}: {end.origin}, {end.size} lines")
 
 
