@@ -51,7 +51,7 @@ def _instant(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 
 @click.group(cls=CommandGroup)
 def audit() -> None:
-    """The log of what the service and its readers did."""
+    """The audit log: acts of the service, and who read a code."""
 
 
 @audit.command("verify", example=f"audit verify export --key {_KEY}")

@@ -140,7 +140,7 @@ class Log:
                 self.due.setdefault(one.size, []).append(one)
         self.compare()
         with self.lines.open("rb") as file:
-            for line in file:
+            for line in iter(lambda: file.readline(20_000), b""):  # lines have at most 16 KiB
                 self.take(line.rstrip(b"\n"))
         for size, due in sorted(self.due.items()):
             raise Wrong(f"line {self.size} is missing: there are {size} in {due[0].kind}")

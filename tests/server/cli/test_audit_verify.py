@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import audit_logs
@@ -424,6 +425,21 @@ def test_damaged_file_is_named(verdict, folder, name, data, text):
     code, said = verdict(folder)
 
     assert (1, True) == (code, text in said), said
+
+
+def test_endless_line_is_found_in_little_memory(verdict, folder):
+    """Mutant: the whole line is read."""
+    with (folder / "entries.jsonl").open("ab") as file:
+        file.truncate(file.tell() + 50_000_000)
+    tracemalloc.start()
+    try:
+        code, text = verdict(folder)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (1, True) == (code, text.startswith("CHANGED: line 726: in its place is "))
+    assert most < 5_000_000
 
 
 def test_converted_line_ends_are_named(verdict, folder):
