@@ -113,17 +113,17 @@ def restore(backup: BinaryIO, config: Config, *, without_erasures: bool = False)
             contents = check(temporary, "the backup")
             warn_of_missing_keys(config, temporary)
             erased = journal.with_name(ERASED_IDS)
-            if not without_erasures:
-                if contents.knows_erasures and not erased.exists():
-                    raise WrongPath(
-                        f"there is no {erased}: content that was erased since the backup would "
-                        "come back. Put the file there, or give --without-erasures"
-                    )
-                if erased.exists() and erased.stat().st_size:
-                    asyncio.run(_erase_again(config, temporary))
+            if not (without_erasures or erased.exists()) and contents.knows_erasures:
+                raise WrongPath(
+                    f"there is no {erased}: content that was erased since the backup would "
+                    "come back. Put the file there, or give --without-erasures"
+                )
             secret = config.server.secret.reveal()
             seal = Identity(secret, Chance()).seal
             begin_generation(temporary, seal=seal, now=WallClock().now(), actor=command_line())
+            if not without_erasures and erased.exists() and erased.stat().st_size:
+                # Its lines belong to the new audit log: the old one has other lines at their place.
+                asyncio.run(_erase_again(config, temporary))
             sync_file(temporary)
             put_new(temporary, journal)
     return contents

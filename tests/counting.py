@@ -6,6 +6,29 @@ import threading
 
 import coverage
 
+_LOCK = threading.RLock()
+_settrace = sys.settrace
+
+
+def _set_trace(function):
+    """Do what `sys.settrace` does, in one thread at a time.
+
+    CPython 3.11 raises RuntimeError if a thread sets its trace function while another one does. It
+    calls the audit hooks of conftest.py meanwhile, and in these the threads can switch.
+    """
+    with _LOCK:
+        _settrace(function)
+        # At its first call, a tracer of coverage sets itself again, without `sys.settrace`.
+        _do_nothing()
+
+
+def _do_nothing():
+    pass
+
+
+if sys.gettrace() is not None:
+    sys.settrace = _set_trace
+
 #: What coverage installed in this thread, and for threads that start: None without coverage.
 TRACES = sys.gettrace(), threading.gettrace()
 

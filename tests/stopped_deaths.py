@@ -37,12 +37,12 @@ RESTORE = {
     "copied": (shutil, "copyfileobj", always),
     "checked": (stopped, "check", always),
     "migrated": (schema, "_migrate", always),
+    "begun": (stopped, "begin_generation", always),
     "opened": (stopped, "open_journal", always),
     "erasing": (batch._OF_OUTBOX, EraseContent, always),
     "erased": (BatchWriter, "write", writes(EraseContent)),
     "emptied": (BatchWriter, "empty_log", always),
     "closed": (stopped, "_erase_again", always),
-    "begun": (stopped, "begin_generation", always),
     "synced": (stopped, "sync_file", always),
     "placed": (stopped, "put_new", always),
 }

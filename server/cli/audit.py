@@ -35,7 +35,7 @@ def _read_by(read: Callable[[str], Any]) -> Callable[..., Any]:
         for text in (value,) if isinstance(value, str) else value or ():
             try:
                 read(text)
-            except (OSError, ValueError) as exc:
+            except (OSError, ValueError, audit_verify.Wrong) as exc:
                 raise click.BadParameter(plain(str(exc)), ctx, parameter) from None
         return value
 
@@ -51,7 +51,7 @@ def _instant(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 
 @click.group(cls=CommandGroup)
 def audit() -> None:
-    """The log of what the service and its readers did."""
+    """The audit log: acts of the service, and who read a code."""
 
 
 @audit.command("verify", example=f"audit verify export --key {_KEY}")
@@ -198,13 +198,15 @@ def export(
     with open_log(settings().journal) as log:
         try:
             end = write_export(folder, log.export(since=since, until=until))
+            if tiles:
+                add_tiles(folder, log.hashes)
+            for form in forms:
+                if form != "jsonl":
+                    add_form(folder, form)
         except WrongExport as exc:
             raise Failure(str(exc)) from None
-        if tiles:
-            add_tiles(folder, log.hashes)
-    for form in forms:
-        if form != "jsonl":
-            add_form(folder, form)
+        except OSError as exc:
+            raise Failure(f"{folder} cannot be written: {exc.strerror}") from None
     click.echo(f"wrote {plain(near(folder.absolute()))}: {end.origin}, {end.size} lines")
 
 

@@ -69,6 +69,8 @@ class _Said(msgspec.Struct):
     records: list[tuple[float, bool]] = []
     #: Events from before may be removed.
     pruned_before: float = 0.0
+    #: Lines from before are removed; 0 if none is. None: no line has a time.
+    begins: float | None = None
 
 
 def compare(conn: sqlite3.Connection, keys: Keyring) -> Comparison:
@@ -77,19 +79,24 @@ def compare(conn: sqlite3.Connection, keys: Keyring) -> Comparison:
     found.is_complete = any(everything for _, everything in said.records)
     _compare_events(conn, keys, said, found)
     _compare_attempts(conn, said, found)
-    for id_, name in conn.execute("select id, name from api_keys"):
+    for id_, name, at in conn.execute("select id, name, created_at from api_keys"):
         found.keys += 1
-        if id_ not in said.keys and said.records:
+        if id_ not in said.keys and said.records and at >= (said.begins or 0.0):
             found.differs(f"key {name}: no line says that it was made")
     return found
 
 
 def _read(conn: sqlite3.Connection) -> _Said:
     said, decode = _Said(), msgspec.json.Decoder(_Line).decode
-    for _, text in audit_lines.lines_at(conn, 0, audit_lines.end_of(conn)):
+    for place, text in audit_lines.lines_at(conn, 0, audit_lines.end_of(conn)):
         line = decode(text)
+        if said.begins is None and line.at:
+            said.begins = _seconds(line.at) if place else 0.0
         if line.do in ("callback.accepted", "event.gained") and line.event is not None:
             said.events[line.event] = line.c
+            if not said.records and line.do == "callback.accepted":
+                # The line that said so is removed.
+                said.records.append((_seconds(line.at), True))
         elif line.do == "delivery.attempted" and not line.probes:
             said.attempts[str(line.event), str(line.sink), line.attempt, line.outcome] += 1
         elif line.do == "key.made" and line.id is not None:

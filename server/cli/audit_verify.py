@@ -2,20 +2,16 @@
 
   python3 audit_verify.py DIR --key KEY [--anchor FILE] [--fresh 10m]
   python3 audit_verify.py OLD NEW --key KEY_OF_OLD --key KEY_OF_NEW      (after a restore)
-
 DIR is made by `smshook audit export`. KEY is the key of the first epoch, which the service printed
 when the log was made: never take it from the giver of the export. FILE has checkpoints that others
 kept, such as `checkpoints` of an older export. Exit code 0: unchanged, 1: changed, 2: not checked.
-
 1. The lines are leaves of a Merkle tree (RFC 6962). A checkpoint (c2sp.org/tlog-checkpoint) has its
    size and root, signed with the key of its epoch, usually a day (c2sp.org/tlog-cosignature).
 2. The last line of an epoch names the next key. The first checkpoint with this line is signed with
    the old key, which the service then destroys: nobody can sign another yesterday.
 3. A line that had to go is `{"erased": its hash}`, and a later line audit.erased names it.
-4. If the first lines are left out, pruned.json has the right edge of their tree, and proves that
-   the lines that name keys were in checkpoints of their epochs.
-Not visible: lines of the current epoch, rewritten on the machine before somebody else had their
-checkpoint; and, without an anchor or --fresh, an end that was cut off.
+4. pruned.json has the right edge of the tree of lines that are left out, and proves their keys.
+Not visible without an anchor: rewritten lines of this epoch; without --fresh, too: a cut-off end.
 """
 
 from __future__ import annotations
@@ -81,6 +77,7 @@ def root_of_proof(leaf: bytes, n: int, size: int, proof: list[bytes]) -> bytes:
 
 
 # Keys and checkpoints: c2sp.org/signed-note. An anchor needs no signature.
+Wrong = argparse.ArgumentTypeError  # its text is shown for an option, too
 Key = namedtuple("Key", "name id public")
 Checkpoint = namedtuple("Checkpoint", "kind text origin size root signatures")
 NOTE = re.compile(
@@ -90,23 +87,22 @@ NOTE = re.compile(
 
 
 def read_key(text: str) -> Key:
-    name, id_, encoded = [*text.strip().split("+", 2), "", ""][:3]
-    data = b64decode(encoded, validate=True)
-    key = Key(name, sha256(name.encode() + b"\n" + data).digest()[:4], data[1:])
-    if (len(data), data[:1], id_) != (33, b"\4", key.id.hex()):
-        raise ValueError(f"{text[:99]!r} is not the key of an epoch")
-    return key
+    if found := re.fullmatch(r"\s*([^+\s]+)\+([0-9a-f]{8})\+(B[A-Za-z0-9+/]{43})\s*", text):
+        data = b64decode(found[3])
+        key = Key(found[1], sha256(found[1].encode() + b"\n" + data).digest()[:4], data[1:])
+        if (data[0], key.id.hex()) == (4, found[2]):
+            return key
+    raise Wrong(f"{text[:150]!r} is not the key of an epoch: see `smshook audit key`")
 
 
-def read_checkpoints(text: str, kind: str = "a checkpoint") -> list[Checkpoint]:
-    if NOTE.sub("", text):
-        raise ValueError(f"something in the file is not {kind}")
-    notes = NOTE.finditer(text)
-    return [Checkpoint(kind, m[1], m[2], int(m[3]), b64decode(m[4]), m[5]) for m in notes]
+def read_checkpoints(text: str, file: object, kind: str = "a checkpoint") -> list[Checkpoint]:
+    if NOTE.sub("", text) or not text.strip():
+        raise Wrong(f"{file}: something in it is not a checkpoint")
+    return [Checkpoint(kind, a, b, int(c), b64decode(d), e) for a, b, c, d, e in NOTE.findall(text)]
 
 
 def read_anchors(name: str) -> list[Checkpoint]:
-    return read_checkpoints(Path(name).read_text("utf-8"), "an anchor")
+    return read_checkpoints(Path(name).read_text("utf-8", "replace"), name, "an anchor")
 
 
 def signed_at(one: Checkpoint, key: Key) -> int:
@@ -120,12 +116,12 @@ def signed_at(one: Checkpoint, key: Key) -> int:
     return 0
 
 
-# The export of one log. What is changed or damaged raises ValueError, or another error of data.
 class Log:
     def __init__(self, folder: Path) -> None:
         self.lines = folder / "entries.jsonl"
-        texts = [(folder / name).read_text("utf-8") for name in ("checkpoints", "checkpoint")]
-        self.checkpoints = [one for text in texts for one in read_checkpoints(text)]
+        paths = folder / "checkpoints", folder / "checkpoint"
+        texts = [(path.read_text("utf-8", "replace"), path) for path in paths]
+        self.checkpoints = [one for text in texts for one in read_checkpoints(*text)]
         self.origin = self.checkpoints[-1].origin
         pruned = json.loads((folder / "pruned.json").read_text("utf-8"))
         self.pruned, self.size, self.start = pruned["epochs"], pruned["size"], pruned["size"]
@@ -133,7 +129,7 @@ class Log:
         self.next: Key | None = None  # the key of the next epoch, once a line has named it
         self.begun = self.covered = self.at = 0  # lines before this epoch; the last checkpoint
         self.due: dict[int, list[Checkpoint]] = {}  # checkpoints and anchors by size
-        self.erased, self.named = set[int](), set[int]()  # lines; the latter by audit.erased
+        self.erased, self.named = set(b""), set(b"")  # lines; the latter by audit.erased
 
     def verify(self, first: Key, anchors: list[Checkpoint]) -> None:
         self.keys = [first]  # of the epochs so far
@@ -144,21 +140,22 @@ class Log:
                 self.due.setdefault(one.size, []).append(one)
         self.compare()
         with self.lines.open("rb") as file:
-            for line in file:
+            for line in iter(lambda: file.readline(20_000), b""):  # lines have at most 16 KiB
                 self.take(line.rstrip(b"\n"))
         for size, due in sorted(self.due.items()):
-            raise ValueError(f"line {self.size} is missing: there are {size} in {due[0].kind}")
+            raise Wrong(f"line {self.size} is missing: there are {size} in {due[0].kind}")
         if self.covered < self.size:
-            raise ValueError(f"line {self.covered} is in no checkpoint")
+            raise Wrong(f"line {self.covered} is in no checkpoint")
         for n in sorted(self.erased - self.named):
-            raise ValueError(f"line {n} is erased, but no line audit.erased names it")
+            raise Wrong(f"line {n} is erased, but no line audit.erased names it")
 
     def skip(self, line: bytes, note: str, proof: list[str]) -> None:
         """Take a line that is left out, and names a key."""
-        fact, [one], leaf = json.loads(line), read_checkpoints(note), sha256(b"\0" + line).digest()
-        root = root_of_proof(leaf, fact["n"], one.size, [b64decode(other) for other in proof])
+        fact, [one] = json.loads(line), read_checkpoints(note, "pruned.json")
+        leaf, hashes = sha256(b"\0" + line).digest(), [b64decode(other) for other in proof]
+        root = root_of_proof(leaf, fact["n"], one.size, hashes)
         if (root, fact["do"]) != (one.root, "audit.epoch") or not signed_at(one, self.keys[-1]):
-            raise ValueError(f"line {fact['n']!r}, in pruned.json, did not end its epoch")
+            raise Wrong(f"line {fact['n']!r}, in pruned.json, did not end its epoch")
         self.keys.append(read_key(fact["key"]))
         self.begun = one.size
 
@@ -168,7 +165,9 @@ class Log:
             hash_ = b64decode(json.loads(line)["erased"])
             self.erased.add(n)
         elif not line.startswith(b'{"n":%d,"at":"' % n):
-            raise ValueError(f"line {n}: in its place is {line[:60]!r}")
+            raise Wrong(f"line {n}: in its place is {line[:60]!r}")
+        elif line.endswith(b"\r"):
+            raise Wrong(f"line {n} ends as in Windows: copy the export again, unconverted")
         elif b'"do":"audit.e' in line:
             fact = json.loads(line)
             if fact["do"] == "audit.erased":
@@ -189,18 +188,17 @@ class Log:
             root = node_hash(left, root) if place else left
         for one in self.due.pop(self.size, ()):
             if (one.root, one.origin) != (root, self.origin):
-                raise ValueError(f"{lines} are not those in {one.kind} of {one.size} lines")
-            if one.kind == "a checkpoint":
-                # The last state of an epoch may be signed again, with the next key.
-                keys = self.keys[-2:] if self.size == self.begun else self.keys[-1:]
-                self.covered, self.at = self.size, max(signed_at(one, key) for key in keys)
-                if not self.at:
-                    raise ValueError(
-                        f"{lines}: the key of their epoch did not sign their checkpoint"
-                    )
-                if self.next:
-                    self.keys.append(self.next)
-                    self.begun, self.next = self.size, None
+                raise Wrong(f"{lines} are not those in {one.kind} of {one.size} lines")
+            if one.kind == "an anchor":
+                continue
+            # The last state of an epoch may be signed again, with the next key.
+            keys = self.keys[-2:] if self.size == self.begun else self.keys[-1:]
+            self.covered, self.at = self.size, max(signed_at(one, key) for key in keys)
+            if not self.at:
+                raise Wrong(f"{lines}: the key of their epoch did not sign their checkpoint")
+            if self.next:
+                self.keys.append(self.next)
+                self.begun, self.next = self.size, None
 
 
 def read_seconds(text: str) -> int:
@@ -218,8 +216,10 @@ def main(arguments: list[str] | None = None) -> int:
         logs, keys = [Log(folder) for folder in options.folders], options.key
         starts = {log.origin: log.start for log in logs}
         anchors = [a for a in options.anchor if starts.get(a.origin, a.size + 1) <= a.size]
-        if len(keys) < len(logs) or (options.anchor and not anchors):
-            raise OSError("each log needs a --key, and an --anchor must be of its lines")
+        if len(keys) < len(logs):
+            raise OSError("each log needs the key of its first epoch: --key KEY")
+        if options.anchor and not anchors:
+            raise OSError("no --anchor is of this log and of lines that it still has")
         for log, new in zip(logs, [*logs[1:], None]):
             if new:
                 with new.lines.open("rb") as file:
@@ -231,15 +231,17 @@ def main(arguments: list[str] | None = None) -> int:
             first = next((key for key in keys if key.name == f"{log.origin}/epoch"), keys[0])
             log.verify(first, [one for one in anchors if one.origin == log.origin])
             at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(log.at))
+            proved = max([log.begun, *(a.size for a in options.anchor if a.origin == log.origin)])
+            if not new and options.fresh and abs(time.time() - log.at) > options.fresh:
+                raise Wrong(f"the last checkpoint is of {at}: the end may be missing")
             print(f"unchanged: {log.origin}, lines {log.start} to {log.size - 1}, signed {at}")
-            print(f"  {len(log.erased)} erased; only an anchor proves line {log.begun} and later")
-        if options.fresh and abs(time.time() - log.at) > options.fresh:
-            raise ValueError(f"the last checkpoint is of {at}: the end may be missing")
+            print(f"  {len(log.erased)} erased; only an anchor proves line {proved} and later")
     except OSError as error:
         print(f"NOT CHECKED: {error}")
         return 2
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        print(f"CHANGED: {error}")
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, Wrong) as error:
+        damaged = "" if isinstance(error, Wrong) else "a line or pruned.json is damaged: "
+        print(f"CHANGED: {damaged}{error}")
         return 1
     return 0
 

@@ -61,9 +61,9 @@ def init() -> None:
 @seal.command("show", example="seal show")
 @output_option
 def show(output: str) -> None:
-    """Show the root keys, the keys that they wrap, and the rows that are in clear. It shows no key.
+    """Show fingerprints of root keys, the keys that they wrap, and the rows in clear.
 
-    All rows are looked at, so it takes seconds in a large journal. Exits with 1 if a root key or
+    It reads all rows, which takes seconds in a large journal. Exits with 1 if a root key or
     a key of stored rows is missing, or the file is damaged.
     """
     path, found, _ = _found()
@@ -106,11 +106,11 @@ def show(output: str) -> None:
 @output_option
 @connection_options
 def migrate(url: str | None, key: str | None, output: str, *, vacuum: bool) -> None:
-    """Seal the rows that were stored in clear.
+    """Encrypt the rows that were stored in clear.
 
-    If the service runs, it seals beside its work; otherwise this command opens the journal. A run
-    that was interrupted continues where it ended. A row gets the key of its own time, and is erased
-    if that key is destroyed already. Exits with 1 if rows are still in clear.
+    If the service runs, it encrypts between callbacks; otherwise this command opens the journal. A
+    run that was interrupted continues where it ended. A row gets the key of its own time, and is
+    erased if that key is destroyed already. Exits with 1 if rows are still in clear.
     """
     if url is None and holder(settings().journal) is None:
         _found()
@@ -206,9 +206,9 @@ def _print_rows(rows: Mapping[str, Any]) -> None:
 def rotate() -> None:
     """Wrap all keys with the first root key.
 
-    First add the new root key before the old one, and restart the service. It may run meanwhile.
-    Afterwards remove the old root key. Exits with 1 if the service was not restarted, and with 2 if
-    the first root key wraps all keys already.
+    First add the new root key before the old one, and restart the service. It may run during this
+    command. Afterwards remove the old root key. Exits with 1 if the service was not restarted, and
+    with 2 if the first root key wraps all keys already.
     """
     path, roots, period = _found()
     file, first = _read(path), Root(roots[0]).fingerprint

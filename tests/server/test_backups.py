@@ -386,6 +386,29 @@ def test_content_that_was_erased_is_erased_in_a_restored_journal(made, empty):
     assert names(empty.parent) == [*RESTORED, "smshook.keys"]
 
 
+def audited(path):
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        runs = conn.execute("select lines from audit order by n").fetchall()
+    return [json.loads(line) for (run,) in runs for line in run.split(b"\n")]
+
+
+def test_erasures_of_a_restore_are_in_the_new_audit_log(made, empty):
+    """The service has written other lines to the old log since the backup.
+
+    Mutant: the restore erases first, and the old log that the new one names was never exported.
+    """
+    before, [_, erased, _] = audited(made), bodies(made)
+    empty.with_name("smshook.erased").write_text(f"{erased['id']}\n")
+
+    restored(made, empty)
+
+    lines = audited(empty)
+    assert before == lines[: len(before)]
+    begun, again = lines[len(before) :]
+    assert (0, "journal.restored", len(before)) == (begun["n"], begun["do"], begun["size"])
+    assert (1, "content.erased", [erased["id"]]) == (again["n"], again["do"], again["events"])
+
+
 def test_restore_without_the_file_of_erased_events_is_refused(made, empty):
     """Mutant: a restore on another machine brings erased content back."""
     empty.with_name("smshook.erased").unlink()

@@ -77,6 +77,19 @@ def test_part_of_the_log_is_exported():
     assert (wrong.exit_code, "write a time" in wrong.stderr) == (2, True)
 
 
+def test_export_that_cannot_be_written_is_named():
+    """Mutant: the error names the journal, which is whole."""
+    result = run("audit", "export", "/dev/null/export")
+
+    assert (
+        result.exit_code,
+        "/dev/null/export cannot be written: Not a directory" in result.stderr,
+    ) == (
+        1,
+        True,
+    )
+
+
 def test_export_into_a_folder_in_use_is_refused(here):
     (here.folder / "used").mkdir()
     (here.folder / "used" / "file").touch()

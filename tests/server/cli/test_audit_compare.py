@@ -87,6 +87,45 @@ def test_one_changed_row_is_named(journal, sql, said):
     assert said in result.stdout
 
 
+def prune(journal):
+    """Remove all lines that say what is recorded, and those before them."""
+    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+        rows = conn.execute("select n, lines from audit order by n").fetchall()
+        last = max(n for n, lines in rows if b"config.loaded" in lines)
+        assert conn.execute("delete from audit where n <= ?", (last,)).rowcount > 60
+        conn.execute(
+            "insert into api_keys (id, name, digest, scopes, created_at)"
+            " select 'k', 'old', x'00', '[]', min(recorded_at) from events"
+        )
+
+
+def test_pruned_log_is_compared_from_its_first_line(journal):
+    """Mutants: an old key or event needs its line; without `config.loaded`, nothing is compared."""
+    prune(journal)
+
+    result = run("audit", "compare")
+
+    assert (result.exit_code, result.stderr) == (0, ""), result.stdout
+    assert result.stdout.startswith("compared 90 events")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "update events set id = '01931c5e-0000-7000-8000-000000000000' where seq = 85",
+        "update api_keys set created_at = (select max(recorded_at) from events)",
+    ],
+)
+def test_later_change_beside_a_pruned_log_is_named(journal, sql):
+    """Mutant: a pruned log is compared with nothing."""
+    prune(journal)
+    edit(journal, sql)
+
+    result = run("audit", "compare")
+
+    assert (result.exit_code, "no line says that it was" in result.stdout) == (1, True)
+
+
 def test_log_without_callbacks_is_not_compared(journal):
     with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
         conn.execute("delete from audit")

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import audit_logs
@@ -251,7 +252,8 @@ def test_cut_end_with_checkpoints_is_found_by_its_age(verdict, folder, honest, m
 
     code, text = verdict(folder, "--fresh", "10m")
 
-    assert (1, True) == (code, "the end may be missing" in text)
+    assert (1, "the end may be missing\n") == (code, text[-len("the end may be missing\n") :])
+    assert text.startswith("CHANGED: the last checkpoint is of ")
 
 
 # Trials 11 to 19: signatures and keys
@@ -403,6 +405,67 @@ def test_junk_is_found(verdict, folder, name, junk):
     path.write_bytes(path.read_bytes() + junk.encode("utf-8", "surrogatepass"))
 
     assert 1 == verdict(folder)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("checkpoints", b"", "checkpoints: something in it is not a checkpoint"),
+        ("checkpoint", b"", "checkpoint: something in it is not a checkpoint"),
+        ("checkpoint", b"\x97", "checkpoint: something in it is not a checkpoint"),
+        ("entries.jsonl", b"", "line 0 is missing: there are 100 in a checkpoint"),
+        ("pruned.json", b"", "a line or pruned.json is damaged: Expecting value"),
+        ("pruned.json", b"{}", "a line or pruned.json is damaged: 'epochs'"),
+    ],
+)
+def test_damaged_file_is_named(verdict, folder, name, data, text):
+    """Mutants: an empty file has no fault; another encoding is an error of Python."""
+    (folder / name).write_bytes(data)
+
+    code, said = verdict(folder)
+
+    assert (1, True) == (code, text in said), said
+
+
+def test_endless_line_is_found_in_little_memory(verdict, folder):
+    """Mutant: the whole line is read."""
+    with (folder / "entries.jsonl").open("ab") as file:
+        file.truncate(file.tell() + 50_000_000)
+    tracemalloc.start()
+    try:
+        code, text = verdict(folder)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (1, True) == (code, text.startswith("CHANGED: line 726: in its place is "))
+    assert most < 5_000_000
+
+
+def test_converted_line_ends_are_named(verdict, folder):
+    """A copy in text mode is no attack. Mutant: only the checkpoint is named."""
+    path = folder / "entries.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert (1, "CHANGED: line 0 ends as in Windows: copy the export again, unconverted\n") == (
+        verdict(folder)
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("--key", "log", "--key: 'log' is not the key of an epoch: see `smshook audit key`"),
+        ("--anchor", "entries.jsonl", "entries.jsonl: something in it is not a checkpoint"),
+    ],
+)
+def test_wrong_option_says_why(verdict, folder, monkeypatch, option, value, text):
+    """Mutant: the errors are ValueError, whose text argparse does not show."""
+    monkeypatch.chdir(folder)
+
+    code, said = verdict(folder, option, value)
+
+    assert (2, True) == (code, text in said), said
 
 
 def in_origin(folder):
@@ -610,6 +673,15 @@ def test_anchors_of_the_same_log_are_accepted(verdict, folder, honest, tmp_path)
     code, text = verdict(honest.export(tmp_path / "new"), "--anchor", older)
 
     assert 0 == code, text
+
+
+def test_verdict_names_the_lines_that_no_anchor_proves(verdict, folder, honest, tmp_path):
+    """Mutant: only ended epochs count."""
+    assert "only an anchor proves line 636 and later" in verdict(folder)[1]
+
+    code, text = verdict(folder, "--anchor", anchor(tmp_path, honest.newest))
+
+    assert (0, True) == (code, "only an anchor proves line 726 and later" in text)
 
 
 def test_older_export_of_another_history_is_found(verdict, honest, tmp_path):
