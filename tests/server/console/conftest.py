@@ -12,6 +12,10 @@ PAGES = [
     "/?q=nothing-has-this-name",
     "/events/{plain}",
     "/events/{hostile}",
+    "/overview",
+    "/overview?span=7d",
+    "/overview/events?span=1h",
+    "/overview/owed",
     "/login",
 ]
 
