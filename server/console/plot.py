@@ -102,7 +102,7 @@ def svg(plot: Plot, *, begin: float, end: float) -> str:
         name = plain(line.name)
         short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
         _text(root, beside + 28, below + 4, short)
-    _text(root, _WIDTH - _RIGHT + 10, _HEIGHT - 6, "UTC")
+    _text(root, _WIDTH - _RIGHT + 26, _HEIGHT - 6, "UTC")
     return ET.tostring(root, encoding="unicode")
 
 
