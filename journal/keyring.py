@@ -185,8 +185,8 @@ class _Current(NamedTuple):
 
     begins: float
     ends: float
-    start: int
-    key: bytes
+    #: The start of its period, and the key.
+    keyed: tuple[int, bytes]
 
 
 class _State:
@@ -285,9 +285,11 @@ class Keyring:
         and cannot be written.
         """
         found = self._state.current.get(kind)
-        if found is None or not found.begins <= at < found.ends:
-            found = self._found(kind, at)
-        return found.start, found.key
+        if found is not None:
+            begins, ends, keyed = found
+            if begins <= at < ends:
+                return keyed
+        return self._found(kind, at).keyed
 
     def own(self, kind: Kind | str, at: float) -> tuple[int, bytes] | None:
         """Return the start of the period that covers an instant, and its key.
@@ -439,7 +441,7 @@ class Keyring:
                 self._make((kind,), (at,))
             return self._found(kind, at)
         key = state.opened[kind, span.start]
-        found = _Current(span.start * 60.0, span.end * 60.0, span.start, key)
+        found = _Current(span.start * 60.0, span.end * 60.0, (span.start, key))
         state.current[kind] = found
         return found
 

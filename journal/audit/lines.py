@@ -2,6 +2,7 @@
 
 import base64
 import json
+from binascii import b2a_base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -185,4 +186,4 @@ def commitment_key(code_key: bytes, event_id: str) -> bytes:
 
 def commitment(key: bytes, event: bytes) -> str:
     """Return `c`: it proves the bytes of an event, as sent, to whoever has the key."""
-    return base64.b64encode(hmac_once(key, event)[:_COMMITMENT]).decode()
+    return b2a_base64(hmac_once(key, event)[:_COMMITMENT], newline=False).decode()
