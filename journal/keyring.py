@@ -195,6 +195,8 @@ class _State:
     def __init__(self, file: KeyFile, opened: Mapping[tuple[str, int | None], bytes]) -> None:
         self.file, self.opened = file, opened
         self.current: dict[str, _Current] = {}
+        #: The keys of dedupe keys at the last instant that was asked for.
+        self.dedupe: Sequence[bytes] = []
         #: By kind, the newest first.
         self.periods: dict[str, list[int]] = defaultdict(list)
         periods = [(kind, start) for kind, start in opened if start is not None]
@@ -326,8 +328,11 @@ class Keyring:
         """Return the keys of dedupe keys: that of `at` first, then the others, newest first."""
         first, key = self.current(DEDUPE, at)
         state = self._state
-        others = [state.opened[DEDUPE, start] for start in state.periods[DEDUPE] if start != first]
-        return [key, *others]
+        found = state.dedupe
+        if not found or found[0] is not key:  # each event asks, and the month changes rarely
+            others = [state.opened[DEDUPE, one] for one in state.periods[DEDUPE] if one != first]
+            found = state.dedupe = [key, *others]
+        return found
 
     def listen(self, changed: Callable[[KeyFile, KeyFile], None]) -> None:
         """Call `changed` with the content before and after each change, in its thread."""

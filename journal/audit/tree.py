@@ -83,7 +83,10 @@ class Frontier:
 
     def copy(self) -> Self:
         """Return a frontier that grows without changing this one. It has completed no tile yet."""
-        return type(self)(self.size, self._hashes)
+        copied = type(self)()
+        # Not checked again: each batch of the journal begins with a copy.
+        copied.size, copied._hashes = self.size, [*self._hashes]  # noqa: SLF001
+        return copied
 
     def append(self, leaf: bytes) -> None:
         """Add a leaf by its hash."""

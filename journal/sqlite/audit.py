@@ -155,7 +155,7 @@ class AuditBatch:
 
     def flush(self, ops: Sequence[Write[Any]], results: list[Any]) -> None:
         """Write the lines, and sign the log where a write asks for it: its result is set."""
-        signing = [(i, op) for i, op in enumerate(ops) if isinstance(op, SignCheckpoint)]
+        signing = [(i, op) for i, op in enumerate(ops) if type(op) is SignCheckpoint]
         for _, op in signing:
             if op.closing is not None:
                 self.add(op.closing)
