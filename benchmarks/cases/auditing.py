@@ -55,7 +55,9 @@ def _processor(bench: Bench, variant: _Variant) -> float:
         events = product.check(load, connections=CONNECTIONS)
         spent = meter.values("", events)["processor/"]
         lines = product.audit_lines()
-    if (lines > events) != (variant.record == "all") or (lines > 0) == (variant.module is not None):
+    if (lines > events) != (variant.record == "all") or (lines == 0) != (
+        variant.module is not None
+    ):
         raise CaseFailed(f"{variant.figure}: {lines} lines of {events} events")
     return spent
 
