@@ -76,6 +76,9 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     found.add("smshook_journal_waiting", parts.journal.waiting)
     found.add("smshook_streams", parts.hub.streams, "api")
     found.add("smshook_waits", parts.hub.waits)
+    exporter = parts.tracer.exporter
+    found.add("smshook_trace_spans_total", exporter.sent, "sent")
+    found.add("smshook_trace_spans_total", exporter.dropped, "dropped")
     for state, count in parts.orders.states.items():
         found.add("smshook_orders", count, state)
     for output in (parts.audit_file.output, *parts.anchors.outputs()):
