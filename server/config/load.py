@@ -240,7 +240,7 @@ def _read(
     values["journal"] = values.get("journal", JournalOptions()).under(folder)
     values["seal"] = values.get("seal", Sealing()).under(folder)
     values["audit"] = values.get("audit", ONLY_ACCESS).under(folder)
-    tracing: Tracing | None = values.get("tracing")
+    tracing: Tracing | None = values.pop("tracing", None)
     if tracing is not None:
         try:
             values["tracing"] = tracing.with_environment(environ)

@@ -95,6 +95,7 @@ subscriptions: {allow_networks: [10.20.0.0/16]}
         "retention_is_set": False,
         "seal": Sealing(file=f"{tmp_path}/smshook.keys"),
         "audit": Auditing(record="access"),
+        "tracing": None,
         "api": Api(
             keys={"admin": ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))}
         ),

@@ -19,7 +19,7 @@ def test_schema_is_json_and_has_every_section():
 
     assert json.loads(json.dumps(found)) == found
     sections = {"sources", "sinks", "routes", "server", "journal", "api", "subscriptions"} | {
-        *("retention", "seal", "audit")
+        *("retention", "seal", "audit", "tracing")
     }
     assert set(found["properties"]) == sections
     assert (found["required"], found["additionalProperties"]) == (["server"], False)

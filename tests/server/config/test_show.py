@@ -113,6 +113,7 @@ audit:
   rotate: null
   anchors: {}
   witnesses: {}
+tracing: null
 api:
   keys:
     k:
@@ -219,6 +220,7 @@ audit:
   rotate: null
   anchors: {{}}
   witnesses: {{}}
+tracing: null
 api:
   keys: {{}}
   streams: 2000
