@@ -19,7 +19,9 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quote
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -103,21 +105,6 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     def spans(self) -> int:
         """Return the number of its spans."""
         return 2 if self.received is None else 3
-
-
-class Span(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A span of `opentelemetry.proto.trace.v1`, as OTLP has it in JSON."""
-
-    trace_id: str
-    span_id: str
-    parent_span_id: str = ""
-    name: str
-    kind: int
-    start_time_unix_nano: str
-    end_time_unix_nano: str
-    attributes: list[dict[str, Any]]
-    links: list[dict[str, str]] = []
-    status: dict[str, Any] = {}
 
 
 class Tracer:
@@ -268,86 +255,86 @@ class Tracer:
         """Make a span below the acceptance of its event, or linked to that of its events."""
         accepted = [SpanContext.of_event(event_id) for event_id in events]
         is_below = accepted[0].trace_id == context.trace_id
-        self.exporter.put(
-            Span(
-                trace_id=context.trace_id,
-                span_id=context.span_id,
-                parent_span_id=accepted[0].span_id if is_below else "",
-                name=name,
-                kind=kind,
-                start_time_unix_nano=_nanoseconds(times[0]),
-                end_time_unix_nano=_nanoseconds(times[1]),
-                attributes=_attributes(attributes),
-                links=[] if is_below else [_link(one) for one in accepted],
-                status={} if error is None else {"code": _ERROR, "message": error},
-            )
+        span = _span(
+            context,
+            name,
+            kind,
+            times,
+            [_attribute(key, value) for key, value in attributes.items() if value is not None],
+            parent=accepted[0].span_id if is_below else "",
+            links=() if is_below else accepted,
+            error=error,
         )
+        self.exporter.put(span)
 
 
-def spans_of(accepted: Accepted) -> Sequence[Span]:
+def spans_of(accepted: Accepted) -> Sequence[str]:
     """Return the spans of an event's acceptance. Without a callback, there is none of it."""
-    event_id, durable = accepted.event_id, _nanoseconds(accepted.durable)
+    event_id, durable = accepted.event_id, accepted.durable
     own = SpanContext.of_event(event_id)
     callback = SpanContext.of_event(event_id, _CALLBACK)
-    first = SpanContext.of_event(accepted.first or event_id, _COMMIT)
-    named = {"smshook.event_id": event_id, "smshook.source": accepted.source}
+    commit = SpanContext.of_event(event_id, _COMMIT)
+    named = (_attribute("smshook.event_id", event_id), _about("smshook.source", accepted.source))
     spans = [
-        Span(
-            trace_id=own.trace_id,
-            span_id=own.span_id,
-            parent_span_id="" if accepted.received is None else callback.span_id,
-            name="accept",
-            kind=_INTERNAL,
-            start_time_unix_nano=_nanoseconds(accepted.planned),
-            end_time_unix_nano=durable,
-            attributes=_attributes({**named, "smshook.type": accepted.type}),
+        _span(
+            *(own, "accept", _INTERNAL, (accepted.planned, durable)),
+            (*named, _about("smshook.type", accepted.type)),
+            parent="" if accepted.received is None else callback.span_id,
         ),
-        Span(
-            trace_id=own.trace_id,
-            span_id=SpanContext.of_event(event_id, _COMMIT).span_id,
-            parent_span_id=own.span_id,
-            name="commit",
-            kind=_INTERNAL,
-            start_time_unix_nano=_nanoseconds(accepted.waited),
-            end_time_unix_nano=durable,
-            attributes=_attributes({**named, "smshook.commit": accepted.commit}),
-            links=[] if accepted.first is None else [_link(first)],
+        _span(
+            *(commit, "commit", _INTERNAL, (accepted.waited, durable)),
+            (*named, _about("smshook.commit", accepted.commit)),
+            parent=own.span_id,
+            links=[SpanContext.of_event(accepted.first, _COMMIT)] if accepted.first else (),
         ),
     ]
     if accepted.received is not None:
         spans.append(
-            Span(
-                trace_id=own.trace_id,
-                span_id=callback.span_id,
-                name="callback",
-                kind=_SERVER,
-                start_time_unix_nano=_nanoseconds(accepted.received),
-                end_time_unix_nano=durable,
-                attributes=_attributes({**named, "http.response.status_code": 200}),
-                links=[] if accepted.origin is None else [_link(accepted.origin)],
+            _span(
+                *(callback, "callback", _SERVER, (accepted.received, durable)),
+                (*named, _about("http.response.status_code", 200)),
+                links=[] if accepted.origin is None else [accepted.origin],
             )
         )
     return spans
 
 
-def _nanoseconds(at: float) -> str:
-    # OTLP writes 64-bit integers as text in JSON.
-    return str(int(at * 1_000_000) * 1000)
+def _span(
+    context: SpanContext,
+    name: str,
+    kind: int,
+    times: tuple[float, float],
+    attributes: Sequence[str],
+    *,
+    parent: str = "",
+    links: Sequence[SpanContext] = (),
+    error: str | None = None,
+) -> str:
+    """Return a span as OTLP has it in JSON. A template takes a fifth of the time of an encoder.
+
+    Ids are in hexadecimal, and integers of 64 bits are texts.
+    """
+    begin, end = times
+    below = f',"parentSpanId":"{parent}"' if parent else ""
+    status = "" if error is None else f',"status":{{"code":{_ERROR},"message":{quote(error)}}}'
+    linked = ",".join([f'{{"traceId":"{trace}","spanId":"{span}"}}' for trace, span in links])
+    return (
+        f'{{"traceId":"{context.trace_id}","spanId":"{context.span_id}"'
+        f'{below},"name":{quote(name)},"kind":{kind}'
+        f',"startTimeUnixNano":"{int(begin * 1_000_000)}000"'
+        f',"endTimeUnixNano":"{int(end * 1_000_000)}000"'
+        f',"attributes":[{",".join(attributes)}],"links":[{linked}]{status}}}'
+    )
 
 
-def _attributes(fields: Mapping[str, object]) -> list[dict[str, Any]]:
-    return [
-        {
-            "key": key,
-            "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value},
-        }
-        for key, value in fields.items()
-        if value is not None
-    ]
+def _attribute(key: str, value: object) -> str:
+    if isinstance(value, int):
+        return f'{{"key":"{key}","value":{{"intValue":"{value}"}}}}'
+    return f'{{"key":"{key}","value":{{"stringValue":{quote(str(value))}}}}}'
 
 
-def _link(context: SpanContext) -> dict[str, str]:
-    return {"traceId": context.trace_id, "spanId": context.span_id}
+#: Of few values: sources, types, and the commit that many events share.
+_about = lru_cache(maxsize=256)(_attribute)
 
 
 class Exporter:
@@ -356,8 +343,8 @@ class Exporter:
     def __init__(self, ticks: Callable[[], float]) -> None:
         self._ticks = ticks
         self._options: Tracing | None = None
-        #: Each with the number of spans that it becomes.
-        self._waiting: deque[tuple[Span | Accepted, int]] = deque()
+        #: Spans in JSON, and events. Each with the number of spans that it becomes.
+        self._waiting: deque[tuple[str | Accepted, int]] = deque()
         #: Spans in `_waiting`.
         self.size = 0
         #: Spans since the start.
@@ -374,7 +361,7 @@ class Exporter:
             self.size = 0
         self._ready.set()
 
-    def put(self, span: Span | Accepted, count: int = 1) -> None:
+    def put(self, span: str | Accepted, count: int = 1) -> None:
         """Send a span with one of the next batches, or drop it. It becomes `count` spans."""
         if self.size + count > QUEUED:
             self._drop(count, "full")
@@ -415,7 +402,7 @@ class Exporter:
 
     async def _send(self, options: Tracing, post: Post) -> bool:
         """Send a batch. Return False if the collector did not take it."""
-        spans: list[Span] = []
+        spans: list[str] = []
         while self._waiting and len(spans) + self._waiting[0][1] <= BATCH:
             one, count = self._waiting.popleft()
             self.size -= count
@@ -442,10 +429,12 @@ class Exporter:
         self._dropped_at = now
 
 
-def encode(spans: Sequence[Span], service: str) -> bytes:
+def encode(spans: Sequence[str], service: str) -> bytes:
     """Return an ExportTraceServiceRequest in JSON."""
-    its = {"service.name": service, "service.version": __version__}
-    scope = {"name": "smshook", "version": __version__}
-    scopes = [{"scope": scope, "spans": spans}]
-    resource = {"attributes": _attributes(its)}
-    return msgspec.json.encode({"resourceSpans": [{"resource": resource, "scopeSpans": scopes}]})
+    its = [("service.name", service), ("service.version", __version__)]
+    resource = ",".join([_attribute(*one) for one in its])
+    scope = f'{{"name":"smshook","version":{quote(__version__)}}}'
+    return (
+        f'{{"resourceSpans":[{{"resource":{{"attributes":[{resource}]}}'
+        f',"scopeSpans":[{{"scope":{scope},"spans":[{",".join(spans)}]}}]}}]}}'
+    ).encode()

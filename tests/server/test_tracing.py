@@ -7,7 +7,6 @@ import json
 
 import collectors
 import endpoint
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -408,6 +407,6 @@ def test_spans_hold_no_content():
         *("event_id", "source", "type", "received", "planned", "waited", "durable", "commit"),
         *("origin", "first", "sink", "host", "delivery_id", "number", "attempt"),
     }
-    written = msgspec.json.encode(tracing.spans_of(accepted()))
-    assert b"answer" not in written
+    written = "".join(tracing.spans_of(accepted()))
+    assert "answer" not in written
     assert attempt >= {"answer"}
