@@ -16,12 +16,14 @@ from . import (
     scale,
     scraping,
     sealing,
+    tracing,
 )
 
 CASES = (
     *bare.CASES,
     *accepting.CASES,
     *sealing.CASES,
+    *tracing.CASES,
     *filters.CASES,
     *generator.CASES,
     *delivering.CASES,

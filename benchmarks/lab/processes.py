@@ -51,6 +51,7 @@ sinks:
 {sinks}
 routes:
 {routes}
+{more}
 """
 
 
@@ -122,17 +123,19 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         module: str | None = None,
         retention: str = NO_RETENTION,
         sealed: bool = False,
+        more: str = "",
     ) -> Iterator["Product"]:
         """Run `smshook serve` with these sinks and routes, in YAML.
 
         Without `journal` it starts on an empty one. `module` replaces the `smshook` command.
-        `retention` is in YAML. `sealed`: the journal is encrypted.
+        `retention` is in YAML. `sealed`: the journal is encrypted. `more`: further sections.
         """
         command = (self.python, "-m", module) if module else (self.python.with_name("smshook"),)
         with self.scratch() as folder:
             product = _configured(
                 *(folder, sinks, routes, journal or folder / "smshook.db", self.secret, retention),
                 sealed=sealed,
+                more=more,
             )
             began = time.monotonic()
             with started(
@@ -317,6 +320,7 @@ def _configured(
     retention: str,
     *,
     sealed: bool,
+    more: str,
 ) -> Product:
     product = Product(
         folder=folder,
@@ -337,6 +341,7 @@ def _configured(
         token=product.token,
         sinks=_indented(sinks),
         routes=_indented(routes),
+        more=more,
     )
     config = folder / "smshook.yaml"
     config.touch(mode=0o600)

@@ -21,7 +21,7 @@ NAMED = {case.name: case for case in CASES}
         *("filters/1000", "scrape", "generator", "latency/800", "latency/storm", "latency/hanging"),
         *(
             pytest.param(name, marks=pytest.mark.nightly)
-            for name in ("pruning", "sealing", "backup")
+            for name in ("pruning", "sealing", "tracing", "backup")
         ),
     ],
 )
