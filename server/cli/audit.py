@@ -13,9 +13,11 @@ from journal.keyring import Keyring
 
 from ..config.roots import root_keys
 from . import audit_verify
+from .acts import note
 from .audit_compare import compare
 from .audit_export import FORMS, WrongExport, add_form, add_tiles, write_export
 from .audit_log import open_log
+from .audit_prove import prove
 from .audit_who import who
 from .command import Choice, CommandGroup, Failure, Wrong
 from .connection import configured, near, settings
@@ -145,6 +147,7 @@ audit.add_command(
 
 
 audit.add_command(who)
+audit.add_command(prove)
 
 
 @audit.command("key", example="audit key")
@@ -205,6 +208,7 @@ def export(
     for form in forms:
         if form != "jsonl":
             add_form(folder, form)
+    note("audit.exported", file=str(folder.absolute()), size=end.size)
     click.echo(f"wrote {plain(near(folder.absolute()))}: {end.origin}, {end.size} lines")
 
 

@@ -179,10 +179,9 @@ class AuditKeeper:
         return None
 
     async def _record_start(self, config: Config, *, since: float | None) -> None:
-        page = await self._journal.ask(AuditLines(limit=1, desc=True))
-        last = msgspec.json.decode(page.items[0][1]) if page.items else {}
+        last = await self._last_line()
         facts = []
-        if page.items and last.get("do") not in ("service.stopping", "journal.restored"):
+        if last is not None and last.get("do") not in ("service.stopping", "journal.restored"):
             gap = {} if since is None else {"since": rfc3339(since)}
             facts.append(Fact("service.gap", {"by": "service", **gap}))
             at = parse_rfc3339(last.get("at", ""))
@@ -191,6 +190,19 @@ class AuditKeeper:
         loaded = {"by": "service", **loaded_fields(config)}
         facts += [Fact("service.started", started), Fact("config.loaded", loaded)]
         await self._journal.submit(RecordFacts(tuple(facts)))
+
+    async def _last_line(self) -> Mapping[str, Any] | None:
+        """Return the last line that is not of a command: those also write while nothing runs."""
+        after: int | None = None
+        while True:
+            page = await self._journal.ask(AuditLines(after=after, limit=10, desc=True))
+            for _, text in page.items:
+                line: Mapping[str, Any] = msgspec.json.decode(text)
+                if not line.get("by", "").startswith("cli/") or line["do"] == "journal.restored":
+                    return line
+            if not page.has_more:
+                return None
+            after = page.next_seq
 
     async def end(self) -> None:
         """Record the end of the service, and sign the log. Raises Unavailable."""

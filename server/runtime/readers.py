@@ -74,6 +74,7 @@ ACCOUNTED: Mapping[Reason, tuple[str | None, str]] = {
     Reason.JOIN: (None, "the event stays in the journal"),
     Reason.ORDER: (None, "a number, to which every key has access"),
     Reason.ERASE: (None, "the search returns ids; `content.erased` names them"),
+    Reason.PROVE: ("code.read", "before it is printed"),
     Reason.COMPARE: (None, "a hash is compared with that of the log; nothing is shown"),
     Reason.LINE: (None, "the place in the line of a sink; only its hash is stored"),
 }

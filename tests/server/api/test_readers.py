@@ -633,6 +633,7 @@ OPENERS = {
     "server/api/wait.py": {"WAIT"},
     "server/api/why.py": {"EXPLAIN"},
     "server/cli/audit_compare.py": {"COMPARE"},
+    "server/cli/audit_prove.py": {"PROVE"},
     "server/runtime/backfill.py": {"ORDER"},
     "server/runtime/keys.py": {"FILTER", "REVEAL"},
     "server/runtime/replays.py": {"REPLAY"},
