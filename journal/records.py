@@ -418,6 +418,16 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
 
 
+class LineErasure(enum.StrEnum):
+    """The result of an erasure of a line of the audit log."""
+
+    DONE = "done"
+    #: There is no such line, or it is erased.
+    MISSING = "missing"
+    #: A verifier needs the line.
+    NEEDED = "needed"
+
+
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """The stored part of a call's answer: the ids of the things it made, never content."""
 

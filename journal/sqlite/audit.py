@@ -12,7 +12,7 @@ from core.clock import rfc3339
 from core.errors import InvalidRow
 
 from ..actor import SERVICE, Actor
-from ..audit.lines import Fact, encode, erased_line, line_erased, restored
+from ..audit.lines import NEEDED, Fact, encode, erased_line, line_erased, restored
 from ..audit.note import Checkpoint
 from ..audit.tree import TILE_WIDTH, leaf_hash, prove_inclusion
 from ..facts import (
@@ -27,6 +27,7 @@ from ..facts import (
     is_plain,
 )
 from ..reads import Checkpoints
+from ..records import LineErasure
 from ..rows import Changes
 from ..writes import (
     AddSignatures,
@@ -322,25 +323,29 @@ def _is_before(run: Sequence[bytes], before: float) -> bool:
     return at is None or at < before
 
 
-def _erase(batch: AuditBatch, op: EraseLine, actor: Actor) -> bool:
+def _erase(batch: AuditBatch, op: EraseLine, actor: Actor) -> LineErasure:
     """Replace a line by its hash, and say so in another line."""
     conn, place = batch.conn, batch.first + op.n
     row = conn.execute(
         "select n, lines from audit where n <= ? and n + count > ? order by n desc limit 1",
         (place, place),
     ).fetchone()
-    if row is None:
-        return False
+    if row is None or op.n < 0:  # of this log
+        return LineErasure.MISSING
     n, lines = row
     found = unpack(lines)
     line = found[place - n]
-    if decode_line(line).erased is not None:
-        return False
+    its = decode_line(line)
+    if its.erased is not None:
+        return LineErasure.MISSING
+    if its.do in NEEDED:
+        return LineErasure.NEEDED
     found[place - n] = erased_line(leaf_hash(line))
     changed = pack(found) if is_packed(lines) else b"\n".join(found)
     conn.execute("update audit set lines = ? where n = ?", (changed, n))
-    batch.add(line_erased(op.n, by=actor.by, reason=op.reason))
-    return True
+    named = {name: text for name, text in (("event", its.event), ("id", its.id)) if text}
+    batch.add(line_erased(op.n, by=actor.by, reason=op.reason, **named))
+    return LineErasure.DONE
 
 
 def _store_checkpoint(batch: AuditBatch, size: int, note: str, *, closes: bool) -> None:

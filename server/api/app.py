@@ -179,7 +179,7 @@ def create_api(parts: Parts) -> Litestar:
             reveal(journal=journal, readers=readers, calls=calls),
             who_saw(journal, who),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
-            audit(journal=journal, cursors=cursors("audit"), now=now),
+            audit(journal=journal, cursors=cursors("audit"), calls=calls, now=now),
             acts(journal=journal, keys=keys, calls=calls),
             backups(config=lambda: current.config, facts=parts.facts, calls=calls),
         ],

@@ -219,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
         starts = {log.origin: log.start for log in logs}
         anchors = [a for a in options.anchor if starts.get(a.origin, a.size + 1) <= a.size]
         if len(keys) < len(logs) or (options.anchor and not anchors):
-            raise OSError("each log needs a --key, and an --anchor must be of its lines")
+            raise OSError("give one --key for each DIR, and an --anchor with states of its log")
         for log, new in zip(logs, [*logs[1:], None]):
             if new:
                 with new.lines.open("rb") as file:

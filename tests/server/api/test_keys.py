@@ -70,7 +70,11 @@ CALLS = [
     ("POST", "/v1/seal/migrate"),
     ("POST", "/v1/backups"),
     ("GET", "/v1/audit"),
+    ("GET", "/v1/audit/log/checkpoints"),
+    ("GET", "/v1/audit/log/pruned"),
     ("GET", "/v1/audit/log/tile/none"),
+    ("POST", "/v1/audit/lines/7/erase"),
+    ("POST", "/v1/audit/acts"),
 ]
 #: Unknown paths, wrong methods, and calls of later versions.
 NO_CALLS = [

@@ -79,7 +79,7 @@ def test_verify_takes_the_logs_before_and_after_a_restore(folder, log):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ([], "NOT CHECKED: each log needs a --key"),
+        ([], "NOT CHECKED: give one --key for each DIR"),
         (["--key", "nonsense"], "Invalid value for '--key'"),
         (["--anchor", "none"], "No such file or directory: 'none'"),
         (["--fresh", "soon"], "Invalid value for '--fresh'"),
