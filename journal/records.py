@@ -416,6 +416,10 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     #: As written: `600/m`; None: no limit.
     rate: str | None
     created_at: float
+    #: The most events in clear, as written: `600/h`; None: no limit.
+    reads: str | None = None
+    #: `required`: it must give a reason to reveal a code.
+    reason: str | None = None
 
 
 class LineErasure(enum.StrEnum):

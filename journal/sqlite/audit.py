@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.clock import rfc3339
-from core.errors import InvalidRow
+from core.errors import InvalidRow, Unavailable
 
 from ..actor import SERVICE, Actor
 from ..audit.lines import NEEDED, Fact, encode, erased_line, line_erased, restored
@@ -104,16 +104,22 @@ class AuditBatch:
             return
         n = self.frontier.size
         try:
-            line = encode(n, self.at, fact)
-        except (ValueError, TypeError) as exc:
-            raise InvalidRow(str(exc)) from exc
-        self._events += [(event, self.first + n) for event in events_of(fact)]
+            line, names = encode(n, self.at, fact), events_of(fact)
+        except Exception as exc:
+            raise _fault(exc) from exc
+        self._events += [(event, self.first + n) for event in names]
         self._append(line)
 
     def add_changes(self, changes: Changes) -> None:
-        """Add the lines of new and changed events."""
+        """Add the lines of new and changed events. Raises as `add` does, and Unavailable."""
         if not self._everything:
             return
+        try:
+            self._add_changes(changes)
+        except Exception as exc:
+            raise _fault(exc) from exc
+
+    def _add_changes(self, changes: Changes) -> None:
         commit = self._options.commit
         arrivals = dict(changes.callbacks)
         for new in changes.events:
@@ -132,13 +138,16 @@ class AuditBatch:
             self.add(end_of_delivery(one.id, one.sink, one.state, one.error, self._options.shown))
 
     def add_write(self, write: Write[Any], result: Any, actor: Actor = SERVICE) -> None:
-        """Add the lines of a write with its result."""
-        if type(write) is Settle and self._everything and result and write.attempt is not None:
-            n = self.frontier.size
-            self._append(attempted_line(n, self._stamp, write, self._options.shown))
-        if not is_plain(write, result, everything=self._everything):
-            for fact in facts_of(write, result, actor, self._options.shown):
-                self.add(fact)
+        """Add the lines of a write with its result. Raises as `add` does."""
+        try:
+            if type(write) is Settle and self._everything and result and write.attempt is not None:
+                n = self.frontier.size
+                self._append(attempted_line(n, self._stamp, write, self._options.shown))
+            if not is_plain(write, result, everything=self._everything):
+                for fact in facts_of(write, result, actor, self._options.shown):
+                    self.add(fact)
+        except Exception as exc:
+            raise _fault(exc) from exc
 
     def _append(self, line: bytes) -> None:
         self._lines.append(line)
@@ -182,6 +191,13 @@ class AuditBatch:
             self.conn.executemany(
                 "insert or ignore into audit_events (event, n) values (?, ?)", self._events
             )
+
+
+def _fault(exc: Exception) -> Exception:
+    """Return the error of a line that cannot be made: only its own write fails, not its batch."""
+    if isinstance(exc, InvalidRow | MemoryError | Unavailable):
+        return exc
+    return InvalidRow(type(exc).__name__)  # the text may quote a value
 
 
 def open_log(conn: sqlite3.Connection, origin: str, options: AuditOptions) -> AuditWriter:

@@ -41,8 +41,8 @@ _TILE = re.compile(
     r"/?(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([0-9]{1,3}))?"
 )
 
-#: Numbers of lines are smaller.
-_LAST_LINE = 1 << 62
+#: SQLite holds no longer number.
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 Action = Annotated[
     str,
@@ -163,14 +163,12 @@ def _list(journal: Journal, cursors: Cursors, now: Callable[[], float]) -> HTTPR
 
 def _erase(journal: Journal, calls: Calls) -> HTTPRouteHandler:
     @post(
-        "/lines/{n:int}/erase",
+        "/lines/{line:str}/erase",
         status_code=200,
         guards=[needs("admin", whole=True)],
-        operation=Operation(
-            body=LineErasureRequest, required=("reason",), errors=("line_needed", "not_found")
-        ),
+        operation=Operation(body=LineErasureRequest, required=("reason",), errors=("line_needed",)),
     )
-    async def erase(request: ApiRequest, n: FromPath[int]) -> ErasedLine:
+    async def erase(request: ApiRequest, line: FromPath[str]) -> ErasedLine:
         """Erase a line of the audit log.
 
         Its hash replaces it, so the log still verifies. Another line says who erased it, and why.
@@ -182,23 +180,19 @@ def _erase(journal: Journal, calls: Calls) -> HTTPRouteHandler:
         reason = clean_reason((given.reason or "").strip())
         if not reason:
             raise bad_body("reason", f"missing; {expected}")
+        if not _NUMBER.fullmatch(line):
+            raise not_found("line")
+        erased = ErasedLine(n=int(line))
         async with calls.begin(request) as call:
-            guard = call.guard(
-                lambda result: ErasedLine(n=n) if result is LineErasure.DONE else None
-            )
-            # A number that SQLite cannot hold names no line either.
-            result = (
-                await journal.submit(guard(EraseLine(n, reason)))
-                if n <= _LAST_LINE
-                else LineErasure.MISSING
-            )
+            guard = call.guard(lambda result: erased if result is LineErasure.DONE else None)
+            result = await journal.submit(guard(EraseLine(erased.n, reason)))
             if result is LineErasure.DONE:
                 await journal.empty_log()  # it holds the line, too
         if result is LineErasure.NEEDED:
             raise Problem(409, "line_needed", "without this line, the log could not be verified")
         if result is LineErasure.MISSING:
             raise Problem(404, "not_found", "no such line, or it is erased")
-        return ErasedLine(n=n)
+        return erased
 
     return erase
 

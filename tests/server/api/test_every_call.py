@@ -300,7 +300,7 @@ CALLS = {
     ("GET", "/v1/audit/log/checkpoint"): lambda _: plain("/v1/audit/log/checkpoint"),
     ("GET", "/v1/audit/log/checkpoints"): lambda _: plain("/v1/audit/log/checkpoints"),
     ("GET", "/v1/audit/log/pruned"): lambda _: plain("/v1/audit/log/pruned"),
-    ("POST", "/v1/audit/lines/{n}/erase"): lambda _: plain(
+    ("POST", "/v1/audit/lines/{line}/erase"): lambda _: plain(
         "/v1/audit/lines/999999/erase", json={"reason": "a test"}
     ),
     ("POST", "/v1/audit/acts"): lambda _: plain(

@@ -207,6 +207,8 @@ def expected(method, path):
         "/v1/retention/prune": 202,
         "/v1/seal/migrate": 409,
         "/v1/backups": 400,
+        "/v1/audit/acts": 400,
+        "/v1/audit/lines/7/erase": 400,
     }
     if method == "POST":
         found = made.get(path, found)
