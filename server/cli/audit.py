@@ -262,7 +262,7 @@ def export(
     click.echo(f"wrote {plain(near(folder.absolute()))}: {end.origin}, {end.size} lines")
 
 
-@audit.command("erase", example='audit erase 4711 --reason "request of a person"')
+@audit.command("erase", example="audit erase 4711 --reason ticket-4711")
 @click.argument("n", metavar="N", type=click.IntRange(min=0))
 @click.option(
     "--reason",
