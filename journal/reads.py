@@ -8,6 +8,7 @@ import msgspec
 from core.delivery import State, Turn
 from core.order import Order, OrderState
 
+from .audit.export import Beginning
 from .records import (
     AccountBalance,
     Arrival,
@@ -428,7 +429,7 @@ class TokenUses(Read[Sequence[TokenUse]], frozen=True):
 class LineFilter(msgspec.Struct, frozen=True, kw_only=True):
     """The requested lines. An empty tuple matches any value."""
 
-    #: Actions, such as `key.made`. One that ends with a dot means all that begin so: `key.`.
+    #: Actions, such as `key.made`. One that ends with a dot means all that begin with it: `key.`.
     do: tuple[str, ...] = ()
     #: Actors, such as `key/ana`.
     by: tuple[str, ...] = ()
@@ -522,19 +523,14 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     closes: bool
 
 
-class KeptLines(Read[Sequence["KeptLine"]], frozen=True):
-    """The ends of the epochs in the pruned part of a log, oldest first."""
+class LogBeginning(Read[Beginning], frozen=True):
+    """What verifies a log without its first lines: those before `start` are pruned or left out.
+
+    `start` is a multiple of 256.
+    """
 
     log: int
-
-
-class KeptLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the pruned part that a verifier needs."""
-
-    n: int
-    line: bytes
-    #: Its audit path in the tree that ends with it.
-    proof: tuple[bytes, ...]
+    start: int
 
 
 # --- the API ------------------------------------------------------------------------------------

@@ -416,6 +416,20 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     #: As written: `600/m`; None: no limit.
     rate: str | None
     created_at: float
+    #: The most events in clear, as written: `600/h`; None: no limit.
+    reads: str | None = None
+    #: `required`: it must give a reason to reveal a code.
+    reason: str | None = None
+
+
+class LineErasure(enum.StrEnum):
+    """The result of an erasure of a line of the audit log."""
+
+    DONE = "done"
+    #: There is no such line, or it is erased.
+    MISSING = "missing"
+    #: A verifier needs the line.
+    NEEDED = "needed"
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from .records import (
     Arrival,
     Erased,
     ErasedNumber,
+    LineErasure,
     Made,
     Owed,
     Planned,
@@ -629,8 +630,8 @@ class PruneLog(Write[int], frozen=True):
     patient: ClassVar[bool] = True
 
 
-class EraseLine(Write[bool], frozen=True):
-    """Replace a line by its hash; False: there is no such line, or it is erased."""
+class EraseLine(Write[LineErasure], frozen=True):
+    """Replace a line by its hash. Another line names it."""
 
     #: The number of the line in the present log.
     n: int

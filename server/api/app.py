@@ -10,6 +10,7 @@ from ..runtime.delivery_states import DeliveryStates
 from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
+from .acts import acts
 from .audit import audit
 from .auth import authenticated, needs
 from .backups import backups
@@ -182,7 +183,8 @@ def create_api(parts: Parts) -> Litestar:
             reveal(journal=journal, readers=readers, calls=calls),
             who_saw(journal, who),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
-            audit(journal=journal, cursors=cursors("audit"), now=now),
+            audit(journal=journal, cursors=cursors("audit"), calls=calls, now=now),
+            acts(journal=journal, keys=keys, calls=calls),
             backups(config=lambda: current.config, facts=parts.facts, calls=calls),
         ],
     )

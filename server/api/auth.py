@@ -105,6 +105,16 @@ class NeedsScope(msgspec.Struct, frozen=True):
             raise Problem(403, "key_filtered", "it shows all events; this key's `when` hides some")
 
 
+class NeedsScopeOrCommand(NeedsScope, frozen=True, kw_only=True):
+    """A guard that also lets the key of commands on this machine pass."""
+
+    keys: Keys
+
+    def __call__(self, connection: _Connection, handler: BaseRouteHandler) -> None:
+        if connection.auth is not self.keys.local:
+            super().__call__(connection, handler)
+
+
 def needs(*scopes: str, whole: bool = False) -> Guard:
     """Return a guard that requires one of the scopes."""
     return NeedsScope(scopes, whole)

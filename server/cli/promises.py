@@ -128,6 +128,10 @@ def secrecy(config: Config, root_files: Sequence[Path | None]) -> Iterator[str]:
         yield f"  {_thief(config, root_files)}"
     else:
         yield f"  {journal.name}: {IN_CLEAR}"
+        yield (
+            f"  {keys.name}: the keys of the audit log, wrapped with server.secret;"
+            " this does not protect them against whoever has the configuration"
+        )
     for name, sink in config.sinks.items():
         codes = ["texts", "codes"] if needed(sink, erasure.CODES) else []
         clear = [*codes, *(["numbers"] if needed(sink, erasure.PEOPLE) else [])]

@@ -297,12 +297,14 @@ class Keys:
         when: Mapping[str, Any] | None,
         expires_at: float | None,
         rate: str | None,
+        reads: str | None = None,
+        reason: str | None = None,
         guard: Guard = unguarded,
     ) -> tuple[Access, str]:
         """Make a key; return its rights and the key, which is stored nowhere.
 
-        `rate` is written as in the configuration. Raises NameTaken, routes.match.Invalid for the
-        `when`, and Unavailable.
+        `rate`, `reads` and `reason` are written as in the configuration. Raises NameTaken,
+        routes.match.Invalid for the `when`, and Unavailable.
         """
         at = round(self._now(), 6)
         key = self._identity.api_key()
@@ -315,6 +317,8 @@ class Keys:
             expires_at=expires_at,
             rate=rate,
             created_at=at,
+            reads=reads,
+            reason=reason,
         )
         access = _stored(stored)
         if name in self._configured:
@@ -470,6 +474,8 @@ def _stored(key: StoredKey) -> Access:
         when=when,
         expires_at=key.expires_at,
         rate=None if key.rate is None else rate(key.rate),
+        reads_rate=None if key.reads is None else rate(key.reads),
+        needs_reason=key.reason is not None,
         created_at=key.created_at,
     )
 

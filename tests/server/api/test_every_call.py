@@ -299,6 +299,14 @@ CALLS = {
     ("POST", "/v1/reload"): lambda _: plain("/v1/reload"),
     ("GET", "/v1/audit"): lambda _: plain("/v1/audit"),
     ("GET", "/v1/audit/log/checkpoint"): lambda _: plain("/v1/audit/log/checkpoint"),
+    ("GET", "/v1/audit/log/checkpoints"): lambda _: plain("/v1/audit/log/checkpoints"),
+    ("GET", "/v1/audit/log/pruned"): lambda _: plain("/v1/audit/log/pruned"),
+    ("POST", "/v1/audit/lines/{line}/erase"): lambda _: plain(
+        "/v1/audit/lines/999999/erase", json={"reason": "a test"}
+    ),
+    ("POST", "/v1/audit/acts"): lambda _: plain(
+        "/v1/audit/acts", json={"do": "audit.exported", "size": 1}
+    ),
     ("GET", "/v1/audit/log/tile/{tile}"): lambda _: plain("/v1/audit/log/tile/entries/000.p/1"),
     ("POST", "/v1/backups"): lambda _: plain("/v1/backups", json={"path": "smshook.backup"}),
     ("DELETE", "/v1/events/{event_id}/content"): lambda world: plain(

@@ -71,7 +71,11 @@ CALLS = [
     ("POST", "/v1/seal/migrate"),
     ("POST", "/v1/backups"),
     ("GET", "/v1/audit"),
+    ("GET", "/v1/audit/log/checkpoints"),
+    ("GET", "/v1/audit/log/pruned"),
     ("GET", "/v1/audit/log/tile/none"),
+    ("POST", "/v1/audit/lines/7/erase"),
+    ("POST", "/v1/audit/acts"),
 ]
 #: Unknown paths, wrong methods, and calls of later versions.
 NO_CALLS = [
@@ -204,6 +208,8 @@ def expected(method, path):
         "/v1/retention/prune": 202,
         "/v1/seal/migrate": 409,
         "/v1/backups": 400,
+        "/v1/audit/acts": 400,
+        "/v1/audit/lines/7/erase": 400,
     }
     if method == "POST":
         found = made.get(path, found)

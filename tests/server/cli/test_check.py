@@ -100,7 +100,11 @@ def test_empty_configuration_is_explained(folder):
         "routes: none, so events are kept and go nowhere",
         "sinks: none",
     ]
-    assert lines[-2:] == ["secrecy", f"  smshook.db: {IN_CLEAR}"]
+    protects_little = (
+        "  smshook.keys: the keys of the audit log, wrapped with server.secret;"
+        " this does not protect them against whoever has the configuration"
+    )
+    assert lines[-3:] == ["secrecy", f"  smshook.db: {IN_CLEAR}", protects_little]
 
 
 @pytest.mark.parametrize(

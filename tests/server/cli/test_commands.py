@@ -58,8 +58,8 @@ SO_FAR = [
     *("keys list", "keys create", "keys revoke"),
     *("report", "reload", "backup", "restore"),
     *("seal init", "seal show", "seal migrate", "seal rotate"),
-    *("audit verify", "audit verifier", "audit list", "audit who", "audit key", "audit export"),
-    "audit compare",
+    *("audit verify", "audit verifier", "audit list", "audit who", "audit prove", "audit key"),
+    *("audit export", "audit erase", "audit compare"),
     *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
 
