@@ -19,6 +19,7 @@ from .records import (
     RowsInClear,
     SinkRecord,
     Stats,
+    StoredCondition,
     StoredConsumer,
     StoredDelivery,
     StoredEvent,
@@ -531,6 +532,13 @@ class KeptLine(msgspec.Struct, frozen=True, kw_only=True):
     line: bytes
     #: Its audit path in the tree that ends with it.
     proof: tuple[bytes, ...]
+
+
+# --- alerts -------------------------------------------------------------------------------------
+
+
+class Conditions(Read[Sequence[StoredCondition]], frozen=True):
+    """The conditions that were reported: those that hold, and those that ended lately."""
 
 
 # --- the API ------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from journal.records import group_of
 
 from .. import __version__
 from ..metrics import CONTENT_TYPE, Exposition, add_process
+from ..runtime.alert_kinds import KINDS
 from ..runtime.parts import Parts
 from .auth import ApiRequest
 from .operation import Operation
@@ -85,6 +86,9 @@ def _add_service(found: Exposition, parts: Parts) -> None:
             found.add("smshook_audit_last_success_seconds", last, output.name)
     for witness, refuses in parts.anchors.refusing().items():
         found.add("smshook_audit_refused", refuses, witness)
+    raised = {one.name for one in parts.alerts.raised()}
+    for name in KINDS:
+        found.add("smshook_alerts", name in raised, name)
     for kind, seconds in parts.pruner.overdue().items():
         found.add("smshook_erasure_overdue_seconds", seconds, kind)
 

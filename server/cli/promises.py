@@ -6,15 +6,17 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import fields
 
 from core import erasure
+from core.event import SOURCE, Event, SinkFailing
 from core.units import Duration
 from journal.reads import PendingBySink
 from journal.sqlite.deliveries import pending_by_sink
 from routes.index import is_tried_always
 from routes.match import compile_filter
-from routes.table import Route
+from routes.table import Route, compile_table
 from sinks.erased import needed
 from sinks.http.client import masked_url
 from sinks.redact import CODES, clear_codes
@@ -109,6 +111,50 @@ def _but(kind: str, retention: Retention) -> str:
     if kind == "quarantine" and codes is not None and longer:
         return f"; they may hold codes, which are erased after {written(codes)} elsewhere"
     return ""
+
+
+def unreported(config: Config) -> Iterator[str]:
+    """Yield a warning if nobody, or one sink only, gets the reports of smshook itself."""
+    at = "2026-12-01T09:30:00.000000Z"
+    data = SinkFailing(
+        provider=None,
+        channel="service",
+        labels={},
+        sample=False,
+        time_from="received",
+        severity="warning",
+        state="raised",
+        summary="",
+        since=at,
+        dedup="",
+        runbook="",
+        sink=next(iter(config.sinks), ""),
+        status=503,
+        error="status",
+        failing_since=at,
+        owed=1,
+        oldest=at,
+    )
+    event = Event(
+        id="",
+        source=SOURCE,
+        type=data.type,
+        subject=f"sink/{data.sink}",
+        time=at,
+        recordedtime=at,
+        dedupekey="",
+        data=data,
+    )
+    fields: Mapping[str, object] = msgspec.to_builtins(event)
+    table = compile_table(config.routes)
+    sinks = {sink for route in table if route.matches(fields) for sink in route.to}
+    if not sinks:
+        yield "nobody is told when a sink fails: add a route for system.*"
+    if len(sinks) == 1:
+        yield (
+            f"system.* goes to {sinks.pop()} only, and nobody is told if that fails: "
+            "add a second sink to its route"
+        )
 
 
 def secrecy(config: Config, root_files: Sequence[Path | None]) -> Iterator[str]:

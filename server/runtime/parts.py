@@ -11,6 +11,7 @@ from receiver.source_state import SourceState
 from sinks.worker import Worker
 
 from ..config.options import Config
+from .alerts import Alerts
 from .anchors import Anchors
 from .audit import AuditFacts, AuditKeeper
 from .audit_file import AuditFile
@@ -20,6 +21,7 @@ from .credentials import HeaderCredentials
 from .current import Current
 from .erasure import Erasures
 from .free_space import FreeSpace
+from .given_up import GivenUp
 from .hub import Hub
 from .identity import Identity
 from .intake import CallbackIntake
@@ -76,6 +78,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     backfills: Backfills
     source_monitor: SourceMonitor
     samples: SampleEvents
+    alerts: Alerts
+    given_up: GivenUp
     reloads: Reloads
     space: FreeSpace
     pruner: Pruner

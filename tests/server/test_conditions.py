@@ -1,5 +1,6 @@
 """When a condition is reported."""
 
+import itertools
 import random
 
 import pytest
@@ -45,7 +46,7 @@ def test_flapping_condition_is_raised_once_in_the_quiet_time():
     raised = [now for now, change in changes if change is Change.RAISED]
     assert len(changes) == 48
     assert len(raised) == 24
-    assert all(b - a >= 900 for a, b in zip(raised, raised[1:], strict=False))
+    assert all(b - a >= 900 for a, b in itertools.pairwise(raised))
     loud = told(on_and_off(90), seconds=6 * HOUR, timing=Timing(after=60, clear=60))
     assert len(loud) == 240
 
