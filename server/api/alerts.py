@@ -88,7 +88,5 @@ def alerts(*, alerts: Alerts, cursors: Cursors, calls: Calls) -> ApiRouter:
             await call.keep(answer, 200)
         return answer
 
-    listed = named_list(
-        cursors, raised, text="List what is raised now.", answer=PageAnswer[ShownAlert]
-    )
+    listed = named_list(cursors, raised, text="List alerts.", answer=PageAnswer[ShownAlert])
     return ApiRouter("/alerts", route_handlers=[listed, test])

@@ -232,6 +232,9 @@ class Alerts:
                 del waiting[0]
         except Unavailable:
             pass  # the journal's own monitor has logged it
+        except Exception:
+            del waiting[0]  # it would stop all others
+            raise
         finally:
             self._unwritten = waiting + self._unwritten
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from core.clock import rfc3339
-from core.errors import Unavailable
+from core.errors import Unavailable, origin
 from journal.reads import OldestPending, PendingBySink
 from receiver.source_health import ENOUGH
 from sinks.health import Pause
@@ -52,6 +53,8 @@ _REJECTION_HINTS = {
     "rate": "raise the rate of the source if these are real callbacks",
 }
 _PROXY_HINT = "a private address: your proxy? Name it in server.trusted_proxies"
+
+log = structlog.get_logger()
 
 
 class Disk(msgspec.Struct, frozen=True):
@@ -98,7 +101,10 @@ class Watching:
         """Look every two seconds, until cancelled."""
         try:
             while True:
-                await self.look()
+                try:
+                    await self.look()
+                except Exception as exc:  # noqa: BLE001 - a bug in an alert ends no service
+                    log.error("alert.fault", error=type(exc).__name__, where=origin(exc))  # noqa: TRY400 - a traceback shows values
                 await asyncio.sleep(EVERY)
         finally:
             await self._report_given_up(self._parts.config.alerts, at_once=True)
@@ -221,8 +227,9 @@ class Watching:
             since = self._parts.source_monitor.silent_since(state)
             # After a start nobody knows whether a source that was silent still is.
             unknown = since is None and not state.health.was_heard
+            expected = state.source.expect_every
             details = {
-                "expect_every": state.source.expect_every,
+                "expect_every": None if expected is None else float(expected),
                 "last_at": _written(state.health.last_at(now)),
                 "waiting_orders": len(self._parts.orders.overdue(name)),
             }

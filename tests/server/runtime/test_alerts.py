@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import live
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 from watched import BEGIN, DAY, HOUR, TYPES, World
 
 from core.delivery import State
@@ -370,6 +371,31 @@ async def test_failed_write_is_tried_again_and_not_reported_twice(tmp_path):
     assert len(events) == 1
     assert isinstance(again, StoredCondition)
     assert (again.event, again.since) == (stored.event, stored.since)
+
+
+async def test_fault_of_an_alert_stops_no_other(tmp_path):
+    """Mutants: the service ends; the report stays, and fails again each time."""
+    world = World(tmp_path)
+    async with world.started():
+        world.faults = {"paused", "clock"}
+        world.apply()
+        alerts = world.parts.alerts
+        await alerts.look([])
+        broken = {"sink": object()}
+        with pytest.raises(KeyError):
+            await alerts.report("delivery_dead", "sink/crm", broken)
+        with capture_logs() as logs:
+            world.watching.certificates["crm"] = "no time"
+            task = asyncio.create_task(world.watching.run())
+            await asyncio.sleep(0.2)
+            task.cancel()
+            await asyncio.wait([task])
+        world.watching.certificates.clear()
+        await world.look()
+        told = await world.told()
+
+    assert [(line["event"], line["error"]) for line in logs] == [("alert.fault", "TypeError")]
+    assert {name for _, name, _ in told} == {"sink_paused", "clock_off"}
 
 
 async def test_test_of_an_alert_is_a_sample(tmp_path):
