@@ -16,7 +16,7 @@ from ..config.starter import NAME, ROOT_NAME, starter, write
 from .command import Command, CommandGroup, Failure, Wrong, config_path, typed_config
 from .connection import configured, edited, near
 from .output import print_json
-from .promises import forgotten, promises, secrecy, unreported
+from .promises import forgotten, promises, secrecy
 from .welcome import program, with_config
 
 
@@ -66,7 +66,7 @@ def check() -> None:
         raise UnknownRoot(seal.path, unknown)
     for line in (*promises(loaded.config), *secrecy(loaded.config, loaded.root_files)):
         click.echo(plain(line))
-    for warning in (*loaded.warnings, *unreported(loaded.config), *forgotten(loaded.config)):
+    for warning in (*loaded.warnings, *forgotten(loaded.config)):
         click.echo(plain(f"warning: {warning}"), err=True)
     found = holder(loaded.config.journal.path)
     note = None if found is None else edited(found)

@@ -56,6 +56,7 @@ def promises(config: Config) -> Iterator[str]:
         yield f"  {name}: {sink.place(config.folder)}; {codes}"
     yield from _kept(config.retention)
     yield from _audited(config.audit, config.folder)
+    yield from _alerted(config)
     if config.subscriptions.allow_networks:
         networks = ", ".join(config.subscriptions.allow_networks)
         yield f"subscriptions: endpoints may also be in private networks: {networks}"
@@ -113,8 +114,9 @@ def _but(kind: str, retention: Retention) -> str:
     return ""
 
 
-def unreported(config: Config) -> Iterator[str]:
-    """Yield a warning if nobody, or one sink only, gets the reports of smshook itself."""
+def _alerted(config: Config) -> Iterator[str]:
+    """Yield who is told when a sink fails."""
+    yield "alerts"
     at = "2026-12-01T09:30:00.000000Z"
     data = SinkFailing(
         provider=None,
@@ -147,14 +149,15 @@ def unreported(config: Config) -> Iterator[str]:
     )
     fields: Mapping[str, object] = msgspec.to_builtins(event)
     table = compile_table(config.routes)
-    sinks = {sink for route in table if route.matches(fields) for sink in route.to}
+    sinks = list(dict.fromkeys(to for route in table if route.matches(fields) for to in route.to))
     if not sinks:
-        yield "nobody is told when a sink fails: add a route for system.*"
-    if len(sinks) == 1:
-        yield (
-            f"system.* goes to {sinks.pop()} only, and nobody is told if that fails: "
-            "add a second sink to its route"
-        )
+        yield "  nobody is told when a sink fails: add a route for system.*"
+    elif len(sinks) == 1:
+        yield f"  to {sinks[0]} only: nobody is told if it fails itself; add a second sink"
+    else:
+        yield f"  to {_and(sinks)}"
+    if config.heartbeat.url is not None:
+        yield f"  heartbeat each {written(config.heartbeat.every)}"
 
 
 def secrecy(config: Config, root_files: Sequence[Path | None]) -> Iterator[str]:

@@ -30,6 +30,8 @@ Count = Annotated[int, Check(_positive)]
 
 
 class FailingSinks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a sink counts as failing."""
+
     #: How long no delivery may succeed. Lengthen it for a sink that restarts slowly.
     after: Duration = Duration(60)
     #: How long it must work again before the end is reported.
@@ -37,11 +39,15 @@ class FailingSinks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class DeadDeliveries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often deliveries that were given up are reported."""
+
     #: At most one event a sink in this time, with the number of deliveries.
     quiet: Duration = Duration(60)
 
 
 class OldDeliveries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a pending delivery is old."""
+
     #: How old the oldest pending delivery of a sink may be.
     older_than: Lasting = Duration(300)
 
@@ -51,6 +57,8 @@ class SilentSources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class GrowingQuarantine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many callbacks in quarantine are normal."""
+
     #: How many are normal in that time.
     more_than: Count = 5
     #: The time in which they are counted.
@@ -58,16 +66,22 @@ class GrowingQuarantine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class GrowingRejections(GrowingQuarantine, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many rejected requests are normal."""
+
     #: How many are normal in that time. Raise it if strangers scan your address.
     more_than: Count = 20
 
 
 class UnusualReads(GrowingQuarantine, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many codes a key may read."""
+
     #: How many codes one key may read in that time. Raise it to what your services read.
     more_than: Count = 100
 
 
 class LowDisk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the disk of the journal is low."""
+
     #: Report less free space than this.
     free: Size = Size(1 << 30)
     #: Report if it will be full within so many days, at the pace of the last day.
@@ -75,26 +89,36 @@ class LowDisk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class WrongClock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the clock of this machine is wrong."""
+
     #: How far the clock may be off, compared with providers and with sinks.
     by: Lasting = Duration(5)
 
 
 class ExpiringKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the end of a key is reported."""
+
     #: How long before the end it is reported.
     before: Lasting = Duration(7 * 86400)
 
 
 class FailingBackfills(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a backfill counts as failing."""
+
     #: How many runs must fail, one after the other.
     after: Count = 3
 
 
 class MissedAnchors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an anchor of the audit log is missed."""
+
     #: How long an anchor or a witness may be out of reach.
     after: Duration = Duration(3600)
 
 
 class LateErasure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When erasure is late."""
+
     #: How much longer than `retention` something may be kept.
     after: Duration = Duration(2 * 3600)
 
