@@ -18,9 +18,17 @@ def test_schema_is_json_and_has_every_section():
     found = schema()
 
     assert json.loads(json.dumps(found)) == found
-    sections = {"sources", "sinks", "routes", "server", "journal", "api", "subscriptions"} | {
-        *("retention", "seal", "audit")
-    }
+    sections = {
+        "sources",
+        "sinks",
+        "routes",
+        "server",
+        "journal",
+        "api",
+        "subscriptions",
+        "alerts",
+        "heartbeat",
+    } | {*("retention", "seal", "audit")}
     assert set(found["properties"]) == sections
     assert (found["required"], found["additionalProperties"]) == (["server"], False)
 
