@@ -25,7 +25,7 @@ from server.runtime.alert_kinds import KINDS, written
 from server.runtime.reload import NotReloaded
 
 #: Seconds between two looks of the week: a look each two seconds would take minutes.
-STEP = 30
+STEP = 60
 #: An outage of two minutes.
 FLAP = {60: "sink_failing", 180: "sink_recovered"}
 #: A fault, when it begins, how long it lasts, and what is reported: seconds from its begin, the
@@ -37,8 +37,8 @@ WEEK = [
     ("paused", 12 * HOUR, 1200, {0: "sink_paused", 1200: "sink_resumed"}),
     ("paused by hand", 14 * HOUR, 600, {0: "sink_paused info", 600: "sink_resumed info"}),
     ("silence", 16 * HOUR, 7200, {HOUR: "source_silent", 7200: "source_heard"}),
-    ("quarantine", 20 * HOUR, 0, {0: "quarantine_growing", 990: "quarantine_quiet"}),
-    ("rejections", 22 * HOUR, 0, {0: "rejections_growing", 990: "rejections_quiet"}),
+    ("quarantine", 20 * HOUR, 0, {0: "quarantine_growing", 1020: "quarantine_quiet"}),
+    ("rejections", 22 * HOUR, 0, {0: "rejections_growing", 1020: "rejections_quiet"}),
     ("nothing", DAY, 0, {0: "key_expiring"}),  # the key `temp` has 7 days left
     ("disk low", 28 * HOUR, HOUR, {0: "disk_low", HOUR: "disk_recovered"}),
     # It is low for half an hour, and then full.
@@ -60,7 +60,7 @@ WEEK = [
         14_400: "erasure_recovered critical",
     }),
     ("dead", 70 * HOUR, 0, {0: "delivery_dead"}),
-    ("dead", 70 * HOUR + 30, 0, {30: "delivery_dead"}),
+    ("dead", 70 * HOUR + 60, 0, {0: "delivery_dead"}),
     # Six hours in which it comes and goes.
     *[
         ("sink down", 80 * HOUR + at, 120, FLAP if at % 960 == 0 else {})
@@ -258,7 +258,7 @@ async def test_old_delivery_is_reported_until_none_is_old(tmp_path):
         _, cleared = await world.events()
 
     assert (raised["type"], raised["data"]["owed"]) == ("system.owed_old", 1)
-    assert raised["recordedtime"] == "2026-09-21T17:05:30.000000Z"
+    assert raised["recordedtime"] == "2026-09-21T17:06:00.000000Z"
     assert (cleared["type"], cleared["data"]["owed"]) == ("system.owed_recovered", 0)
 
 
