@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import ssl
 from datetime import UTC, datetime
 
 import live
 import msgspec
 import pytest
+import trustme
+from endpoint import endpoint
 from structlog.testing import capture_logs
 from watched import BEGIN, DAY, HOUR, TYPES, World
 
 from core.delivery import State
 from core.event import kinds
+from core.secret import Secret
 from journal.reads import JournalStats
 from journal.records import StoredCondition
 from journal.writes import EndDeliveries
@@ -23,6 +27,7 @@ from server.config.alerting import Alerting
 from server.config.load import ConfigError
 from server.runtime.alert_kinds import KINDS, written
 from server.runtime.reload import NotReloaded
+from sinks.http.sink import Http
 
 #: Seconds between two looks of the week: a look each two seconds would take minutes.
 STEP = 60
@@ -455,6 +460,33 @@ async def test_certificate_key_and_private_peer_are_explained(tmp_path):
     assert (its["kind"], its["name"], its["ends_at"][:10]) == ("certificate", "crm", "2026-09-24")
     its = events["rejections_growing"]["data"]
     assert (its["count"], its["reason"], its["peer"]) == (22, "token", "10.0.0.7")
+
+
+async def test_certificate_of_a_sink_is_asked_for_twice_a_day(tmp_path):
+    """Mutants: asked at each look; a sink behind a proxy is asked past it; asked when it is off."""
+    authority, end = trustme.CA(), datetime.fromtimestamp(BEGIN + 2 * DAY, UTC)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", not_after=end).configure_cert(tls)
+    async with endpoint(tls=tls) as server:
+        url = Secret(f"https://127.0.0.1:{server.port}/hooks")
+        proxy = Secret("http://127.0.0.1:9")
+        sinks = {"crm": Http(url=url), "log": Http(url=url, proxy=proxy)}
+        world = World(tmp_path, sinks=sinks)
+        async with world.started():
+            for hours in (0, 1, 11, 12):
+                world.at = BEGIN + hours * HOUR
+                await world.watching.look_at_certificates()
+            await asyncio.sleep(0.2)  # the server counts them a little later
+            assert server.connections == 2
+            assert world.watching.certificates == {"crm": end.timestamp()}
+            await world.look()
+            [event] = await world.events()
+            off = msgspec.structs.replace(world.config, alerts=Alerting(key_expiring=None))
+            world.parts.current.replace(off, world.parts.current.routes)
+            world.at += DAY
+            await world.watching.look_at_certificates()
+            assert server.connections == 2
+    assert (event["subject"], event["data"]["kind"]) == ("sink/crm", "certificate")
 
 
 async def test_disk_that_will_be_full_soon_is_reported(tmp_path):
