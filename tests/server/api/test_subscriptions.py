@@ -224,7 +224,7 @@ async def test_filter_decides(service, receiver):
 
 
 async def test_alerts_go_to_filters_that_name_a_type(service, receiver):
-    """Mutants: a filter on the source is enough; a key with a `when` gets them."""
+    """Mutant: a filter on the source is enough."""
     await subscribed(service, receiver, when={"source": {"$in": ["smshook", "tellabot"]}})
     await subscribed(service, receiver, "growth", when={"type": {"$startsWith": "system."}})
     made = await subscribed(service, receiver, when={"type": {"$startsWith": "system."}})
