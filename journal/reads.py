@@ -20,6 +20,7 @@ from .records import (
     RowsInClear,
     SinkRecord,
     Stats,
+    StoredCondition,
     StoredConsumer,
     StoredDelivery,
     StoredEvent,
@@ -531,6 +532,13 @@ class LogBeginning(Read[Beginning], frozen=True):
 
     log: int
     start: int
+
+
+# --- alerts -------------------------------------------------------------------------------------
+
+
+class Conditions(Read[Sequence[StoredCondition]], frozen=True):
+    """The conditions that were reported: those that hold, and those that ended lately."""
 
 
 # --- the API ------------------------------------------------------------------------------------

@@ -388,6 +388,25 @@ class StoredSubscription(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
 
 
+class StoredCondition(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition that was reported. Times are seconds since the epoch."""
+
+    #: Such as `sink_failing`.
+    name: str
+    #: Such as `sink/crm`.
+    subject: str
+    since: float
+    raised_at: float
+    #: None: it holds.
+    cleared_at: float | None = None
+    #: The highest that was reported.
+    severity: str
+    #: The id of the event that reported it.
+    event: str
+    #: The details of that event, as JSON.
+    data: str
+
+
 class AccountBalance(msgspec.Struct, frozen=True, kw_only=True):
     """The last known balance of a source's account."""
 

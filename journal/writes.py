@@ -29,6 +29,7 @@ from .records import (
     Replayed,
     Retained,
     SealedStep,
+    StoredCondition,
     StoredConsumer,
     StoredDelivery,
     StoredKey,
@@ -381,6 +382,19 @@ class RecordOwn(Write[Recorded | None], frozen=True):
     """Record an event of the service itself."""
 
     plan: Planned
+
+
+class SetCondition(Write[Recorded], frozen=True):
+    """Keep a condition, and the event that reports it.
+
+    An event with the same key is not recorded again: an earlier write may have stored it. A
+    condition that was cleared before `forget` is removed.
+    """
+
+    condition: StoredCondition
+    #: None: its end is not reported.
+    plan: Planned | None
+    forget: float
 
 
 # --- the door -----------------------------------------------------------------------------------

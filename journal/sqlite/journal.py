@@ -23,6 +23,7 @@ from ..reads import (
     CallbackOfEvent,
     CallByKey,
     Checkpoints,
+    Conditions,
     ConsistencyProof,
     ConsumerByName,
     Consumers,
@@ -75,6 +76,7 @@ from ..writes import OnBehalf, Result, Write
 from . import (
     audit_lines,
     calls,
+    conditions,
     consumers,
     deliveries,
     erasure,
@@ -315,6 +317,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     AuditLogs: audit_lines.logs,
     CallByKey: calls.call,
     Checkpoints: audit_lines.checkpoints,
+    Conditions: conditions.stored,
     ConsistencyProof: audit_lines.consistency,
     ConsumerByName: consumers.consumer,
     Consumers: consumers.consumers,

@@ -11,6 +11,7 @@ from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
 from .acts import acts
+from .alerts import alerts
 from .audit import audit
 from .auth import authenticated, needs
 from .backups import backups
@@ -175,6 +176,7 @@ def create_api(parts: Parts) -> Litestar:
                 now=now,
             ),
             routes(current=current, cursors=cursors("routes")),
+            alerts(alerts=parts.alerts, cursors=cursors("alerts"), calls=calls),
             *erasures(erasures=parts.erasures, calls=calls, identity=identity),
             retention(pruner=parts.pruner, calls=calls),
             seal(row_sealer=parts.row_sealer, journal=journal, calls=calls),

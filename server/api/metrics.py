@@ -18,6 +18,7 @@ from journal.seal import Kind
 
 from .. import __version__
 from ..metrics import CONTENT_TYPE, Exposition, add_process
+from ..runtime.alert_kinds import KINDS
 from ..runtime.keys import codes_read
 from ..runtime.parts import Parts
 from .auth import ApiRequest
@@ -49,6 +50,7 @@ def metrics(parts: Parts, *, guards: list[Guard]) -> ApiRouter:
         found = Exposition()
         found.add("smshook_start_time_seconds", started_at)
         _add_service(found, parts)
+        _add_audit(found, parts)
         # If the journal cannot be read, the other figures are needed most.
         with contextlib.suppress(Unavailable):
             await _add_stored(found, parts)
@@ -83,6 +85,17 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     found.add("smshook_trace_spans_total", exporter.dropped, "dropped")
     for state, count in parts.orders.states.items():
         found.add("smshook_orders", count, state)
+    raised = {one.name for one in parts.alerts.raised()}
+    for name in KINDS:
+        found.add("smshook_alerts", name in raised, name)
+    for kind, seconds in parts.pruner.overdue().items():
+        found.add("smshook_erasure_overdue_seconds", seconds, kind)
+    if parts.period_keys is not None:
+        for sealed in Kind:
+            found.add("smshook_seal_periods", len(parts.period_keys.periods(sealed)), sealed)
+
+
+def _add_audit(found: Exposition, parts: Parts) -> None:
     for output in (parts.audit_file.output, *parts.anchors.outputs()):
         if output is not parts.audit_file.output or parts.audit_file.is_on:
             since, last = output.failing_since or 0, output.succeeded_at or 0
@@ -94,13 +107,8 @@ def _add_service(found: Exposition, parts: Parts) -> None:
         found.add("smshook_audit_checkpoint_seconds", signed.at)
     for anchor, at in parts.anchors.anchored_at().items():
         found.add("smshook_audit_anchored_at_seconds", at or 0, anchor)
-    if parts.period_keys is not None:
-        for sealed in Kind:
-            found.add("smshook_seal_periods", len(parts.period_keys.periods(sealed)), sealed)
     for witness, refuses in parts.anchors.refusing().items():
         found.add("smshook_audit_refused", refuses, witness)
-    for kind, seconds in parts.pruner.overdue().items():
-        found.add("smshook_erasure_overdue_seconds", seconds, kind)
 
 
 async def _add_stored(found: Exposition, parts: Parts) -> None:

@@ -46,6 +46,7 @@ _MODULES = {
     "restore": "backup",
     "seal": "seal",
     "audit": "audit",
+    "alerts": "alerts",
     "config": "config",
     "healthcheck": "serve",
     "migrate": "config",

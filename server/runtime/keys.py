@@ -12,7 +12,7 @@ import structlog
 
 from core.bucket import Bucket
 from core.errors import Unavailable
-from core.event import has_code
+from core.event import SYSTEM, has_code
 from core.secret import digest, digest_of
 from core.units import Rate, rate
 from journal import Filters, Journal
@@ -508,9 +508,14 @@ def _filter(when: Mapping[str, Any] | None, where: str) -> KeyFilter | None:
     if when is None:
         return None
     part = compile_filter(when, where)
+
+    def holds(event: Mapping[str, object]) -> bool:
+        # Events about the service itself are never for a key that sees only some events.
+        return not str(event["type"]).startswith(SYSTEM) and part.holds(event)
+
     return KeyFilter(
         digest=_filter_digest(when),
-        holds=part.holds,
+        holds=holds,
         part=part,
         kinds=frozenset(kind for path in paths_of(part) for kind in kinds_at(path)),
     )

@@ -23,7 +23,7 @@ WITHOUT_FACTS = {
     # The next events of a replay that has a line.
     "AdvanceReplay",
     # Deliveries that are given up, and events without a callback: see AuditBatch.
-    *("EndDeliveries", "SetBalance", "RecordOwn"),
+    *("EndDeliveries", "SetBalance", "RecordOwn", "SetCondition"),
     # The service reports these.
     *("CountRejections", "Shift"),
     # Reading places of keys, and how deliveries wait.

@@ -19,6 +19,7 @@ from receiver.providers.tellabot.callbacks import TellABot
 from server.api import openapi
 from server.runtime import samples
 from server.runtime import subscriptions as live_subscriptions
+from server.runtime.watching import Watching
 from sinks.sink import Failed, Receipt
 
 FILE = Path(openapi.__file__).with_name("examples.json")
@@ -101,6 +102,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await keys(record)
         await record("POST", "/v1/reload")
         await retention(record)
+        await alerts(service, record)
         await record("GET", "/v1/seal")
         await record("GET", "/v1/seal/rows")
         await sealing(record, run, tmp_path)
@@ -159,6 +161,13 @@ async def deliveries(service, record):
         await record("POST", "/v1/sinks/log/test")
     await record("GET", "/v1/deliveries?state=delivered")
     await record("GET", "/v1/sinks")
+
+
+async def alerts(service, record):
+    await record("POST", "/v1/sinks/log/pause")
+    await Watching(service.parts).look()
+    await record("GET", "/v1/alerts")
+    await record("POST", "/v1/alerts/sink_failing/test")
 
 
 async def retention(record):

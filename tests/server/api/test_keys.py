@@ -69,6 +69,8 @@ CALLS = [
     ("GET", "/v1/seal"),
     ("GET", "/v1/seal/rows"),
     ("POST", "/v1/seal/migrate"),
+    ("GET", "/v1/alerts"),
+    ("POST", "/v1/alerts/none/test"),
     ("POST", "/v1/backups"),
     ("GET", "/v1/audit"),
     ("GET", "/v1/audit/log/checkpoints"),
@@ -193,7 +195,8 @@ def expected(method, path):
         return dict.fromkeys(("admin", "reader", "coder"), READING[method, path]) | {"writer": 403}
     found = 404 if "none" in path or "0000-" in path else 200
     if method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS):
-        return {"admin": found, "reader": 403, "coder": 403, "writer": found}
+        writes = 403 if path.startswith("/v1/alerts") else found
+        return {"admin": found, "reader": 403, "coder": 403, "writer": writes}
     if path.startswith("/v1/orders") and method != "GET":
         made = 400 if method == "POST" else 404  # the answer shows nothing of it
         return {"admin": made, "reader": 403, "coder": 403, "writer": made}

@@ -60,6 +60,7 @@ SO_FAR = [
     *("seal init", "seal show", "seal migrate", "seal rotate"),
     *("audit verify", "audit verifier", "audit list", "audit who", "audit prove", "audit key"),
     *("audit export", "audit erase", "audit compare"),
+    *("alerts list", "alerts test"),
     *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
 
