@@ -37,6 +37,7 @@ async def inbox(request: Request) -> Answer:
             "with_code": request.one("with", "any"),
             "since": request.one("since", _DEFAULT_TIME),
             "times": TIMES,
+            "reveals": any(map(request.session.access.may, ("codes:reveal", "codes:read"))),
             "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
             "newest": request.link(after=None) if request.one("after") else None,
             "elsewhen": {name: request.link(since=name) for name in ("24h", "7d", "all")},

@@ -12,6 +12,10 @@ PAGES = [
     "/?q=nothing-has-this-name",
     "/events/{plain}",
     "/events/{hostile}",
+    "/events/{failing}",
+    "/events/{failing}/again?sink=crm",
+    "/events/{plain}/again?sink=log",
+    "/events/{plain}/erase",
     "/login",
 ]
 
