@@ -35,7 +35,7 @@ async def revealed(request: Request) -> Answer:
     """Reveal something of an event: to the script as JSON, else on its page for a minute."""
     shown = await reveal(request, request.parts["id"])
     if request.wants_json:
-        return Body.json(shown | {"seconds": SHOWN})
+        return Body.json({**shown, "seconds": SHOWN})
     view = await _view(request, shown)
     own = address(f"/events/{request.parts['id']}")
     return msgspec.structs.replace(view, headers={"Refresh": f"{SHOWN}; url={own}"})

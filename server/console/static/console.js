@@ -39,7 +39,7 @@
   // Reveal and copy. Each is recorded before it is answered.
   const askReason = () => new Promise((done) => {
     const dialog = $("#reason"), form = $("form", dialog);
-    form.onsubmit = () => done(form.elements.reason.value.trim());
+    form.onsubmit = ({ submitter }) => done(submitter.value ? "" : form.elements.reason.value.trim());
     dialog.onclose = () => done("");
     dialog.showModal();
   });
@@ -73,15 +73,15 @@
     if (button.dataset.hide) return button.hideAgain();
     const said = await reveal(path, fields);
     if (!said) return;
-    const before = [], label = button.textContent, spoken = button.getAttribute("aria-label");
-    for (const [name, text] of Object.entries(said)) {
+    const { seconds, ...shown } = said, before = [], label = button.textContent, spoken = button.getAttribute("aria-label");
+    for (const [name, text] of Object.entries(shown)) {
       const place = $(`[data-shows="${name}"]`, within);
       if (!place) continue;
       before.push([place, place.textContent, place.hidden]);
       place.textContent = text || place.textContent;
       place.hidden = false;
     }
-    let left = said.seconds;
+    let left = seconds;
     const tick = () => {
       if (left <= 0) return button.hideAgain();
       button.textContent = `Hide ${left} s`;
@@ -91,20 +91,18 @@
       clearInterval(timer);
       for (const [place, text, hidden] of before) { place.textContent = text; place.hidden = hidden; }
       button.textContent = label;
-      button.setAttribute("aria-label", spoken);
+      if (spoken) button.setAttribute("aria-label", spoken);
       delete button.dataset.hide;
+      for (const line of $$("tr.text:has(td[hidden])")) line.remove();
     };
     const timer = setInterval(tick, 1000);
     button.dataset.hide = "1";
-    button.setAttribute("aria-label", "Hide");
+    button.removeAttribute("aria-label");
     tick();
   };
   const textRow = (row) => {
-    let line = row.nextElementSibling;
-    if (!line || !line.matches(".text")) {
-      line = $("#text").content.firstElementChild.cloneNode(true);
-      row.after(line);
-    }
+    const line = $("#text").content.firstElementChild.cloneNode(true);
+    row.after(line);
     return line;
   };
   document.addEventListener("submit", (event) => {
@@ -114,8 +112,8 @@
       show(submitter, target.action, Object.fromEntries(new FormData(target)), main);
     } else if (target.id === "reveal" && submitter) {
       event.preventDefault();
-      const row = submitter.closest("tr"), line = textRow(row), both = document.createElement("i");
-      show(submitter, submitter.formAction, {}, { querySelector: (q) => $(q, row) || $(q, line) || both && null });
+      const row = submitter.closest("tr"), places = { querySelector: (query) => $(query, row) || $(query, textRow(row)) };
+      show(submitter, submitter.formAction, {}, places);
     }
   });
   document.addEventListener("click", (event) => {
@@ -132,7 +130,7 @@
     const put = ({ id, texts, kind, time, copies, reveals }) => {
       const row = $("#row").content.firstElementChild.cloneNode(true);
       row.dataset.id = id;
-      for (const [name, text] of Object.entries(texts)) $(`[data-is="${name}"]`, row).textContent = text;
+      for (const place of $$("[data-is]", row)) place.textContent = texts[place.dataset.is];
       const link = $("a", row), at = $("time", row), state = $(".state", row);
       link.href = `/console/events/${id}`;
       at.dateTime = at.title = time;
@@ -181,23 +179,36 @@
     resume();
   }
 
+  // Back from an event leads to the row and the filter from which it was opened.
+  const LIST = "smshook-list";
+  const links = () => $$("tbody tr[data-id]", main).map((row) => $("a", row));
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("tr[data-id] a");
+    if (!link) return;
+    const list = location.pathname + location.search, id = link.closest("tr").dataset.id;
+    history.replaceState(null, "", `${list}#${id}`);
+    sessionStorage.setItem(LIST, JSON.stringify({ list, pages: links().map((one) => one.pathname) }));
+  });
+  const { list = "", pages = [] } = JSON.parse(sessionStorage.getItem(LIST) || "{}");
+  const back = $("[data-back]"), at = pages.indexOf(location.pathname);
+  if (back && at >= 0) back.href = list + back.hash;
+
   // Keys. Never with Ctrl, Meta or Alt, in a field or in a dialog.
-  const links = () => $$("tbody tr:not(.text)", main).map((row) => $("a", row)).filter(Boolean);
   const here = () => document.activeElement.closest("tbody tr, main");
   const step = (by) => {
-    const all = links(), at = all.findIndex((link) => link.closest("tr").contains(document.activeElement));
-    const next = all[at < 0 ? 0 : Math.min(Math.max(at + by, 0), all.length - 1)];
-    if (next) next.focus();
+    if (back && pages[at + by] && at >= 0) location.assign(pages[at + by]);
+    const all = links(), now = all.findIndex((link) => link.closest("tr").contains(document.activeElement));
+    all[now < 0 ? 0 : Math.min(Math.max(now + by, 0), all.length - 1)]?.focus();
   };
   const PAGES = { i: "", d: "deliveries", s: "sinks", o: "sources", r: "orders", q: "quarantine", a: "audit", v: "overview" };
   const press = (query) => { const found = $(query, here() || main) || $(query, main); if (found) found.click(); };
   const help = $("#help"), OFF = "smshook-keys-off";
   let going = false;
   const keys = {
-    "/": () => $("input[type=search]")?.focus(),
+    "/": () => $("input[type=search]")?.select(),
     j: () => step(1),
     k: () => step(-1),
-    u: () => $("[data-back]")?.click(),
+    u: () => back?.click(),
     c: () => press("[data-copy]"),
     r: () => press("[formaction$=reveal], [data-reveal=text] button"),
     g: () => { going = true; setTimeout(() => { going = false; }, 1500); },
