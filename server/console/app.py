@@ -3,7 +3,7 @@
 import http
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -28,6 +28,9 @@ from .sign_in import ENTER, SignIn
 from .streams import follow
 from .wire import HTML, Asked, new_cookie, read_form, read_pairs, refuse_other_sites, send_answer
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 PREFIX = "/console"
 _LOGIN, _LOGOUT, _TICKETS = "/login", "/logout", "/tickets"
 _STATIC = "/static/"
@@ -43,6 +46,7 @@ class Console:
     ) -> None:
         self._api, self._now = api, parts.clock.now
         self.sign_in = SignIn(parts, chance)
+        self._templates: Environment | None = None
         self._options = ConsoleOptions()
         self._hosts: Collection[str] = ()
         parts.current.follow(self._use)
@@ -189,7 +193,9 @@ class Console:
             api = self._api_of(asked, session)
             values["navigation"] = await navigation(session, api, asked.path)
             values["said"], session.said = session.said, []
-        text = render(await load(), answer.template, values)
+        if self._templates is None:
+            self._templates = await load()
+        text = render(self._templates, answer.template, values)
         return Body(
             body=text.encode(), media_type=HTML, status=answer.status, headers=answer.headers
         )

@@ -16,8 +16,10 @@
   // Times: local, and the title keeps UTC.
   const two = (n) => String(n).padStart(2, "0");
   const localTimes = (within) => {
-    for (const time of $$("time[datetime]:not([data-ago])", within)) {
+    for (const time of $$("time[datetime]", within)) {
       const at = new Date(time.dateTime);
+      time.title = time.dateTime;
+      if (time.dataset.ago !== undefined) continue;
       const clock = [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":");
       const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
       time.textContent = at.toDateString() === new Date().toDateString() ? clock : `${day} ${clock}`;
@@ -59,7 +61,8 @@
     return null;
   };
   const copy = async (button) => {
-    const path = `/console/events/${button.dataset.copy}/reveal`;
+    const { id, event } = button.closest("[data-id], [data-event]").dataset;
+    const path = `/console/events/${id || event}/reveal`;
     const said = await reveal(path, { what: "copy" });
     if (!said) return;
     try {
@@ -133,12 +136,13 @@
       for (const place of $$("[data-is]", row)) place.textContent = texts[place.dataset.is];
       const link = $("a", row), at = $("time", row), state = $(".state", row);
       link.href = `/console/events/${id}`;
-      at.dateTime = at.title = time;
+      at.dateTime = time;
       state.classList.add(kind);
       for (const button of $$("button", row)) {
         button.setAttribute("aria-label", `${button.getAttribute("aria-label")} ${texts.about}`);
-        button.dataset.copy === undefined ? button.setAttribute("formaction", `/console/events/${id}/reveal`) : (button.dataset.copy = id);
-        if (!(button.dataset.copy === undefined ? reveals : copies)) button.remove();
+        const copying = button.dataset.copy !== undefined;
+        if (!copying) button.setAttribute("formaction", `/console/events/${id}/reveal`);
+        if (!(copying ? copies : reveals)) button.remove();
       }
       localTimes(row);
       rows.prepend(row);
