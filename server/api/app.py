@@ -26,6 +26,7 @@ from .mcp import mcp
 from .metrics import metrics
 from .orders import orders
 from .paging import Cursors
+from .preview import preview
 from .quarantine import quarantine, rejections
 from .reload import reload
 from .replays import replays
@@ -176,6 +177,7 @@ def create_api(parts: Parts) -> Litestar:
             api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
             me(keys),
             reveal(journal=journal, readers=readers, calls=calls),
+            preview(journal=journal, current=current, workers=parts.workers),
             who_saw(journal, who),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
             audit(journal=journal, cursors=cursors("audit"), now=now),

@@ -177,6 +177,7 @@ async def again(request: Request) -> Answer:
     """Answer the page that asks whether to send an event to a sink again."""
     id_, sink = request.parts["id"], request.one("sink")
     found = await request.api.get(f"/v1/events/{id_}")
+    shown = await request.api.get(f"/v1/events/{id_}/preview", sink=sink)
     waiting = [
         one for one in found["deliveries"] if one["sink"] == sink and one["state"] == "pending"
     ]
@@ -188,7 +189,7 @@ async def again(request: Request) -> Answer:
             "id": id_,
             "sink": sink,
             "waiting": waiting[0]["id"] if waiting else "",
-            "body": json.dumps(found["event"], indent=2, ensure_ascii=False),
+            "request": shown["request"],
         },
     )
 

@@ -37,6 +37,7 @@ CALLS = [
     ("POST", "/v1/deliveries/none/retry"),
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000/why"),
     ("POST", "/v1/events/00000000-0000-7000-8000-000000000000/reveal"),
+    ("GET", "/v1/events/00000000-0000-7000-8000-000000000000/preview?sink=log"),
     ("GET", "/v1/audit/who/00000000-0000-7000-8000-000000000000"),
     ("POST", "/v1/replays"),
     ("GET", "/v1/replays/none"),

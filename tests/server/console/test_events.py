@@ -2,6 +2,7 @@
 
 import threading
 
+import canary
 import live
 import pytest
 from consoles import HOSTILE, KEYS, SAME_SITE, ConsoleService, Parsed, key
@@ -230,10 +231,24 @@ def test_event_is_sent_again_after_a_preview(person, service):
     then = writer.get(answer.headers["location"]).text
 
     assert "Send again to log?" in preview.text
+    assert f"{canary.NUMBER}0311" in preview.text
+    assert live.code(311) not in preview.text
     assert (1, 303) == (before, answer.status_code)
     assert "Sent again: 1 delivery" in then
     assert "Sent again" not in writer.get(f"/events/{event}").text
     eventually(lambda: len(service.api(f"/events/{event}").json()["deliveries"]) == 2)
+
+
+def test_preview_shows_the_request_of_the_sink(admin, service):
+    """Mutants: the body in clear; the URL with its secrets."""
+    event = service.events["failing"]
+
+    text = Parsed(admin.get(f"/events/{event}/again?sink=old").text).text
+
+    assert "POST http://127.0.0.1" in text
+    assert f"webhook-id: {event}" in text
+    assert '"code":"***"' in text
+    assert 422 == admin.get(f"/events/{event}/again?sink=nothing").status_code
 
 
 def test_pending_delivery_is_made_due_and_not_sent_twice(person, service):
