@@ -188,7 +188,14 @@ def create_api(parts: Parts) -> Litestar:
     guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
     scrape = metrics(parts, guards=guards)
     return _app(
-        [v1, *mcp(keys), health(parts.ready, parts.not_ready), scrape, schema(), index()],
+        [
+            v1,
+            *mcp(keys),
+            health(parts.ready, parts.not_ready),
+            scrape,
+            schema(),
+            index(console=current.config.console.enabled),
+        ],
         keys,
         partial(parts.facts.count, "key.refused"),
     )
