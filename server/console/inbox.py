@@ -39,6 +39,7 @@ async def inbox(request: Request) -> Answer:
             "heading": _title(asked),
             "rows": await rows(request, events),
             "query": request.one("q"),
+            "orders": await _orders(request, asked.get("number")),
             "sources": await _sources(request),
             "source": request.all("source"),
             "with_code": request.one("with", "any"),
@@ -129,6 +130,15 @@ async def _is_reference(request: Request, word: str) -> bool:
     return bool(found["data"])
 
 
+async def _orders(request: Request, numbers: Parameter) -> Sequence[Mapping[str, Any]]:
+    """Return the newest order of the number, if the page is that of one number."""
+    is_one = isinstance(numbers, list) and len(numbers) == 1
+    if not is_one or request.session.access.sees is not None:
+        return ()
+    found = await request.api.get("/v1/orders", number=numbers, order="desc", limit=1)
+    return [one | {"kind": _ORDERS[one["state"]]} for one in found["data"]]
+
+
 async def _sources(request: Request) -> Sequence[str]:
     """Return the names of all sources; a key with a `when` may not see them."""
     if request.session.access.sees is not None:
@@ -199,6 +209,7 @@ def _title(asked: Mapping[str, Parameter]) -> str:
     return f"+{number[0]}" if isinstance(number, list) and is_one else "Inbox"
 
 
+_ORDERS = {"waiting": "wait", "received": "ok", "expired": "bad", "cancelled": "off"}
 _BLANK = {
     "id": "",
     "type": "",

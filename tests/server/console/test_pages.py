@@ -251,6 +251,15 @@ def test_number_has_a_page_of_its_own(admin):
         assert "<h1>+18505550001</h1>" in answer.text
 
 
+def test_number_has_its_order_above(admin, person):
+    """Mutants: the order of another number; an order for keys that may not list orders."""
+    text = Parsed(admin.get("/?number=18505550006&since=all").text).text
+
+    assert "Order signup-42 ● received, asked" in " ".join(text.split())
+    assert "Order " not in Parsed(admin.get("/?number=18505550001").text).text
+    assert "signup-42" not in person("growth").get("/?number=18505550006").text
+
+
 def test_wrong_parameter_is_400(admin):
     for path in ("/?since=yesterday", "/?since=1h&since=2h", "/?after=x", "/?q=%ff"):
         assert 400 == admin.get(path).status_code
