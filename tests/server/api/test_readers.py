@@ -631,6 +631,7 @@ OPENERS = {
     "server/api/reveal.py": {"REVEAL"},
     "server/api/stream.py": {"STREAM"},
     "server/api/wait.py": {"WAIT"},
+    "server/api/preview.py": {"FILTER"},
     "server/api/why.py": {"EXPLAIN"},
     "server/cli/audit_compare.py": {"COMPARE"},
     "server/runtime/backfill.py": {"ORDER"},
