@@ -188,10 +188,10 @@ def expected(method, path):
     if (method, path) in READING:
         return dict.fromkeys(("admin", "reader", "coder"), READING[method, path]) | {"writer": 403}
     found = 404 if "none" in path or "0000-" in path else 200
-    if "/preview" in path:  # it needs both scopes
-        return {"admin": found, "reader": 403, "coder": 403, "writer": 403}
-    if method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS):
-        return {"admin": found, "reader": 403, "coder": 403, "writer": found}
+    previews = "/preview" in path  # it needs both scopes
+    if previews or (method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS)):
+        writes = 403 if previews else found
+        return {"admin": found, "reader": 403, "coder": 403, "writer": writes}
     if path.startswith("/v1/orders") and method != "GET":
         made = 400 if method == "POST" else 404  # the answer shows nothing of it
         return {"admin": made, "reader": 403, "coder": 403, "writer": made}

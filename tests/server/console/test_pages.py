@@ -171,7 +171,10 @@ def test_template_that_fails_is_500(person, monkeypatch):
     page = Page(path="/sinks/fault", answer=answer)
     monkeypatch.setattr("server.console.app.PAGES", (page,))
 
-    assert 500 == person("admin").get("/sinks/fault").status_code
+    shown = person("admin").get("/sinks/fault")
+
+    assert 500 == shown.status_code
+    assert HEADERS == headers_of(shown)
 
 
 @pytest.mark.parametrize(
