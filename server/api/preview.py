@@ -15,7 +15,7 @@ from sinks.worker import Worker
 from ..runtime.current import Current
 from ..runtime.redelivery import UnknownSinks
 from .auth import ApiRequest, missing, needs
-from .errors import not_found
+from .errors import bad_parameter, not_found
 from .events import is_event_id, unknown_sinks, visible_event
 from .operation import Operation
 from .parameters import Text, read
@@ -26,8 +26,8 @@ _CODES = masked_paths("codes")
 class PreviewParameters(msgspec.Struct, frozen=True, kw_only=True):
     """The sink of a preview."""
 
-    #: The name of a configured sink.
-    sink: Text
+    #: The name of a configured sink. It is required.
+    sink: Text | None = None
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +59,8 @@ def preview(
             raise missing("events:read")
         if not is_event_id(event_id):
             raise not_found("event")
+        if sink is None:
+            raise bad_parameter("sink", "missing; write the name of a configured sink")
         opening = access.opening_to_match(Reason.FILTER)
         kept = await visible_event(journal, access, event_id, opening)
         if sink not in current.config.sinks:

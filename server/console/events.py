@@ -176,6 +176,8 @@ def _sink(delivery: Mapping[str, Any]) -> Box:
 async def again(request: Request) -> Answer:
     """Answer the page that asks whether to send an event to a sink again."""
     id_, sink = request.parts["id"], request.one("sink")
+    if not sink:
+        return Redirect(address(f"/events/{id_}"))
     found = await request.api.get(f"/v1/events/{id_}")
     shown = await request.api.get(f"/v1/events/{id_}/preview", sink=sink)
     waiting = [
