@@ -271,6 +271,12 @@ class Worker:
         )
         return Tested(request=request, attempt=tried.attempt)
 
+    def preview(self, event_id: str, body: bytes) -> str:
+        """Return the request of a replay as text; the sink's own secrets are masked."""
+        at = self._clock.now()
+        outgoing = self._attempts.outgoing(event_id, body, number=1, replay=True, at=at)
+        return self._sink.request(outgoing)
+
     async def run(self, send: Send) -> None:
         """Deliver until cancelled."""
         self._send = send

@@ -29,6 +29,7 @@ from .mcp import mcp
 from .metrics import metrics
 from .orders import orders
 from .paging import Cursors
+from .preview import preview
 from .quarantine import quarantine, rejections
 from .reload import reload
 from .replays import replays
@@ -183,6 +184,7 @@ def create_api(parts: Parts) -> Litestar:
             api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
             me(keys),
             reveal(journal=journal, readers=readers, calls=calls),
+            preview(journal=journal, current=current, workers=parts.workers),
             who_saw(journal, who),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
             audit(journal=journal, cursors=cursors("audit"), calls=calls, now=now),
@@ -194,7 +196,14 @@ def create_api(parts: Parts) -> Litestar:
     guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
     scrape = metrics(parts, guards=guards)
     return _app(
-        [v1, *mcp(keys), health(parts.ready, parts.not_ready), scrape, schema(), index()],
+        [
+            v1,
+            *mcp(keys),
+            health(parts.ready, parts.not_ready),
+            scrape,
+            schema(),
+            index(console=current.config.console.enabled),
+        ],
         keys,
         partial(parts.facts.count, "key.refused"),
     )

@@ -31,7 +31,7 @@ class InProcess(msgspec.Struct, frozen=True, kw_only=True):
     actor: Actor
     #: Whether the rate of the key counts it.
     counts: bool = True
-    #: Whether a reveal copies the code, and shows nothing.
+    #: Whether a reveal takes the code only.
     copies: bool = False
 
 

@@ -42,8 +42,8 @@ class ShownReader(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     #: The address that asked; null for sinks and commands.
     peer: str | None = msgspec.field(name="from")
-    #: `event`, `raw`, `reveal`, `list`, `order`, `consumer`, `wait`, `stream`, `explain`, `answer`,
-    #: `quarantine`, `prove` or `delivery`.
+    #: `event`, `raw`, `reveal`, `console` (a reveal there), `list`, `order`, `consumer`, `wait`,
+    #: `stream`, `explain`, `answer`, `quarantine`, `prove` or `delivery`.
     how: str
     #: Whether codes were in clear.
     clear: bool

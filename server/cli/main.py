@@ -34,6 +34,7 @@ _MODULES = {
     "why": "why",
     "prune": "prune",
     "erase": "erase",
+    "console": "console",
     "consumers": "consumers",
     "listen": "listen",
     "mcp": "mcp",

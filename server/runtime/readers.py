@@ -38,6 +38,7 @@ How = Literal[
     "event",
     "raw",
     "reveal",
+    "console",
     "list",
     "order",
     "consumer",

@@ -190,6 +190,13 @@ CALLS = {
         for id_ in world.events
         for body in ({"sinks": ["log"]}, {"sinks": ["none"]}, {"sinks": "999000"})
     ],
+    ("GET", "/v1/events/{event_id}/preview"): lambda world: plain(
+        *(
+            f"/v1/events/{id_}/preview?sink={sink}"
+            for id_ in world.events
+            for sink in ("log", "none")
+        )
+    ),
     ("POST", "/v1/events/{event_id}/reveal"): lambda world: [
         (f"/v1/events/{id_}/reveal", {"json": {"reason": reason}})
         for id_ in world.events

@@ -242,6 +242,7 @@ async def readers(service, record):
 async def replays(record):
     wanted = {"since": "1h", "type": "sms.received", "sinks": ["log"]}
     await record("GET", f"/v1/events/{record.event}/why")
+    await record("GET", f"/v1/events/{record.event}/preview?sink=log")
     await record("POST", f"/v1/events/{record.event}/reveal", {"reason": "ticket 4711"})
     await record("GET", f"/v1/audit/who/{record.event}")
     await record("POST", "/v1/replays", wanted | {"dry_run": True})

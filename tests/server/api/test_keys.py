@@ -37,6 +37,7 @@ CALLS = [
     ("POST", "/v1/deliveries/none/retry"),
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000/why"),
     ("POST", "/v1/events/00000000-0000-7000-8000-000000000000/reveal"),
+    ("GET", "/v1/events/00000000-0000-7000-8000-000000000000/preview?sink=log"),
     ("GET", "/v1/audit/who/00000000-0000-7000-8000-000000000000"),
     ("POST", "/v1/replays"),
     ("GET", "/v1/replays/none"),
@@ -194,8 +195,9 @@ def expected(method, path):
     if (method, path) in READING:
         return dict.fromkeys(("admin", "reader", "coder"), READING[method, path]) | {"writer": 403}
     found = 404 if "none" in path or "0000-" in path else 200
-    if method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS):
-        writes = 403 if path.startswith("/v1/alerts") else found
+    previews = "/preview" in path  # it needs both scopes
+    if previews or (method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS)):
+        writes = 403 if previews or path.startswith("/v1/alerts") else found
         return {"admin": found, "reader": 403, "coder": 403, "writer": writes}
     if path.startswith("/v1/orders") and method != "GET":
         made = 400 if method == "POST" else 404  # the answer shows nothing of it

@@ -651,6 +651,7 @@ OPENERS = {
     "server/api/reveal.py": {"REVEAL"},
     "server/api/stream.py": {"STREAM"},
     "server/api/wait.py": {"WAIT"},
+    "server/api/preview.py": {"FILTER"},
     "server/api/why.py": {"EXPLAIN"},
     "server/cli/audit_compare.py": {"COMPARE"},
     "server/cli/audit_prove.py": {"PROVE"},
