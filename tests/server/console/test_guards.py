@@ -3,8 +3,13 @@
 import pytest
 from consoles import KEYS, SAME_SITE
 
+from journal.actor import Actor
+from server.api.app import create_api
+from server.api.errors import Problem
+from server.console.api import Api
 from server.console.page import Page
 from server.console.pages import PAGES
+from server.runtime.keys import in_console
 
 PEOPLE = [name for name in KEYS if name != "nothing"]
 UNKNOWN = "01a00000-0000-7000-8000-000000000000"
@@ -93,3 +98,17 @@ def test_path_that_is_written_out_comes_before_one_that_varies():
 
     assert {"id": "7"} == varies.match("/events/7")
     assert [None] * 3 == [varies.match(path) for path in ("/events/", "/events", "/events/7/x")]
+
+
+def test_api_refuses_the_rights_of_a_session_that_has_ended(service):
+    """Between the look at the session and the call it may end. Mutant: the call is made."""
+    key = service.parts.keys.find(KEYS["admin"].key.reveal().encode())
+
+    async def ask(goes_on):
+        api = Api(create_api(service.parts), in_console(key, goes_on), Actor("key/admin"), "id")
+        return await api.get("/v1/me")
+
+    assert "admin" == service.run(ask(lambda: True))["name"]
+    with pytest.raises(Problem) as refused:
+        service.run(ask(lambda: False))
+    assert (401, "unauthorized") == (refused.value.status, refused.value.code)

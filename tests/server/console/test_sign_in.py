@@ -1,6 +1,9 @@
 """Signing in and out of the console, and what is refused."""
 
+import contextlib
+import http.client
 import re
+import urllib.parse
 
 import live
 import msgspec
@@ -278,9 +281,16 @@ def test_user_of_a_proxy_is_signed_in_with_the_scopes_of_the_options(alone):
     assert 303 == one.get("/", headers={"X-Forwarded-User": "a b"}).status_code
 
 
-def test_user_header_of_strangers_is_ignored(person):
-    """The service trusts no proxy."""
-    assert 303 == person().get("/", headers=PROXY).status_code
+@pytest.mark.parametrize(("address", "expected"), [("127.0.0.1", 200), ("127.0.0.2", 303)])
+def test_user_header_of_strangers_is_ignored(alone, address, expected):
+    """Only the first address is that of the proxy. Mutant: the header is believed from anybody."""
+    where = urllib.parse.urlsplit(alone.admin_url)
+    connection = http.client.HTTPConnection(
+        where.hostname, where.port, timeout=10, source_address=(address, 0)
+    )
+    with contextlib.closing(connection):
+        connection.request("GET", "/console/", headers=PROXY)
+        assert expected == connection.getresponse().status
 
 
 def test_configured_hosts_are_answered(alone):
