@@ -11,6 +11,7 @@ from core.delivery import Attempt, State, Turn
 
 from ..reads import (
     Deliveries,
+    DeliveriesBriefly,
     DeliveryById,
     DeliveryFilter,
     NextDue,
@@ -19,12 +20,14 @@ from ..reads import (
     PendingBySink,
     SinkRecords,
 )
-from ..records import SinkRecord, StoredDelivery
+from ..records import BriefDelivery, SinkRecord, StoredDelivery
 from ..seal import Opener, Opening
 from . import sealed
 from .paging import Condition, Sought, any_of, page
+from .times import Span, span
 
 _EVENT_ID = "(select id from events where seq = deliveries.event)"
+_RECORDED = "(select recorded_at from events where seq = deliveries.event)"
 _COLUMNS = f"{_EVENT_ID}, sink, state, replay, accepted_at, due_at, owner"
 #: The condition of each turn on a pending delivery. Each has an index.
 TURNS = {
@@ -38,6 +41,7 @@ _FEW = {
     State.DEAD: ("state = 'dead' and state in ('dead', 'expired')",),
     State.EXPIRED: ("state = 'expired' and state in ('dead', 'expired')",),
 }
+_FAILING = "state = 'pending' and attempts > 0"
 _ATTEMPT = tuple(field.name for field in fields(Attempt))
 #: Attempts and probes of a delivery. Probes of a number precede the attempt of that number.
 _ATTEMPTS = f"""
@@ -56,25 +60,82 @@ def deliveries(
     opener: Opener,
 ) -> Page[StoredDelivery]:
     wanted = read.filter
-    few = wanted.state and set(wanted.state) <= {State.SENDING, *_FEW}
-    states = _states(wanted)
-    conditions = [*states, *any_of(("sink",), wanted.sink)]
-    if wanted.event:
-        slots = ", ".join("?" * len(wanted.event))
-        ids = f"event in (select seq from events where id in ({slots}))"  # noqa: S608 - our words
-        conditions.append((ids, wanted.event))
+    few = (wanted.state or wanted.failing) and set(wanted.state) <= {State.SENDING, *_FEW}
+    after, conditions = _place(conn, wanted), _conditions(conn, wanted)
     sought = Sought(
         table="deliveries",
         place="id",
         columns=f"id, {_COLUMNS}",
         conditions=conditions,
         indexed=not conditions or bool(wanted.event or few),
+        within=lambda newest: Span(after + 1, newest, 0),
     )
     return page(conn, sought, lambda row: _delivery(conn, row, opener, read.opening), read)
 
 
+def brief(conn: sqlite3.Connection, read: DeliveriesBriefly) -> Sequence[BriefDelivery]:
+    """Return deliveries of `_FEW` states, or with some ids."""
+    conditions = _conditions(conn, read.filter)
+    if read.ids is not None:
+        conditions.append(("id in (select value from json_each(?))", (json.dumps(read.ids),)))
+    # With the plus, SQLite does not read the table by its key.
+    where = " and ".join(
+        [f"{'+' if read.ids is None else ''}id > ?", *(sql for sql, _ in conditions)]
+    )
+    values = [value for _, given in conditions for value in given]
+    rows = conn.execute(
+        f"select id, {_EVENT_ID}, sink, state, {_RECORDED} from deliveries"  # noqa: S608 - our words
+        f" where {where} order by id limit ?",
+        (_place(conn, read.filter), *values, read.limit),
+    )
+    return [
+        BriefDelivery(id_, event_id, sink, State(state), recorded_at)
+        for id_, event_id, sink, state, recorded_at in rows
+    ]
+
+
+def _conditions(conn: sqlite3.Connection, wanted: DeliveryFilter) -> list[Condition]:
+    conditions = [*_states(wanted), *any_of(("sink",), wanted.sink)]
+    if wanted.event:
+        slots = ", ".join("?" * len(wanted.event))
+        ids = f"event in (select seq from events where id in ({slots}))"  # noqa: S608 - our words
+        conditions.append((ids, wanted.event))
+    conditions += any_of(
+        ("(select source from events where seq = deliveries.event)",), wanted.source
+    )
+    if wanted.since is not None or wanted.until is not None:
+        within = _times(conn, wanted)
+        conditions.append(("+event between ? and ?", (within.lowest, within.last)))
+    if wanted.since is not None:
+        conditions.append((f"{_RECORDED} >= ?", (wanted.since,)))
+    if wanted.until is not None:
+        conditions.append((f"{_RECORDED} < ?", (wanted.until,)))
+    return conditions
+
+
+def _times(conn: sqlite3.Connection, wanted: DeliveryFilter) -> Span:
+    """Return the places of the events of the requested time."""
+    (newest,) = conn.execute("select coalesce(max(seq), 0) from events").fetchone()
+    return span(conn, newest, since=wanted.since, until=wanted.until)
+
+
+def _place(conn: sqlite3.Connection, wanted: DeliveryFilter) -> int:
+    """Return an id before those of all deliveries of the requested time.
+
+    An event's deliveries are made after the first deliveries of all earlier events.
+    """
+    if wanted.since is None:
+        return 0
+    row = conn.execute(
+        "select id from deliveries where event < ? and replay = 0"
+        " order by event desc, id desc limit 1",
+        (_times(conn, wanted).lowest,),
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def _states(wanted: DeliveryFilter) -> list[Condition]:
-    if not wanted.state:
+    if not wanted.state and not wanted.failing:
         return []
     states = set(wanted.state)
     sending, pending = State.SENDING in states, State.PENDING in states
@@ -87,15 +148,23 @@ def _states(wanted: DeliveryFilter) -> list[Condition]:
             for state in sorted(stored)
             for condition in _FEW[state]
         )
-        conditions.append((f"id in ({' union all '.join(each)})", ()))
+        failing = f"select id from deliveries where {_FAILING}"  # noqa: S608 - our words
+        every = [*each, *([failing] if wanted.failing else [])]
+        conditions.append((f"id in ({' union all '.join(every)})", ()))
     else:
-        conditions += any_of(("state",), tuple(stored))
+        slots = ", ".join("?" * len(stored))
+        failing = f" or {_FAILING}" if wanted.failing else ""
+        conditions.append((f"(state in ({slots}){failing})", tuple(stored)))
     if sending != pending:
         # Pending deliveries with an attempt under way are being sent.
         negation = "" if sending else "not "
         under_way = "id in (select value from json_each(?))"
+        failing = " or attempts > 0" if wanted.failing else ""
         conditions.append(
-            (f"(state <> 'pending' or {negation}{under_way})", (json.dumps(wanted.under_way),))
+            (
+                f"(state <> 'pending' or {negation}{under_way}{failing})",
+                (json.dumps(wanted.under_way),),
+            )
         )
     return conditions
 
