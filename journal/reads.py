@@ -13,6 +13,7 @@ from .records import (
     Arrival,
     BriefDelivery,
     MadeCall,
+    OldestDelivery,
     QuarantinedCallback,
     Rejection,
     Retained,
@@ -147,7 +148,7 @@ class Counters(Read[Mapping[str, int]], frozen=True):
     """
 
 
-class OldestPending(Read[Mapping[str, float]], frozen=True):
+class OldestPending(Read[Mapping[str, OldestDelivery]], frozen=True):
     """The time of acceptance of the oldest pending delivery, for each of these sinks with one."""
 
     sinks: tuple[str, ...]

@@ -85,6 +85,13 @@ class BriefDelivery(msgspec.Struct, frozen=True):
     recorded_at: float
 
 
+class OldestDelivery(NamedTuple):
+    """The pending delivery of a sink that was accepted first."""
+
+    accepted_at: float
+    id: int
+
+
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     """New deliveries of a stored event."""
 

@@ -20,7 +20,7 @@ from ..reads import (
     PendingBySink,
     SinkRecords,
 )
-from ..records import BriefDelivery, SinkRecord, StoredDelivery
+from ..records import BriefDelivery, OldestDelivery, SinkRecord, StoredDelivery
 from ..seal import Opener, Opening
 from . import sealed
 from .paging import Condition, Sought, any_of, page
@@ -221,24 +221,25 @@ def pending_by_sink(conn: sqlite3.Connection, _read: PendingBySink) -> Mapping[s
     )
 
 
-def oldest_pending(conn: sqlite3.Connection, read: OldestPending) -> Mapping[str, float]:
+def oldest_pending(conn: sqlite3.Connection, read: OldestPending) -> Mapping[str, OldestDelivery]:
     """Look at the ends of the partial indexes: a sink may have a million pending deliveries.
 
     First attempts become due in the order of acceptance, except those that wait in line.
     """
-    pending = "select accepted_at from deliveries where sink = ?1 and state = 'pending'"
+    pending = "select accepted_at, id from deliveries where sink = ?1 and state = 'pending'"
     fresh = f"{pending} and attempts = 0 and due_at is"
-    found: dict[str, float] = {}
+    found: dict[str, OldestDelivery] = {}
     for sink in read.sinks:
-        (oldest,) = conn.execute(
-            f"select min(accepted_at) from ("  # noqa: S608 - our words
+        oldest = conn.execute(
+            f"select accepted_at, id from ("  # noqa: S608 - our words
             f" select * from ({fresh} null order by id limit 1)"
             f" union all select * from ({fresh} not null order by due_at limit 1)"
-            f" union all select * from ({pending} and attempts > 0 order by id limit 1))",
+            f" union all select * from ({pending} and attempts > 0 order by id limit 1))"
+            " order by accepted_at limit 1",
             (sink,),
         ).fetchone()
         if oldest is not None:
-            found[sink] = oldest
+            found[sink] = OldestDelivery(*oldest)
     return found
 
 
