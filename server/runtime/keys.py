@@ -486,6 +486,11 @@ def in_console(key: Access, goes_on: Callable[[], bool]) -> Access:
     )
 
 
+def in_clear(session: Access) -> Access:
+    """Return the rights of a session for a call that reveals something, if its key may see it."""
+    return msgspec.structs.replace(session, is_console=False)
+
+
 def user_of_console(name: str, scopes: Sequence[str], goes_on: Callable[[], bool]) -> Access:
     """Return the rights of a session of a user that a proxy has signed in."""
     # No key has a colon in its name.
