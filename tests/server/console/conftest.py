@@ -12,6 +12,13 @@ PAGES = [
     "/?q=nothing-has-this-name",
     "/events/{plain}",
     "/events/{hostile}",
+    "/deliveries",
+    "/deliveries?state=any&sink=crm&source=tellabot&since=24h",
+    "/deliveries?state=delivered&sink=crm",
+    "/deliveries/retry?state=dead&state=failing",
+    "/sinks",
+    "/sinks/crm",
+    "/sinks/log",
     "/login",
 ]
 
