@@ -12,8 +12,8 @@ from .api import Parameter
 from .inbox import TIMES, row
 from .page import Answer, Page, Redirect, Request, View, address
 
-#: Deliveries on a page.
-SHOWN = 100
+#: Deliveries on a page: with more it would be larger than 80 KB.
+SHOWN = 80
 _STATES = {
     "dead": "dead",
     "expired": "expired",
