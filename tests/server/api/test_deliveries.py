@@ -369,8 +369,11 @@ async def test_retry_of_many_leaves_out_delivered_ones(service):
     await every_state(service)
     ids = [service.named(id_) for id_ in ("1", "2", "3")]
 
-    done = await retry_many(service, ids=[*ids, "0" * 32, "none"], sink=["log"])
+    named = {"ids": [*ids, "0" * 32, "none"], "sink": ["log"]}
+    counted = await retry_many(service, **named, dry_run=True)
+    done = await retry_many(service, **named)
 
+    assert counted == done | {"dry_run": True}
     assert (done["matched"], done["retried"]) == (3, 2)
     assert (done["sinks"], done["left_out"]) == ({"log": 1, "crm": 1}, {"delivered": 1})
 

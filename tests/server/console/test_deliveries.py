@@ -130,7 +130,7 @@ def test_all_that_match_are_retried_and_not_the_page(admin, service, monkeypatch
     monkeypatch.setattr(deliveries, "SHOWN", 1)
     before = attempts_of(service, sink="old", state="dead")
 
-    page = admin.get("/deliveries?state=dead&sink=old")
+    page = admin.get("/deliveries?state=dead&state=failing&sink=old")
     [link] = re.findall(r'<a href="(.*?)">Retry all that match', page.text)
     asked = admin.get(html.unescape(link))
     unchanged = attempts_of(service, sink="old", state="dead")
@@ -144,7 +144,7 @@ def test_all_that_match_are_retried_and_not_the_page(admin, service, monkeypatch
     assert unchanged == before
     assert (done.status_code, done.headers["location"]) == (
         303,
-        "/console/deliveries?state=dead&sink=old",
+        "/console/deliveries?state=dead&state=failing&sink=old",
     )
     assert f"{count} made due" in text_of(admin.get("/deliveries"))
     expected = {event: made + 1 for event, made in before.items()} | {late: 1}
@@ -154,7 +154,7 @@ def test_all_that_match_are_retried_and_not_the_page(admin, service, monkeypatch
 
 
 def test_chosen_ones_are_retried(admin, service):
-    """Mutants: all that match; what is delivered is said to be due."""
+    """Mutants: all that match; what is delivered is said to be due; no line in the audit log."""
     events = [telegram(service, number) for number in (25, 26, 27)]
     found = service.api("/deliveries", params={"event": events}).json()["data"]
     ids = {(one["event"], one["sink"]): one["id"] for one in found}
@@ -166,6 +166,10 @@ def test_chosen_ones_are_retried(admin, service):
     assert "This makes 2 deliveries due now: 2 to old." in text_of(asked)
     assert "1 left out: delivered" in text_of(asked)
     assert done.headers["location"] == "/console/deliveries?state=dead"
+    lines = [one for one in service.leaves("delivery.retried") if one["event"] in events]
+    assert {(one["by"], one["event"], one["sink"]) for one in lines} == {
+        ("key/admin", event, "old") for event in events[:2]
+    }
     assert "2 made due, 1 left out: delivered" in text_of(admin.get("/deliveries"))
     expected = dict(zip(events, (2, 2, 1), strict=True))
     live.eventually(
