@@ -51,6 +51,20 @@ _ATTEMPTS = f"""
       union all select n, at, outcome, status, error, took_ms, answer, count, sealed from probes
       where delivery = :id) order by n, probes desc
 """  # noqa: S608 - our words
+_PENDING = "select accepted_at, id from deliveries where sink = ?1 and state = 'pending'"
+#: The oldest pending delivery of a sink, from the ends of the partial indexes.
+_ENDS = (
+    *(
+        f"{_PENDING} and attempts = 0 and replay = {replay} and due_at is {due}"
+        for replay in (0, 1)
+        for due in ("null order by id", "not null order by due_at")
+    ),
+    f"{_PENDING} and attempts > 0 order by id",
+)
+_OLDEST = (
+    f"select * from ({' union all '.join(f'select * from ({end} limit 1)' for end in _ENDS)})"  # noqa: S608 - our words
+    " order by accepted_at limit 1"
+)
 _SINK = tuple(field.name for field in fields(SinkRecord) if field.name != "held")
 
 
@@ -79,13 +93,13 @@ def brief(conn: sqlite3.Connection, read: DeliveriesBriefly) -> Sequence[BriefDe
     if read.ids is not None:
         conditions.append(("id in (select value from json_each(?))", (json.dumps(read.ids),)))
     # With the plus, SQLite does not read the table by its key.
-    where = " and ".join(
-        [f"{'+' if read.ids is None else ''}id > ?", *(sql for sql, _ in conditions)]
-    )
+    place = "id > ?" if read.ids is not None else "+id > ?"
+    where = " and ".join([place, *(sql for sql, _ in conditions)])
     values = [value for _, given in conditions for value in given]
     rows = conn.execute(
-        f"select id, {_EVENT_ID}, sink, state, {_RECORDED} from deliveries"  # noqa: S608 - our words
-        f" where {where} order by id limit ?",
+        "select found.id, events.id, found.sink, state, recorded_at from ("  # noqa: S608 - our words
+        f" select id, event, sink, state from deliveries where {where} order by id limit ?"
+        ") as found cross join events on events.seq = found.event order by found.id",
         (_place(conn, read.filter), *values, read.limit),
     )
     return [
@@ -226,18 +240,9 @@ def oldest_pending(conn: sqlite3.Connection, read: OldestPending) -> Mapping[str
 
     First attempts become due in the order of acceptance, except those that wait in line.
     """
-    pending = "select accepted_at, id from deliveries where sink = ?1 and state = 'pending'"
-    fresh = f"{pending} and attempts = 0 and due_at is"
     found: dict[str, OldestDelivery] = {}
     for sink in read.sinks:
-        oldest = conn.execute(
-            f"select accepted_at, id from ("  # noqa: S608 - our words
-            f" select * from ({fresh} null order by id limit 1)"
-            f" union all select * from ({fresh} not null order by due_at limit 1)"
-            f" union all select * from ({pending} and attempts > 0 order by id limit 1))"
-            " order by accepted_at limit 1",
-            (sink,),
-        ).fetchone()
+        oldest = conn.execute(_OLDEST, (sink,)).fetchone()
         if oldest is not None:
             found[sink] = OldestDelivery(*oldest)
     return found

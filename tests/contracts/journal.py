@@ -35,6 +35,7 @@ from journal.reads import (
     FirstSinks,
     JournalStats,
     NextDue,
+    OldestPending,
     PendingBySink,
     QuarantinedById,
     QuarantinedCallbacks,
@@ -1314,6 +1315,35 @@ class JournalContract:
         assert await found(since=NOW + 100, until=NOW + 200) == [(plans[1], "log")]
         assert await found(since=NOW + 101) == [(plans[2], "log"), (plans[2], "crm")]
         assert await found(until=NOW + 1, state=(State.PENDING,)) == [(plans[0], "log")]
+
+    async def test_oldest_pending_delivery_of_each_turn_is_found(self, journal):
+        """Mutants: only first attempts; replays are left out; the newest."""
+        found = {}
+        first = planned(owed=[owed()], at=NOW)
+        for plan in (first, planned(owed=[owed("crm")], at=NOW + 1)):
+            await record(journal, plan)
+        [tried] = await take(journal, "log", limit=1, now=NOW + 9)
+        for at in (NOW + 2, NOW + 3):
+            await record(journal, planned(owed=[owed(), owed("crm")], at=at))
+        await journal.submit(ReplayEvent(first.event.id, (owed("old"),), at=NOW + 4))
+        sinks = ("log", "crm", "old", "none")
+
+        found["fresh"] = await journal.ask(OldestPending(sinks))
+        await journal.submit(Settle(tried, attempt(), State.PENDING, due_at=NOW + 99))
+        found["retried"] = await journal.ask(OldestPending(sinks))
+        taken = await take(journal, "log", limit=9, now=NOW + 99)
+        [again] = [one for one in taken if one.id == tried.id]
+        await journal.submit(Settle(again, attempt("delivered"), State.DELIVERED, due_at=None))
+        found["later"] = await journal.ask(OldestPending(sinks))
+
+        assert {
+            name: {sink: at for sink, (at, _) in one.items()} for name, one in found.items()
+        } == {
+            "fresh": {"log": NOW, "crm": NOW + 1, "old": NOW + 4},
+            "retried": {"log": NOW, "crm": NOW + 1, "old": NOW + 4},
+            "later": {"log": NOW + 2, "crm": NOW + 1, "old": NOW + 4},
+        }
+        assert found["retried"]["log"].id == tried.id
 
     async def test_many_deliveries_are_retried_in_one_write(self, journal):
         """Mutants: a delivered one is sent again; dead ones keep their state."""
