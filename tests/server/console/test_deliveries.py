@@ -225,7 +225,7 @@ def test_wrong_form_changes_nothing(admin, fields):
     ],
 )
 def test_scopes_decide_who_sees_and_retries(person, key, page, retry):
-    """Mutants: a key with a `when` sees all deliveries; buttons without deliveries:write."""
+    """Behind the page, the API refuses too. Mutant: buttons without deliveries:write."""
     one = person(key)
     shown = one.get("/deliveries?state=any")
     asked = one.get("/deliveries/retry?state=dead")

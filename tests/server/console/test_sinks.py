@@ -142,7 +142,7 @@ def test_test_shows_what_was_sent_and_answered(person, service, key, sees):
     [("reader", 200, 403), ("support", 200, 403), ("growth", 403, 403), ("auditor", 403, 403)],
 )
 def test_scopes_decide_who_sees_and_steers(person, service, key, page, write):
-    """Mutants: buttons without deliveries:write; a key with a `when` sees the sinks."""
+    """Behind the page, the API refuses too. Mutant: buttons without deliveries:write."""
     one = person(key)
     shown = [one.get(path) for path in ("/sinks", "/sinks/log")]
     written = [one.post(f"/sinks/log/{verb}") for verb in ("pause", "resume", "test")]
