@@ -36,6 +36,7 @@ from .writes import (
     RegisterOrder,
     ReplayEvent,
     ResumeSink,
+    RetryDeliveries,
     RetryDelivery,
     RevokeKey,
     Settle,
@@ -274,6 +275,12 @@ def _retried(write: RetryDelivery, result: Any, who: _Who, shown: Shown) -> Iter
         yield Fact("delivery.retried", {**who, "event": result.event_id, **delivery})
 
 
+def _all_retried(_write: RetryDeliveries, result: Any, who: _Who, shown: Shown) -> Iterator[Fact]:
+    for one in result:
+        delivery = {"delivery": shown(one.id), "sink": one.sink}
+        yield Fact("delivery.retried", {**who, "event": one.event_id, **delivery})
+
+
 def _event_replayed(write: ReplayEvent, result: Any, who: _Who, _shown: Shown) -> Iterator[Fact]:
     if result is not None:
         sinks = _some([one.sink for one in write.owed])
@@ -397,6 +404,7 @@ _FACTS: Mapping[type, Callable[[Any, Any, _Who, Shown], Iterator[Fact]]] = {
     DismissQuarantined: _dismissed,
     Settle: _settled,
     RetryDelivery: _retried,
+    RetryDeliveries: _all_retried,
     ReplayEvent: _event_replayed,
     StartReplay: _replay_begun,
     CancelReplay: _replay_cancelled,

@@ -12,7 +12,9 @@ from .audit.export import Beginning
 from .records import (
     AccountBalance,
     Arrival,
+    BriefDelivery,
     MadeCall,
+    OldestDelivery,
     QuarantinedCallback,
     Rejection,
     Retained,
@@ -47,6 +49,7 @@ class Read(msgspec.Struct, Generic[Answer], frozen=True):
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     """The requested events. An empty tuple matches any value."""
 
+    id: tuple[str, ...] = ()
     type: tuple[str, ...] = ()
     source: tuple[str, ...] = ()
     subject: tuple[str, ...] = ()
@@ -68,11 +71,18 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     """The requested deliveries. An empty tuple matches any value."""
 
     state: tuple[State, ...] = ()
+    #: Beside those states: pending and sending ones that had an attempt.
+    failing: bool = False
     #: Ids of pending deliveries with an attempt under way: their state is `sending`.
     under_way: tuple[int, ...] = ()
     sink: tuple[str, ...] = ()
     #: Ids of events.
     event: tuple[str, ...] = ()
+    #: The source of the event.
+    source: tuple[str, ...] = ()
+    #: Seconds since the epoch, on `recordedtime` of the event, as in EventFilter.
+    since: float | None = None
+    until: float | None = None
 
 
 class OrderFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +150,7 @@ class Counters(Read[Mapping[str, int]], frozen=True):
     """
 
 
-class OldestPending(Read[Mapping[str, float]], frozen=True):
+class OldestPending(Read[Mapping[str, OldestDelivery]], frozen=True):
     """The time of acceptance of the oldest pending delivery, for each of these sinks with one."""
 
     sinks: tuple[str, ...]
@@ -343,6 +353,15 @@ class DeliveryById(Read[StoredDelivery | None], frozen=True):
 
     id: int
     opening: Opening | None = None
+
+
+class DeliveriesBriefly(Read[Sequence[BriefDelivery]], frozen=True, kw_only=True):
+    """The first deliveries of a filter or with some ids, in their order."""
+
+    filter: DeliveryFilter = DeliveryFilter()
+    #: None: all of the filter.
+    ids: tuple[int, ...] | None = None
+    limit: int
 
 
 class NextDue(Read[float | None], frozen=True):

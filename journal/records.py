@@ -74,6 +74,24 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     orders: tuple[Order, ...] = ()
 
 
+class BriefDelivery(msgspec.Struct, frozen=True):
+    """A delivery without its attempts."""
+
+    id: int
+    event_id: str
+    sink: str
+    state: State
+    #: Seconds since the epoch: the `recordedtime` of its event.
+    recorded_at: float
+
+
+class OldestDelivery(NamedTuple):
+    """The pending delivery of a sink that was accepted first."""
+
+    accepted_at: float
+    id: int
+
+
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     """New deliveries of a stored event."""
 

@@ -14,6 +14,7 @@ from .audit.note import Checkpoint
 from .records import (
     AccountBalance,
     Arrival,
+    BriefDelivery,
     Erased,
     ErasedNumber,
     LineErasure,
@@ -210,6 +211,16 @@ class RetryDelivery(Write[StoredDelivery | None], frozen=True):
     now: float
     #: For the answers in the result.
     opening: Opening | None = None
+
+
+class RetryDeliveries(Write[Sequence[BriefDelivery]], frozen=True):
+    """Do as RetryDelivery with several; return those that are due now.
+
+    Their states are those before. Delivered and missing ones are left out.
+    """
+
+    deliveries: tuple[int, ...]
+    now: float
 
 
 class Shift(Write[bool], frozen=True):

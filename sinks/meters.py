@@ -36,6 +36,8 @@ class SinkMeters:
     def __init__(self) -> None:
         #: By outcome and by our word for the error; empty: there was none.
         self.attempts: dict[tuple[str, str], int] = defaultdict(int)
+        #: By the status of the answer.
+        self.statuses: dict[int, int] = defaultdict(int)
         self.seconds = Histogram()
         #: From acceptance to the end of the attempt that delivered.
         self.lag = Histogram(LAG)
@@ -45,6 +47,9 @@ class SinkMeters:
         if outcome not in self.attempts and len(self.attempts) >= _MOST_WORDS:
             outcome = (attempt.outcome, "other")
         self.attempts[outcome] += 1
+        status = attempt.status
+        if status is not None and (status in self.statuses or len(self.statuses) < _MOST_WORDS):
+            self.statuses[status] += 1
         seconds = attempt.took_ms / 1000
         self.seconds.add(seconds)
         if attempt.outcome == "delivered":

@@ -11,6 +11,7 @@ from core.delivery import Attempt, State, Turn
 
 from ..reads import (
     Deliveries,
+    DeliveriesBriefly,
     DeliveryById,
     DeliveryFilter,
     NextDue,
@@ -19,12 +20,14 @@ from ..reads import (
     PendingBySink,
     SinkRecords,
 )
-from ..records import SinkRecord, StoredDelivery
+from ..records import BriefDelivery, OldestDelivery, SinkRecord, StoredDelivery
 from ..seal import Opener, Opening
 from . import sealed
 from .paging import Condition, Sought, any_of, page
+from .times import Span, span
 
 _EVENT_ID = "(select id from events where seq = deliveries.event)"
+_RECORDED = "(select recorded_at from events where seq = deliveries.event)"
 _COLUMNS = f"{_EVENT_ID}, sink, state, replay, accepted_at, due_at, owner"
 #: The condition of each turn on a pending delivery. Each has an index.
 TURNS = {
@@ -38,6 +41,7 @@ _FEW = {
     State.DEAD: ("state = 'dead' and state in ('dead', 'expired')",),
     State.EXPIRED: ("state = 'expired' and state in ('dead', 'expired')",),
 }
+_FAILING = "state = 'pending' and attempts > 0"
 _ATTEMPT = tuple(field.name for field in fields(Attempt))
 #: Attempts and probes of a delivery. Probes of a number precede the attempt of that number.
 _ATTEMPTS = f"""
@@ -47,6 +51,20 @@ _ATTEMPTS = f"""
       union all select n, at, outcome, status, error, took_ms, answer, count, sealed from probes
       where delivery = :id) order by n, probes desc
 """  # noqa: S608 - our words
+_PENDING = "select accepted_at, id from deliveries where sink = ?1 and state = 'pending'"
+#: The oldest pending delivery of a sink, from the ends of the partial indexes.
+_ENDS = (
+    *(
+        f"{_PENDING} and attempts = 0 and replay = {replay} and due_at is {due}"
+        for replay in (0, 1)
+        for due in ("null order by id", "not null order by due_at")
+    ),
+    f"{_PENDING} and attempts > 0 order by id",
+)
+_OLDEST = (
+    f"select * from ({' union all '.join(f'select * from ({end} limit 1)' for end in _ENDS)})"  # noqa: S608 - our words
+    " order by accepted_at limit 1"
+)
 _SINK = tuple(field.name for field in fields(SinkRecord) if field.name != "held")
 
 
@@ -56,25 +74,82 @@ def deliveries(
     opener: Opener,
 ) -> Page[StoredDelivery]:
     wanted = read.filter
-    few = wanted.state and set(wanted.state) <= {State.SENDING, *_FEW}
-    states = _states(wanted)
-    conditions = [*states, *any_of(("sink",), wanted.sink)]
-    if wanted.event:
-        slots = ", ".join("?" * len(wanted.event))
-        ids = f"event in (select seq from events where id in ({slots}))"  # noqa: S608 - our words
-        conditions.append((ids, wanted.event))
+    few = (wanted.state or wanted.failing) and set(wanted.state) <= {State.SENDING, *_FEW}
+    after, conditions = _place(conn, wanted), _conditions(conn, wanted)
     sought = Sought(
         table="deliveries",
         place="id",
         columns=f"id, {_COLUMNS}",
         conditions=conditions,
         indexed=not conditions or bool(wanted.event or few),
+        within=lambda newest: Span(after + 1, newest, 0),
     )
     return page(conn, sought, lambda row: _delivery(conn, row, opener, read.opening), read)
 
 
+def brief(conn: sqlite3.Connection, read: DeliveriesBriefly) -> Sequence[BriefDelivery]:
+    """Return deliveries of `_FEW` states, or with some ids."""
+    conditions = _conditions(conn, read.filter)
+    if read.ids is not None:
+        conditions.append(("id in (select value from json_each(?))", (json.dumps(read.ids),)))
+    # With the plus, SQLite does not read the table by its key.
+    place = "id > ?" if read.ids is not None else "+id > ?"
+    where = " and ".join([place, *(sql for sql, _ in conditions)])
+    values = [value for _, given in conditions for value in given]
+    rows = conn.execute(
+        "select found.id, events.id, found.sink, state, recorded_at from ("  # noqa: S608 - our words
+        f" select id, event, sink, state from deliveries where {where} order by id limit ?"
+        ") as found cross join events on events.seq = found.event order by found.id",
+        (_place(conn, read.filter), *values, read.limit),
+    )
+    return [
+        BriefDelivery(id_, event_id, sink, State(state), recorded_at)
+        for id_, event_id, sink, state, recorded_at in rows
+    ]
+
+
+def _conditions(conn: sqlite3.Connection, wanted: DeliveryFilter) -> list[Condition]:
+    conditions = [*_states(wanted), *any_of(("sink",), wanted.sink)]
+    if wanted.event:
+        slots = ", ".join("?" * len(wanted.event))
+        ids = f"event in (select seq from events where id in ({slots}))"  # noqa: S608 - our words
+        conditions.append((ids, wanted.event))
+    conditions += any_of(
+        ("(select source from events where seq = deliveries.event)",), wanted.source
+    )
+    if wanted.since is not None or wanted.until is not None:
+        within = _times(conn, wanted)
+        conditions.append(("+event between ? and ?", (within.lowest, within.last)))
+    if wanted.since is not None:
+        conditions.append((f"{_RECORDED} >= ?", (wanted.since,)))
+    if wanted.until is not None:
+        conditions.append((f"{_RECORDED} < ?", (wanted.until,)))
+    return conditions
+
+
+def _times(conn: sqlite3.Connection, wanted: DeliveryFilter) -> Span:
+    """Return the places of the events of the requested time."""
+    (newest,) = conn.execute("select coalesce(max(seq), 0) from events").fetchone()
+    return span(conn, newest, since=wanted.since, until=wanted.until)
+
+
+def _place(conn: sqlite3.Connection, wanted: DeliveryFilter) -> int:
+    """Return an id before those of all deliveries of the requested time.
+
+    An event's deliveries are made after the first deliveries of all earlier events.
+    """
+    if wanted.since is None:
+        return 0
+    row = conn.execute(
+        "select id from deliveries where event < ? and replay = 0"
+        " order by event desc, id desc limit 1",
+        (_times(conn, wanted).lowest,),
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def _states(wanted: DeliveryFilter) -> list[Condition]:
-    if not wanted.state:
+    if not wanted.state and not wanted.failing:
         return []
     states = set(wanted.state)
     sending, pending = State.SENDING in states, State.PENDING in states
@@ -87,15 +162,23 @@ def _states(wanted: DeliveryFilter) -> list[Condition]:
             for state in sorted(stored)
             for condition in _FEW[state]
         )
-        conditions.append((f"id in ({' union all '.join(each)})", ()))
+        failing = f"select id from deliveries where {_FAILING}"  # noqa: S608 - our words
+        every = [*each, *([failing] if wanted.failing else [])]
+        conditions.append((f"id in ({' union all '.join(every)})", ()))
     else:
-        conditions += any_of(("state",), tuple(stored))
+        slots = ", ".join("?" * len(stored))
+        failing = f" or {_FAILING}" if wanted.failing else ""
+        conditions.append((f"(state in ({slots}){failing})", tuple(stored)))
     if sending != pending:
         # Pending deliveries with an attempt under way are being sent.
         negation = "" if sending else "not "
         under_way = "id in (select value from json_each(?))"
+        failing = " or attempts > 0" if wanted.failing else ""
         conditions.append(
-            (f"(state <> 'pending' or {negation}{under_way})", (json.dumps(wanted.under_way),))
+            (
+                f"(state <> 'pending' or {negation}{under_way}{failing})",
+                (json.dumps(wanted.under_way),),
+            )
         )
     return conditions
 
@@ -152,24 +235,16 @@ def pending_by_sink(conn: sqlite3.Connection, _read: PendingBySink) -> Mapping[s
     )
 
 
-def oldest_pending(conn: sqlite3.Connection, read: OldestPending) -> Mapping[str, float]:
+def oldest_pending(conn: sqlite3.Connection, read: OldestPending) -> Mapping[str, OldestDelivery]:
     """Look at the ends of the partial indexes: a sink may have a million pending deliveries.
 
     First attempts become due in the order of acceptance, except those that wait in line.
     """
-    pending = "select accepted_at from deliveries where sink = ?1 and state = 'pending'"
-    fresh = f"{pending} and attempts = 0 and due_at is"
-    found: dict[str, float] = {}
+    found: dict[str, OldestDelivery] = {}
     for sink in read.sinks:
-        (oldest,) = conn.execute(
-            f"select min(accepted_at) from ("  # noqa: S608 - our words
-            f" select * from ({fresh} null order by id limit 1)"
-            f" union all select * from ({fresh} not null order by due_at limit 1)"
-            f" union all select * from ({pending} and attempts > 0 order by id limit 1))",
-            (sink,),
-        ).fetchone()
+        oldest = conn.execute(_OLDEST, (sink,)).fetchone()
         if oldest is not None:
-            found[sink] = oldest
+            found[sink] = OldestDelivery(*oldest)
     return found
 
 

@@ -77,6 +77,7 @@ class Search(NamedTuple):
 def search(conn: sqlite3.Connection, wanted: EventFilter, opener: Opener) -> Search:
     filled = _missing(conn) == 0
     named = [
+        *any_of(("id",), wanted.id),
         *any_of(("subject",), [it for one in wanted.subject for it in find_subjects(opener, one)]),
         *any_of(("reference",), wanted.reference),
     ]

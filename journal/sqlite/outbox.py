@@ -15,7 +15,7 @@ from core.paths import Path, order_at, parse
 
 from ..feed import Committed
 from ..reads import DeliveryById
-from ..records import StoredDelivery, group_of
+from ..records import BriefDelivery, StoredDelivery, group_of
 from ..rows import Changes
 from ..seal import Kind, Opener, Opening, Reason, Sealer, kinds_at
 from ..writes import (
@@ -27,6 +27,7 @@ from ..writes import (
     Probe,
     Reorder,
     ResumeSink,
+    RetryDeliveries,
     RetryDelivery,
     Settle,
     Shift,
@@ -519,19 +520,29 @@ class Outbox:
     # --- what a person asks for -----------------------------------------------------------
 
     def retry(self, op: RetryDelivery) -> StoredDelivery | None:
+        self._retry(op.delivery, op.now)
+        return delivery(self.conn, DeliveryById(op.delivery, op.opening), self.opener)
+
+    def retry_all(self, op: RetryDeliveries) -> Sequence[BriefDelivery]:
+        every = [self._retry(id_, op.now) for id_ in op.deliveries]
+        return [one for one in every if one is not None and one.state is not State.DELIVERED]
+
+    def _retry(self, id_: int, at: float) -> BriefDelivery | None:
+        """Make a delivery due; return it as it was. None: there is no such delivery."""
         row = self.conn.execute(
-            f"select state, sink, owner, attempts, replay, {sealed.BODY} from deliveries"  # noqa: S608 - our words
+            "select events.id, recorded_at, state, sink, owner, attempts, replay,"  # noqa: S608 - our words
+            f" {sealed.BODY} from deliveries"
             " join events on events.seq = deliveries.event where deliveries.id = ?",
-            (op.delivery,),
+            (id_,),
         ).fetchone()
         if row is None:
             return None
-        state, sink, owner, attempts, replay, *stored = row
-        now = op.now - self._lag(op.delivery)
+        event_id, recorded_at, state, sink, owner, attempts, replay, *stored = row
+        now = at - self._lag(id_)
         if owner is not None:
             self.conn.execute(
                 "update deliveries set begun = attempts, accepted_at = ?, due_at = ? where id = ?",
-                (now, now, op.delivery),
+                (now, now, id_),
             )
         elif state != State.DELIVERED:
             # The `ordering` of a finished delivery may be old: `ordered_by` may have changed.
@@ -541,15 +552,15 @@ class Outbox:
                 "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
                 " begun = attempts, fixed = 0, held = 0,"
                 " accepted_at = ?, ordering = ? where id = ?",
-                (now, now, ordering, op.delivery),
+                (now, now, ordering, id_),
             )
             self.counts[f"deliveries.{state}"] -= 1
             self.counts["deliveries.pending"] += 1
             self.counts[f"pending/{sink}"] += state != State.PENDING
-            self._note_due(sink, op.now, Turn.of(attempts, replay=replay))
+            self._note_due(sink, at, Turn.of(attempts, replay=replay))
             if ordering is not None:
                 self._line_up(sink, ordering)
-        return delivery(self.conn, DeliveryById(op.delivery, op.opening), self.opener)
+        return BriefDelivery(id_, event_id, sink, State(state), recorded_at)
 
     def _ordered_by(self, sink: str) -> str | None:
         row = self.conn.execute("select ordered_by from sinks where name = ?", (sink,)).fetchone()
@@ -687,6 +698,7 @@ VERBS: Mapping[type, Callable[[Outbox, Any], Any]] = {
     Shift: Outbox.shift,
     Clamp: Outbox.clamp,
     RetryDelivery: Outbox.retry,
+    RetryDeliveries: Outbox.retry_all,
     PauseSink: Outbox.pause,
     ResumeSink: Outbox.resume,
     Reorder: Outbox.reorder,

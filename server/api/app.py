@@ -34,11 +34,13 @@ from .quarantine import quarantine, rejections
 from .reload import reload
 from .replays import replays
 from .retention import retention
+from .retries import retries
 from .reveal import reveal
 from .router import ApiRouter
 from .routes import routes
 from .schema import schema
 from .seal import seal
+from .shown_sinks import ShownSinks
 from .sinks import sinks
 from .sources import sources
 from .status import health, stats
@@ -113,6 +115,15 @@ def create_api(parts: Parts) -> Litestar:
                 identity=identity,
                 states=states,
                 readers=readers,
+                now=now,
+            ),
+            retries(
+                journal=journal,
+                calls=calls,
+                redelivery=redelivery,
+                identity=identity,
+                states=states,
+                now=now,
             ),
             why(
                 journal=journal,
@@ -130,10 +141,15 @@ def create_api(parts: Parts) -> Litestar:
                 now=now,
             ),
             sinks(
-                current=current,
+                shown=ShownSinks(
+                    current=current,
+                    workers=parts.workers,
+                    subscriptions=parts.subscriptions,
+                    journal=journal,
+                    identity=identity,
+                ),
                 workers=parts.workers,
                 subscriptions=parts.subscriptions,
-                journal=journal,
                 cursors=cursors("sinks"),
                 calls=calls,
                 samples=parts.samples,

@@ -1,15 +1,17 @@
 """Deliveries: list, show, retry."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import enum
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import msgspec
 from litestar import get, post
 from litestar.params import FromPath
 
 from core.delivery import Attempt, State
+from core.instants import Instant
 from journal import Journal
 from journal.reads import Deliveries, DeliveryById, DeliveryFilter, Page
 from journal.records import StoredDelivery, StoredEvent
@@ -23,7 +25,7 @@ from ..runtime.readers import Readers
 from ..runtime.redelivery import BeingSent, Redelivery, Unsubscribed
 from ..runtime.subscriptions import PREFIX, LiveSubscriptions
 from .auth import ApiRequest, needs
-from .errors import Problem, not_found
+from .errors import Problem, bad_parameter, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
@@ -87,15 +89,70 @@ class WholeDelivery(msgspec.Struct, frozen=True, kw_only=True):
     accepted_at: datetime
 
 
+class WantedState(enum.StrEnum):
+    """A state of a filter. Each delivery that is `failing` also has another one."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    EXPIRED = "expired"
+    FAILING = "failing"
+
+
 class DeliveryParameters(Paging, frozen=True, kw_only=True):
     """The filter of a list of deliveries."""
 
-    #: States.
-    state: tuple[State, ...] = ()
+    #: States. `failing`: pending or sending, after an attempt that failed.
+    state: tuple[WantedState, ...] = ()
     #: Names of sinks.
     sink: tuple[Text, ...] = ()
     #: Ids of events.
     event: tuple[Text, ...] = ()
+    #: Sources of the events.
+    source: tuple[Text, ...] = ()
+    #: The earliest `recordedtime` of the event: RFC 3339, or how long ago, such as `10m`.
+    since: Instant | None = None
+    #: The end of the range, exclusive, in the forms of `since`.
+    until: Instant | None = None
+
+
+class AskedDeliveries(Protocol):
+    """The filter that a list and a retry of many share."""
+
+    @property
+    def state(self) -> Sequence[str]: ...
+
+    @property
+    def sink(self) -> tuple[str, ...]: ...
+
+    @property
+    def source(self) -> tuple[str, ...]: ...
+
+    @property
+    def since(self) -> Instant | None: ...
+
+    @property
+    def until(self) -> Instant | None: ...
+
+
+def delivery_filter(
+    given: AskedDeliveries, under_way: tuple[int, ...], now: float
+) -> DeliveryFilter:
+    """Return the filter of the journal. Raise Problem if nothing lies in the time."""
+    since = None if given.since is None else given.since.at(now)
+    until = None if given.until is None else given.until.at(now)
+    if since is not None and until is not None and until < since:
+        raise bad_parameter("until", "before since: nothing lies between them")
+    return DeliveryFilter(
+        state=tuple(State(one) for one in given.state if one != WantedState.FAILING),
+        failing=WantedState.FAILING in given.state,
+        under_way=under_way,
+        sink=given.sink,
+        source=given.source,
+        since=since,
+        until=until,
+    )
 
 
 def deliveries(
@@ -107,6 +164,7 @@ def deliveries(
     identity: Identity,
     states: DeliveryStates,
     readers: Readers,
+    now: Callable[[], float],
 ) -> ApiRouter:
     def whole(kept: StoredDelivery, access: Access) -> WholeDelivery:
         return WholeDelivery(
@@ -129,12 +187,10 @@ def deliveries(
     async def fetch(
         given: DeliveryParameters, asked: PageRequest, access: Access
     ) -> Page[StoredDelivery]:
-        wanted = DeliveryFilter(
-            state=given.state, sink=given.sink, event=given.event, under_way=states.under_way()
-        )
+        wanted = delivery_filter(given, states.under_way(), now())
         page = await journal.ask(
             Deliveries(
-                filter=wanted,
+                filter=msgspec.structs.replace(wanted, event=given.event),
                 after=asked.after,
                 limit=asked.limit,
                 desc=asked.desc,

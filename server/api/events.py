@@ -121,6 +121,8 @@ class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
 class EventParameters(EventFilters, frozen=True, kw_only=True):
     """The parameters of a list of events."""
 
+    #: Ids of events.
+    id: tuple[Text, ...] = ()
     #: The maximum number of events.
     limit: Limit = Limit(100)
     #: `asc`: the oldest first, in the order in which they were accepted.
@@ -232,7 +234,8 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
         """
         given, began = read(request.scope, EventParameters), now()
         asked = await cursors.asked(given)
-        page = await visible(journal, request.auth, given.filter(now()), asked, Reason.LIST)
+        wanted = msgspec.structs.replace(given.filter(now()), id=given.id)
+        page = await visible(journal, request.auth, wanted, asked, Reason.LIST)
         places = [*(seq for seq, _ in page.items), page.next_seq]
         *items, next_cursor = await cursors.at(places, desc=asked.desc)
         await readers.read_page(request.auth, "list", page.items)

@@ -143,7 +143,7 @@ async def _add_deliveries(
     pending = by_kind.get("pending", {})
     since = await parts.journal.ask(OldestPending(tuple(sink for sink, n in pending.items() if n)))
     owed, oldest = sinks | _by_label(pending), dict[str, float]()
-    for sink, at in since.items():
+    for sink, (at, _) in since.items():
         oldest[group_of(sink)] = min(at, oldest.get(group_of(sink), at))
     # A sink that is no longer configured is listed while it has pending deliveries.
     for sink, count in owed.items():

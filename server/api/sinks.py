@@ -1,58 +1,27 @@
 """Sinks: list with their state, test, pause, resume."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from functools import partial
 
 import msgspec
-from litestar import post
+from litestar import get, post
 from litestar.params import FromPath
 
-from journal import Journal
-from journal.reads import PendingBySink, SinkRecords
-from journal.records import SinkRecord
 from sinks.health import Pause
 from sinks.worker import Worker
 
 from ..runtime.audit import AuditFacts
-from ..runtime.current import Current
-from ..runtime.keys import Access
 from ..runtime.samples import NoSampleSource, SampleEvents
 from ..runtime.subscriptions import PREFIX, LiveSubscriptions
 from .auth import ApiRequest, needs
-from .deliveries import shown_answer, shown_error, utc
+from .deliveries import shown_answer, shown_error
 from .errors import Problem, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, named_list
 from .parameters import NoParameters, read
 from .router import ApiRouter
-
-
-class ShownError(msgspec.Struct, frozen=True, kw_only=True):
-    """The last attempt that failed or was refused."""
-
-    at: datetime
-    error: str | None
-    status: int | None
-
-
-class ShownSink(msgspec.Struct, frozen=True, kw_only=True):
-    """A sink as it is listed."""
-
-    name: str
-    #: Null if no sink of that name is configured: its deliveries wait.
-    type: str | None
-    #: `active`, `failing` (nothing succeeded since its last failure), `paused`, or `gone`.
-    state: str
-    #: `operator`, or `failing`: by its own `pause_after`. Subscriptions also: `gone` and `key`.
-    paused_by: str | None
-    paused_at: datetime | None
-    #: Deliveries that are pending or being sent.
-    owed: int
-    failing_since: datetime | None
-    last_success_at: datetime | None
-    last_error: ShownError | None
+from .shown_sinks import ShownSink, ShownSinks, WholeSink
 
 
 class ShownTest(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,28 +40,25 @@ class ShownTest(msgspec.Struct, frozen=True, kw_only=True):
 
 def sinks(
     *,
-    current: Current,
+    shown: ShownSinks,
     workers: Mapping[str, Worker],
     subscriptions: LiveSubscriptions,
-    journal: Journal,
     cursors: Cursors,
     calls: Calls,
     samples: SampleEvents,
     facts: AuditFacts,
 ) -> ApiRouter:
-    async def shown(access: Access, *names: str) -> dict[str, ShownSink]:
-        records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
-        types = {
-            name: str(sink.__struct_config__.tag) for name, sink in current.config.sinks.items()
-        }
-        types |= {live.name: "subscription" for live in subscriptions}
-        gone = [name for name in owed if name not in types]
-        found = {}
-        for name in names or (*types, *gone):
-            record = records.get(name) or SinkRecord(name=name)
-            found[name] = _sink(
-                record, types.get(name), workers.get(name), owed.get(name, 0), access
-            )
+    @get("/{name:str}", guards=[needs("events:read", whole=True)], operation=Operation())
+    async def one(request: ApiRequest, name: FromPath[str]) -> WholeSink:
+        """Get a sink.
+
+        With its options, and what its attempts ended with since the start of the service. Secrets
+        are masked.
+        """
+        read(request.scope, NoParameters)
+        found = await shown.whole(request.auth, name)
+        if found is None:
+            raise not_found("sink")
         return found
 
     @post(
@@ -167,7 +133,7 @@ def sinks(
         return (await shown(request.auth, name))[name]
 
     listed = named_list(cursors, shown, text="List sinks.", answer=PageAnswer[ShownSink])
-    return ApiRouter("/sinks", route_handlers=[listed, test, pause, resume])
+    return ApiRouter("/sinks", route_handlers=[listed, one, test, pause, resume])
 
 
 def _known(workers: Mapping[str, Worker], name: str) -> Worker:
@@ -178,36 +144,3 @@ def _known(workers: Mapping[str, Worker], name: str) -> Worker:
 
 def _changed(name: str, _: object) -> MadeId:
     return MadeId(name)
-
-
-def state_of(worker: Worker | None) -> str:
-    """Return the state of a sink; None: it has no worker, as it is not configured."""
-    if worker is None:
-        return "gone"
-    if worker.paused:
-        return "paused"
-    return "failing" if worker.is_failing else "active"
-
-
-def last_error_of(record: SinkRecord, access: Access) -> ShownError | None:
-    if record.last_error_at is None:
-        return None
-    at = utc(record.last_error_at)
-    error = shown_error(record.last_error, record.name, access)
-    return ShownError(at=at, error=error, status=record.last_status)
-
-
-def _sink(
-    record: SinkRecord, type_: str | None, worker: Worker | None, owed: int, access: Access
-) -> ShownSink:
-    return ShownSink(
-        name=record.name,
-        type=type_,
-        state=state_of(worker),
-        paused_by=record.paused,
-        paused_at=utc(record.paused_at),
-        owed=owed,
-        failing_since=utc(record.failing_since),
-        last_success_at=utc(record.last_success_at),
-        last_error=last_error_of(record, access),
-    )

@@ -38,7 +38,7 @@ from .operation import Operation
 from .paging import Cursors, PageAnswer, Paging, first_page
 from .parameters import NoParameters, Text, read, read_body
 from .router import ApiRouter
-from .sinks import ShownError, last_error_of, state_of
+from .shown_sinks import ShownError, last_error_of, state_of
 
 #: Bytes of a `when` as JSON.
 LONGEST_WHEN = 4096

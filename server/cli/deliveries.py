@@ -55,10 +55,11 @@ deliveries.add_command(
             Filter(
                 "state",
                 "In this state.",
-                type=Choice(("pending", "sending", "delivered", "dead", "expired")),
+                type=Choice(("pending", "sending", "delivered", "dead", "expired", "failing")),
             ),
             Filter("sink", "To this sink.", "NAME", names="sinks"),
             Filter("event", "Of this event.", "ID", ids="event"),
+            Filter("source", "Of an event of this source.", "NAME", names="sources"),
         ),
         columns=(
             Column("accepted", field="accepted_at", value=relative),

@@ -4,13 +4,17 @@ from collections.abc import Callable, Container, Mapping, Sequence
 
 import msgspec
 
+from core.delivery import State
 from journal import Journal
-from journal.records import Replayed, StoredDelivery, StoredEvent
+from journal.records import BriefDelivery, Replayed, StoredDelivery, StoredEvent
 from journal.seal import Opening
-from journal.writes import Guard, ReplayEvent, RetryDelivery, unguarded
+from journal.writes import Guard, ReplayEvent, RetryDeliveries, RetryDelivery, unguarded
 from sinks.worker import Worker
 
 from .subscriptions import PREFIX, LiveSubscriptions
+
+#: Deliveries of one write: some milliseconds in the thread that writes.
+_AT_ONCE = 100
 
 
 class UnknownSinks(Exception):
@@ -33,6 +37,15 @@ class Unsubscribed(Exception):
 
 class BeingSent(Exception):
     """An attempt of the delivery is under way."""
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """What a retry of several deliveries did, or would do."""
+
+    #: Those that are due, with their states before.
+    due: Sequence[BriefDelivery]
+    #: How many are not, by the reason: `being_sent`, `delivered` or `unsubscribed`.
+    left_out: Mapping[str, int]
 
 
 class Redelivery:
@@ -70,6 +83,41 @@ class Redelivery:
         write = ReplayEvent(event["id"], owed, at=self._now())
         replayed = await self._journal.submit(guard(write))
         return Replayed(ids=()) if replayed is None else replayed
+
+    async def retry_all(self, found: Sequence[BriefDelivery], *, dry_run: bool) -> Retried:
+        """Make these deliveries due now, as `retry` does. `dry_run`: change nothing.
+
+        Raises Unavailable; those before it are due.
+        """
+        due: list[BriefDelivery] = []
+        left_out: dict[str, int] = {}
+        for begin in range(0, len(found), _AT_ONCE):
+            able = []
+            for one in found[begin : begin + _AT_ONCE]:
+                why_not = self._why_not(one)
+                if why_not is None:
+                    able.append(one)
+                else:
+                    left_out[why_not] = left_out.get(why_not, 0) + 1
+            due += able if dry_run else await self._retry(able)
+        if ended := len(found) - len(due) - sum(left_out.values()):
+            left_out["delivered"] = left_out.get("delivered", 0) + ended
+        return Retried(due=due, left_out=left_out)
+
+    def _why_not(self, one: BriefDelivery) -> str | None:
+        worker = self._workers.get(one.sink)
+        if worker is None and one.sink.startswith(PREFIX):
+            return "unsubscribed"
+        if worker is not None and worker.is_under_way(one.id):
+            return "being_sent"
+        return "delivered" if one.state is State.DELIVERED else None
+
+    async def _retry(self, able: Sequence[BriefDelivery]) -> Sequence[BriefDelivery]:
+        for one in able:
+            if (worker := self._workers.get(one.sink)) is not None:
+                worker.put_back(one.id)
+        ids = tuple(one.id for one in able)
+        return await self._journal.submit(RetryDeliveries(ids, self._now())) if ids else ()
 
     async def retry(
         self,

@@ -27,6 +27,7 @@ from journal.reads import (
     Consumers,
     Counters,
     Deliveries,
+    DeliveriesBriefly,
     DeliveryById,
     DeliveryFilter,
     EventById,
@@ -35,6 +36,7 @@ from journal.reads import (
     FirstSinks,
     JournalStats,
     NextDue,
+    OldestPending,
     PendingBySink,
     QuarantinedById,
     QuarantinedCallbacks,
@@ -47,6 +49,7 @@ from journal.reads import (
 )
 from journal.records import (
     Arrival,
+    BriefDelivery,
     Duplicate,
     Owed,
     Planned,
@@ -84,6 +87,7 @@ from journal.writes import (
     Reorder,
     ReplayEvent,
     ResumeSink,
+    RetryDeliveries,
     RetryDelivery,
     SetCondition,
     Settle,
@@ -1296,6 +1300,111 @@ class JournalContract:
         assert await found(state=(State.DEAD, State.PENDING), sink=("log",)) == everything[::2]
         assert await found(sink=("crm",)) == everything[1::2]
         assert await found(event=(plans[1].event.id, "none")) == everything[2:4]
+
+    async def test_failing_deliveries_are_found_beside_states(self, journal):
+        """Mutants: pending ones without an attempt too; those of the states only."""
+        plans = [planned(owed=[owed()]) for _ in range(4)]
+        dead, tried, sent = [(await handed(journal, plan))[0] for plan in plans[:3]]
+        await record(journal, plans[3])
+        await journal.submit(Settle(dead, attempt(), State.DEAD, due_at=None))
+        await journal.submit(Settle(tried, attempt(), State.PENDING, due_at=NOW + 9))
+
+        async def found(*states, under_way=()):
+            wanted = DeliveryFilter(state=states, failing=True, under_way=under_way)
+            page = await journal.ask(Deliveries(filter=wanted, limit=9))
+            return [kept.id for _, kept in page.items]
+
+        last = sent.id + 1
+        assert await found() == [tried.id]
+        assert await found(State.DEAD) == [dead.id, tried.id]
+        assert await found(State.DELIVERED) == [tried.id]
+        assert await found(State.SENDING, under_way=(sent.id,)) == [tried.id, sent.id]
+        assert await found(State.PENDING, under_way=(tried.id, sent.id)) == [tried.id, last]
+
+    async def test_deliveries_are_found_by_source_and_time_of_their_event(self, journal):
+        """Mutants: the time of the delivery; `until` is included; a replay is left out."""
+        plans = [
+            planned(owed=[owed()], at=NOW + 100 * n, source=source)
+            for n, source in enumerate(("herosms", "tellabot", "herosms"))
+        ]
+        for plan in plans:
+            await record(journal, plan)
+        last = plans[2].event.id
+        await journal.submit(ReplayEvent(last, (owed("crm"),), at=NOW + 300))
+
+        async def found(**wanted):
+            page = await journal.ask(Deliveries(filter=DeliveryFilter(**wanted), limit=9))
+            return [
+                (plans[[one.event.id for one in plans].index(kept.event_id)], kept.sink)
+                for _, kept in page.items
+            ]
+
+        assert await found(source=("herosms",)) == [
+            (plans[0], "log"),
+            (plans[2], "log"),
+            (plans[2], "crm"),
+        ]
+        assert await found(since=NOW + 100, until=NOW + 200) == [(plans[1], "log")]
+        assert await found(since=NOW + 101) == [(plans[2], "log"), (plans[2], "crm")]
+        assert await found(until=NOW + 1, state=(State.PENDING,)) == [(plans[0], "log")]
+
+    async def test_oldest_pending_delivery_of_each_turn_is_found(self, journal):
+        """Mutants: only first attempts; replays are left out; the newest."""
+        found = {}
+        first = planned(owed=[owed()], at=NOW)
+        for plan in (first, planned(owed=[owed("crm")], at=NOW + 1)):
+            await record(journal, plan)
+        [tried] = await take(journal, "log", limit=1, now=NOW + 9)
+        for at in (NOW + 2, NOW + 3):
+            await record(journal, planned(owed=[owed(), owed("crm")], at=at))
+        await journal.submit(ReplayEvent(first.event.id, (owed("old"),), at=NOW + 4))
+        sinks = ("log", "crm", "old", "none")
+
+        found["fresh"] = await journal.ask(OldestPending(sinks))
+        await journal.submit(Settle(tried, attempt(), State.PENDING, due_at=NOW + 99))
+        found["retried"] = await journal.ask(OldestPending(sinks))
+        taken = await take(journal, "log", limit=9, now=NOW + 99)
+        [again] = [one for one in taken if one.id == tried.id]
+        await journal.submit(Settle(again, attempt("delivered"), State.DELIVERED, due_at=None))
+        found["later"] = await journal.ask(OldestPending(sinks))
+
+        assert {
+            name: {sink: at for sink, (at, _) in one.items()} for name, one in found.items()
+        } == {
+            "fresh": {"log": NOW, "crm": NOW + 1, "old": NOW + 4},
+            "retried": {"log": NOW, "crm": NOW + 1, "old": NOW + 4},
+            "later": {"log": NOW + 2, "crm": NOW + 1, "old": NOW + 4},
+        }
+        assert found["retried"]["log"].id == tried.id
+
+    async def test_many_deliveries_are_retried_in_one_write(self, journal):
+        """Mutants: a delivered one is sent again; dead ones keep their state."""
+        plans = [planned(owed=[owed()]) for _ in range(4)]
+        dead, done, expired, taken = [(await handed(journal, plan))[0] for plan in plans]
+        for delivery, state in ((dead, State.DEAD), (done, "delivered"), (expired, "expired")):
+            said = attempt("delivered" if state == "delivered" else "failed")
+            await journal.submit(Settle(delivery, said, State(state), due_at=None))
+        wanted = DeliveryFilter(state=(State.DEAD, State.EXPIRED))
+
+        few = await journal.ask(DeliveriesBriefly(filter=wanted, limit=1))
+        brief = await journal.ask(DeliveriesBriefly(filter=wanted, limit=9))
+        named = await journal.ask(DeliveriesBriefly(ids=(done.id, 99), limit=9))
+        every = (dead.id, done.id, expired.id, taken.id, 99)
+        retried = await journal.submit(RetryDeliveries(every, now=NOW + 60))
+        known = [taken]
+        due = await take(journal, "log", limit=9, now=NOW + 60, known=known)
+
+        first = BriefDelivery(dead.id, plans[0].event.id, "log", State.DEAD, NOW)
+        assert few == [first]
+        assert brief == [first, BriefDelivery(expired.id, plans[2].event.id, "log", "expired", NOW)]
+        assert [(one.id, one.state) for one in named] == [(done.id, "delivered")]
+        assert [(one.id, one.state) for one in retried] == [
+            (dead.id, "dead"),
+            (expired.id, "expired"),
+            (taken.id, "pending"),
+        ]
+        assert [one.id for one in due] == [dead.id, expired.id]
+        assert await journal.ask(JournalStats()) == stats(events=4, pending=3, delivered=1)
 
     async def test_deliveries_are_paged_in_both_directions_without_gaps(self, journal):
         for _ in range(5):

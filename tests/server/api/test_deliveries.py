@@ -160,6 +160,12 @@ async def test_answer_of_a_sink_needs_codes_read(service):
 
 
 FILTERS = {
+    "state=failing": "5",
+    "state=failing&state=dead": "15",
+    "source=tellabot&state=dead": "1",
+    "source=herosms": "",
+    "since=1s": "5678",
+    "until=1s": "1234",
     "": "12345678",
     "state=pending": "578",
     "state=sending": "",
@@ -322,6 +328,90 @@ async def test_retried_delivery_is_sent_at_once(service):
 
     attempts = (await shown(service, "1"))["attempts"]
     assert [attempt["outcome"] for attempt in attempts] == ["refused", "delivered"]
+
+
+async def retry_many(service, key="writer", **wanted):
+    answer = await service.ask("/v1/deliveries/retry", key, method="POST", json=wanted)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_all_that_match_are_retried(service):
+    """Mutants: only a page of them; those of another sink; a delivered one is due."""
+    events = await every_state(service)
+    before = await service.data("/v1/deliveries")
+    wanted = {"state": ["dead", "expired", "failing"], "sink": ["log"]}
+
+    counted = await retry_many(service, **wanted, dry_run=True)
+    unchanged = await service.data("/v1/deliveries")
+    service.now += 1
+    done = await retry_many(service, **wanted)
+    after = service.numbered(await service.data("/v1/deliveries"))
+
+    first = await service.ask(f"/v1/events/{events['1']}")
+    assert unchanged == before
+    assert counted == {
+        "dry_run": True,
+        "matched": 2,
+        "has_more": False,
+        "retried": 2,
+        "sinks": {"log": 2},
+        "oldest": first.json()["event"]["recordedtime"],
+        "left_out": {},
+    }
+    assert done == counted | {"dry_run": False}
+    assert {one["id"]: one["state"] for one in after} == STATES | {"1": "pending"}
+    assert [one["waits_for"] for one in after if one["id"] in "15"] == ["slot", "slot"]
+
+
+async def test_retry_of_many_leaves_out_delivered_ones(service):
+    """Mutants: an unknown id is an error; the filter beside `ids` is used."""
+    await every_state(service)
+    ids = [service.named(id_) for id_ in ("1", "2", "3")]
+
+    named = {"ids": [*ids, "0" * 32, "none"], "sink": ["log"]}
+    counted = await retry_many(service, **named, dry_run=True)
+    done = await retry_many(service, **named)
+
+    assert counted == done | {"dry_run": True}
+    assert (done["matched"], done["retried"]) == (3, 2)
+    assert (done["sinks"], done["left_out"]) == ({"log": 1, "crm": 1}, {"delivered": 1})
+
+
+async def test_retry_of_many_is_bounded_and_says_so(service, monkeypatch):
+    """Mutants: no bound; `has_more` is false; the newest first."""
+    await every_state(service)
+    monkeypatch.setattr("server.api.retries.MOST", 2)
+
+    done = await retry_many(service)
+    again = await retry_many(service)
+    states = {
+        one["id"]: one["state"] for one in service.numbered(await service.data("/v1/deliveries"))
+    }
+
+    assert [(one["matched"], one["has_more"]) for one in (done, again)] == [(2, True), (1, False)]
+    assert states == STATES | {"1": "pending", "2": "pending", "4": "pending"}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"state": ["delivered"]},
+        {"state": []},
+        {"ids": []},
+        {"since": "1h", "until": "2h"},
+        {"all": 1},
+    ],
+)
+async def test_retry_of_many_refuses_a_wrong_body(service, wanted):
+    """Mutants: no state means every delivery; `delivered` is a state to retry."""
+    await every_state(service)
+    before = await service.data("/v1/deliveries")
+
+    answer = await service.ask("/v1/deliveries/retry", "writer", method="POST", json=wanted)
+
+    assert (answer.status_code, answer.json()["code"][:4]) == (400, "bad_")
+    assert await service.data("/v1/deliveries") == before
 
 
 async def test_delivered_delivery_is_not_retried(service):

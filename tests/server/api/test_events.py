@@ -235,8 +235,10 @@ async def test_filter_finds_matching_events(service):
     }
 
     found = {query: await service.data(f"/v1/events?{query}") for query in FILTERS}
+    by_id = await service.data("/v1/events", id=[*[*named][1:3], "none"], code="true")
 
     assert {q: "".join(named[id_] for id_ in ids(data)) for q, data in found.items()} == FILTERS
+    assert [named[id_] for id_ in ids(by_id)] == ["b"]
 
 
 async def test_former_service_key_is_found_by_both_keys(run, tmp_path):

@@ -240,6 +240,9 @@ CALLS = {
     ("GET", "/v1/deliveries/{delivery_id}"): lambda world: plain(
         *(f"/v1/deliveries/{id_}" for id_ in world.deliveries)
     ),
+    ("POST", "/v1/deliveries/retry"): lambda world: plain(
+        "/v1/deliveries/retry", json={"ids": world.deliveries}
+    ),
     ("POST", "/v1/deliveries/{delivery_id}/retry"): lambda world: plain(
         *(f"/v1/deliveries/{id_}/retry" for id_ in world.deliveries)
     ),
@@ -278,6 +281,7 @@ CALLS = {
         *(f"/v1/subscriptions/{id_}" for id_ in world.subscriptions[:2])
     ),
     ("GET", "/v1/sinks"): lambda _: plain("/v1/sinks"),
+    ("GET", "/v1/sinks/{name}"): lambda _: plain("/v1/sinks/log"),
     ("POST", "/v1/sinks/{name}/test"): lambda _: plain("/v1/sinks/log/test"),
     ("POST", "/v1/sinks/{name}/pause"): lambda _: plain("/v1/sinks/log/pause"),
     ("POST", "/v1/sinks/{name}/resume"): lambda _: plain("/v1/sinks/log/resume"),

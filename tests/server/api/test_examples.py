@@ -154,6 +154,7 @@ async def deliveries(service, record):
     await record("POST", "/v1/sinks/log/pause")
     await record("POST", "/v1/sinks/log/resume")
     await record("POST", f"/v1/deliveries/{first['id']}/retry")
+    await record("POST", "/v1/deliveries/retry", {"state": ["dead", "failing"], "dry_run": True})
     again = await record("POST", f"/v1/events/{record.event}/replay", {"sinks": ["log"]})
     async with service.delivering(works):
         for id_ in (first["id"], *again["deliveries"]):
@@ -161,6 +162,7 @@ async def deliveries(service, record):
         await record("POST", "/v1/sinks/log/test")
     await record("GET", "/v1/deliveries?state=delivered")
     await record("GET", "/v1/sinks")
+    await record("GET", "/v1/sinks/log")
 
 
 async def alerts(service, record):

@@ -157,7 +157,7 @@ async def test_events_refuse_wrong_filters(service):
 
 
 async def test_deliveries_refuse_wrong_filters(service):
-    states = "state: write one of pending, sending, delivered, dead, expired"
+    states = "state: write one of pending, sending, delivered, dead, expired, failing"
     queries = {
         "state=": states,
         "state=DEAD": states,

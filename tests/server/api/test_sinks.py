@@ -1,10 +1,16 @@
 import asyncio
 import json
 
+import pytest
+
+from core.secret import Secret
+from core.units import Rate
 from journal.reads import SinkRecords
 from journal.writes import PauseSink
 from routes.table import Route
+from server.api.shown_sinks import is_public
 from sinks.file.sink import File
+from sinks.http.sink import Http
 from sinks.sink import Failed, PauseAfter, Receipt, Refused
 
 from .conftest import until
@@ -16,6 +22,8 @@ IDLE = {
     "paused_by": None,
     "paused_at": None,
     "owed": 0,
+    "codes": "clear",
+    "is_public": None,
     "failing_since": None,
     "last_success_at": None,
     "last_error": None,
@@ -43,7 +51,11 @@ async def refuses(_outgoing):
 
 
 async def sinks(service):
-    return {sink["name"]: sink for sink in await service.data("/v1/sinks")}
+    """Return the sinks by name, without their oldest delivery."""
+    listed = {sink["name"]: sink for sink in await service.data("/v1/sinks")}
+    for sink in listed.values():
+        del sink["oldest"]
+    return listed
 
 
 def steered(service, verb, name="log", key="writer"):
@@ -62,7 +74,7 @@ async def test_sinks_are_listed_as_configured(run, tmp_path):
     async with run(tmp_path, sinks=configured, routes={}) as service:
         listed = await service.data("/v1/sinks")
 
-    assert listed == [IDLE | {"name": name} for name in ("log", "crm", "a")]
+    assert listed == [IDLE | {"name": name, "oldest": None} for name in ("log", "crm", "a")]
 
 
 async def test_sink_shows_last_success_and_pending_deliveries(service):
@@ -132,17 +144,82 @@ async def test_removed_sink_with_deliveries_is_listed_as_gone(run, tmp_path):
         ]
 
     new, gone = shown
-    assert new == IDLE | {"name": "new"}
+    assert new == IDLE | {"name": "new", "oldest": None}
+    assert gone.pop("oldest")["accepted_at"] == "2026-09-21T14:13:20.250000Z"
     assert gone == IDLE | {
         "type": None,
         "state": "gone",
         "paused_by": "operator",
         "paused_at": "2026-09-21T14:13:20.250000Z",
         "owed": 1,
+        "codes": None,
         "failing_since": "2026-09-21T14:13:20.250000Z",
         "last_error": {"at": "2026-09-21T14:13:20.250000Z", "error": "refused", "status": 503},
     }
     assert [(a.status_code, a.json()["detail"]) for a in steering] == [(404, "no such sink")] * 3
+
+
+async def test_sink_shows_its_oldest_delivery(service):
+    """Mutants: the newest; the first attempt before one that was retried."""
+    for _ in range(2):
+        await service.sms()
+        service.now += 1
+    oldest = (await service.data("/v1/sinks"))[0]["oldest"]
+    first = await service.ask(f"/v1/deliveries/{oldest['delivery']}")
+
+    assert first.json()["accepted_at"] == oldest["accepted_at"] == "2026-09-21T14:13:20.250000Z"
+
+
+async def test_sink_shows_masked_options_and_counts(run, tmp_path):
+    """Mutants: a URL, a header or a body in clear; the counts of another sink."""
+    crm = Http(
+        url=Secret("https://crm.example.com/hook/T0K3N"),
+        headers={"Authorization": Secret("Bearer T0K3N")},
+        json={"token": "T0K3N"},
+        rate=Rate(5, 60),
+    )
+    log = File(path="log.jsonl", redact="codes")
+    async with run(tmp_path, sinks={"crm": crm, "log": log}) as service:
+        await service.sms()
+        await service.settled(fails, "log")
+        whole = (await service.ask("/v1/sinks/crm", "reader")).json()
+        other = (await service.ask("/v1/sinks/log", "reader")).json()
+        unknown = await service.ask("/v1/sinks/none", "reader")
+
+    options = whole["options"]
+    assert {name: options[name] for name in ("url", "headers", "json", "rate")} == {
+        "url": "***",
+        "headers": {"Authorization": "***"},
+        "json": "***",
+        "rate": "5/m",
+    }
+    assert "T0K3N" not in json.dumps(whole)
+    assert (whole["codes"], whole["is_public"], whole["attempts"]) == ("masked", True, [])
+    assert (other["codes"], other["is_public"], other["options"]["path"]) == (
+        "masked",
+        None,
+        "log.jsonl",
+    )
+    assert other["attempts"] == [{"outcome": "failed", "error": "refused", "count": 1}]
+    assert other["statuses"] == {"503": 1}
+    assert unknown.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("url", "outside"),
+    [
+        ("https://crm.example.com/hook", True),
+        ("https://8.8.8.8/hook", True),
+        ("http://127.0.0.1:9000/hook", False),
+        ("http://[::1]/hook", False),
+        ("http://10.0.0.7/hook", False),
+        ("http://crm/hook", False),
+        ("http://crm.internal/hook", False),
+    ],
+)
+def test_public_url_leads_out_of_private_networks(url, outside):
+    """Mutants: a container's name is public; only loopback is private."""
+    assert is_public(Http(url=Secret(url))) is outside
 
 
 async def test_removed_sink_without_deliveries_is_not_listed(run, tmp_path):
@@ -302,7 +379,7 @@ async def test_paused_sink_gets_nothing_and_keeps_deliveries(service):
         "paused_by": "operator",
         "paused_at": "2026-09-21T14:13:20.250000Z",
     }
-    assert answer.json() == IDLE | paused | {"owed": 1}
+    assert answer.json() | {"oldest": 0} == IDLE | paused | {"owed": 1, "oldest": 0}
     assert [(d["state"], d["attempts"]) for d in held] == [("pending", []), ("pending", [])]
     assert shown == {"log": IDLE | paused | {"owed": 2}}
     assert unsent == []

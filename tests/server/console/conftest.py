@@ -23,6 +23,13 @@ PAGES = [
     "/overview?span=7d",
     "/overview/events?span=1h",
     "/overview/owed",
+    "/deliveries",
+    "/deliveries?state=any&sink=crm&source=tellabot&since=24h",
+    "/deliveries?state=delivered&sink=crm",
+    "/deliveries/retry?state=dead&state=failing",
+    "/sinks",
+    "/sinks/crm",
+    "/sinks/log",
     "/login",
 ]
 
