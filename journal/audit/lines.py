@@ -45,6 +45,8 @@ Action = Literal[
     "sink.tested",
     "sink.failing",
     "sink.recovered",
+    "source.tested",
+    "source.url_read",
     "config.loaded",
     "config.refused",
     "key.made",

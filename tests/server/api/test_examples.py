@@ -97,6 +97,7 @@ async def recorder(run, tmp_path, monkeypatch):
         ):
             await record("GET", path)
         await record("POST", "/v1/sources/tellabot/backfill", {"since": "2h"})
+        await record("POST", "/v1/sources/tellabot/url")
         await subscriptions(record, monkeypatch)
         await keys(record)
         await record("POST", "/v1/reload")
@@ -106,6 +107,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await sealing(record, run, tmp_path)
         await record("POST", "/v1/backups", {"path": "smshook.backup"})
         await audit(service, record)
+        await record("POST", "/v1/sources/tellabot/sample")
         yield record
 
 
@@ -200,6 +202,7 @@ async def audit(service, record):
 async def quarantine(record):
     [kept] = await record_list(record, "/v1/quarantine")
     await record("GET", f"/v1/quarantine/{kept['id']}")
+    await record("GET", f"/v1/quarantine/{kept['id']}/explain")
     await record("POST", f"/v1/quarantine/{kept['id']}/replay")
     await record("DELETE", f"/v1/quarantine/{kept['id']}")
     await record("GET", "/v1/rejections")
