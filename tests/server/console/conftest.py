@@ -12,6 +12,11 @@ PAGES = [
     "/?q=nothing-has-this-name",
     "/events/{plain}",
     "/events/{hostile}",
+    "/sources",
+    "/quarantine",
+    "/quarantine?source=tellabot&reason=address",
+    "/quarantine/{quarantined}",
+    "/quarantine/again?source=tellabot&reason=unknown_event",
     "/login",
 ]
 
