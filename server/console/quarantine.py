@@ -186,14 +186,14 @@ async def read_all(request: Request) -> Answer:
 
 
 def summary(counts: Mapping[str, int]) -> str:
-    """Return `Read again: 11 became events, 1 stay`."""
+    """Return `Read again: new events: 11, still not understood: 1`."""
     parts = {
-        "accepted": "became events",
-        "duplicate": "were known events",
-        "quarantined": "stay",
-        "gone": "were no longer there",
+        "accepted": "new events",
+        "duplicate": "known events",
+        "quarantined": "still not understood",
+        "gone": "no longer there",
     }
-    said = ", ".join(f"{counts[name]} {words}" for name, words in parts.items() if counts[name])
+    said = ", ".join(f"{words}: {counts[name]}" for name, words in parts.items() if counts[name])
     return f"Read again: {said}"
 
 
