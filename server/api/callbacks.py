@@ -19,7 +19,7 @@ from ..runtime.samples import NoSampleSource, SampleEvents
 from .auth import ApiRequest, needs
 from .errors import Problem, not_found
 from .handlers import request_id
-from .idempotency import Calls
+from .idempotency import Calls, MadeId
 from .operation import Operation
 from .parameters import NoParameters, read
 
@@ -89,8 +89,11 @@ def callbacks(
         whole = callback_url(begin, name, state.source)
         if whole is None:
             raise Problem(409, "no_url", f"sources.{name} has only sha256 tokens, or none")
-        fact = Fact("source.url_read", {**ACTING.get().fields, "source": name})
-        await facts.record(fact)
+        async with calls.begin(request, reread=True) as call:
+            fact = Fact("source.url_read", {**ACTING.get().fields, "source": name})
+            await facts.record(fact)
+            if call.made is None:
+                await call.keep(MadeId(name), 200)
         return CallbackUrl(url=whole)
 
     return sample, url
