@@ -6,7 +6,7 @@ import live
 import pytest
 from consoles import HOSTILE, Parsed, query_of
 
-from server.console.quarantine import dump, groups, outcome, shown, summary
+from server.console.quarantine import PAGES, dump, groups, outcome, shown, summary
 
 SMS = {"type": "sms.received", "service": "google", "routes": ["a"], "sinks": []}
 OTHER = SMS | {"service": None}
@@ -241,7 +241,7 @@ def test_list_is_filtered(admin):
     ],
 )
 def test_quarantine_is_for_admins(person, service, method, path):
-    """Mutant: a page with another scope."""
+    """Mutant: a form without the rights of its session."""
     one = person("support")
     to = f"/quarantine{path.replace('ID', service.events['quarantined'])}"
 
@@ -249,6 +249,11 @@ def test_quarantine_is_for_admins(person, service, method, path):
 
     assert 403 == answer.status_code
     assert "Quarantine" not in one.get("/").text
+
+
+def test_each_page_is_for_admins_who_see_all():
+    """The API refuses others, too. Mutant: a page with another scope."""
+    assert {(("admin",), True)} == {(page.scopes, page.whole) for page in PAGES}
 
 
 @pytest.mark.slow

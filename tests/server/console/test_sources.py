@@ -4,7 +4,7 @@ import live
 import pytest
 from consoles import Parsed
 
-from server.console.sources import away, backfill, delay, state
+from server.console.sources import PAGES, away, backfill, delay, state
 
 RUN = {"finished_at": "2026-12-01T10:00:00Z", "new": 3, "error": None}
 
@@ -82,13 +82,21 @@ def test_page_has_the_buttons_that_the_key_may_use(person):
     ("call", "allowed"), [("url", {"admin"}), ("sample", {"admin", "writer"}), ("ask", {"admin"})]
 )
 def test_write_needs_its_scope(person, call, allowed):
-    """Mutant: a write with the scope of the page."""
+    """Mutant: a call of the API without its guard."""
     answers = {
         key: person(key).post(f"/sources/nothing/{call}").status_code
         for key in ("admin", "writer", "support", "growth")
     }
 
     assert {key: 404 if key in allowed else 403 for key in answers} == answers
+
+
+def test_each_page_needs_its_scope_itself():
+    """The API refuses others, too. Mutant: a write with the scope of the page."""
+    assert {"": "events:read", "/url": "admin", "/sample": "deliveries:write", "/ask": "admin"} == {
+        page.path.removeprefix("/sources").removeprefix("/{name}"): page.scopes[0] for page in PAGES
+    }
+    assert all(page.whole for page in PAGES)
 
 
 def test_callback_url_is_recorded_and_shown_for_a_minute(admin, service):
