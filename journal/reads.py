@@ -426,6 +426,10 @@ class LastBalances(Read[Mapping[str, AccountBalance]], frozen=True):
 class QuarantinedCallbacks(PageRead[Sequence[QuarantinedCallback]], frozen=True):
     """The callbacks in quarantine."""
 
+    #: None: any.
+    source: str | None = None
+    reason: str | None = None
+
 
 class QuarantinedById(Read[QuarantinedCallback | None], frozen=True):
     """A callback in quarantine; None: there is no such callback."""

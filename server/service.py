@@ -403,7 +403,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
         balances=balances,
         backfills=backfills,
         source_monitor=SourceMonitor(sources, now, orders.waiting_since),
-        samples=SampleEvents(sources, planner, now),
+        samples=SampleEvents(sources, planner, recorder, signer, now),
         alerts=alerts,
         given_up=given_up,
         reloads=Reloads(

@@ -312,7 +312,7 @@ def _seed(service):
         ),
     }
     service.post(live.sms(1, at=now))  # a duplicate
-    service.post(b"event=order.refund&id=7")
+    events["quarantined"] = service.post(b"event=order.refund&id=7")["id"]
     service.post(b"{not json", source="smsactivate")
     for number, reference in ((6, "signup-42"), (7, HOSTILE.partition("\u202e")[0])):
         order = {

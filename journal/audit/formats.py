@@ -55,6 +55,8 @@ _KINDS: Mapping[str, _Kind] = {
     "subscription.deleted": _DELETED,
     "config": _CHANGED,
     "sink": _CHANGED,
+    "source.tested": _CHANGED,
+    "source.url_read": _ACCESS,
     "seal": _CHANGED,
     "seal.made": _CREATED,
     "seal.destroyed": _DESTROYED,

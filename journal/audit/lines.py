@@ -46,6 +46,8 @@ Action = Literal[
     "sink.tested",
     "sink.failing",
     "sink.recovered",
+    "source.tested",
+    "source.url_read",
     "config.loaded",
     "config.refused",
     "key.made",

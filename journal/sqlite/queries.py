@@ -147,7 +147,8 @@ def callback(conn: sqlite3.Connection, read: CallbackOfEvent, opener: Opener) ->
 def quarantined(
     conn: sqlite3.Connection, read: QuarantinedCallbacks, opener: Opener
 ) -> list[QuarantinedCallback]:
-    beyond, values = _beyond(read)
+    wanted = {"source": read.source, "reason": read.reason}
+    beyond, values = _beyond(read, {name: text for name, text in wanted.items() if text})
     rows = conn.execute(
         f"select {_QUARANTINE} from quarantine {beyond} limit ?",  # noqa: S608 - our words
         values,
@@ -227,9 +228,18 @@ def balances(conn: sqlite3.Connection, _read: LastBalances) -> Mapping[str, Acco
     }
 
 
-def _beyond(read: PageRead[Any]) -> tuple[str, tuple[int, ...]]:
-    """Return the SQL that begins after the last page, with its values and the limit."""
+def _beyond(
+    read: PageRead[Any], wanted: Mapping[str, str] = {}
+) -> tuple[str, tuple[str | int, ...]]:
+    """Return the SQL that begins after the last page, with its values and the limit.
+
+    `wanted` are columns with an index, and their values.
+    """
     order = "order by seq desc" if read.desc else "order by seq"
-    if read.after is None:
-        return order, (read.limit,)
-    return f"where seq {'<' if read.desc else '>'} ? {order}", (read.after, read.limit)
+    conditions = [f"{name} = ?" for name in wanted]
+    values: list[str | int] = [*wanted.values()]
+    if read.after is not None:
+        conditions.append(f"seq {'<' if read.desc else '>'} ?")
+        values.append(read.after)
+    where = f"where {' and '.join(conditions)} " if conditions else ""
+    return where + order, (*values, read.limit)

@@ -15,10 +15,12 @@ from .alerts import alerts
 from .audit import audit
 from .auth import authenticated, needs
 from .backups import backups
+from .callbacks import callbacks
 from .consumers import consumers
 from .deliveries import deliveries
 from .erasures import erasures
 from .events import events
+from .explain import explain
 from .handlers import MOST_BODY, RefusedKey, handlers, stamp
 from .history import history
 from .idempotency import Calls
@@ -181,6 +183,7 @@ def create_api(parts: Parts) -> Litestar:
                 readers=readers,
                 credentials=parts.credentials,
             ),
+            explain(journal=journal, keeper=parts.quarantine),
             rejections(journal=journal, cursors=cursors("rejections"), counter=parts.rejections),
             sources(
                 journal=journal,
@@ -190,7 +193,15 @@ def create_api(parts: Parts) -> Litestar:
                 backfills=parts.backfills,
                 balances=parts.balances,
                 monitor=parts.source_monitor,
+                rejections=parts.rejections,
                 now=now,
+            ),
+            *callbacks(
+                calls=calls,
+                states=parts.sources,
+                samples=parts.samples,
+                facts=parts.facts,
+                config=lambda: current.config,
             ),
             routes(current=current, cursors=cursors("routes")),
             alerts(alerts=parts.alerts, cursors=cursors("alerts"), calls=calls),

@@ -28,7 +28,7 @@ from .handlers import request_id
 from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest, Paging, first_page, journal_list
-from .parameters import NoParameters, read
+from .parameters import NoParameters, Text, read
 from .router import ApiRouter
 
 
@@ -44,6 +44,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     #: The number of times that the same bytes arrived.
     count: int
     last_at: datetime
+
+
+class EntryFilter(Paging, frozen=True, kw_only=True):
+    """The parameters of the list."""
+
+    #: Those of this source.
+    source: Text | None = None
+    #: Those with this reason.
+    reason: Text | None = None
 
 
 class WholeEntry(Entry, frozen=True, kw_only=True):
@@ -72,20 +81,26 @@ def quarantine(
     credentials: HeaderCredentials,
 ) -> ApiRouter:
     async def fetch(
-        _given: Paging, asked: PageRequest, _access: Access
+        given: EntryFilter, asked: PageRequest, _access: Access
     ) -> Page[QuarantinedCallback]:
         rows = await journal.ask(
-            QuarantinedCallbacks(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+            QuarantinedCallbacks(
+                source=given.source,
+                reason=given.reason,
+                after=asked.after,
+                limit=asked.limit + 1,
+                desc=asked.desc,
+            )
         )
         return first_page([(kept.seq, kept) for kept in rows], asked)
 
     listed = journal_list(
         cursors,
         fetch,
-        lambda kept, _access: _entry(kept),
+        lambda kept, _access: entry_of(kept),
         text="List callbacks in quarantine.",
         answer=PageAnswer[Entry],
-        parameters=Paging,
+        parameters=EntryFilter,
         scope="admin",
     )
 
@@ -96,7 +111,7 @@ def quarantine(
         The answer has its headers and its body.
         """
         read(request.scope, NoParameters)
-        kept = await _find(journal, quarantine_id)
+        kept = await find_quarantined(journal, quarantine_id)
         fields = () if kept.is_erased else ("headers", "body")
         await readers.read(request.auth, "quarantine", fields, quarantine=kept.id)
         return _whole(kept, credentials)
@@ -115,7 +130,7 @@ def quarantine(
         """
         read(request.scope, NoParameters)
         async with calls.begin(request) as call:
-            kept = await _find(journal, quarantine_id)
+            kept = await find_quarantined(journal, quarantine_id)
             guard = call.guard(Accepted.of)
             try:
                 return await keeper.replay(kept, request_id(request.scope), guard)
@@ -143,8 +158,10 @@ def quarantine(
     )
 
 
-async def _find(journal: Journal, quarantine_id: str) -> QuarantinedCallback:
-    kept = await journal.ask(QuarantinedById(quarantine_id, Reason.QUARANTINE))
+async def find_quarantined(
+    journal: Journal, quarantine_id: str, why: Reason = Reason.QUARANTINE
+) -> QuarantinedCallback:
+    kept = await journal.ask(QuarantinedById(quarantine_id, why))
     if kept is None:
         raise _not_found()
     return kept
@@ -155,14 +172,14 @@ def _not_found() -> Problem:
 
 
 def _whole(kept: QuarantinedCallback, credentials: HeaderCredentials) -> WholeEntry:
-    known = msgspec.structs.asdict(_entry(kept))
+    known = msgspec.structs.asdict(entry_of(kept))
     if kept.is_erased:
         return WholeEntry(**known, headers=None, body=None)
     headers = credentials.stored(kept.source, kept.headers)
     return WholeEntry(**known, headers=headers, body=kept.body)
 
 
-def _entry(kept: QuarantinedCallback) -> Entry:
+def entry_of(kept: QuarantinedCallback) -> Entry:
     return Entry(
         id=kept.id,
         source=kept.source,

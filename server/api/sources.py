@@ -16,6 +16,7 @@ from ..runtime.backfill import Backfiller, Why
 from ..runtime.balances import Balances
 from ..runtime.keys import Access
 from ..runtime.outages import Backfills
+from ..runtime.rejections import RejectionCounter
 from ..runtime.silence import SourceMonitor
 from .auth import ApiRequest, needs
 from .deliveries import utc
@@ -104,6 +105,16 @@ class ShownBalance(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class ShownRejections(msgspec.Struct, frozen=True, kw_only=True):
+    """Callbacks of a source that were rejected for one reason in the last day."""
+
+    reason: str
+    count: int
+    #: Null if there were several, and for keys without `admin`.
+    peer: str | None
+    last_at: datetime
+
+
 class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
     """A source as it is listed."""
 
@@ -122,9 +133,11 @@ class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
     #: Null if it was never asked for, or the provider has no such command.
     balance: ShownBalance | None
     tokens: Sequence[ShownToken]
+    #: Since the start of the service, at most of the last day; most first.
+    rejected: Sequence[ShownRejections]
 
 
-def sources(
+def sources(  # noqa: PLR0913 - one for each part that its calls use
     *,
     journal: Journal,
     cursors: Cursors,
@@ -133,13 +146,16 @@ def sources(
     backfills: Backfills,
     balances: Balances,
     monitor: SourceMonitor,
+    rejections: RejectionCounter,
     now: Callable[[], float],
 ) -> ApiRouter:
-    async def items(_: Access) -> Mapping[str, ShownSource]:
+    async def items(access: Access) -> Mapping[str, ShownSource]:
         used = {(use.source, use.token): use.last_at for use in await journal.ask(TokenUses())}
-        return {name: shown(state, used) for name, state in states.items()}
+        return {name: shown(state, used, access) for name, state in states.items()}
 
-    def shown(state: SourceState, used: Mapping[tuple[str, str], float]) -> ShownSource:
+    def shown(
+        state: SourceState, used: Mapping[tuple[str, str], float], access: Access
+    ) -> ShownSource:
         source, health = state.source, state.health
         silent_since, wrong = monitor.silent_since(state), health.wrong_zone(now())
         backfiller, balance = backfills.of(state.name), balances.of(state.name)
@@ -178,6 +194,15 @@ def sources(
                     ),
                 )
                 for i, fingerprint in enumerate(fingerprints)
+            ],
+            rejected=[
+                ShownRejections(
+                    reason=one.reason,
+                    count=one.count,
+                    peer=one.peer if access.may("admin") else None,
+                    last_at=utc(one.last_at),
+                )
+                for one in rejections.recent(state.name)
             ],
         )
 

@@ -8,15 +8,14 @@ import msgspec
 from core.errors import Unavailable
 
 from ..api.errors import Problem
-from . import deliveries, events, inbox, orders, overview, sinks
+from . import deliveries, events, inbox, orders, overview, quarantine, sinks, sources
 from .api import Api
 from .page import Page, address
 from .sessions import Session
 
 #: All calls of the console, beside signing in and out.
-PAGES: Sequence[Page] = tuple(
-    page for module in (inbox, events, deliveries, sinks, orders, overview) for page in module.PAGES
-)
+_MODULES = (inbox, events, deliveries, sinks, sources, orders, quarantine, overview)
+PAGES: Sequence[Page] = tuple(page for module in _MODULES for page in module.PAGES)
 
 #: The pages of the navigation, in order. One that is not in PAGES is left out.
 _NAVIGATION = (

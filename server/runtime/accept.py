@@ -122,6 +122,11 @@ class Recorder:
         waited = self._now() if self._tracer.is_on else None
         self._journal.put(guard(record), done, then)
 
+    def foretell(self, source: str, happenings: Sequence[Happening]) -> Sequence[Planned]:
+        """Return what `accept` would record for happenings of a source. It records nothing."""
+        at = self._now()
+        return [self._plan(source, one, at, named_order=None) for one in happenings]
+
     async def record(
         self,
         caller: Caller,

@@ -1,6 +1,6 @@
 """Keeps callbacks that were not understood byte for byte, and replays them on request."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,9 +9,9 @@ import structlog
 from core.delivery import ERASED
 from core.errors import Unavailable
 from journal import Journal
-from journal.records import Quarantined, QuarantinedCallback
+from journal.records import Planned, Quarantined, QuarantinedCallback
 from journal.writes import Guard, QuarantineCallback, unguarded
-from receiver.callback import Callback, Malformed
+from receiver.callback import Callback, Happening, Malformed
 from receiver.door import SAMPLE_HEADER, read_happenings
 from receiver.intake import Accepted, Caller
 from receiver.samples import SampleSigner
@@ -95,9 +95,24 @@ class QuarantineKeeper:
     ) -> Accepted:
         """Read a callback again. If it is understood now, its events replace it.
 
+        Raises the same as `foretell`.
+        """
+        callback, happenings = self._read(kept)
+        caller = Caller(source=kept.source, token=kept.token, request_id=request_id)
+        recorded = await self._recorder.record(
+            caller, callback, happenings, replaces=kept.id, guard=guard
+        )
+        return Accepted.of(recorded)
+
+    def foretell(self, kept: QuarantinedCallback) -> Sequence[Planned]:
+        """Return the events that a replay would make, and their deliveries.
+
         Raises Malformed if it is still not understood or its bytes are erased, and SourceGone if
         its source is not configured.
         """
+        return self._recorder.foretell(kept.source, self._read(kept)[1])
+
+    def _read(self, kept: QuarantinedCallback) -> tuple[Callback, Sequence[Happening]]:
         if kept.is_erased:
             raise Malformed(ERASED, "its bytes are erased")
         state = self._sources.get(kept.source)
@@ -112,9 +127,4 @@ class QuarantineKeeper:
         signature = callback.header(SAMPLE_HEADER)
         if self._signer.is_sample(kept.source, kept.body, signature):
             callback = msgspec.structs.replace(callback, sample=True)
-        caller = Caller(source=kept.source, token=kept.token, request_id=request_id)
-        happenings = read_happenings(state, callback)
-        recorded = await self._recorder.record(
-            caller, callback, happenings, replaces=kept.id, guard=guard
-        )
-        return Accepted.of(recorded)
+        return callback, read_happenings(state, callback)

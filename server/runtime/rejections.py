@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import msgspec
 import structlog
 
 from core.errors import Unavailable
@@ -18,8 +19,29 @@ from .audit import AuditFacts
 MOST_REJECTIONS = 1000
 #: Seconds between two writes.
 _EVERY = 1.0
+#: Seconds of a step of the figures of the last day, and its steps.
+_STEP, _STEPS = 3600.0, 24
 
 log = structlog.get_logger()
+
+
+class RecentRejections(msgspec.Struct, frozen=True, kw_only=True):
+    """The rejections of a source for one reason in the last day, since the start."""
+
+    reason: str
+    count: int
+    #: None: there were several.
+    peer: str | None
+    #: Seconds since the epoch.
+    last_at: float
+
+    def __add__(self, other: "RecentRejections") -> "RecentRejections":
+        return RecentRejections(
+            reason=self.reason,
+            count=self.count + other.count,
+            peer=self.peer if self.peer == other.peer else None,
+            last_at=max(self.last_at, other.last_at),
+        )
 
 
 class RejectionCounter:
@@ -43,6 +65,8 @@ class RejectionCounter:
         #: The reason and the peer of the last one, by source.
         self.latest: dict[str, tuple[str, str]] = {}
         self._counts: dict[tuple[str, str, str], Rejection] = {}
+        #: By the step of time, then by source and reason.
+        self._recent: dict[int, dict[tuple[str, str], RecentRejections]] = {}
         self._writing = asyncio.Lock()
 
     def add(self, reason: str, source: str, peer: str, request_id: str) -> None:
@@ -64,6 +88,21 @@ class RejectionCounter:
         self._count(
             Rejection(reason=reason, source=source, peer=peer, count=1, first_at=at, last_at=at)
         )
+        step = self._recent.setdefault(int(at // _STEP), {})
+        one = RecentRejections(reason=reason, count=1, peer=peer, last_at=at)
+        known = step.get((source, reason))
+        step[source, reason] = one if known is None else known + one
+
+    def recent(self, source: str) -> Sequence[RecentRejections]:
+        """Return the rejections of a source in the last day, by reason: 23 to 24 hours."""
+        first = int(self._now() // _STEP) - _STEPS + 1
+        self._recent = {at: step for at, step in self._recent.items() if at >= first}
+        found: dict[str, RecentRejections] = {}
+        for step in self._recent.values():
+            for (name, reason), one in step.items():
+                if name == source:
+                    found[reason] = found[reason] + one if reason in found else one
+        return sorted(found.values(), key=lambda one: -one.count)
 
     def _count(self, more: Rejection) -> None:
         key = (more.reason, more.source, more.peer)

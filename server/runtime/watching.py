@@ -147,7 +147,8 @@ class Watching:
         with contextlib.suppress(Unavailable):  # the figures of the last look stay
             owed = await parts.journal.ask(PendingBySink())
             names = tuple(name for name in parts.config.sinks if owed.get(name))
-            self._oldest = await parts.journal.ask(OldestPending(names)) if names else {}
+            found = await parts.journal.ask(OldestPending(names)) if names else {}
+            self._oldest = {name: one.accepted_at for name, one in found.items()}
             self._owed = owed
         with contextlib.suppress(OSError):
             # The disk may hang.

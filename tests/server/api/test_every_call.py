@@ -291,6 +291,9 @@ CALLS = {
     ("GET", "/v1/quarantine/{quarantine_id}"): lambda world: plain(
         f"/v1/quarantine/{world.quarantined}"
     ),
+    ("GET", "/v1/quarantine/{quarantine_id}/explain"): lambda world: plain(
+        f"/v1/quarantine/{world.quarantined}/explain"
+    ),
     ("POST", "/v1/quarantine/{quarantine_id}/replay"): lambda world: plain(
         f"/v1/quarantine/{world.quarantined}/replay"
     ),
@@ -300,6 +303,8 @@ CALLS = {
     ("GET", "/v1/rejections"): lambda _: plain("/v1/rejections"),
     ("GET", "/v1/sources"): lambda _: plain("/v1/sources"),
     ("POST", "/v1/sources/{name}/backfill"): lambda _: plain("/v1/sources/herosms/backfill"),
+    ("POST", "/v1/sources/{name}/sample"): lambda _: plain("/v1/sources/herosms/sample"),
+    ("POST", "/v1/sources/{name}/url"): lambda _: plain("/v1/sources/herosms/url"),
     ("GET", "/v1/routes"): lambda _: plain("/v1/routes"),
     ("GET", "/v1/me"): lambda _: plain("/v1/me"),
     ("GET", "/v1/keys"): lambda _: plain("/v1/keys"),

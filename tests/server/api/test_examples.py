@@ -98,6 +98,7 @@ async def recorder(run, tmp_path, monkeypatch):
         ):
             await record("GET", path)
         await record("POST", "/v1/sources/tellabot/backfill", {"since": "2h"})
+        await record("POST", "/v1/sources/tellabot/url")
         await subscriptions(record, monkeypatch)
         await keys(record)
         await record("POST", "/v1/reload")
@@ -108,6 +109,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await sealing(record, run, tmp_path)
         await record("POST", "/v1/backups", {"path": "smshook.backup"})
         await audit(service, record)
+        await record("POST", "/v1/sources/tellabot/sample")
         yield record
 
 
@@ -215,6 +217,7 @@ async def audit(service, record):
 async def quarantine(record):
     [kept] = await record_list(record, "/v1/quarantine")
     await record("GET", f"/v1/quarantine/{kept['id']}")
+    await record("GET", f"/v1/quarantine/{kept['id']}/explain")
     await record("POST", f"/v1/quarantine/{kept['id']}/replay")
     await record("DELETE", f"/v1/quarantine/{kept['id']}")
     await record("GET", "/v1/rejections")

@@ -56,10 +56,13 @@ CALLS = [
     ("GET", "/v1/history"),
     ("GET", "/v1/quarantine"),
     ("GET", "/v1/quarantine/none"),
+    ("GET", "/v1/quarantine/none/explain"),
     ("POST", "/v1/quarantine/none/replay"),
     ("DELETE", "/v1/quarantine/none"),
     ("GET", "/v1/rejections"),
     ("GET", "/v1/sources"),
+    ("POST", "/v1/sources/none/sample"),
+    ("POST", "/v1/sources/none/url"),
     ("GET", "/v1/routes"),
     ("GET", "/v1/me"),
     ("GET", "/v1/keys"),
@@ -102,8 +105,9 @@ ADMINS = (
     "/v1/seal",
     "/v1/backups",
     "/v1/audit",
+    "/v1/sources/none/url",
 )
-WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
+WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume", "/sample")
 
 
 NO_KEYS = [

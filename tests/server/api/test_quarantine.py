@@ -1,8 +1,12 @@
 import base64
+import sqlite3
 from urllib.parse import urlencode
 
 import pytest
 import structlog
+
+from journal.writes import RecordFacts
+from server.api.explain import field_names
 
 UNKNOWN = b"event=new_kind&id=7&reply=4711"
 UNDERSTOOD = urlencode(
@@ -156,3 +160,97 @@ async def test_missing_callback_is_not_found(service):
         answer = await service.ask(f"/v1/quarantine/none{below}", method=method)
 
         assert (answer.status_code, answer.json()["detail"]) == missing
+
+
+async def explained(service, id_):
+    return (await service.ask(f"/v1/quarantine/{id_}/explain")).json()
+
+
+async def test_explained_callback_shows_why_it_is_not_understood(service, kept):
+    """Mutants: a value of the body or of an odd header is shown."""
+    answer = await service.ask(f"/v1/quarantine/{kept}/explain")
+
+    found = answer.json()
+    assert {"x-odd": "***"}.items() <= dict(found.pop("headers")).items()
+    assert found == listed(kept) | {
+        "bytes": len(UNKNOWN),
+        "encoding": "form",
+        "fields": ["event", "id", "reply"],
+        "becomes": None,
+        "why": "unknown_event",
+        "why_detail": "event, status: unknown or missing",
+    }
+    assert "4711" not in answer.text
+
+
+async def test_explained_callback_shows_what_it_would_become(service):
+    """Nothing is changed. Mutant: it is recorded."""
+    gate = service.sources["tellabot"]
+    gate.allowed = type(gate.allowed)(("198.51.100.1",), ())
+    await service.post(UNDERSTOOD + b"&service=Google")
+    kept = (await service.data("/v1/quarantine"))[0]["id"]
+    before = await service.ask("/v1/stats")
+
+    found = await explained(service, kept)
+
+    assert found["becomes"] == [
+        {"type": "sms.received", "service": "google", "routes": ["google"], "sinks": ["log"]}
+    ]
+    assert (found["why"], found["why_detail"]) == (None, None)
+    await service.journal.submit(RecordFacts(()))  # all before it is written, too
+    assert (await service.ask("/v1/stats")).json() == before.json()
+
+
+async def test_explained_callback_of_a_removed_source_says_so(run, tmp_path):
+    async with run(tmp_path) as service:
+        kept = (await service.post(UNKNOWN))["id"]
+    async with run(tmp_path, sources={}) as service:
+        found = await explained(service, kept)
+
+    assert (found["becomes"], found["why"]) == (None, "source_gone")
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (b"code=483920&from=G", ["code", "from"]),
+        (b"483920", []),
+        (b"ABCDEF", []),
+        (b"ABCDEF=", []),
+        (b"483920=1&a%3Cb=2", []),
+        (b'{"code": "483920", "x.y": 1}', ["code", "x.y"]),
+        (b'{"code": ', []),
+        (b"", []),
+    ],
+)
+def test_names_of_fields_are_no_values(body, names):
+    """A message that is sent without a name is read as a name. Mutant: such names are shown."""
+    assert names == [*field_names(body)]
+
+
+async def test_list_of_quarantine_by_source_and_reason(service):
+    """Mutants: a filter is not applied; the cursor leaves the filter."""
+    made = [(await service.post(b"event=kind_%d" % n))["id"] for n in range(3)]
+    broken = (await service.post(b"{", "herosms"))["id"]
+
+    async def found(**asked):
+        return [item["id"] for item in await service.data("/v1/quarantine", **asked)]
+
+    assert await found(source="herosms") == [broken]
+    assert await found(reason="unknown_event", order="desc") == made[::-1]
+    assert await found(source="tellabot", reason="malformed") == []
+    params = {"source": "tellabot", "reason": "unknown_event", "limit": 2}
+    page = (await service.ask("/v1/quarantine", params=params)).json()
+    assert await found(**params, after=page["next_cursor"]) == made[2:]
+
+
+async def test_filters_of_quarantine_have_an_index(service):
+    """Mutant: an index is left out of the migration."""
+    path = service.config.journal.path
+    with sqlite3.connect(path) as conn:
+        for where in ("source = 'a'", "reason = 'b'", "source = 'a' and reason = 'b'"):
+            for order in ("", " and seq < 9", " and seq > 9"):
+                query = f"explain query plan select id from quarantine where {where}{order}"  # noqa: S608 - our words
+                [(*_, plan)] = conn.execute(f"{query} order by seq desc limit 9").fetchall()
+                assert "USING INDEX quarantine_by_" in plan
+    conn.close()

@@ -646,6 +646,7 @@ OPENERS = {
     "server/api/consumers.py": {"CONSUMER"},
     "server/api/deliveries.py": {"ANSWER"},
     "server/api/events.py": {"FILTER", "LIST", "RAW", "REPLAY", "SHOW"},
+    "server/api/explain.py": {"FILTER"},
     "server/api/orders.py": {"LIST"},
     "server/api/quarantine.py": {"QUARANTINE"},
     "server/api/reveal.py": {"REVEAL"},

@@ -1,10 +1,13 @@
+import asyncio
 import itertools
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from core.secret import Secret
 from core.units import Duration
+from journal.writes import RecordFacts
 from receiver.providers.tellabot.callbacks import TellABot
+from server.config.options import Server
 
 SMS = {
     "event": "incoming_message",
@@ -41,6 +44,7 @@ async def test_source_is_waiting_until_its_first_callback(service):
             {"fingerprint": first, "current": True, "last_used_at": None},
             {"fingerprint": second, "current": False, "last_used_at": None},
         ],
+        "rejected": [],
     }
     assert [source["name"] for source in data] == ["tellabot", "herosms"]
     assert [source["provider"] for source in data] == ["tellabot", "herosms"]
@@ -160,3 +164,80 @@ async def test_wrong_timezone_is_warned_of(service):
         "timezone: Europe/Moscow cannot be right: its times are 5 h ahead of their arrival; "
         "its clock shows UTC+08:00"
     )
+
+
+def rejected(source):
+    return [(one["reason"], one["count"], one["peer"]) for one in source["rejected"]]
+
+
+async def test_source_shows_what_was_rejected_in_the_last_day(service):
+    """Mutants: older ones are counted; those of other sources; peers for keys without `admin`."""
+    counter = service.parts.rejections
+    counter.add("rate", "tellabot", "192.0.2.1", "r")
+    service.now += 20 * 3600
+    for peer in ("192.0.2.7", "192.0.2.7"):
+        counter.add("address", "tellabot", peer, "r")
+    service.now += 4 * 3600
+    counter.add("token", "tellabot", "192.0.2.7", "r")
+    counter.add("token", "tellabot", "192.0.2.8", "r")
+    counter.add("token", "tellabot", "192.0.2.8", "r")
+    counter.add("method", "herosms", "192.0.2.7", "r")
+
+    first, second = await service.data("/v1/sources", "admin")
+    masked, _ = await service.data("/v1/sources", "reader")
+
+    assert [("token", 3, None), ("address", 2, "192.0.2.7")] == rejected(first)
+    assert [("method", 1, "192.0.2.7")] == rejected(second)
+    assert [("token", 3, None), ("address", 2, None)] == rejected(masked)
+    assert "2026-09-22T14:13:20.250000Z" == first["rejected"][0]["last_at"]
+
+
+async def test_url_of_a_source_is_recorded_before_it_is_shown(service):
+    """Mutants: it is shown first; the line is left out, or has the token."""
+    ask = service.ask("/v1/sources/tellabot/url", method="POST")
+    answer = await asyncio.create_task(ask)
+    lines = (await service.ask("/v1/audit", params={"do": "source.url_read"})).json()["data"]
+
+    assert answer.json() == {"url": "http://127.0.0.1:8080/in/tellabot/tellabot-token-01"}
+    [leaf] = [line["leaf"] for line in lines]
+    assert (leaf["by"], leaf["source"]) == ("key/admin", "tellabot")
+    assert "tellabot-token" not in str(lines)
+
+
+async def test_url_of_a_source_begins_with_the_public_url(run, tmp_path):
+    digest = Secret("sha256:" + "0" * 64)
+    server = Server(secret=Secret("0123456789abcdef"), public_url="https://hooks.example.com")
+    sources = {
+        "clear": TellABot(tokens=(Secret("a/token-0123456789"),)),
+        "hidden": TellABot(tokens=(digest,)),
+    }
+    async with run(tmp_path, sources=sources, server=server) as service:
+        clear, hidden, unknown = [
+            await service.ask(f"/v1/sources/{name}/url", method="POST")
+            for name in ("clear", "hidden", "nothing")
+        ]
+
+    assert clear.json() == {"url": "https://hooks.example.com/in/clear/a%2Ftoken-0123456789"}
+    assert (hidden.status_code, hidden.json()["code"]) == (409, "no_url")
+    assert unknown.status_code == 404
+
+
+async def test_sample_of_a_source_is_recorded_as_one(service):
+    """Mutants: it is not marked; a replay of its callback would not be; another source sends it."""
+    answer = await service.ask("/v1/sources/herosms/sample", "writer", method="POST")
+
+    [id_] = answer.json()["events"]
+    event = (await service.ask(f"/v1/events/{id_}?raw=true", "coder")).json()
+    assert answer.json()["status"] == "accepted"
+    assert (event["event"]["source"], event["event"]["data"]["sample"]) == ("herosms", True)
+    assert "smshook-sample" in dict(event["raw"]["headers"])
+    await service.journal.submit(RecordFacts(()))
+    lines = (await service.ask("/v1/audit", params={"do": "source.tested"})).json()["data"]
+    assert [line["leaf"]["source"] for line in lines] == ["herosms"]
+
+
+async def test_source_without_samples_sends_none(run, tmp_path):
+    async with run(tmp_path, sources={"bare": TellABot(tokens=())}) as service:
+        answer = await service.ask("/v1/sources/bare/sample", method="POST")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "no_source")

@@ -30,6 +30,11 @@ PAGES = [
     "/sinks",
     "/sinks/crm",
     "/sinks/log",
+    "/sources",
+    "/quarantine",
+    "/quarantine?source=tellabot&reason=address",
+    "/quarantine/{quarantined}",
+    "/quarantine/again?source=tellabot&reason=unknown_event",
     "/login",
 ]
 

@@ -1,0 +1,190 @@
+"""Sources: whether callbacks arrive, by which token, and what was turned away."""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from httpd.own_host import is_loopback
+
+from .page import Answer, Page, Redirect, Request, View, address
+from .render import duration
+
+#: Seconds for which a callback URL is shown.
+SHOWN = 60
+#: Why callbacks are turned away: in few words, and what to do about it.
+_REASONS: Mapping[str, tuple[str, str]] = {
+    "address": (
+        "wrong address",
+        "If it is one of the provider, add it to allow_from. If not, change the token.",
+    ),
+    "token": (
+        "wrong token",
+        "Compare the callback URL in the provider's settings with the one here.",
+    ),
+    "signature": (
+        "wrong signature",
+        "Compare the secret of the signature with the one in the provider's settings.",
+    ),
+    "rate": ("too many at once", "The provider tries them again. A higher rate lets them in."),
+    "method": ("wrong method", "The provider must send POST."),
+    "too_large": ("too large", "A higher server.max_body lets them in."),
+    "timeout": ("not complete in time", "The connection from the provider or the proxy is slow."),
+}
+_PROXY = (
+    "This is a private address: is it your proxy? Then set server.trusted_proxies. The callbacks "
+    "are in quarantine and can be read again."
+)
+_ERRORS = {
+    "bad_key": "key refused",
+    "busy": "provider busy",
+    "unreadable": "answer not understood",
+    "journal": "journal did not work",
+    "fault": "fault of smshook",
+}
+
+
+async def sources(request: Request) -> Answer:
+    """Answer the list of the sources."""
+    return await _view(request)
+
+
+async def url(request: Request) -> Answer:
+    """Show the callback URL of a source for a minute. It is recorded first."""
+    name = request.parts["name"]
+    found = await request.api.post(f"/v1/sources/{name}/url")
+    is_local = is_loopback(urlsplit(found["url"]).netloc)
+    view = await _view(request, {"name": name, "url": found["url"], "is_local": is_local})
+    return msgspec.structs.replace(view, headers={"Refresh": f"{SHOWN}; url={address('/sources')}"})
+
+
+async def sample(request: Request) -> Answer:
+    """Send a sample of a source, and lead to its event."""
+    name = request.parts["name"]
+    sent = await request.api.post(f"/v1/sources/{name}/sample")
+    return Redirect(address(f"/events/{sent['events'][0]}"), f"Sent: a sample of {name}")
+
+
+async def ask(request: Request) -> Answer:
+    """Ask the provider of a source for missed messages."""
+    name = request.parts["name"]
+    await request.api.post(f"/v1/sources/{name}/backfill", {})
+    return Redirect(address("/sources"), f"Asked: the provider of {name}")
+
+
+async def _view(request: Request, shown: Mapping[str, Any] | None = None) -> View:
+    found = await request.api.get("/v1/sources", limit=1000)
+    access = request.session.access
+    return View(
+        template="sources.html",
+        title="Sources",
+        values={
+            "rows": [row(source) for source in found["data"]],
+            "turned_away": [
+                away(source["name"], one) for source in found["data"] for one in source["rejected"]
+            ],
+            "shown": shown,
+            "is_admin": access.may("admin"),
+            "sends": access.may("deliveries:write"),
+        },
+    )
+
+
+def row(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the row of a source shows."""
+    rejected = source["rejected"]
+    words = _REASONS.get(rejected[0]["reason"], (rejected[0]["reason"],))[0] if rejected else ""
+    offset, clock = source["clock"]["offset"], source["clock"]
+    return {
+        "name": source["name"],
+        "provider": source["provider"],
+        "last_at": source["last_callback_at"],
+        "state": state(source),
+        "silent_since": source["silent_since"],
+        "tokens": source["tokens"],
+        "rejected": {"kind": "bad", "words": f"{sum(one['count'] for one in rejected)}: {words}"}
+        if rejected
+        else None,
+        "clock": None if offset is None else delay(offset),
+        "warning": clock["warning"],
+        "backfill": None if source["backfill"] is None else backfill(source["backfill"]),
+        "can_ask": source["backfill"] is not None,
+        "has_url": source["state"] != "polled",
+        "balance": source["balance"],
+    }
+
+
+def state(source: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the state of a source: its kind for `state`, and its words."""
+    match source["state"]:
+        case "receiving":
+            return {"kind": "ok", "words": "works"}
+        case "polled":
+            return {"kind": "ok", "words": "asked only: it sends no callbacks"}
+        case "silent":
+            return {"kind": "wait", "words": "silent"}
+    return {"kind": "off", "words": "no callback yet"}
+
+
+def delay(seconds: float) -> str:
+    """Return a delay with its sign: `+0.4 s`, `-2 h`."""
+    sign, size = "-" if seconds < 0 else "+", abs(seconds)
+    return f"{sign}{duration(size)}" if size >= 60 else f"{sign}{size:.1f} s"  # noqa: PLR2004
+
+
+def backfill(polling: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the polling of a source: its kind, its words, and when the last run ended."""
+    run = polling["run"]
+    at = None if run is None else run["finished_at"]
+    if polling["state"] == "stopped":
+        return {"kind": "bad", "words": "stopped: key refused", "at": at}
+    if polling["state"] == "running":
+        return {"kind": "wait", "words": "asks now", "at": None}
+    if run is None:
+        return {"kind": "off", "words": "not asked yet", "at": None}
+    if run["error"] is not None:
+        return {"kind": "bad", "words": _ERRORS.get(run["error"], run["error"]), "at": at}
+    return {"kind": "ok", "words": f"{run['new']} new", "at": at}
+
+
+def away(source: str, one: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is said about callbacks of a source that were turned away, and what to do."""
+    words, hint = _REASONS.get(one["reason"], (one["reason"], ""))
+    is_kept = one["reason"] == "address"
+    if is_kept and _is_private(one["peer"]):
+        hint = _PROXY
+    return {
+        "source": source,
+        "count": one["count"],
+        "words": words,
+        "peer": one["peer"],
+        "last_at": one["last_at"],
+        "hint": hint,
+        "quarantine": address("/quarantine", [("source", source), ("reason", "address")])
+        if is_kept
+        else None,
+    }
+
+
+def _is_private(peer: str | None) -> bool:
+    try:
+        return peer is not None and ipaddress.ip_address(peer).is_private
+    except ValueError:
+        return False
+
+
+_SOURCE, _ADMIN = "/sources/{name}", ("admin",)
+PAGES: Sequence[Page] = (
+    Page(path="/sources", answer=sources, whole=True),
+    Page(path=f"{_SOURCE}/url", method="POST", scopes=_ADMIN, whole=True, answer=url),
+    Page(
+        path=f"{_SOURCE}/sample",
+        method="POST",
+        scopes=("deliveries:write",),
+        whole=True,
+        answer=sample,
+    ),
+    Page(path=f"{_SOURCE}/ask", method="POST", scopes=_ADMIN, whole=True, answer=ask),
+)
