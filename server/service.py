@@ -77,6 +77,7 @@ from .runtime.sealing import RowSealer
 from .runtime.silence import SourceMonitor
 from .runtime.subscriptions import PREFIX, LiveSubscriptions
 from .runtime.supervisor import Supervisor, finish
+from .runtime.verification import AuditVerifier
 
 #: After a start, orders end only after the first backfills, which may bring their SMS. These are
 #: the seconds that they wait for them.
@@ -371,6 +372,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
         facts=facts,
         readers=readers,
         audit=keeper,
+        audit_verifier=AuditVerifier(journal, facts, clock),
         audit_file=audit_file,
         anchors=anchors,
         hub=hub,
@@ -461,6 +463,7 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     supervisor.run("history", parts.history.run())
     if parts.audit is not None:
         supervisor.run("audit", parts.audit.run(parts.workers))
+        supervisor.run("audit check", parts.audit_verifier.run())
         supervisor.run("audit file", parts.audit_file.run())
         supervisor.run("anchors", parts.anchors.run())
     supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))

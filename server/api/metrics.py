@@ -84,6 +84,9 @@ def _add_service(found: Exposition, parts: Parts) -> None:
             since, last = output.failing_since or 0, output.succeeded_at or 0
             found.add("smshook_audit_failing_since_seconds", since, output.name)
             found.add("smshook_audit_last_success_seconds", last, output.name)
+    verdict = parts.audit_verifier.verdict
+    if verdict.at is not None:
+        found.add("smshook_audit_verified", verdict.outcome == "unchanged")
     for witness, refuses in parts.anchors.refusing().items():
         found.add("smshook_audit_refused", refuses, witness)
     for kind, seconds in parts.pruner.overdue().items():
