@@ -11,6 +11,7 @@ from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
 from .audit import audit
+from .audit_state import audit_state
 from .auth import authenticated, needs
 from .backups import backups
 from .consumers import consumers
@@ -181,6 +182,15 @@ def create_api(parts: Parts) -> Litestar:
             who_saw(journal, who),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
             audit(journal=journal, cursors=cursors("audit"), now=now),
+            audit_state(
+                journal=journal,
+                verifier=parts.audit_verifier,
+                anchors=parts.anchors,
+                facts=parts.facts,
+                cursors=cursors("audit"),
+                calls=calls,
+                now=now,
+            ),
             backups(config=lambda: current.config, facts=parts.facts, calls=calls),
         ],
     )

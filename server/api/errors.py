@@ -34,6 +34,7 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "left_alone": ((409,), "The provider accepts no requests until a given time."),
         "name_taken": ((409,), "Another key has that name."),
         "no_source": ((409,), "No configured source has samples."),
+        "not_signed": ((409,), "The line of the audit log is not signed yet. Ask again."),
         "not_configured": ((409,), "The source has no `backfill`."),
         "not_sealed": ((409,), "The journal is stored in clear: `seal` is not configured."),
         "order_differs": ((409,), "The order is stored with other fields, which cannot change."),

@@ -191,6 +191,10 @@ async def audit(service, record):
     await service.journal.submit(SignCheckpoint(sign))
     await record("GET", "/v1/audit?do=sink.&limit=1")
     await record("GET", "/v1/audit/log/checkpoint")
+    await record("GET", "/v1/audit/lines/0/proof")
+    await record("GET", "/v1/audit/export?do=sink.&form=cef")
+    await record("GET", "/v1/audit/state")
+    await record("POST", "/v1/audit/verify")
     # Its answer is no text.
     answer = await service.ask("/v1/audit/log/tile/entries/000.p/1")
     tile = {"parameters": {"tile": "entries/000.p/1"}, "answers": {str(answer.status_code): "..."}}

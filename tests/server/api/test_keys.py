@@ -72,6 +72,10 @@ CALLS = [
     ("POST", "/v1/backups"),
     ("GET", "/v1/audit"),
     ("GET", "/v1/audit/log/tile/none"),
+    ("GET", "/v1/audit/state"),
+    ("POST", "/v1/audit/verify"),
+    ("GET", "/v1/audit/lines/none/proof"),
+    ("GET", "/v1/audit/export"),
 ]
 #: Unknown paths, wrong methods, and calls of later versions.
 NO_CALLS = [
@@ -204,6 +208,7 @@ def expected(method, path):
         "/v1/retention/prune": 202,
         "/v1/seal/migrate": 409,
         "/v1/backups": 400,
+        "/v1/audit/verify": 202,
     }
     if method == "POST":
         found = made.get(path, found)
