@@ -4,10 +4,10 @@ A commitment proves the bytes of an event while its key lives. Afterwards it is 
 would stay a test for each guessed code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from .audit.lines import commitment, commitment_key
+from .audit.lines import commitment, commitment_key, commitment_keys
 from .seal import Kind
 
 
@@ -26,6 +26,8 @@ class Commitments:
 
     def __init__(self, keys: CodeKeys) -> None:
         self._keys = keys
+        #: The key of codes that was used last, and what returns the keys of its events.
+        self._last: tuple[bytes, Callable[[str], bytes]] = (b"", commitment_keys(b""))
 
     def commit(self, event_id: str, body: bytes, at: float) -> str:
         """Return the commitment to an event that was recorded at `at`.
@@ -33,7 +35,11 @@ class Commitments:
         Raises Unavailable if a key is missing and cannot be written.
         """
         _, key = self._keys.current(Kind.CODES, at)
-        return commitment(commitment_key(key, event_id), body)
+        last, key_of = self._last
+        if key is not last:
+            key_of = commitment_keys(key)
+            self._last = key, key_of
+        return commitment(key_of(event_id), body)
 
     def could_be(self, c: str, event_id: str, body: bytes, at: float) -> bool | None:
         """Return whether `c` commits to the event. None: its key is destroyed."""

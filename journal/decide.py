@@ -6,13 +6,14 @@ writes the changes. All of it happens in one transaction.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
 
 from core.copies import Copy, PossibleCopy, find_copy
 from core.delivery import Delivery, State
-from core.event import SUBJECTS, Event
+from core.event import SUBJECTS, Data, Event
 from core.order import Order
 
 from .decide_orders import OrderChanges, order_name
@@ -292,8 +293,8 @@ class _Batch:
         """Store the event with its deliveries; add the order that it names to `orders`."""
         event, rows, changes = plan.event, self._rows, self.changes
         also = None
-        for kind, name in SUBJECTS.items():
-            id_ = getattr(event.data, name, None)
+        for kind, name in _subjects(type(event.data)):
+            id_ = getattr(event.data, name)
             if id_ is not None and event.subject != (subject := f"{kind}/{id_}"):
                 also = subject  # such as the rental of a request's SMS
                 break
@@ -548,6 +549,12 @@ class _Batch:
 
     def note_key_uses(self, write: NoteKeyUses) -> None:
         self.changes.key_uses.update(write.uses)
+
+
+@cache
+def _subjects(kind: type[Data]) -> Sequence[tuple[str, str]]:
+    """Return the kinds of subjects that a type of event may have, and the fields of their ids."""
+    return [(subject, name) for subject, name in SUBJECTS.items() if hasattr(kind, name)]
 
 
 #: The decision on each kind of write.

@@ -88,18 +88,27 @@ class AuditOptions(msgspec.Struct):
 def accepted_line(n: int, at: str, new: NewEvent, arrival: Arrival, c: str | None) -> bytes:
     """Return the line of a new event. `at` is formatted; `c` commits to the event as sent."""
     event, owed = new.plan.event, new.plan.owed
-    way = (
-        f',"from":{_quoted(arrival.peer)},"token":{_quoted(arrival.token)}'
-        if new.channel not in (POLL, NO_CALLBACK)
-        else f',"channel":"{new.channel}"'
-    )
-    owes = _quoted_names(tuple([one.sink for one in owed]))
+    sinks = tuple([one.sink for one in owed]) if owed else ()
+    about = _about(event.source, event.type, new.channel, arrival.peer, arrival.token, sinks)
     commits = "" if c is None else f',"c":"{c}"'
     return (
         f'{{"n":{n},"at":"{at}","do":"callback.accepted","event":"{event.id}","place":{new.seq}'
-        f',"source":{_quoted(event.source)},"type":{_quoted(event.type)}{way}'
-        f',"owes":{owes}{commits}}}'
+        f"{about}{commits}}}"
     ).encode()
+
+
+@lru_cache(maxsize=4096)
+def _about(
+    source: str, type_: str, channel: str, peer: str, token: str, sinks: tuple[str, ...]
+) -> str:
+    way = (
+        f'"from":{_quoted(peer)},"token":{_quoted(token)}'
+        if channel not in (POLL, NO_CALLBACK)
+        else f'"channel":"{channel}"'
+    )
+    return (
+        f',"source":{_quoted(source)},"type":{_quoted(type_)},{way},"owes":{_quoted_names(sinks)}'
+    )
 
 
 def attempted_line(n: int, at: str, write: Settle, shown: Shown) -> bytes:

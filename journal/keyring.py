@@ -185,8 +185,8 @@ class _Current(NamedTuple):
 
     begins: float
     ends: float
-    start: int
-    key: bytes
+    #: The start of its period, and the key.
+    keyed: tuple[int, bytes]
 
 
 class _State:
@@ -195,6 +195,8 @@ class _State:
     def __init__(self, file: KeyFile, opened: Mapping[tuple[str, int | None], bytes]) -> None:
         self.file, self.opened = file, opened
         self.current: dict[str, _Current] = {}
+        #: The keys of dedupe keys at the last instant that was asked for.
+        self.dedupe: Sequence[bytes] = []
         #: By kind, the newest first.
         self.periods: dict[str, list[int]] = defaultdict(list)
         periods = [(kind, start) for kind, start in opened if start is not None]
@@ -285,9 +287,11 @@ class Keyring:
         and cannot be written.
         """
         found = self._state.current.get(kind)
-        if found is None or not found.begins <= at < found.ends:
-            found = self._found(kind, at)
-        return found.start, found.key
+        if found is not None:
+            begins, ends, keyed = found
+            if begins <= at < ends:
+                return keyed
+        return self._found(kind, at).keyed
 
     def own(self, kind: Kind | str, at: float) -> tuple[int, bytes] | None:
         """Return the start of the period that covers an instant, and its key.
@@ -324,8 +328,11 @@ class Keyring:
         """Return the keys of dedupe keys: that of `at` first, then the others, newest first."""
         first, key = self.current(DEDUPE, at)
         state = self._state
-        others = [state.opened[DEDUPE, start] for start in state.periods[DEDUPE] if start != first]
-        return [key, *others]
+        found = state.dedupe
+        if not found or found[0] is not key:  # each event asks, and the month changes rarely
+            others = [state.opened[DEDUPE, one] for one in state.periods[DEDUPE] if one != first]
+            found = state.dedupe = [key, *others]
+        return found
 
     def listen(self, changed: Callable[[KeyFile, KeyFile], None]) -> None:
         """Call `changed` with the content before and after each change, in its thread."""
@@ -439,7 +446,7 @@ class Keyring:
                 self._make((kind,), (at,))
             return self._found(kind, at)
         key = state.opened[kind, span.start]
-        found = _Current(span.start * 60.0, span.end * 60.0, span.start, key)
+        found = _Current(span.start * 60.0, span.end * 60.0, (span.start, key))
         state.current[kind] = found
         return found
 

@@ -10,7 +10,8 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -313,8 +314,8 @@ class Opener:
     def _index(self, number: str, period: int, key: bytes) -> str:
         # The period comes first: the index grows at its end. The text is never like a number in
         # clear, which begins with a plus.
-        hashed = self._uses(key).hash(number.encode())[:_HASH]
-        return (period.to_bytes(4) + hashed).hex()
+        uses = self._ready.get(key) or self._uses(key)
+        return (_head(period)[1:] + uses.hash(number.encode())[:_HASH]).hex()
 
     def _uses(self, key: bytes) -> "_Uses":
         uses = self._ready.get(key)
@@ -399,16 +400,17 @@ class Sealer(Opener):
         It returns what `seal` returns, in less time, because it does not take the event apart.
         """
         codes, people, masks = _take_out(event.data)
-        subject, stored = event.subject, event.subject
+        id_, subject, stored = event.id, event.subject, event.subject
         if subject.startswith(NUMBER):
             people["subject"], stored = subject, MASK
         its_codes = its_people = index = None
+        current, encrypt = self._keys.current, self._encrypt
         if codes:
-            keyed = self._keys.current(Kind.CODES, at)
-            its_codes = self._encrypt(Kind.CODES, event.id, _encode(codes), *keyed)
+            keyed = current(Kind.CODES, at)
+            its_codes = encrypt(Kind.CODES, id_, _encode(codes), *keyed)
         if people:
-            keyed = self._keys.current(Kind.PEOPLE, at)
-            its_people = self._encrypt(Kind.PEOPLE, event.id, _encode(people), *keyed)
+            keyed = current(Kind.PEOPLE, at)
+            its_people = encrypt(Kind.PEOPLE, id_, _encode(people), *keyed)
             number = people.get("to")
             index = None if number is None else self._index(number, *keyed)
             if stored is MASK:
@@ -507,7 +509,7 @@ class Sealer(Opener):
         except IndexError:
             nonce = self._nonce()
         sealed = uses.encrypt(nonce, part, self._bound[kind] + id_.encode())
-        return _HEAD.pack(_VERSION, period) + nonce + sealed
+        return b"".join((_head(period), nonce, sealed))
 
     def _nonce(self) -> bytes:
         while True:
@@ -561,16 +563,29 @@ def _take(data: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return taken
 
 
+@lru_cache(maxsize=_READY)
+def _head(period: int) -> bytes:
+    """Return the beginning of the parts of a period."""
+    return _HEAD.pack(_VERSION, period)
+
+
 @cache
-def _attributes(kind: type[Data]) -> Sequence[tuple[str, str, bool]]:
-    """Return the sealed fields of a type of event: attribute, name in JSON, and whether a code."""
+def _attributes(
+    kind: type[Data],
+) -> tuple[Callable[[Data], tuple[Any, ...]], Sequence[tuple[str, str, bool]]]:
+    """Return a reader of the sealed fields of a type of event, and what they are.
+
+    A field has an attribute, a name in JSON, and is a code or not.
+    """
     its = {one.encode_name: one.name for one in fields(kind)}
-    return [
+    found = [
         (its[name], name, sealed_as is Kind.CODES)
         for sealed_as, names in _FIELDS.items()
         for name in names
         if name in its
     ]
+    # `attrgetter` returns a tuple only for two names or more: some types have fewer fields.
+    return attrgetter(*(attribute for attribute, _, _ in found), "__class__", "__class__"), found
 
 
 def _take_out(data: Data) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -578,9 +593,9 @@ def _take_out(data: Data) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any
     codes: dict[str, Any] = {}
     people: dict[str, Any] = {}
     masks: dict[str, Any] = {}
-    for attribute, name, is_code in _attributes(type(data)):
-        value = getattr(data, attribute)
-        if value is not None and value != ():
+    read, its = _attributes(type(data))
+    for (attribute, name, is_code), value in zip(its, read(data), strict=False):
+        if value or value == "":  # neither null nor an empty list
             (codes if is_code else people)[name] = value
             masks[attribute] = MASK if isinstance(value, str) else (MASK,)
     return codes, people, masks

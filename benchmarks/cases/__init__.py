@@ -2,6 +2,7 @@
 
 from . import (
     accepting,
+    auditing,
     backing_up,
     bare,
     beside,
@@ -22,6 +23,7 @@ CASES = (
     *bare.CASES,
     *accepting.CASES,
     *sealing.CASES,
+    *auditing.CASES,
     *filters.CASES,
     *generator.CASES,
     *delivering.CASES,

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -43,6 +44,7 @@ server:
 journal: {{url: "sqlite:///{journal}"}}
 retention: {retention}
 seal: {seal}
+audit: {audit}
 api: {{keys: {{bench: {{key: {key}, scopes: [admin]}}}}}}
 sources:
   tellabot: {{provider: tellabot, tokens: [{token}]}}
@@ -122,17 +124,19 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         module: str | None = None,
         retention: str = NO_RETENTION,
         sealed: bool = False,
+        audit: str = "{record: access}",
     ) -> Iterator["Product"]:
         """Run `smshook serve` with these sinks and routes, in YAML.
 
         Without `journal` it starts on an empty one. `module` replaces the `smshook` command.
-        `retention` is in YAML. `sealed`: the journal is encrypted.
+        `retention` and `audit` are in YAML. `sealed`: the journal is encrypted.
         """
         command = (self.python, "-m", module) if module else (self.python.with_name("smshook"),)
         with self.scratch() as folder:
             product = _configured(
                 *(folder, sinks, routes, journal or folder / "smshook.db", self.secret, retention),
                 sealed=sealed,
+                audit=audit,
             )
             began = time.monotonic()
             with started(
@@ -221,6 +225,13 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
         done = subprocess.run(words, cwd=self.folder, capture_output=True, check=False)  # noqa: S603 - ours
         if done.returncode:
             raise CaseFailed(f"smshook backup said: {done.stderr.decode()[-300:]}")
+
+    def audit_lines(self) -> int:
+        """The number of lines in its audit log."""
+        name = f"{self.journal.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(name, uri=True)) as conn:
+            (lines,) = conn.execute("select coalesce(sum(count), 0) from audit").fetchone()
+        return int(lines)
 
     def memory(self) -> float:
         """Resident memory in megabytes."""
@@ -317,6 +328,7 @@ def _configured(
     retention: str,
     *,
     sealed: bool,
+    audit: str,
 ) -> Product:
     product = Product(
         folder=folder,
@@ -331,6 +343,7 @@ def _configured(
         journal=journal.absolute(),
         retention=retention,
         seal=f"{{root: [{secrets.token_hex(32)}]}}" if sealed else "{}",
+        audit=audit,
         port=product.port,
         admin_port=product.admin_port,
         key=product.key,

@@ -2,13 +2,14 @@
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from binascii import b2a_base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import msgspec
 
 from core.clock import rfc3339
-from core.signing import hmac_once
+from core.signing import hmac_once, make_hmac
 
 from .note import Checkpoint, VerifierKey
 from .tree import leaf_hash
@@ -180,9 +181,15 @@ def commitment_key(code_key: bytes, event_id: str) -> bytes:
 
     `code_key` is the key of codes of the event's period.
     """
-    return hmac_once(code_key, f"commit|{event_id}".encode())
+    return commitment_keys(code_key)(event_id)
+
+
+def commitment_keys(code_key: bytes) -> Callable[[str], bytes]:
+    """Return `commitment_key` of many events with the same key of codes, in half the time."""
+    hash_ = make_hmac(code_key)
+    return lambda event_id: hash_(f"commit|{event_id}".encode())
 
 
 def commitment(key: bytes, event: bytes) -> str:
     """Return `c`: it proves the bytes of an event, as sent, to whoever has the key."""
-    return base64.b64encode(hmac_once(key, event)[:_COMMITMENT]).decode()
+    return b2a_base64(hmac_once(key, event)[:_COMMITMENT], newline=False).decode()

@@ -6,7 +6,7 @@ covers the leaves from `n << l` to `(n + 1) << l`. Only such complete hashes are
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Self
 
 #: Returns a stored hash by level and number.
@@ -83,19 +83,29 @@ class Frontier:
 
     def copy(self) -> Self:
         """Return a frontier that grows without changing this one. It has completed no tile yet."""
-        return type(self)(self.size, self._hashes)
+        copied = type(self)()
+        # Not checked again: each batch of the journal begins with a copy.
+        copied.size, copied._hashes = self.size, [*self._hashes]  # noqa: SLF001
+        return copied
 
     def append(self, leaf: bytes) -> None:
         """Add a leaf by its hash."""
-        n, level, hash_ = self.size, 0, leaf
-        while n & 1:
-            hash_ = node_hash(self._hashes.pop(), hash_)
-            n >>= 1
-            level += 1
-            if level % TILE_HEIGHT == 0:
-                self.completed.append(TreeHash(level, n, hash_))
-        self._hashes.append(hash_)
-        self.size += 1
+        self.extend((leaf,))
+
+    def extend(self, leaves: Iterable[bytes]) -> None:
+        """Add leaves by their hashes."""
+        hashes, sha256 = self._hashes, hashlib.sha256
+        for hash_ in leaves:
+            n, level = self.size, 0
+            while n & 1:
+                # As `node_hash`: each leaf has one such node, and a call takes as long as the hash.
+                hash_ = sha256(b"\1" + hashes.pop() + hash_).digest()  # noqa: PLW2901
+                n >>= 1
+                level += 1
+                if level % TILE_HEIGHT == 0:
+                    self.completed.append(TreeHash(level, n, hash_))
+            hashes.append(hash_)
+            self.size += 1
 
     def root(self) -> bytes:
         """Return the root of the tree so far."""

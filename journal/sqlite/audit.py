@@ -33,6 +33,7 @@ from ..writes import (
     EraseLine,
     PackLog,
     PruneLog,
+    Record,
     RecordFacts,
     RecordFactsLater,
     Settle,
@@ -107,18 +108,23 @@ class AuditBatch:
         except (ValueError, TypeError) as exc:
             raise InvalidRow(str(exc)) from exc
         self._events += [(event, self.first + n) for event in events_of(fact)]
-        self._append(line)
+        self._extend((line,))
 
     def add_changes(self, changes: Changes) -> None:
         """Add the lines of new and changed events."""
         if not self._everything:
             return
-        commit = self._options.commit
+        commit, stamp = self._options.commit, self._stamp
         arrivals = dict(changes.callbacks)
-        for new in changes.events:
-            c = commit(new.plan.event.id, new.plan.body, new.plan.at)
-            n = self.frontier.size
-            self._append(accepted_line(n, self._stamp, new, arrivals[new.callback], c))
+        self._extend(
+            [
+                accepted_line(
+                    *(n, stamp, new, arrivals[new.callback]),
+                    commit((plan := new.plan).event.id, plan.body, plan.at),
+                )
+                for n, new in enumerate(changes.events, self.frontier.size)
+            ]
+        )
         for row in changes.changed.values():
             c = commit(row.id, row.body.encode(), row.at)
             self.add(Fact("event.gained", {"event": row.id} | ({} if c is None else {"c": c})))
@@ -132,22 +138,24 @@ class AuditBatch:
 
     def add_write(self, write: Write[Any], result: Any, actor: Actor = SERVICE) -> None:
         """Add the lines of a write with its result."""
+        if type(write) is Record and write.replaces is None and False not in result.new:
+            return  # most writes are of this kind: `add_changes` added their lines
         if type(write) is Settle and self._everything and result and write.attempt is not None:
             n = self.frontier.size
-            self._append(attempted_line(n, self._stamp, write, self._options.shown))
+            self._extend((attempted_line(n, self._stamp, write, self._options.shown),))
         if not is_plain(write, result, everything=self._everything):
             for fact in facts_of(write, result, actor, self._options.shown):
                 self.add(fact)
 
-    def _append(self, line: bytes) -> None:
-        self._lines.append(line)
-        self.frontier.append(leaf_hash(line))
+    def _extend(self, lines: Sequence[bytes]) -> None:
+        self._lines += lines
+        self.frontier.extend(map(leaf_hash, lines))
 
     # --- writing them ---------------------------------------------------------------------
 
     def flush(self, ops: Sequence[Write[Any]], results: list[Any]) -> None:
         """Write the lines, and sign the log where a write asks for it: its result is set."""
-        signing = [(i, op) for i, op in enumerate(ops) if isinstance(op, SignCheckpoint)]
+        signing = [(i, op) for i, op in enumerate(ops) if type(op) is SignCheckpoint]
         for _, op in signing:
             if op.closing is not None:
                 self.add(op.closing)

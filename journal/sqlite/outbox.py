@@ -216,10 +216,11 @@ class Outbox:
 
     def forget_ended(self) -> None:
         """Delete the counters of sinks that ended. Call it after the counters were written."""
-        self.conn.executemany(
-            "delete from counters where name = ? and value = 0",
-            [(f"pending/{sink}",) for sink in self._ended],
-        )
+        if self._ended:  # a statement without rows takes time, too
+            self.conn.executemany(
+                "delete from counters where name = ? and value = 0",
+                [(f"pending/{sink}",) for sink in self._ended],
+            )
 
     # --- news -----------------------------------------------------------------------------
 

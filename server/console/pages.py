@@ -8,13 +8,13 @@ import msgspec
 from core.errors import Unavailable
 
 from ..api.errors import Problem
-from . import events, inbox
+from . import events, inbox, orders, overview
 from .api import Api
 from .page import Page, address
 from .sessions import Session
 
 #: All calls of the console, beside signing in and out.
-PAGES: Sequence[Page] = (*inbox.PAGES, *events.PAGES)
+PAGES: Sequence[Page] = (*inbox.PAGES, *events.PAGES, *orders.PAGES, *overview.PAGES)
 
 #: The pages of the navigation, in order. One that is not in PAGES is left out.
 _NAVIGATION = (

@@ -34,7 +34,7 @@ from .journal_monitor import JournalMonitor
 from .planner import Planner
 
 #: Seconds that a code may take.
-_CODE_SECONDS = (1, 2.5, 5, 10, 15, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
+CODE_SECONDS = (1, 2.5, 5, 10, 15, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
 
 
 class _Foreseen(NamedTuple):
@@ -193,7 +193,7 @@ class Recorder:
                 continue
             received = self._order_book.received(planned.order)
             if received is not None:
-                histogram = self.code_seconds.setdefault(received.source, Histogram(_CODE_SECONDS))
+                histogram = self.code_seconds.setdefault(received.source, Histogram(CODE_SECONDS))
                 histogram.add(max(0.0, planned.at - received.created_at))
 
     def _plan(

@@ -4,11 +4,12 @@ Rules that live here: how long a point of each span is, and how long figures are
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from core.errors import Broken, Unavailable
+from core.meters import Histogram
 from journal import Journal
 from journal.reads import Counters
 from journal.reads import Figures as StoredFigures
@@ -52,6 +53,10 @@ class Figures(msgspec.Struct, array_like=True):
     #: New events.
     accepted: int = 0
     sinks: dict[str, SinkFigures] = {}
+    #: Orders that got into a state, by the state.
+    orders: dict[str, int] = {}
+    #: Seconds from an order to its first message: the counts of a histogram of `CODE_SECONDS`.
+    took: Sequence[int] = ()
     #: Events whose codes were read in clear, by `HOW/NAME`, the name of the key or of the sink.
     read: dict[str, int] = {}
 
@@ -64,17 +69,19 @@ class Figures(msgspec.Struct, array_like=True):
         """Add the figures of the seconds that follow."""
         self.at, self.seconds = later.at, self.seconds + later.seconds
         self.accepted += later.accepted
-        for name, more in later.sinks.items():
-            had = self.sinks.get(name, SinkFigures())
-            self.sinks[name] = SinkFigures(
-                delivered=had.delivered + more.delivered,
-                ended=had.ended + more.ended,
-                failed=had.failed + more.failed,
+        for sink, more in later.sinks.items():
+            before = self.sinks.get(sink, SinkFigures())
+            self.sinks[sink] = SinkFigures(
+                delivered=before.delivered + more.delivered,
+                ended=before.ended + more.ended,
+                failed=before.failed + more.failed,
                 owed=more.owed,
-                lag=_sums([had.lag, more.lag]),
+                lag=_sums([before.lag, more.lag]),
             )
-        for name, count in later.read.items():
-            self.read[name] = self.read.get(name, 0) + count
+        self.took = _sums([self.took, later.took])
+        for counts, added in ((self.orders, later.orders), (self.read, later.read)):
+            for name, count in added.items():
+                counts[name] = counts.get(name, 0) + count
 
     def since(self, before: "Figures") -> "Figures":
         """Return what came since other figures. Both are totals.
@@ -84,24 +91,21 @@ class Figures(msgspec.Struct, array_like=True):
         sinks = {}
         for name, sink in self.sinks.items():
             had = before.sinks.get(name, SinkFigures())
-            lag = tuple(map(_grown, sink.lag, had.lag or (0,) * len(sink.lag)))
             sinks[name] = SinkFigures(
                 delivered=_grown(sink.delivered, had.delivered),
                 ended=_grown(sink.ended, had.ended),
                 failed=_grown(sink.failed, had.failed),
                 owed=sink.owed,
-                lag=lag if any(lag) else (),
+                lag=_all_grown(sink.lag, had.lag),
             )
         return Figures(
             at=self.at,
             seconds=self.at - before.at,
             accepted=_grown(self.accepted, before.accepted),
             sinks=sinks,
-            read={
-                name: grown
-                for name, count in self.read.items()
-                if (grown := _grown(count, before.read.get(name, 0)))
-            },
+            orders=_each_grown(self.orders, before.orders),
+            took=_all_grown(self.took, before.took),
+            read=_each_grown(self.read, before.read),
         )
 
 
@@ -138,11 +142,15 @@ class History:
         *,
         workers: Mapping[str, Worker],
         codes_read: Callable[[], Mapping[tuple[str, str], int]],
+        code_seconds: Callable[[], Iterable[Histogram]],
         now: Callable[[], float],
     ) -> None:
-        """`codes_read` counts codes read since the start, by the name of the reader and `how`."""
+        """`codes_read` counts codes read since the start, by the name of the reader and `how`.
+
+        `code_seconds` are the seconds from orders to their first messages.
+        """
         self._journal, self._workers, self._now = journal, workers, now
-        self._codes_read = codes_read
+        self._codes_read, self._code_seconds = codes_read, code_seconds
         self._rings = {name: Ring(span, step) for name, (span, step) in SPANS.items()}
         self._before: Figures | None = None
         #: What is not stored yet.
@@ -198,6 +206,10 @@ class History:
         for name, count in counters.items():
             kind, _, rest = name.partition("/")
             by_kind.setdefault(kind, []).append((rest, count))
+        totals.took = _sums([histogram.counts for histogram in self._code_seconds()])
+        for name, count in by_kind.get("orders", ()):
+            state = name.rpartition("/")[2]
+            totals.orders[state] = totals.orders.get(state, 0) + count
         totals.accepted = sum(count for _, count in by_kind.get("events", ()))
 
         def sink(name: str) -> SinkFigures:
@@ -221,6 +233,16 @@ class History:
 
 def _grown(now: int, before: int) -> int:
     return now - before if now >= before else now
+
+
+def _each_grown(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    grown = {name: _grown(count, before.get(name, 0)) for name, count in now.items()}
+    return {name: count for name, count in grown.items() if count}
+
+
+def _all_grown(now: Sequence[int], before: Sequence[int]) -> Sequence[int]:
+    grown = tuple(map(_grown, now, before or (0,) * len(now)))
+    return grown if any(grown) else ()
 
 
 def _sums(rows: Sequence[Sequence[int]]) -> Sequence[int]:

@@ -57,6 +57,7 @@ from journal.writes import (
     Prune,
     PruneLog,
     QuarantineCallback,
+    Record,
     RecordFacts,
     RecordFactsLater,
     RegisterOrder,
@@ -70,6 +71,8 @@ from journal.writes import (
 )
 
 ANA = Actor("key/ana", "10.0.0.7")
+#: The peer and the token of a callback.
+_SENDER = ("198.51.100.7", "f00d")
 STARTED = Fact("service.started", {"by": "service"})
 
 
@@ -193,6 +196,16 @@ class AuditContract:
         assert line.isascii()
         assert json.loads(line)["source"] == 'sou"rce\u00e9'
         assert json.loads(line)["owes"] == ['s"nk\u00e9']
+
+    async def test_line_of_a_polled_event_has_its_channel_and_no_peer(self, journal):
+        """Mutant: the words of the last callback are used again for another channel."""
+        polled = arrival(channel="poll", token="", peer="")
+        await record(journal, planned(1))
+        await journal.submit(Record(polled, (planned(2),)))
+
+        called, asked = await lines(journal)
+        assert (called["from"], called["token"], "channel" in called) == (*_SENDER, False)
+        assert (asked["channel"], asked.keys() & {"from", "token"}) == ("poll", set())
 
     async def test_many_sinks_of_an_event_are_only_counted(self, journal):
         """Mutant: the line names all of them, and is longer than a line may be."""

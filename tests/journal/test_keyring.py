@@ -126,6 +126,7 @@ def test_dedupe_entry_is_of_a_calendar_month(opened, last, first, after):
 
 
 def test_dedupe_keys_begin_with_that_of_the_instant(opened):
+    """Mutant: the keys of the first instant are kept for a later month."""
     opened(NOW - 31 * 86400)
     opened(NOW)
     keys = opened(NOW + 86400)

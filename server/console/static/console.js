@@ -15,6 +15,12 @@
   };
   localTimes(document);
 
+  const again = document.querySelectorAll("img[data-again]");
+  if (again.length)
+    setInterval(() => {
+      if (!document.hidden) for (const img of again) img.src = img.src.replace(/(&at=\d+)?$/, `&at=${Date.now()}`);
+    }, 10_000);
+
   const enter = document.getElementById("enter");
   if (enter) {
     enter.elements.ticket.value = location.hash.slice(1);

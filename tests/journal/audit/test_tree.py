@@ -182,6 +182,19 @@ def test_copy_leaves_the_first_frontier_as_it_was():
     assert (8, mth(hashes)) == (copy.size, copy.root())
 
 
+def test_leaves_of_a_batch_are_added_as_one_by_one():
+    """Mutants: the level of a leaf begins where the one before ended; the size grows at the end."""
+    hashes = leaves(600)
+    batch, single = grown(hashes[:5]), grown(hashes[:5])
+
+    batch.extend(hashes[5:])
+    for hash_ in hashes[5:]:
+        single.append(hash_)
+
+    assert (batch.size, batch.root()) == (600, mth(hashes))
+    assert batch.completed == single.completed
+
+
 def test_full_tiles_are_reported_as_they_complete():
     """Mutant: the number of a tile counts from the level below."""
     hashes = leaves(256 * 256 + 300)

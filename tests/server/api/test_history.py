@@ -19,7 +19,13 @@ async def test_history_sums_its_points(service):
     assert [one for one in sinks.values() if one["owed"]] == [counted]
     sums = answer.pop("sinks")
     assert [one for one in sums.values() if one["owed"]] == [counted | {"lag": nothing}]
-    assert answer == {"span": "3h", "accepted": 1, "lag": nothing, "codes_read": []}
+    assert answer == {
+        "span": "3h",
+        "accepted": 1,
+        "lag": nothing,
+        "orders": {"received": 0, "expired": 0, "seconds": nothing},
+        "codes_read": [],
+    }
 
 
 async def test_codes_read_name_the_reader_and_the_way(service):
@@ -32,6 +38,22 @@ async def test_codes_read_name_the_reader_and_the_way(service):
     answer = (await service.ask("/v1/history", "reader")).json()
 
     assert answer["codes_read"] == [{"by": "coder", "how": "event", "count": 1}]
+
+
+async def test_orders_of_the_span_are_counted(service):
+    """Mutant: received orders counted as expired."""
+    await service.parts.history.count()
+    order = {"source": "tellabot", "number": "+18503814729"}
+    await service.ask("/v1/orders", "admin", method="POST", json=order)
+    service.now += 8
+    await service.sms(to="18503814729", timestamp=int(service.now))
+    service.now += 2
+    await service.parts.history.count()
+
+    orders = (await service.ask("/v1/history", "reader")).json()["orders"]
+
+    assert (orders["received"], orders["expired"]) == (1, 0)
+    assert 5 < orders["seconds"]["p50"] <= 10
 
 
 async def test_unknown_span_is_refused(service):

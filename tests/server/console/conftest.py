@@ -12,6 +12,13 @@ PAGES = [
     "/?q=nothing-has-this-name",
     "/events/{plain}",
     "/events/{hostile}",
+    "/orders",
+    "/orders?state=expired&state=cancelled",
+    "/orders?reference=nobody-has-this",
+    "/overview",
+    "/overview?span=7d",
+    "/overview/events?span=1h",
+    "/overview/owed",
     "/login",
 ]
 

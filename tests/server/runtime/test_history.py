@@ -7,6 +7,7 @@ from contracts.journal import planned, record
 from services import assembled, clock_of, configured
 
 from core.delivery import Attempt
+from core.meters import Histogram
 from journal.reads import Figures as StoredFigures
 from server.runtime.history import EVERY, SPANS, Figures, History, Ring, SinkFigures
 from sinks.file.sink import File
@@ -20,6 +21,7 @@ class World:
 
     def __init__(self, parts):
         self.parts, self.at, self.read = parts, float(NOW), {}
+        self.took = Histogram()
         self.begin()
 
     def begin(self):
@@ -28,6 +30,7 @@ class World:
             self.parts.journal,
             workers=self.parts.workers,
             codes_read=lambda: self.read,
+            code_seconds=lambda: [self.took],
             now=lambda: self.at,
         )
 

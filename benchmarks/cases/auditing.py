@@ -1,0 +1,76 @@
+"""The processor time of an event with an audit log, and without."""
+
+from typing import NamedTuple
+
+from ..case import Case, Measured
+from ..lab.processes import Bench, CaseFailed
+from ..lab.processor import Meter
+from .accepting import IDLE, routes
+from .delivering import CONNECTIONS
+
+
+class _Variant(NamedTuple):
+    """What the product records, and how it is stored."""
+
+    figure: str
+    what: str
+    record: str = "all"
+    sealed: bool = False
+    #: Replaces the command of the product.
+    module: str | None = None
+
+
+#: In turn, so that a slow minute of the machine affects all.
+_VARIANTS = (
+    _Variant(
+        "auditing/off",
+        "processor time of an accepted event without an audit log, in a journal in clear",
+        record="access",
+        module="benchmarks.lab.unaudited",
+    ),
+    _Variant("auditing/access", "the same with an audit log of access only", record="access"),
+    _Variant("auditing/all", "the same with an audit log of everything"),
+    _Variant("auditing/both", "the same in an encrypted journal", sealed=True),
+)
+
+
+def _auditing(bench: Bench) -> Measured:
+    return Measured(values={one.figure: _processor(bench, one) for one in _VARIANTS})
+
+
+def _processor(bench: Bench, variant: _Variant) -> float:
+    """Return the microseconds of an event. Raises CaseFailed.
+
+    Mutant: the option is not passed on, so that `all` costs what `access` costs.
+    """
+    with bench.product(
+        sinks=IDLE,
+        routes=routes(1),
+        sealed=variant.sealed,
+        audit=f"{{record: {variant.record}}}",
+        module=variant.module,
+    ) as product:
+        meter = Meter(product.pid)
+        load = bench.load(product.callback(), connections=CONNECTIONS, form="scattered")
+        events = product.check(load, connections=CONNECTIONS)
+        spent = meter.values("", events)["processor/"]
+        lines = product.audit_lines()
+    if (lines > events) != (variant.record == "all") or (lines == 0) != (
+        variant.module is not None
+    ):
+        raise CaseFailed(f"{variant.figure}: {lines} lines of {events} events")
+    return spent
+
+
+CASES = (
+    Case(
+        name="auditing",
+        what="processor time of an accepted event",
+        unit="µs",
+        whats={one.figure: one.what for one in _VARIANTS},
+        figures=tuple(one.figure for one in _VARIANTS),
+        seconds=10,
+        run=_auditing,
+        quick=False,
+    ),
+)
