@@ -45,8 +45,9 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Literal["unchecked", "unchanged", "changed"]
     #: The first lines of the log that signed states prove.
     lines: int
-    #: When new lines were compared, and when all lines were read.
+    #: When new lines were compared, or when the change was found.
     at: datetime | None
+    #: When all lines were read; null: not yet, or the log was changed.
     whole_at: datetime | None
     #: Where it was changed.
     error: str | None

@@ -21,7 +21,7 @@ from ..runtime.parts import Parts
 from .api import Api
 from .assets import ADDRESSES, ASSETS
 from .page import Answer, Body, Page, Redirect, Request, View, address
-from .pages import PAGES, navigation
+from .pages import PAGES, alarm, navigation
 from .render import load, render
 from .sessions import Session, form_token, is_form_token
 from .sign_in import ENTER, SignIn
@@ -176,6 +176,7 @@ class Console:
             "here": f"{PREFIX}{asked.path}",
             "now": self._now(),
             "navigation": (),
+            "alarm": None,
             "said": (),
             "signed_in": "",
             "csrf": "",
@@ -184,6 +185,7 @@ class Console:
             values |= {"signed_in": session.name, "csrf": form_token(asked.token)}
             api = self._api_of(asked, session)
             values["navigation"] = await navigation(session, api, asked.path)
+            values["alarm"] = await alarm(session, api)
             values["said"], session.said = session.said, []
         text = render(await load(), answer.template, values)
         return Body(

@@ -2,19 +2,20 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from core.errors import Unavailable
 
 from ..api.errors import Problem
-from . import events, inbox, orders, overview
+from . import audit, events, inbox, orders, overview
 from .api import Api
 from .page import Page, address
 from .sessions import Session
 
 #: All calls of the console, beside signing in and out.
-PAGES: Sequence[Page] = (*inbox.PAGES, *events.PAGES, *orders.PAGES, *overview.PAGES)
+PAGES: Sequence[Page] = (*inbox.PAGES, *events.PAGES, *orders.PAGES, *audit.PAGES, *overview.PAGES)
 
 #: The pages of the navigation, in order. One that is not in PAGES is left out.
 _NAVIGATION = (
@@ -60,6 +61,18 @@ async def navigation(session: Session, api: Api, path: str) -> Sequence[Link]:
         )
         for title, to in shown
     ]
+
+
+async def alarm(session: Session, api: Api) -> Mapping[str, Any] | None:
+    """Return the verdict on the audit log if it was changed, for those who may read the log."""
+    access = session.access
+    if not access.may("audit:read") or access.sees is not None:
+        return None
+    with contextlib.suppress(Problem, Unavailable):
+        verdict: Mapping[str, Any] = (await api.get("/v1/audit/state"))["verification"]
+        if verdict["outcome"] == "changed":
+            return verdict
+    return None
 
 
 async def _counts(api: Api, shown: set[str]) -> Mapping[str, int]:

@@ -48,7 +48,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Literal["unchecked", "unchanged", "changed"] = "unchecked"
     #: The first lines of the log that signed states prove.
     size: int = 0
-    #: When they were compared last, and when all lines were read last.
+    #: When they were compared last, or since when a change is known; when all lines were read last.
     at: float | None = None
     whole_at: float | None = None
     #: Where it was changed, in words.
@@ -148,9 +148,11 @@ class AuditVerifier:
                 await self._read(*check)
                 found = check
         except Changed as changed:
-            now = self._clock.now()
             self._check = None
-            self.verdict = Verdict(outcome="changed", size=verdict.size, at=now, error=str(changed))
+            since = verdict.at if verdict.outcome == "changed" else self._clock.now()
+            self.verdict = Verdict(
+                outcome="changed", size=verdict.size, at=since, error=str(changed)
+            )
             return
         self._check = found
         if found is not None:
