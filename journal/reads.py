@@ -507,6 +507,16 @@ class ConsistencyProof(Read[Sequence[bytes] | None], frozen=True):
     size: int
 
 
+class FrontierAt(Read[Sequence[bytes]], frozen=True):
+    """The roots of the complete subtrees of the first `size` lines, the largest first.
+
+    `size` is a multiple of 256; these lines may be pruned.
+    """
+
+    log: int
+    size: int
+
+
 class InclusionProof(Read[Sequence[bytes] | None], frozen=True):
     """The proof that line `n` is in the log of `size` lines (RFC 6962, section 2.1.1).
 

@@ -26,6 +26,7 @@ from ..reads import (
     AuditLogs,
     Checkpoints,
     ConsistencyProof,
+    FrontierAt,
     HashesAt,
     InclusionProof,
     KeptLine,
@@ -151,6 +152,10 @@ def consistency(conn: sqlite3.Connection, read: ConsistencyProof) -> Sequence[by
         return prove_consistency(read.old, read.size, hash_at(conn, read.log))
     except (IndexError, ValueError):  # a row of pruned lines is short
         return None
+
+
+def edge_at(conn: sqlite3.Connection, read: FrontierAt) -> Sequence[bytes]:
+    return frontier_at(read.size, hash_at(conn, read.log)).hashes
 
 
 def inclusion(conn: sqlite3.Connection, read: InclusionProof) -> Sequence[bytes] | None:

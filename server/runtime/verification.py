@@ -23,7 +23,7 @@ from journal.audit.check import Changed, LogCheck
 from journal.audit.export import Beginning
 from journal.audit.lines import Fact
 from journal.audit.note import Checkpoint, VerifierKey
-from journal.reads import AuditLog, AuditLogs, Checkpoints, LeavesAt
+from journal.reads import AuditLog, AuditLogs, Checkpoints, FrontierAt, LeavesAt
 
 from .audit import AuditFacts
 
@@ -187,9 +187,16 @@ class AuditVerifier:
         return checked
 
     async def _begin(self, found: AuditLog) -> LogCheck:
-        beginning = Beginning()
+        """Return the check of a log.
+
+        If its beginning is pruned, the keys of the epochs begin with the first one that a line
+        names; before, it is the key of the log that signs.
+        """
+        edge = await self._journal.ask(FrontierAt(found.first, found.pruned))
+        first = found.signer if found.pruned else found.key
         try:
-            return LogCheck(found.origin, VerifierKey.parse(found.key or ""), beginning)
+            beginning = Beginning(found.pruned, tuple(edge))
+            return LogCheck(found.origin, VerifierKey.parse(first or ""), beginning)
         except ValueError:
             raise Changed("the keys of the log are damaged") from None
 

@@ -125,8 +125,10 @@ def test_change_is_shown_on_every_page_to_those_who_may_read_the_log(alone):
     assert "All lines are read again." in one.get("/audit").text
     eventually(lambda: [leaf["by"] for leaf in alone.leaves("audit.verified")] == ["key/admin"])
     with sqlite3.connect(alone.config.journal.path) as conn:
-        conn.execute("update audit set lines = replace(cast(lines as text), 'sha256', 'sha255')")
-        conn.execute("update audit set lines = cast(lines as blob)")
+        conn.execute(
+            "update audit set lines = cast(replace(cast(lines as text), ?, ?) as blob)",
+            ("sha256", "sha255"),
+        )
     conn.close()
     one.post("/audit/verify")
 

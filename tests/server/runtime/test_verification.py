@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from journal.actor import ACTING, Actor
 from journal.audit.lines import erased_line, leaf_of
-from journal.writes import EraseLine, PackLog
+from journal.reads import LeavesAt
+from journal.writes import EraseLine, PackLog, PruneLog
 from server.runtime import verification
 from server.runtime.verification import EVERY, WHOLE_EVERY
 
@@ -153,3 +154,45 @@ async def test_person_asks_for_a_check(service):
         *("key/ana", "192.0.2.7"),
         *(found.size, "unchanged"),
     )
+
+
+async def prune(service):
+    while await service.journal.submit(PackLog()):
+        pass
+    assert await service.journal.submit(PruneLog(service.at - 1)) >= 256
+    await service.sign()
+
+
+async def test_pruned_log_is_unchanged_from_its_first_line_on(service):
+    """Mutants: it begins with an empty tree; the key of the first epoch is that of line 0."""
+    await service.add(700)
+    await service.sign(after=86_400.0)
+    await service.add(300)
+    await service.sign(after=86_400.0)
+    await prune(service)
+
+    found = await look(service)
+    assert (found.outcome, found.error, found.size) == (
+        *("unchanged", None),
+        service.parts.audit_verifier._check[0].covered,
+    )
+    change(service, b"key/299", b"key/992")
+    assert (await look(service, WHOLE_EVERY)).outcome == "changed"
+
+
+async def test_lines_that_are_pruned_meanwhile_are_not_missing(service, monkeypatch):
+    """Mutant: they are."""
+    await service.add(700)
+    await service.sign(after=86_400.0)
+    ask, asked = service.journal.ask, []
+
+    async def pruning(read):
+        if isinstance(read, LeavesAt) and not asked:
+            asked.append(read)
+            await prune(service)
+        return await ask(read)
+
+    monkeypatch.setattr(service.journal, "ask", pruning)
+
+    assert (await look(service)).outcome == "unchecked"
+    assert (await look(service)).outcome == "unchanged"
