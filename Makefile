@@ -67,7 +67,7 @@ check: .venv/.dev
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --check --quiet . || { echo 'run: .venv/bin/ruff format .' >&2; exit 1; }
 	@.venv/bin/mypy --no-error-summary
-	@.venv/bin/mypy --no-error-summary docs/*/*.py
+	@.venv/bin/mypy --no-error-summary docs/*/*.py packaging/grafana/*.py
 	@.venv/bin/lint-imports --no-logo > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 	@echo 'checks: clean'
 

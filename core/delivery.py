@@ -135,6 +135,8 @@ class SettledAttempt(NamedTuple):
     #: Since the event was accepted.
     since_ms: float
     due_at: float | None
+    #: None: the attempt is not traced.
+    trace_id: str | None = None
 
     def fields(self) -> Mapping[str, object]:
         """Return the fields of the line, in order."""

@@ -289,7 +289,8 @@ async def _stop(
         task.cancel()
     await _wait(tasks, within=CLOSING)
     stats = asyncio.create_task(parts.journal.ask(JournalStats()))
-    await _wait([stats], within=CLOSING)
+    traces = asyncio.create_task(parts.tracer.exporter.finish())
+    await _wait([stats, traces], within=CLOSING)
     await _wait([asyncio.create_task(close())], within=CLOSING)
     if _log_failure(parts.journal):
         return 1

@@ -56,7 +56,7 @@ from .runtime.erasure import ErasedIds, Erasures
 from .runtime.free_space import FreeSpace
 from .runtime.history import History
 from .runtime.hub import Hub
-from .runtime.identity import Identity
+from .runtime.identity import Chance, Identity
 from .runtime.intake import CallbackIntake
 from .runtime.journal_monitor import JournalMonitor
 from .runtime.keys import Keys, codes_read, key_filters
@@ -78,6 +78,7 @@ from .runtime.silence import SourceMonitor
 from .runtime.subscriptions import PREFIX, LiveSubscriptions
 from .runtime.supervisor import Supervisor, finish
 from .runtime.verification import AuditVerifier
+from .tracing import Tracer
 
 #: After a start, orders end only after the first backfills, which may bring their SMS. These are
 #: the seconds that they wait for them.
@@ -192,6 +193,8 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
     current = Current(config, clock.ticks)
     now, ticks, sources = clock.now, clock.ticks, current.sources
     sink_clock = real_clock(chance, clock)
+    tracer = Tracer(Chance())
+    current.follow(lambda new: tracer.use(new.tracing))
     lines = frequent_lines()
     facts = AuditFacts(journal)
     readers = Readers(journal, facts, new_id=identity.request_id, ticks=ticks)
@@ -212,6 +215,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
             shown=identity.delivery_id,
             log_attempted=None if lines is None else lines.attempted,
             code_sent=partial(code_sent, name),
+            traces=tracer,
         )
 
     workers: dict[str, Worker] = {}
@@ -253,6 +257,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
         order_book=order_book,
         sources=sources,
         now=now,
+        tracer=tracer,
     )
     audit_file, anchors = _audit_outputs(
         *(current, keeper, facts),
@@ -395,6 +400,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
         pruner=pruner,
         row_sealer=row_sealer,
         erasures=erasures,
+        tracer=tracer,
         ready=readiness,
         not_ready=readiness.reasons,
     )
@@ -462,6 +468,7 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
         supervisor.run("period keys", prepare_keys(parts.period_keys, parts.clock.now))
     supervisor.run("readers", parts.readers.run())
     supervisor.run("history", parts.history.run())
+    supervisor.run("traces", parts.tracer.exporter.run())
     if parts.audit is not None:
         supervisor.run("audit", parts.audit.run(parts.workers))
         supervisor.run("audit check", parts.audit_verifier.run())

@@ -6,6 +6,7 @@ each error, and the first 1 KiB of the answer.
 
 import asyncio
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -58,6 +59,8 @@ class Attempts:
         self._name, self._sink, self._clock = name, sink, clock
         self._redact = compile_redact(sink.redact)
         self._shows_codes = bool(clear_codes(sink.redact))
+        #: The host of its URL; None: it has none.
+        self.host = _host(sink)
         #: The kinds of content that the sink gets in clear.
         self.clear = clear_kinds(sink.redact)
 
@@ -87,6 +90,7 @@ class Attempts:
         number: int,
         replay: bool,
         is_sample: bool = False,
+        traceparent: str | None = None,
     ) -> Tried:
         """Send the event once. `body`: the event as stored; `number`: 1 for the first attempt.
 
@@ -95,7 +99,11 @@ class Attempts:
         at, began = self._clock.now(), self._clock.ticks()
         outcome, retry_after, by_date = "delivered", None, False
         answer = await self._send(
-            send, event_id, body, number, replay=replay, at=at, is_sample=is_sample
+            *(send, event_id, body, number),
+            replay=replay,
+            at=at,
+            is_sample=is_sample,
+            traceparent=traceparent,
         )
         if isinstance(answer, Refused):
             outcome = "refused"
@@ -114,11 +122,25 @@ class Attempts:
         return Tried(attempt=attempt, retry_after=retry_after, by_date=by_date)
 
     def outgoing(
-        self, event_id: str, body: bytes, *, number: int, replay: bool, at: float
+        self,
+        event_id: str,
+        body: bytes,
+        *,
+        number: int,
+        replay: bool,
+        at: float,
+        traceparent: str | None = None,
     ) -> Outgoing:
         """Return the event as the sink may see it."""
         seen = body if self._redact is None else self._redact(body)
-        return Outgoing(event_id=event_id, body=seen, attempt=number, at=at, replay=replay)
+        return Outgoing(
+            event_id=event_id,
+            body=seen,
+            attempt=number,
+            at=at,
+            replay=replay,
+            traceparent=traceparent,
+        )
 
     async def _send(
         self,
@@ -130,13 +152,20 @@ class Attempts:
         replay: bool,
         at: float,
         is_sample: bool,
+        traceparent: str | None,
     ) -> Receipt | Failed | Refused:
         """Send with the deadline, and return the result, whatever the sink returns or raises."""
         deadline = asyncio.timeout(self._sink.timeout)
         try:
             if not is_sample:
                 self._sink.check(body)
-            outgoing = self.outgoing(event_id, body, number=number, replay=replay, at=at)
+            outgoing = self.outgoing(
+                *(event_id, body),
+                number=number,
+                replay=replay,
+                at=at,
+                traceparent=traceparent,
+            )
             async with deadline:
                 receipt: object = await send(outgoing)
             if isinstance(receipt, Receipt):
@@ -154,3 +183,11 @@ class Attempts:
             # The error stays with this attempt: the worker continues.
             log.error("sink.fault", sink=self._name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
             return Failed("fault")
+
+
+def _host(sink: Sink) -> str | None:
+    url = sink.urls().get("url")
+    try:
+        return None if url is None else urlsplit(url.reveal()).hostname
+    except ValueError:  # its own check is another one
+        return None

@@ -30,6 +30,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     fixed: bool = False
     #: It waits because of an outage.
     held: bool = False
+    #: The trace of the attempt; None: it is not sampled.
+    trace_id: str | None = None
 
     def without_answer(self) -> "Outcome":
         """Return the same without a status and word that the journal cannot store."""
@@ -118,6 +120,7 @@ def log_outcome(
                 took_ms=attempt.took_ms,
                 since_ms=round(since_ms, 1),
                 due_at=outcome.due_at,
+                trace_id=outcome.trace_id,
             )
         )
     if ended:
@@ -129,4 +132,5 @@ def log_outcome(
             sink=sink,
             delivery_id=delivery_id,
             attempt=delivery.attempts + is_dead,
+            trace_id=outcome.trace_id,
         )

@@ -41,6 +41,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     #: A person asked for this delivery, after the event was accepted.
     replay: bool = False
+    #: The span of this attempt (W3C Trace Context); None: nothing is traced.
+    traceparent: str | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ from .outcome import Outcome, Tested, log_attempted, log_outcome
 from .recovery import Recovery
 from .retry import LONGEST_RETRY_AFTER
 from .sink import Send, Sink
+from .tracing import AttemptMade, AttemptTracer, NoTraces
 
 #: Fresh deliveries of one sink that are held in memory; further ones wait in the journal.
 CAPACITY = 1000
@@ -49,10 +50,10 @@ class Worker:
 
     `record` is the state that the journal kept; `shown` gives a delivery's id for the log.
     `log_attempted` logs a settled attempt; None: the level hides it. `code_sent` is called after
-    each attempt by which the sink got a code in clear.
+    each attempt by which the sink got a code in clear. `traces` makes the spans of attempts.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each part that it uses
         self,
         name: str,
         sink: Sink,
@@ -62,9 +63,12 @@ class Worker:
         shown: Callable[[int], str] = str,
         log_attempted: Callable[[SettledAttempt], None] | None = log_attempted,
         code_sent: Callable[[], None] = lambda: None,
+        *,
+        traces: AttemptTracer | None = None,
     ) -> None:
         self.name, self._shown, self._log_attempted = name, shown, log_attempted
         self._code_sent = code_sent
+        self._traces = NoTraces() if traces is None else traces
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
         self._lacks_content = lacks_content(sink)
@@ -389,21 +393,35 @@ class Worker:
             at = self._clock.now()
             attempt = Attempt(at=at, outcome="refused", error=ERASED, took_ms=0.0)
             return Outcome(state=State.EXPIRED, attempt=attempt)
-        tried = await self._attempts.make(
-            send,
-            delivery.event_id,
-            body,
-            number=delivery.attempts + 1,
-            replay=delivery.replay,
+        event_id, number = delivery.event_id, delivery.attempts + 1
+        traceparent = self._traces.begin_attempt(
+            event_id, at=self._clock.now(), replay=delivery.replay
         )
+        tried = await self._attempts.make(
+            *(send, event_id, body),
+            number=number,
+            replay=delivery.replay,
+            traceparent=traceparent,
+        )
+        trace_id = None
+        if traceparent is not None:
+            made = AttemptMade(
+                event_id=event_id,
+                sink=self.name,
+                host=self._attempts.host,
+                delivery_id=self._shown(delivery.id),
+                number=number,
+                attempt=tried.attempt,
+            )
+            trace_id = self._traces.end_attempt(traceparent, made)
         match tried.attempt.outcome:
             case "delivered":
-                return Outcome(state=State.DELIVERED, attempt=tried.attempt)
+                return Outcome(state=State.DELIVERED, attempt=tried.attempt, trace_id=trace_id)
             case "refused":
-                return Outcome(state=State.DEAD, attempt=tried.attempt)
-        return self._again(taken, tried)
+                return Outcome(state=State.DEAD, attempt=tried.attempt, trace_id=trace_id)
+        return self._again(taken, tried, trace_id)
 
-    def _again(self, taken: Taken, tried: Tried) -> Outcome:
+    def _again(self, taken: Taken, tried: Tried, trace_id: str | None) -> Outcome:
         """Return when a failed delivery is tried again, or that it is given up."""
         delivery, ended = taken.delivery, self._clock.now()
         retry_after = tried.retry_after
@@ -426,12 +444,13 @@ class Worker:
                 stamp=stamp,
                 asked=delivery.asked,
                 fixed=delivery.fixed,
+                trace_id=trace_id,
             )
         due_at = self._sink.retry.due(
             delivery.failures + 1, ended=ended, chance=self._clock.chance, retry_after=retry_after
         )
         if due_at is None:
-            return Outcome(state=State.DEAD, attempt=tried.attempt)
+            return Outcome(state=State.DEAD, attempt=tried.attempt, trace_id=trace_id)
         fixed = tried.by_date and retry_after is not None and due_at == ended + retry_after
         # It expires on time, even if the next attempt would be later.
         expires_at = self._expires_at(taken)
@@ -442,6 +461,7 @@ class Worker:
             stamp=stamp,
             asked=retry_after is not None,
             fixed=fixed and due_at <= expires_at,
+            trace_id=trace_id,
         )
 
     # --- settle ---------------------------------------------------------------------------

@@ -25,6 +25,7 @@ ENVIRON = {
     "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0000/B0000/slack-0123456789",
     "DASHBOARD_KEY": "dashboard-key-0123456789",
     "SUPPORT_KEY": "support-key-0123456789",
+    "COLLECTOR_TOKEN": "collector-token-0123456789",
     "CRM_SECRET": "whsec_Y3JtLXNlY3JldC0wMTIzNDU2Nzg5LTAxMjM0NTY3",
     "CRM_KEY": "crm-key-0123456789",
 }

@@ -17,6 +17,7 @@ from . import (
     scale,
     scraping,
     sealing,
+    tracing,
 )
 
 CASES = (
@@ -24,6 +25,7 @@ CASES = (
     *accepting.CASES,
     *sealing.CASES,
     *auditing.CASES,
+    *tracing.CASES,
     *filters.CASES,
     *generator.CASES,
     *delivering.CASES,

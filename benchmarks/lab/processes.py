@@ -44,7 +44,6 @@ server:
 journal: {{url: "sqlite:///{journal}"}}
 retention: {retention}
 seal: {seal}
-audit: {audit}
 api: {{keys: {{bench: {{key: {key}, scopes: [admin]}}}}}}
 sources:
   tellabot: {{provider: tellabot, tokens: [{token}]}}
@@ -53,6 +52,7 @@ sinks:
 {sinks}
 routes:
 {routes}
+{more}
 """
 
 
@@ -125,18 +125,20 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         retention: str = NO_RETENTION,
         sealed: bool = False,
         audit: str = "{record: access}",
+        more: str = "",
     ) -> Iterator["Product"]:
         """Run `smshook serve` with these sinks and routes, in YAML.
 
         Without `journal` it starts on an empty one. `module` replaces the `smshook` command.
-        `retention` and `audit` are in YAML. `sealed`: the journal is encrypted.
+        `retention` and `audit` are in YAML. `sealed`: the journal is encrypted. `more`: further
+        sections.
         """
         command = (self.python, "-m", module) if module else (self.python.with_name("smshook"),)
         with self.scratch() as folder:
             product = _configured(
                 *(folder, sinks, routes, journal or folder / "smshook.db", self.secret, retention),
                 sealed=sealed,
-                audit=audit,
+                more=f"audit: {audit}\n{more}",
             )
             began = time.monotonic()
             with started(
@@ -328,7 +330,7 @@ def _configured(
     retention: str,
     *,
     sealed: bool,
-    audit: str,
+    more: str,
 ) -> Product:
     product = Product(
         folder=folder,
@@ -343,13 +345,13 @@ def _configured(
         journal=journal.absolute(),
         retention=retention,
         seal=f"{{root: [{secrets.token_hex(32)}]}}" if sealed else "{}",
-        audit=audit,
         port=product.port,
         admin_port=product.admin_port,
         key=product.key,
         token=product.token,
         sinks=_indented(sinks),
         routes=_indented(routes),
+        more=more,
     )
     config = folder / "smshook.yaml"
     config.touch(mode=0o600)

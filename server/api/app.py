@@ -80,6 +80,7 @@ def create_api(parts: Parts) -> Litestar:
                 subscriptions=parts.subscriptions,
                 readers=readers,
                 who=who,
+                tracer=parts.tracer,
                 now=now,
             ),
             *(
@@ -90,7 +91,7 @@ def create_api(parts: Parts) -> Litestar:
                     readers=readers,
                     now=now,
                 )
-                for call in (stream, wait)
+                for call in (stream, partial(wait, tracer=parts.tracer))
             ),
             consumers(
                 journal=journal,
@@ -99,6 +100,7 @@ def create_api(parts: Parts) -> Litestar:
                 list_cursors=cursors("consumers"),
                 calls=calls,
                 readers=readers,
+                tracer=parts.tracer,
                 now=now,
             ),
             deliveries(

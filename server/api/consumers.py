@@ -20,6 +20,7 @@ from ..config.shapes import NAME
 from ..runtime.hub import Hub, PlacedEvent
 from ..runtime.keys import Access
 from ..runtime.readers import Readers
+from ..tracing import Tracer
 from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, bad_body, bad_parameter, not_found
@@ -147,6 +148,7 @@ def consumers(
     list_cursors: Cursors,
     calls: Calls,
     readers: Readers,
+    tracer: Tracer,
     now: Callable[[], float],
 ) -> ApiRouter:
     """Return the calls. `cursors` are those of events, `list_cursors` those of the list."""
@@ -181,7 +183,7 @@ def consumers(
         They are those after its place. A new consumer begins at the oldest event. `wait` waits for
         an event if there is none.
         """
-        given = read(request.scope, ConsumerParameters)
+        given, began = read(request.scope, ConsumerParameters), now()
         access = request.auth
         kept = await journal.ask(ConsumerByName(access.name, _checked(name)))
         selection = places.selection(access, given.filter(now()))
@@ -189,6 +191,7 @@ def consumers(
         [next_cursor] = await cursors.at([page.next_seq])
         bodies = [(place, event.body) for place, event in page.items]
         await readers.read_page(access, "consumer", bodies)
+        tracer.read("consumer", access.name, (b for _, b in bodies), began=began, ended=now())
         return PageAnswer(
             data=[
                 ListedEvent(

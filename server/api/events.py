@@ -37,6 +37,7 @@ from ..runtime.keys import Access
 from ..runtime.readers import Readers
 from ..runtime.redelivery import Redelivery, UnknownSinks
 from ..runtime.subscriptions import LiveSubscriptions
+from ..tracing import Tracer
 from .auth import ApiRequest, missing, needs
 from .deliveries import ShownDelivery, seen_deliveries, shown_delivery, utc
 from .errors import Problem, bad_parameter, not_found
@@ -210,6 +211,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
     subscriptions: LiveSubscriptions,
     readers: Readers,
     who: Who,
+    tracer: Tracer,
     now: Callable[[], float],
 ) -> ApiRouter:
     """Return the calls.
@@ -228,12 +230,14 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
         Without `codes:read`, texts, codes and links are `***`. A key with a `when` gets the events
         that it may see.
         """
-        given = read(request.scope, EventParameters)
+        given, began = read(request.scope, EventParameters), now()
         asked = await cursors.asked(given)
         page = await visible(journal, request.auth, given.filter(now()), asked, Reason.LIST)
         places = [*(seq for seq, _ in page.items), page.next_seq]
         *items, next_cursor = await cursors.at(places, desc=asked.desc)
         await readers.read_page(request.auth, "list", page.items)
+        bodies = (body for _, body in page.items)
+        tracer.read("list", request.auth.name, bodies, began=began, ended=now())
         return PageAnswer(
             data=[
                 ListedEvent(cursor=cursor, event=shown(request.auth, body, "list"))
@@ -256,7 +260,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
         """
         if not is_event_id(event_id):
             raise not_found("event")  # a later version may have added this call
-        raw = read(request.scope, ShowParameters).raw == "true"
+        raw, began = read(request.scope, ShowParameters).raw == "true", now()
         if raw and not request.auth.may("codes:read"):
             raise missing("codes:read")
         opening = request.auth.opening_to_match(Reason.SHOW)
@@ -271,6 +275,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
                 at=utc(arrival.at),
             )
         await _record(readers, request.auth, kept, arrival)
+        tracer.read("event", request.auth.name, [kept.body], began=began, ended=now())
         may_audit = request.auth.may("audit:read") and request.auth.sees is None
         return WholeEvent(
             event=shown(request.auth, kept.body, "event"),

@@ -14,6 +14,7 @@ from litestar.types import Guard
 from core.errors import Unavailable
 from journal.reads import Consumers, Counters, JournalStats, OldestPending, TokenUses
 from journal.records import group_of
+from journal.seal import Kind
 
 from .. import __version__
 from ..metrics import CONTENT_TYPE, Exposition, add_process
@@ -77,6 +78,9 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     found.add("smshook_journal_waiting", parts.journal.waiting)
     found.add("smshook_streams", parts.hub.streams, "api")
     found.add("smshook_waits", parts.hub.waits)
+    exporter = parts.tracer.exporter
+    found.add("smshook_trace_spans_total", exporter.sent, "sent")
+    found.add("smshook_trace_spans_total", exporter.dropped, "dropped")
     for state, count in parts.orders.states.items():
         found.add("smshook_orders", count, state)
     for output in (parts.audit_file.output, *parts.anchors.outputs()):
@@ -87,6 +91,15 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     verdict = parts.audit_verifier.verdict
     if verdict.at is not None:
         found.add("smshook_audit_verified", verdict.outcome == "unchanged")
+    signed = None if parts.audit is None else parts.audit.newest
+    if signed is not None:
+        found.add("smshook_audit_leaves", signed.size)
+        found.add("smshook_audit_checkpoint_seconds", signed.at)
+    for anchor, at in parts.anchors.anchored_at().items():
+        found.add("smshook_audit_anchored_at_seconds", at or 0, anchor)
+    if parts.period_keys is not None:
+        for sealed in Kind:
+            found.add("smshook_seal_periods", len(parts.period_keys.periods(sealed)), sealed)
     for witness, refuses in parts.anchors.refusing().items():
         found.add("smshook_audit_refused", refuses, witness)
     for kind, seconds in parts.pruner.overdue().items():

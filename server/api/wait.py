@@ -17,6 +17,7 @@ from journal.seal import Reason
 from ..runtime.hub import Hub, Inbox, PlacedEvent, ReaderEnded, TooManyReaders
 from ..runtime.keys import Access
 from ..runtime.readers import Readers
+from ..tracing import Tracer
 from .auth import needs
 from .errors import AGAIN, Problem, bad_parameter, reader_ended
 from .events import EventFilters, ListedEvent
@@ -51,7 +52,13 @@ class WaitParameters(EventFilters, frozen=True, kw_only=True):
 
 
 def wait(
-    *, journal: Journal, hub: Hub, cursors: Cursors, readers: Readers, now: Callable[[], float]
+    *,
+    journal: Journal,
+    hub: Hub,
+    cursors: Cursors,
+    readers: Readers,
+    tracer: Tracer,
+    now: Callable[[], float],
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
@@ -86,7 +93,7 @@ def wait(
         429 and 503 also have `Smshook-Cursor`, unless the call had no `after` and no event was
         looked at: repeat such a call as it was.
         """
-        ends = asyncio.get_running_loop().time()
+        ends, started = asyncio.get_running_loop().time(), now()
         request = cast("HTTPScope", scope)
         only_get(request)
         given = read(request, WaitParameters)
@@ -132,6 +139,7 @@ def wait(
             await write(send, b"")
             return
         await readers.end_wait(access, recorded, event.place, event.body)
+        tracer.read("wait", access.name, [event.body], began=started, ended=now())
         cursor = cursors.of(event.place, event.id)
         await _answer(send, cursor, event.shown(codes=access.reads(event.body, "wait")))
 

@@ -15,7 +15,7 @@ from routes.table import Route
 from .complaints import Complaints, dotted, nearest
 from .convert import Conversion
 from .files import check_files
-from .options import Api, Auditing, Sealing, Server, hard_to_guess, host_and_port, network
+from .options import Api, Auditing, Sealing, Server, Tracing, hard_to_guess, host_and_port, network
 from .yaml import Path
 
 #: The spelling of `low_balance`, as of amounts in events.
@@ -50,6 +50,11 @@ def check(
         reading.complain(("seal", "command"), "empty; name a program, or leave it out")
     audit: Auditing = values["audit"]
     checks.anchors(audit)
+    tracing: Tracing | None = values.get("tracing")
+    at = ("tracing", "endpoint")
+    if tracing is not None and tracing.endpoint is None and reading.is_right(at):
+        text = "missing; write it here or in OTEL_EXPORTER_OTLP_ENDPOINT, or leave out `tracing`"
+        reading.complain(at, text)
     check_files(reading, file, values["journal"], seal, values["sinks"], audit)
 
 

@@ -30,6 +30,7 @@ from .options import (
     Retention,
     Sealing,
     Server,
+    Tracing,
 )
 from .schema import schema_of
 from .show import as_yaml
@@ -239,6 +240,12 @@ def _read(
     values["journal"] = values.get("journal", JournalOptions()).under(folder)
     values["seal"] = values.get("seal", Sealing()).under(folder)
     values["audit"] = values.get("audit", ONLY_ACCESS).under(folder)
+    tracing: Tracing | None = values.pop("tracing", None)
+    if tracing is not None:
+        try:
+            values["tracing"] = tracing.with_environment(environ)
+        except ValueError as exc:
+            reading.complain(("tracing",), str(exc))
     check(reading, values, conversion, path.absolute())
     return values
 

@@ -7,10 +7,10 @@ import ipaddress
 import os
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -22,6 +22,7 @@ from routes.table import Route
 from sinks.file.rotation import Rotate
 from sinks.http.client import check_url
 from sinks.http.guard import PRIVATE
+from sinks.http.sink import check_headers
 from sinks.sink import Sink
 
 from .shapes import Check
@@ -418,6 +419,78 @@ class Auditing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 ONLY_ACCESS = Auditing(record="access")
 
 
+def _fraction(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError("write a number from 0 to 1, such as 0.1")
+    return value
+
+
+class Tracing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Traces of events for an OpenTelemetry collector: OTLP over HTTP."""
+
+    #: The URL of the collector, such as `http://127.0.0.1:4318`. `/v1/traces` is added to it.
+    #: Unset: `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    endpoint: Annotated[str, Check(_witness_url)] | None = None
+    #: The part of the events that is traced, from 0 to 1. Lower it if the collector is busy. Events
+    #: with a failed delivery are traced, too. Unset: `OTEL_TRACES_SAMPLER_ARG`, or 0.1.
+    sample: Annotated[float, Check(_fraction)] | None = None
+    #: Headers for the collector, such as `{Authorization: "Bearer ${TOKEN}"}`; their values are
+    #: masked. Unset: `OTEL_EXPORTER_OTLP_HEADERS`.
+    headers: Mapping[str, Secret] = {}
+    #: The name of this service in the traces. Set it if several run. Unset: `OTEL_SERVICE_NAME`, or
+    #: `smshook`.
+    service_name: str | None = None
+
+    def __post_init__(self) -> None:
+        check_headers(self.headers)
+
+    @property
+    def traces_url(self) -> str:
+        return f"{self.endpoint}/v1/traces"
+
+    @property
+    def fraction(self) -> float:
+        return 0.1 if self.sample is None else self.sample
+
+    @property
+    def name(self) -> str:
+        return self.service_name or "smshook"
+
+    def with_environment(self, environ: Mapping[str, str]) -> "Tracing":
+        """Return the same with the variables of OpenTelemetry, where nothing is written.
+
+        Raises ValueError for one that is wrong.
+        """
+        found: dict[str, Any] = {}
+        endpoint = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        if self.endpoint is None and endpoint:
+            found["endpoint"] = _of_variable("OTEL_EXPORTER_OTLP_ENDPOINT", _witness_url, endpoint)
+        sample = environ.get("OTEL_TRACES_SAMPLER_ARG")
+        if self.sample is None and sample:
+            found["sample"] = _of_variable(
+                "OTEL_TRACES_SAMPLER_ARG", lambda text: _fraction(float(text)), sample
+            )
+        if not self.headers:
+            # Like W3C Baggage: NAME=VALUE, separated by commas, and the values are escaped.
+            pairs = environ.get("OTEL_EXPORTER_OTLP_HEADERS", "").split(",")
+            found["headers"] = {
+                name.strip(): Secret(unquote(value.strip()))
+                for name, equals, value in (pair.partition("=") for pair in pairs)
+                if equals
+            }
+        service = environ.get("OTEL_SERVICE_NAME")
+        if self.service_name is None and service:
+            found["service_name"] = service
+        return msgspec.structs.replace(self, **found)
+
+
+def _of_variable(name: str, read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except ValueError as exc:
+        raise ValueError(f"{name}: {exc}") from None
+
+
 class Reads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many events a key gets in clear."""
 
@@ -555,6 +628,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     seal: Sealing = Sealing()
     #: The audit log. Without this section it records `access`.
     audit: Auditing = ONLY_ACCESS
+    #: Traces of events. Unset: none.
+    tracing: Tracing | None = None
     #: The keys of the API.
     api: Api = Api()
     #: Limits of the endpoints that services subscribe by the API.

@@ -24,6 +24,8 @@ class Received(NamedTuple):
     bytes: int
     #: None: an ordinary callback.
     channel: str | None = None
+    #: None: the event is not traced.
+    trace_id: str | None = None
 
 
 class FrequentLines:
@@ -67,6 +69,7 @@ class FrequentLines:
             f',"outcome":"{one.outcome}","state":"{one.state}"'
             f"{_field('status', one.status)}{_field('error', one.error)}"
             f',"took_ms":{one.took_ms},"since_ms":{one.since_ms}{_field("due_at", one.due_at)}'
+            f"{_field('trace_id', one.trace_id)}"
         )
 
 
@@ -77,10 +80,11 @@ def frequent_lines() -> FrequentLines | None:
 
 
 def _of(received: Received) -> str:
-    request_id, source, peer, size, channel = received
+    request_id, source, peer, size, channel, trace_id = received
     return (
         f',"request_id":"{request_id}"{_about(("source", source), ("peer", peer))}'
         f',"bytes":{size}{_field("channel", channel)}'
+        f"{_field('trace_id', trace_id)}"
     )
 
 

@@ -29,6 +29,7 @@ from receiver.intake import Caller
 from receiver.source_state import SourceState
 
 from ..log.frequent import FrequentLines, Received, frequent_lines
+from ..tracing import Accepted, SpanContext, Tracer
 from .identity import Identity
 from .journal_monitor import JournalMonitor
 from .planner import Planner
@@ -62,8 +63,10 @@ class Recorder:
         order_book: OrderBook,
         sources: Mapping[str, SourceState],
         now: Callable[[], float],
+        tracer: Tracer,
     ) -> None:
         self._journal, self._monitor, self._planner = journal, monitor, planner
+        self._tracer = tracer
         self._identity, self._order_book, self._now = identity, order_book, now
         self._sources = sources
         self._lines = frequent_lines()
@@ -106,6 +109,8 @@ class Recorder:
             for order in outcome.orders:
                 self._order_book.put(order)
             self._measure(plans, outcome.new)
+            if waited is not None:
+                self._trace(plans, outcome.new, waited, None if replaces else callback)
             state = self._sources.get(caller.source)  # None: it was removed meanwhile
             is_called = callback.channel == "callback" and replaces is None
             if state is not None and any(outcome.new) and is_called:
@@ -114,6 +119,7 @@ class Recorder:
                 self._log_recorded(self._lines, caller, callback, plans, outcome)
 
         record = Record(arrival_of(caller, callback), plans, replaces=replaces)
+        waited = self._now() if self._tracer.is_on else None
         self._journal.put(guard(record), done, then)
 
     async def record(
@@ -150,12 +156,17 @@ class Recorder:
         Returns None if the journal does not record the event. Raises Unavailable.
         """
         planned = self._planner.plan(source, happening, at, order=order, sinks=sinks)
+        waited = self._now()
         try:
             recorded = await self._journal.submit(write(planned))
         except Unavailable as exc:
             self._monitor.log_error(exc)
             raise
-        return None if recorded is None else planned
+        if recorded is None:
+            return None
+        if self._tracer.is_on:
+            self._trace((planned,), recorded.new, waited, None)
+        return planned
 
     def _foresee(self, source: str, happening: Happening, at: float) -> _Foreseen | None:
         """Put the order that a happening makes known into the order book.
@@ -196,6 +207,35 @@ class Recorder:
                 histogram = self.code_seconds.setdefault(received.source, Histogram(CODE_SECONDS))
                 histogram.add(max(0.0, planned.at - received.created_at))
 
+    def _trace(
+        self,
+        plans: Sequence[Planned],
+        new: Sequence[bool],
+        waited: float,
+        callback: Callback | None,
+    ) -> None:
+        """Make the spans of new events. `callback` None: no callback was received for them."""
+        received = origin = None
+        if callback is not None and callback.channel == "callback":
+            received = callback.received.timestamp()
+            origin = SpanContext.of_header(callback.header("traceparent"))
+        durable, commit = self._now(), self._journal.meters.commits
+        for index, planned in enumerate(plans):
+            if new[index]:
+                self._tracer.accept(
+                    Accepted(
+                        event_id=planned.event.id,
+                        source=planned.event.source,
+                        type=planned.event.type,
+                        received=received,
+                        planned=planned.at,
+                        waited=waited,
+                        durable=durable,
+                        commit=commit,
+                        origin=origin,
+                    )
+                )
+
     def _plan(
         self, source: str, happening: Happening, at: float, *, named_order: Order | None
     ) -> Planned:
@@ -226,7 +266,9 @@ class Recorder:
         )
         for index, planned in enumerate(plans):
             if recorded.new[index]:
-                lines.accepted(planned.event, [owed.sink for owed in planned.owed], received)
+                trace_id = self._tracer.trace_id(planned.event.id)
+                its = received if trace_id is None else received._replace(trace_id=trace_id)
+                lines.accepted(planned.event, [owed.sink for owed in planned.owed], its)
             elif channel is None:  # each poll finds the same messages again
                 lines.duplicate(recorded.ids[index], received)
 

@@ -129,6 +129,14 @@ class Anchors:
     def outputs(self) -> Sequence[Output]:
         return [place.output for place in self._places.values()]
 
+    def anchored_at(self) -> Mapping[str, float | None]:
+        """Return when each anchor, by name, got its last state; None: it is not known yet."""
+        return {
+            place.output.name: place.at
+            for place in self._places.values()
+            if isinstance(place.options, Anchor)
+        }
+
     def refusing(self) -> Mapping[str, bool]:
         """Return for each witness, by name, whether it refuses the log."""
         return {

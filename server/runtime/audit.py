@@ -109,6 +109,13 @@ class SignedLog(msgspec.Struct, frozen=True):
     first: int
     #: As the journal stores it.
     note: str
+    #: When it was signed: seconds since the epoch.
+    at: float
+
+    @property
+    def size(self) -> int:
+        """Return the number of its lines."""
+        return Checkpoint.parse(Note.parse(self.note).text).size
 
 
 class AuditKeeper:
@@ -313,7 +320,7 @@ class AuditKeeper:
 
     async def _sign(self, epoch: Epoch, *, keys: tuple[str, str] | None = None) -> None:
         note = await self._journal.submit(SignCheckpoint(self._signing(epoch), keys=keys))
-        self.newest = SignedLog(self._first, note)
+        self.newest = SignedLog(self._first, note, self._clock.now())
 
     def _signing(self, epoch: Epoch) -> Callable[[Checkpoint, float], str]:
         keys = (log_key(self._origin, self._keys), self._epoch_key(epoch))

@@ -11,6 +11,7 @@ from receiver.source_state import SourceState
 from sinks.worker import Worker
 
 from ..config.options import Config
+from ..tracing import Tracer
 from .anchors import Anchors
 from .audit import AuditFacts, AuditKeeper
 from .audit_file import AuditFile
@@ -85,6 +86,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     pruner: Pruner
     row_sealer: RowSealer
     erasures: Erasures
+    tracer: Tracer
     #: Whether the service takes callbacks, and the reasons why not.
     ready: Callable[[], bool]
     not_ready: Callable[[], Sequence[str]]

@@ -65,7 +65,7 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
             checked("proxy", check_url, self.proxy.reveal())
         for secret in self.secrets:
             checked("secrets", decode_key, secret)
-        _check_headers(self.headers)
+        check_headers(self.headers)
         if self.json is not None:
             try:
                 compile_json(self.json)
@@ -146,6 +146,8 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
             }
             if outgoing.replay:
                 headers["smshook-replay"] = "true"
+            if outgoing.traceparent is not None:
+                headers["traceparent"] = outgoing.traceparent
             if sign is not None:
                 headers["webhook-signature"] = sign(outgoing.event_id, timestamp, body)
             return headers | extra, body
@@ -165,7 +167,7 @@ def _lower(headers: Mapping[str, Secret]) -> dict[str, Secret]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _check_headers(headers: Mapping[str, Secret]) -> None:
+def check_headers(headers: Mapping[str, Secret]) -> None:
     """Raise ValueError for a header that cannot be sent as written, or that smshook sets."""
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):

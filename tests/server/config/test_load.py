@@ -97,6 +97,7 @@ subscriptions: {allow_networks: [10.20.0.0/16]}
         "seal": Sealing(file=f"{tmp_path}/smshook.keys"),
         "audit": Auditing(record="access"),
         "console": ConsoleOptions(),
+        "tracing": None,
         "api": Api(
             keys={"admin": ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))}
         ),

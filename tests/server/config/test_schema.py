@@ -27,7 +27,7 @@ def test_schema_is_json_and_has_every_section():
         "api",
         "subscriptions",
         "console",
-    } | {*("retention", "seal", "audit")}
+    } | {*("retention", "seal", "audit", "tracing")}
     assert set(found["properties"]) == sections
     assert (found["required"], found["additionalProperties"]) == (["server"], False)
 

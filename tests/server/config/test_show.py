@@ -113,6 +113,7 @@ audit:
   rotate: null
   anchors: {}
   witnesses: {}
+tracing: null
 api:
   keys:
     k:
@@ -230,6 +231,7 @@ audit:
   rotate: null
   anchors: {{}}
   witnesses: {{}}
+tracing: null
 api:
   keys: {{}}
   streams: 2000
