@@ -83,6 +83,15 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     found.add("smshook_trace_spans_total", exporter.dropped, "dropped")
     for state, count in parts.orders.states.items():
         found.add("smshook_orders", count, state)
+    _add_audit(found, parts)
+    if parts.period_keys is not None:
+        for sealed in Kind:
+            found.add("smshook_seal_periods", len(parts.period_keys.periods(sealed)), sealed)
+    for kind, seconds in parts.pruner.overdue().items():
+        found.add("smshook_erasure_overdue_seconds", seconds, kind)
+
+
+def _add_audit(found: Exposition, parts: Parts) -> None:
     for output in (parts.audit_file.output, *parts.anchors.outputs()):
         if output is not parts.audit_file.output or parts.audit_file.is_on:
             since, last = output.failing_since or 0, output.succeeded_at or 0
@@ -97,13 +106,8 @@ def _add_service(found: Exposition, parts: Parts) -> None:
         found.add("smshook_audit_checkpoint_seconds", signed.at)
     for anchor, at in parts.anchors.anchored_at().items():
         found.add("smshook_audit_anchored_at_seconds", at or 0, anchor)
-    if parts.period_keys is not None:
-        for sealed in Kind:
-            found.add("smshook_seal_periods", len(parts.period_keys.periods(sealed)), sealed)
     for witness, refuses in parts.anchors.refusing().items():
         found.add("smshook_audit_refused", refuses, witness)
-    for kind, seconds in parts.pruner.overdue().items():
-        found.add("smshook_erasure_overdue_seconds", seconds, kind)
 
 
 async def _add_stored(found: Exposition, parts: Parts) -> None:
