@@ -210,17 +210,285 @@ class AccountLow(Data, frozen=True, kw_only=True):
     threshold: str
 
 
-class AuditCheckpoint(Data, frozen=True, kw_only=True):
+#: Types of events of the service about itself begin with it. Readers get them only if they name the
+#: type.
+SYSTEM = "system."
+#: Their `source`. No source may have this name.
+SOURCE = "smshook"
+
+
+class System(Data, frozen=True, kw_only=True):
+    """The fields of all events of the service about itself."""
+
+    #: `info`, `warning` or `critical`.
+    severity: str
+    #: `raised` when it begins and `cleared` when it ends; `once`: nothing ends it.
+    state: str
+    #: One line for people, without secrets.
+    summary: str
+    #: When it began: RFC 3339, UTC.
+    since: str
+    #: How many seconds it lasted. Null unless it is cleared.
+    for_: float | None = msgspec.field(default=None, name="for")
+    #: The id of the event that it was raised with. Null unless it is cleared.
+    id_raised: str | None = None
+    #: The same text when it begins and when it ends: the `dedup_key` of PagerDuty, the `alias` of
+    #: Opsgenie.
+    dedup: str
+    #: What to do, as a path in the source code.
+    runbook: str
+
+
+class SinkFailing(System, frozen=True, kw_only=True):
+    """No delivery to a sink has succeeded for a while."""
+
+    type: ClassVar[str] = "system.sink_failing"
+
+    #: The name of the sink.
+    sink: str
+    #: The HTTP status of the last failure. Null: there was no answer.
+    status: int | None
+    #: Our word for the last failure: `timeout`, `refused`.
+    error: str | None
+    #: When it began to fail: RFC 3339, UTC.
+    failing_since: str
+    #: Its pending deliveries.
+    owed: int
+    #: When the oldest of them was accepted: RFC 3339, UTC. Null: none is pending.
+    oldest: str | None
+
+
+class SinkRecovered(SinkFailing, frozen=True, kw_only=True):
+    """A failing sink works again."""
+
+    type: ClassVar[str] = "system.sink_recovered"
+
+
+class SinkPaused(System, frozen=True, kw_only=True):
+    """A sink was paused: its deliveries wait."""
+
+    type: ClassVar[str] = "system.sink_paused"
+
+    #: The name of the sink.
+    sink: str
+    #: `operator`, or `failing`: by its `pause_after`.
+    by: str
+
+
+class SinkResumed(SinkPaused, frozen=True, kw_only=True):
+    """A paused sink was resumed."""
+
+    type: ClassVar[str] = "system.sink_resumed"
+
+
+class DeliveryDead(System, frozen=True, kw_only=True):
+    """Deliveries to a sink were given up."""
+
+    type: ClassVar[str] = "system.delivery_dead"
+
+    #: The name of the sink.
+    sink: str
+    #: How many since the last such event of the sink.
+    count: int
+    #: The ids of the first 20 events.
+    events: tuple[str, ...]
+    #: `dead` (the last attempt failed, or the sink refused it), `expired` (too old) or `both`.
+    ended: str
+
+
+class OwedOld(System, frozen=True, kw_only=True):
+    """A delivery has been pending for a long time."""
+
+    type: ClassVar[str] = "system.owed_old"
+
+    #: The name of the sink.
+    sink: str
+    #: Its pending deliveries.
+    owed: int
+    #: When the oldest of them was accepted: RFC 3339, UTC. Null: none is pending.
+    oldest: str | None
+
+
+class OwedRecovered(OwedOld, frozen=True, kw_only=True):
+    """No delivery to the sink is pending for long any more."""
+
+    type: ClassVar[str] = "system.owed_recovered"
+
+
+class SourceSilent(System, frozen=True, kw_only=True):
+    """A source sends no callbacks, though some are expected."""
+
+    type: ClassVar[str] = "system.source_silent"
+
+    #: The source's `expect_every`, in seconds.
+    expect_every: float | None
+    #: When its last callback came: RFC 3339, UTC. Null: none since the start.
+    last_at: str | None
+    #: Orders that wait longer than codes usually take.
+    waiting_orders: int
+
+
+class SourceHeard(SourceSilent, frozen=True, kw_only=True):
+    """A silent source sends callbacks again."""
+
+    type: ClassVar[str] = "system.source_heard"
+
+
+class QuarantineGrowing(System, frozen=True, kw_only=True):
+    """Many callbacks of a source were not understood."""
+
+    type: ClassVar[str] = "system.quarantine_growing"
+
+    #: How many within the time.
+    count: int
+    #: Why the last of them was not understood: `malformed`.
+    reason: str
+    #: What to do.
+    hint: str
+
+
+class QuarantineQuiet(QuarantineGrowing, frozen=True, kw_only=True):
+    """The callbacks of the source are understood again."""
+
+    type: ClassVar[str] = "system.quarantine_quiet"
+
+
+class RejectionsGrowing(System, frozen=True, kw_only=True):
+    """Many requests were turned away."""
+
+    type: ClassVar[str] = "system.rejections_growing"
+
+    #: Why the last of them was rejected: `token`.
+    reason: str
+    #: The address that it came from.
+    peer: str
+    #: How many within the time.
+    count: int
+    #: What to do.
+    hint: str
+
+
+class RejectionsQuiet(RejectionsGrowing, frozen=True, kw_only=True):
+    """Few requests are turned away again."""
+
+    type: ClassVar[str] = "system.rejections_quiet"
+
+
+class DiskLow(System, frozen=True, kw_only=True):
+    """The disk of the journal is nearly full. Critical: callbacks are answered 503."""
+
+    type: ClassVar[str] = "system.disk_low"
+
+    #: Free bytes.
+    free: int
+    #: Bytes of the disk.
+    total: int
+    #: Days until it is full, at the pace of the last day. Null: it does not fill up, or it is not
+    #: known yet.
+    days_left: float | None
+    #: Bytes of the journal and its log.
+    journal_bytes: int
+
+
+class DiskRecovered(DiskLow, frozen=True, kw_only=True):
+    """The disk has room again."""
+
+    type: ClassVar[str] = "system.disk_recovered"
+
+
+class ClockOff(System, frozen=True, kw_only=True):
+    """The clock of this machine seems to be wrong."""
+
+    type: ClassVar[str] = "system.clock_off"
+
+    #: Seconds by which this clock is ahead; negative: behind.
+    offset: float
+    #: The clock that it was compared with: `source/tellabot`, or `sink/crm` by its header `Date`.
+    against: str
+
+
+class ClockRecovered(ClockOff, frozen=True, kw_only=True):
+    """The clock of this machine is right again."""
+
+    type: ClassVar[str] = "system.clock_recovered"
+
+
+class KeyExpiring(System, frozen=True, kw_only=True):
+    """A key or certificate ends soon, or a provider refuses the key of a source."""
+
+    type: ClassVar[str] = "system.key_expiring"
+
+    #: `api_key`, `provider_key` or `certificate`.
+    kind: str
+    #: The name of the key, the source or the sink.
+    name: str
+    #: When it ends: RFC 3339, UTC. Null: it is refused already.
+    ends_at: str | None
+
+
+class BackfillFailing(System, frozen=True, kw_only=True):
+    """A provider cannot be asked for missed messages. Critical: it refuses the key."""
+
+    type: ClassVar[str] = "system.backfill_failing"
+
+    #: Our word for the last failure: `busy`, `unreadable`, `bad_key`.
+    error: str
+
+
+class BackfillRecovered(BackfillFailing, frozen=True, kw_only=True):
+    """The provider answers again."""
+
+    type: ClassVar[str] = "system.backfill_recovered"
+
+
+class ReadsUnusual(System, frozen=True, kw_only=True):
+    """A key read many codes."""
+
+    type: ClassVar[str] = "system.reads_unusual"
+
+    #: The name of the key.
+    key: str
+    #: How many within the time.
+    count: int
+    #: The time, in seconds.
+    within: float
+    #: The kind of call that read the most of them: `list`, `stream`.
+    how: str
+
+
+class AuditNotAnchored(System, frozen=True, kw_only=True):
+    """An anchor or witness of the audit log cannot be reached."""
+
+    type: ClassVar[str] = "system.audit_not_anchored"
+
+    #: Its name in `audit.anchors` or `audit.witnesses`.
+    anchor: str
+    #: How many lines it got last; 0: none since the start.
+    size: int
+
+
+class AuditAnchored(AuditNotAnchored, frozen=True, kw_only=True):
+    """The anchor or witness is reached again."""
+
+    type: ClassVar[str] = "system.audit_anchored"
+
+
+class AuditRefused(System, frozen=True, kw_only=True):
+    """A witness refused the audit log: it has seen a log that this one does not continue."""
+
+    type: ClassVar[str] = "system.audit_refused"
+
+    #: The name of the witness in `audit.witnesses`.
+    anchor: str
+    #: How many lines the refused log has.
+    size: int
+
+
+class AuditCheckpoint(System, frozen=True, kw_only=True):
     """A signed state of the audit log. Whoever keeps it can later show that the log was changed."""
 
     type: ClassVar[str] = "system.audit_checkpoint"
 
-    #: `info`.
-    severity: str = "info"
-    #: `once`: nothing ends it.
-    state: str = "once"
-    #: One line for people.
-    summary: str
     #: The name of the anchor in `audit.anchors`.
     anchor: str
     #: How many lines the log has.
@@ -229,26 +497,56 @@ class AuditCheckpoint(Data, frozen=True, kw_only=True):
     note: str
 
 
-class AuditRefused(Data, frozen=True, kw_only=True):
-    """A witness refused the audit log: it has seen a log that this one does not continue."""
+class ErasureLate(System, frozen=True, kw_only=True):
+    """Data is kept longer than `retention` allows."""
 
-    type: ClassVar[str] = "system.audit_refused"
+    type: ClassVar[str] = "system.erasure_late"
 
-    #: `critical`.
-    severity: str = "critical"
-    #: `once`: nothing ends it.
-    state: str = "once"
-    #: One line for people.
-    summary: str
-    #: The name of the witness in `audit.witnesses`.
-    anchor: str
-    #: How many lines the refused log has.
-    size: int
+    #: The kind of data that is the latest: `codes`.
+    kind: str
+    #: Seconds by which its oldest data is too old.
+    overdue: float
+
+
+class ErasureRecovered(ErasureLate, frozen=True, kw_only=True):
+    """No data is kept longer than `retention` allows."""
+
+    type: ClassVar[str] = "system.erasure_recovered"
+
+
+class Complaints(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with a configuration."""
+
+    #: How many complaints; 0: another error.
+    count: int
+    #: The place of the first one: `smshook.yaml:14: sinks.log.type`. Else the kind of error.
+    first: str
+
+
+class ConfigRejected(System, frozen=True, kw_only=True):
+    """A reload failed: the former configuration stays in force."""
+
+    type: ClassVar[str] = "system.config_rejected"
+
+    #: What is wrong with it. The log and `smshook check` show all.
+    complaints: Complaints
+
+
+class Gap(System, frozen=True, kw_only=True):
+    """The service took no callbacks for a while. Providers are asked for what was missed."""
+
+    type: ClassVar[str] = "system.gap"
+
+    #: When it ended: RFC 3339, UTC. `since` has its begin.
+    until: str
+    #: The names of the sources that are asked.
+    asked: tuple[str, ...]
 
 
 def kinds(base: type[Data] = Data) -> tuple[type[Data], ...]:
     """Return the class of each type of event, in the order of their definition."""
-    return tuple(kind for child in base.__subclasses__() for kind in (child, *kinds(child)))
+    found = (kind for child in base.__subclasses__() for kind in (child, *kinds(child)))
+    return tuple(kind for kind in found if hasattr(kind, "type"))
 
 
 #: The fields of ids that a subject repeats: `request/10000001` is request_id 10000001.
@@ -277,8 +575,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     #: The type of event: `sms.received`. It determines the fields of `data`.
     type: str
     #: The thing it happened to, as kind and id: `request/10000001`, `activation/…`, `rental/…`,
-    #: `telephone/…`, `number/…` or `account/…`; `audit` or `anchor/…` for smshook itself. Null
-    #: where it was a number that was erased.
+    #: `telephone/…`, `number/…` or `account/…`; `sink/…`, `source/…`, `key/…`, `anchor/…`, `door`,
+    #: `audit` or `service` for smshook itself. Null where it was a number that was erased.
     subject: str
     #: When it happened, by the provider's clock: RFC 3339, UTC, fractions as sent.
     time: str

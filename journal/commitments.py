@@ -43,8 +43,11 @@ class Commitments:
 
     def could_be(self, c: str, event_id: str, body: bytes, at: float) -> bool | None:
         """Return whether `c` commits to the event. None: its key is destroyed."""
+        key = self.key(event_id, at)
+        return None if key is None else commitment(key, body) == c
+
+    def key(self, event_id: str, at: float) -> bytes | None:
+        """Return the key of the commitment to an event. None: it is destroyed."""
         living = [period for period in self._keys.periods(Kind.CODES) if period * 60 <= at]
         key = self._keys.get(Kind.CODES, living[0]) if living else None
-        if key is None:
-            return None
-        return commitment(commitment_key(key, event_id), body) == c
+        return None if key is None else commitment_key(key, event_id)

@@ -13,7 +13,7 @@ import msgspec
 
 from core.copies import Copy, PossibleCopy, find_copy
 from core.delivery import Delivery, State
-from core.event import SUBJECTS, Data, Event
+from core.event import SUBJECTS, SYSTEM, Data, Event
 from core.order import Order
 
 from .decide_orders import OrderChanges, order_name
@@ -47,6 +47,7 @@ from .writes import (
     ReplayEvent,
     RevokeKey,
     SetBalance,
+    SetCondition,
     SetMoment,
     StartReplay,
 )
@@ -64,6 +65,7 @@ Decided = (
     | MoveOrders
     | SetBalance
     | RecordOwn
+    | SetCondition
     | ReplayEvent
     | StartReplay
     | AdvanceReplay
@@ -105,8 +107,12 @@ def find_needs(writes: Iterable[Decided]) -> Needs:
                 _need_orderings(needs, write.owed)
             case AdvanceReplay() | CancelReplay():
                 _need_replay(needs, write)
-            case ExpireOrder() | RecordOwn():
-                _need_plan(needs, write.plan)
+            case (
+                ExpireOrder(plan=Planned() as plan)
+                | RecordOwn(plan=Planned() as plan)
+                | SetCondition(plan=Planned() as plan)
+            ):
+                _need_plan(needs, plan)
             case SetBalance():
                 needs.balances.add(write.balance.source)
                 if write.plan is not None:
@@ -301,7 +307,8 @@ class _Batch:
         rows.last_event = seq = rows.last_event + 1
         self._add_keys(plan, seq)
         changes.events.append(NewEvent(seq, callback, channel, plan, also))
-        self._counts["events"] += 1
+        if not event.type.startswith(SYSTEM):
+            self._counts["events"] += 1
         self._counts[f"events/{event.source}/{event.type}"] += 1
         if not plan.routes:
             self._counts[f"unrouted/{event.source}/{event.type}"] += 1
@@ -488,6 +495,21 @@ class _Batch:
     def record_own(self, write: RecordOwn) -> Recorded:
         return self._record_without_callback(write.plan)
 
+    def set_condition(self, write: SetCondition) -> Recorded:
+        condition, plan = write.condition, write.plan
+        recorded = Recorded(ids=(), new=())
+        if plan is not None:
+            known = self._find(plan)
+            if known is None:
+                recorded = self._record_without_callback(plan)
+            else:
+                recorded = Recorded(ids=(known.id,), new=(False,))
+            if condition.event == plan.event.id:
+                condition = msgspec.structs.replace(condition, event=recorded.ids[0])
+        self.changes.conditions[condition.name, condition.subject] = condition
+        self.changes.forget_conditions = write.forget
+        return recorded
+
     def set_balance(self, write: SetBalance) -> Recorded | None:
         balance, low = write.balance, self._rows.low
         fell = balance.low and balance.source not in low
@@ -568,6 +590,7 @@ _DECISIONS: Mapping[type, Callable[[_Batch, Any], Decision]] = {
     MoveOrders: lambda batch, write: batch.orders.move(write),
     SetBalance: _Batch.set_balance,
     RecordOwn: _Batch.record_own,
+    SetCondition: _Batch.set_condition,
     QuarantineCallback: _Batch.quarantine,
     DismissQuarantined: lambda batch, write: batch.dismiss(write.id),
     CountRejections: _Batch.count_rejections,

@@ -8,6 +8,7 @@ import msgspec
 from core.delivery import State, Turn
 from core.order import Order, OrderState
 
+from .audit.export import Beginning
 from .records import (
     AccountBalance,
     Arrival,
@@ -19,6 +20,7 @@ from .records import (
     RowsInClear,
     SinkRecord,
     Stats,
+    StoredCondition,
     StoredConsumer,
     StoredDelivery,
     StoredEvent,
@@ -428,7 +430,7 @@ class TokenUses(Read[Sequence[TokenUse]], frozen=True):
 class LineFilter(msgspec.Struct, frozen=True, kw_only=True):
     """The requested lines. An empty tuple matches any value."""
 
-    #: Actions, such as `key.made`. One that ends with a dot means all that begin so: `key.`.
+    #: Actions, such as `key.made`. One that ends with a dot means all that begin with it: `key.`.
     do: tuple[str, ...] = ()
     #: Actors, such as `key/ana`.
     by: tuple[str, ...] = ()
@@ -507,16 +509,6 @@ class ConsistencyProof(Read[Sequence[bytes] | None], frozen=True):
     size: int
 
 
-class FrontierAt(Read[Sequence[bytes]], frozen=True):
-    """The roots of the complete subtrees of the first `size` lines, the largest first.
-
-    `size` is a multiple of 256; these lines may be pruned.
-    """
-
-    log: int
-    size: int
-
-
 class InclusionProof(Read[Sequence[bytes] | None], frozen=True):
     """The proof that line `n` is in the log of `size` lines (RFC 6962, section 2.1.1).
 
@@ -547,19 +539,21 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     closes: bool
 
 
-class KeptLines(Read[Sequence["KeptLine"]], frozen=True):
-    """The ends of the epochs in the pruned part of a log, oldest first."""
+class LogBeginning(Read[Beginning], frozen=True):
+    """What verifies a log without its first lines: those before `start` are pruned or left out.
+
+    `start` is a multiple of 256.
+    """
 
     log: int
+    start: int
 
 
-class KeptLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the pruned part that a verifier needs."""
+# --- alerts -------------------------------------------------------------------------------------
 
-    n: int
-    line: bytes
-    #: Its audit path in the tree that ends with it.
-    proof: tuple[bytes, ...]
+
+class Conditions(Read[Sequence[StoredCondition]], frozen=True):
+    """The conditions that were reported: those that hold, and those that ended lately."""
 
 
 # --- the API ------------------------------------------------------------------------------------

@@ -388,6 +388,25 @@ class StoredSubscription(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
 
 
+class StoredCondition(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition that was reported. Times are seconds since the epoch."""
+
+    #: Such as `sink_failing`.
+    name: str
+    #: Such as `sink/crm`.
+    subject: str
+    since: float
+    raised_at: float
+    #: None: it holds.
+    cleared_at: float | None = None
+    #: The highest that was reported.
+    severity: str
+    #: The id of the event that reported it.
+    event: str
+    #: The details of that event, as JSON.
+    data: str
+
+
 class AccountBalance(msgspec.Struct, frozen=True, kw_only=True):
     """The last known balance of a source's account."""
 
@@ -416,6 +435,20 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     #: As written: `600/m`; None: no limit.
     rate: str | None
     created_at: float
+    #: The most events in clear, as written: `600/h`; None: no limit.
+    reads: str | None = None
+    #: `required`: it must give a reason to reveal a code.
+    reason: str | None = None
+
+
+class LineErasure(enum.StrEnum):
+    """The result of an erasure of a line of the audit log."""
+
+    DONE = "done"
+    #: There is no such line, or it is erased.
+    MISSING = "missing"
+    #: A verifier needs the line.
+    NEEDED = "needed"
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,14 @@ from core.delivery import Delivery, State
 from core.erasure import CONTENT_NAMES
 from core.order import Mention, Order
 
-from .records import AccountBalance, Arrival, Planned, Rejection, StoredReplay
+from .records import (
+    AccountBalance,
+    Arrival,
+    Planned,
+    Rejection,
+    StoredCondition,
+    StoredReplay,
+)
 from .seal import StoredBody
 from .writes import CreateKey, QuarantineCallback, RegisterOrder, RevokeKey
 
@@ -189,6 +196,9 @@ class Changes(msgspec.Struct):
     #: By source, and by name: may exist.
     balances: dict[str, AccountBalance] = {}
     moments: dict[str, float] = {}
+    #: By (name, subject): may exist. Those that were cleared before a time are removed.
+    conditions: dict[tuple[str, str], StoredCondition] = {}
+    forget_conditions: float = 0.0
     #: By id: may exist.
     replays: dict[str, StoredReplay] = {}
     #: New and removed API keys, in the order of their writes.

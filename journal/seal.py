@@ -56,6 +56,7 @@ class Reason(StrEnum):
     ORDER = "order"  # the number of an order
     REPLAY = "replay"  # an event is sent again: its place in line, and what its sinks may see
     ERASE = "erase"  # a search for the events that hold a number, to erase them
+    PROVE = "prove"  # a command hands an event to an auditor
     COMPARE = "compare"  # a command compares the journal with its audit log
     LINE = "line"  # `ordered_by` names the part
 

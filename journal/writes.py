@@ -16,6 +16,7 @@ from .records import (
     Arrival,
     Erased,
     ErasedNumber,
+    LineErasure,
     Made,
     Owed,
     Planned,
@@ -28,6 +29,7 @@ from .records import (
     Replayed,
     Retained,
     SealedStep,
+    StoredCondition,
     StoredConsumer,
     StoredDelivery,
     StoredKey,
@@ -382,6 +384,19 @@ class RecordOwn(Write[Recorded | None], frozen=True):
     plan: Planned
 
 
+class SetCondition(Write[Recorded], frozen=True):
+    """Keep a condition, and the event that reports it.
+
+    An event with the same key is not recorded again: an earlier write may have stored it. A
+    condition that was cleared before `forget` is removed.
+    """
+
+    condition: StoredCondition
+    #: None: its end is not reported.
+    plan: Planned | None
+    forget: float
+
+
 # --- the door -----------------------------------------------------------------------------------
 
 
@@ -629,8 +644,8 @@ class PruneLog(Write[int], frozen=True):
     patient: ClassVar[bool] = True
 
 
-class EraseLine(Write[bool], frozen=True):
-    """Replace a line by its hash; False: there is no such line, or it is erased."""
+class EraseLine(Write[LineErasure], frozen=True):
+    """Replace a line by its hash. Another line names it."""
 
     #: The number of the line in the present log.
     n: int

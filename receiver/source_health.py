@@ -62,6 +62,8 @@ class SourceHealth:
         self._ticks, self._timezone, self._expect_every = ticks, timezone, expect_every
         #: When the last callback came, by `ticks`, or when this was made.
         self._last_at = ticks()
+        #: Whether a callback came since then.
+        self.was_heard = False
         self._measured_last = float("-inf")
         #: Seconds from `ticks` to the wall clock, at the last measurement.
         self._ahead: float | None = None
@@ -77,7 +79,7 @@ class SourceHealth:
         """Count a callback with new happenings from the provider itself."""
         if callback.sample:
             return
-        self._last_at = ticks = self._ticks()
+        self._last_at, self.was_heard = (ticks := self._ticks()), True
         if ticks - self._measured_last < INTERVAL:
             return
         self._measured_last, at = ticks, callback.received.timestamp()
@@ -126,6 +128,10 @@ class SourceHealth:
         hours, minutes = divmod(round(abs(seconds) / 60), 60)
         clock = f"UTC{'-' if seconds < 0 else '+'}{hours:02d}:{minutes:02d}"
         return WrongZone(timezone=self._timezone, behind=behind, clock=clock)
+
+    def last_at(self, now: float) -> float | None:
+        """Return when the last callback came, in seconds since the epoch; None: not yet."""
+        return now - (self._ticks() - self._last_at) if self.was_heard else None
 
     def silent_since(self, now: float, *, waiting_since: float | None = None) -> float | None:
         """Return since when callbacks are missing, or None.

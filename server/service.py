@@ -42,6 +42,7 @@ from .config.options import Config, Server, host_and_port
 from .console.app import Console
 from .log.frequent import frequent_lines
 from .runtime.accept import Recorder
+from .runtime.alerts import Alerts
 from .runtime.anchors import Anchors
 from .runtime.audit import AuditFacts, AuditKeeper, is_signed
 from .runtime.audit_file import AuditFile
@@ -54,6 +55,8 @@ from .runtime.credentials import HeaderCredentials
 from .runtime.current import Current
 from .runtime.erasure import ErasedIds, Erasures
 from .runtime.free_space import FreeSpace
+from .runtime.given_up import GivenUp
+from .runtime.heartbeat import HeartbeatSender
 from .runtime.history import History
 from .runtime.hub import Hub
 from .runtime.identity import Chance, Identity
@@ -78,6 +81,7 @@ from .runtime.silence import SourceMonitor
 from .runtime.subscriptions import PREFIX, LiveSubscriptions
 from .runtime.supervisor import Supervisor, finish
 from .runtime.verification import AuditVerifier
+from .runtime.watching import Watching
 from .tracing import Tracer
 
 #: After a start, orders end only after the first backfills, which may bring their SMS. These are
@@ -167,6 +171,7 @@ async def restore(
     await parts.replays.load()
     await parts.pruner.load()
     await parts.history.load()
+    await parts.alerts.load()
     return parts
 
 
@@ -200,13 +205,14 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
     readers = Readers(journal, facts, new_id=identity.request_id, ticks=ticks)
     keeper = _audit_keeper(current, journal, facts, clock, period_keys, audit)
     codes_sent: Counter[str] = Counter()
+    given_up = GivenUp()
 
     def code_sent(sink: str) -> None:
         live = subscriptions.get(sink.removeprefix(PREFIX))
         codes_sent[sink if live is None else live.stored.key] += 1
 
     def make_worker(name: str, sink: Sink, record: SinkRecord | None) -> Worker:
-        return Worker(
+        worker = Worker(
             name,
             sink,
             journal,
@@ -217,6 +223,8 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
             code_sent=partial(code_sent, name),
             traces=tracer,
         )
+        worker.gave_up = partial(given_up.add, name)
+        return worker
 
     workers: dict[str, Worker] = {}
     sinks = ConfiguredSinks(
@@ -258,6 +266,9 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
         sources=sources,
         now=now,
         tracer=tracer,
+    )
+    alerts = Alerts(
+        journal=journal, planner=planner, identity=identity, current=current, clock=clock
     )
     audit_file, anchors = _audit_outputs(
         *(current, keeper, facts),
@@ -312,6 +323,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
         clock=clock,
         shown=identity.delivery_id,
         keys=sealing_keys,
+        gave_up=given_up.add,
     )
     row_sealer = RowSealer(
         journal,
@@ -340,7 +352,14 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
         now=now,
         ticks=ticks,
     )
-    backfills = Backfills(make_backfill, journal=journal, ready=readiness, now=now, ticks=ticks)
+    backfills = Backfills(
+        make_backfill,
+        journal=journal,
+        ready=readiness,
+        now=now,
+        ticks=ticks,
+        alerts=alerts,
+    )
     # All that depends on the configuration, beside the sinks and the listeners.
     current.follow(lambda new: planner.use(current.routes, new.sinks.values()))
     current.follow(lambda new: keys.use(new.api.keys))
@@ -387,6 +406,8 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
         backfills=backfills,
         source_monitor=SourceMonitor(sources, now, orders.waiting_since),
         samples=SampleEvents(sources, planner, now),
+        alerts=alerts,
+        given_up=given_up,
         reloads=Reloads(
             load,
             current=current,
@@ -395,6 +416,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
             sinks=sinks,
             facts=facts,
             ends=intake.draining,
+            alerts=alerts,
         ),
         space=space,
         pruner=pruner,
@@ -486,6 +508,12 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     supervisor.run("erasures", parts.erasures.run())
     supervisor.run("retention", parts.pruner.run())
     supervisor.run("seal", parts.row_sealer.run())
+    watching = Watching(parts)
+    supervisor.run("alerts", watching.run())
+    supervisor.run("certificates", watching.run_certificates())
+    heartbeat = HeartbeatSender(ready=parts.ready, ticks=parts.clock.ticks)
+    parts.current.follow(heartbeat.use)
+    supervisor.run("heartbeat", heartbeat.run())
 
 
 def public_door(parts: Parts) -> Door:

@@ -12,13 +12,15 @@ import msgspec
 
 from core.clock import WallClock
 from journal.actor import ACTING, Actor
+from journal.audit.lines import Fact
 from journal.facts import AuditOptions
 from journal.keyring import KeyFile, Keyring
 from journal.lock import Lock
 from journal.records import Retained
 from journal.seal import MissingKeys, PeriodKeys
 from journal.sqlite.backup import Contents, check
-from journal.sqlite.schema import begin_generation
+from journal.sqlite.schema import WrongJournal, begin_generation, is_current
+from journal.writes import RecordFacts
 
 from .backups import WrongPath
 from .config.files import BESIDE_JOURNAL, ERASED_IDS
@@ -90,6 +92,26 @@ async def _seal(config: Config, *, progress: Callable[[SealRun], None]) -> SealR
             if parts.row_sealer.last is not None:
                 progress(parts.row_sealer.last)
         return sealing.result()
+
+
+def record(config: Config, fact: Fact) -> None:
+    """Add a line to the audit log, on behalf of the command line. Raises as `prune` does.
+
+    A journal of another version is not changed: it has no such log, or is to be migrated first.
+    Raises WrongJournal then.
+    """
+    path = config.journal.path
+    with Lock(path) as lock:
+        lock.hold()
+        if not is_current(path):
+            raise WrongJournal(f"{path} is of another version of smshook")
+        asyncio.run(_record(config, fact))
+
+
+async def _record(config: Config, fact: Fact) -> None:
+    async with _opened(config, makes_keys=False) as parts:
+        named = Fact(fact.do, {**ACTING.get().fields, **fact.fields})
+        await parts.journal.submit(RecordFacts((named,)))
 
 
 def restore(backup: BinaryIO, config: Config, *, without_erasures: bool = False) -> Contents:

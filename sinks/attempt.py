@@ -50,6 +50,8 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     #: Seconds to wait; `by_date`: until a date, counted from the attempt's `at`.
     retry_after: float | None = None
     by_date: bool = False
+    #: The sink's own time, as its header Date has it.
+    date: str | None = None
 
 
 class Attempts:
@@ -119,7 +121,8 @@ class Attempts:
             took_ms=round((self._clock.ticks() - began) * 1000, 3),
             answer=answer.answer[:ANSWER_KEPT] or None,
         )
-        return Tried(attempt=attempt, retry_after=retry_after, by_date=by_date)
+        date = answer.date if isinstance(answer, Receipt) else None
+        return Tried(attempt=attempt, retry_after=retry_after, by_date=by_date, date=date)
 
     def outgoing(
         self,

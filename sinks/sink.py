@@ -52,6 +52,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None
     #: The first bytes of its answer: stored, never logged. They may repeat the event.
     answer: bytes = b""
+    #: Its own time, as an HTTP header Date; None: it sent none.
+    date: str | None = None
 
 
 class Failed(Exception):

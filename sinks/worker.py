@@ -7,7 +7,11 @@ queue, `recovery.py` pauses and probes, `retry.py` the schedule.
 """
 
 import asyncio
+import contextlib
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from functools import partial
 
 import msgspec
@@ -16,6 +20,7 @@ import structlog
 from core.bucket import Bucket
 from core.delivery import ERASED, Attempt, SettledAttempt, State, Turn, WaitsFor
 from core.errors import Broken, InvalidRow
+from core.event import SYSTEM
 from core.paths import Path, order_at, parse
 from journal import Journal
 from journal.records import Owed, SinkRecord, StoredDelivery
@@ -29,7 +34,7 @@ from .health import Pause, SinkHealth
 from .lanes import Lanes, Taken
 from .meters import SinkMeters
 from .outages import Outages, Step
-from .outcome import Outcome, Tested, log_attempted, log_outcome
+from .outcome import Outcome, Tested, describe, log_attempted, log_outcome
 from .recovery import Recovery
 from .retry import LONGEST_RETRY_AFTER
 from .sink import Send, Sink
@@ -39,6 +44,8 @@ from .tracing import AttemptMade, AttemptTracer, NoTraces
 CAPACITY = 1000
 #: Retries and replays have their own places, and take no place from fresh ones.
 RETRIED = REPLAYED = 100
+#: Seconds between two comparisons of the clocks, and the longest attempt that shows the difference.
+MEASURED, LONGEST_MEASURED = 60.0, 2.0
 #: RFC 6585, 4: Too Many Requests.
 _TOO_MANY = 429
 
@@ -69,6 +76,14 @@ class Worker:
         self.name, self._shown, self._log_attempted = name, shown, log_attempted
         self._code_sent = code_sent
         self._traces = NoTraces() if traces is None else traces
+        #: Called with the event's id and the state of each delivery that was given up, except of
+        #: events about the service itself.
+        self.gave_up: Callable[[str, State], None] = lambda _event, _state: None
+        #: The last attempt that did not deliver; None: none since the start.
+        self.last_failure: Attempt | None = None
+        #: Seconds by which our clock is ahead of that of the sink; None: not measured.
+        self.clock_offset: float | None = None
+        self._measured_at = -math.inf
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
         self._lacks_content = lacks_content(sink)
@@ -256,6 +271,12 @@ class Worker:
         )
         return Tested(request=request, attempt=tried.attempt)
 
+    def preview(self, event_id: str, body: bytes) -> str:
+        """Return the request of a replay as text; the sink's own secrets are masked."""
+        at = self._clock.now()
+        outgoing = self._attempts.outgoing(event_id, body, number=1, replay=True, at=at)
+        return self._sink.request(outgoing)
+
     async def run(self, send: Send) -> None:
         """Deliver until cancelled."""
         self._send = send
@@ -414,12 +435,25 @@ class Worker:
                 attempt=tried.attempt,
             )
             trace_id = self._traces.end_attempt(traceparent, made)
+        self._measure_clock(tried)
         match tried.attempt.outcome:
             case "delivered":
                 return Outcome(state=State.DELIVERED, attempt=tried.attempt, trace_id=trace_id)
             case "refused":
                 return Outcome(state=State.DEAD, attempt=tried.attempt, trace_id=trace_id)
         return self._again(taken, tried, trace_id)
+
+    def _measure_clock(self, tried: Tried) -> None:
+        """Compare our clock with the sink's, once in a while: reading a date takes long."""
+        ticks, took = self._clock.ticks(), tried.attempt.took_ms / 1000
+        if tried.date is None or took > LONGEST_MEASURED or ticks < self._measured_at + MEASURED:
+            return
+        with contextlib.suppress(ValueError, TypeError, OverflowError, IndexError):
+            date = parsedate_to_datetime(tried.date)
+            aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+            # It was made in the middle of the attempt, within the second that it names.
+            self.clock_offset = tried.attempt.at + took / 2 - aware.timestamp() - 0.5
+            self._measured_at = ticks
 
     def _again(self, taken: Taken, tried: Tried, trace_id: str | None) -> Outcome:
         """Return when a failed delivery is tried again, or that it is given up."""
@@ -499,8 +533,15 @@ class Worker:
         if outcome.attempt is not None and stored:
             accepted_at = taken.accepted_at(self._clock.jumped())
             self.meters.add(outcome.attempt, accepted_at=accepted_at)
+            if outcome.attempt.outcome != "delivered":
+                self.last_failure = outcome.attempt
             if self._attempts.shows_code(taken.delivery.body, outcome.attempt):
                 self._code_sent()
+        if outcome.state in (State.DEAD, State.EXPIRED) and stored:
+            type_ = describe(taken.delivery.body).get("type")
+            # An alert that dies raises no other.
+            if not (type_ or "").startswith(SYSTEM):
+                self.gave_up(taken.delivery.event_id, outcome.state)
         if outcome.attempt is not None and self._recovery.learn(outcome.attempt):
             steering = asyncio.create_task(self._steer(taken))
             self._steering.add(steering)

@@ -10,7 +10,7 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
-PHONE, SCREEN = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
+PHONE, SCREEN = {"width": 320, "height": 740}, {"width": 1280, "height": 800}
 AXE = tools.JAVASCRIPT / "node_modules/axe-core/axe.min.js"
 #: Reports each violation of the policy to the console, which `Tab.seen` collects.
 WATCH = """addEventListener("securitypolicyviolation", (event) =>
@@ -82,10 +82,17 @@ class Tab:
         self.page.goto(f"/console{path}")
         return self.page
 
-    def findings(self):
-        """Return what axe finds on the page: each rule with its elements."""
-        self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    def look(self, *, phone, dark):
+        """Change the screen and the colours."""
+        self.page.set_viewport_size(PHONE if phone else SCREEN)
+        self.page.emulate_media(color_scheme="dark" if dark else "light")
+
+    def findings(self, *rules):
+        """Return what axe finds on the page: each rule with its elements. `rules`: only these."""
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE.read_text())
+        options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
+        found = self.page.evaluate("(options) => axe.run(document, options)", options)
         return [
             (rule["id"], [node["html"][:200] for node in rule["nodes"]])
             for rule in found["violations"]

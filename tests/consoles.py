@@ -301,8 +301,9 @@ def seeded(folder, **options):
 
 
 def _seed(service):
+    now = int(time.time())
     events = {
-        "plain": service.sms(1),
+        "plain": service.sms(1, at=now),
         "failing": service.sms(2, service="Telegram"),
         "unrouted": service.sms(3, service="Nobody"),
         "without code": service.sms(4, text="Hello there", pin=""),
@@ -310,7 +311,7 @@ def _seed(service):
             5, service=HOSTILE, text=f"{HOSTILE} {live.code(5)}", **{"from": f"from {HOSTILE}"}
         ),
     }
-    service.post(live.sms(1))  # a duplicate
+    service.post(live.sms(1, at=now))  # a duplicate
     service.post(b"event=order.refund&id=7")
     service.post(b"{not json", source="smsactivate")
     for number, reference in ((6, "signup-42"), (7, HOSTILE.partition("\u202e")[0])):

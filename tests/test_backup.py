@@ -146,7 +146,8 @@ def test_backup_goes_through_a_pipe(story):
     """Mutants: the summary goes to stdout, too; a temporary file stays."""
     folder = story.service.folder
 
-    assert (folder / "piped.db").read_bytes() == (folder / "backup.db").read_bytes()
+    # Only the audit log differs: each backup has the line of the one before.
+    assert ids(folder / "piped.db") == ids(folder / "backup.db")
     assert story.piped.stdout == ""
     assert "events     2\n" in story.piped.stderr
     assert [path.name for path in folder.iterdir() if "unfinished" in path.name] == []

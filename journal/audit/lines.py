@@ -73,6 +73,8 @@ Action = Literal[
     "audit.erased",
 ]
 ACTIONS: frozenset[str] = frozenset(get_args(Action))
+#: Lines that a verifier needs: they are not erased.
+NEEDED = frozenset({"audit.epoch", "audit.erased", "journal.restored"})
 #: Bytes of a line, without its newline.
 LONGEST = 16 * 1024
 #: Characters of one text of ranges: the rest of the line has room beside it.
@@ -132,9 +134,12 @@ def next_epoch(key: VerifierKey) -> Fact:
     return Fact("audit.epoch", {"key": str(key)})
 
 
-def line_erased(n: int, *, by: str, reason: str) -> Fact:
-    """Return the fact without which an erased line counts as changed."""
-    return Fact("audit.erased", {"of": n, "by": by, "reason": reason})
+def line_erased(n: int, *, by: str, reason: str, **named: str) -> Fact:
+    """Return the fact without which an erased line counts as changed.
+
+    `named` are the ids that the line had: `event`, `id`.
+    """
+    return Fact("audit.erased", {"of": n, "by": by, "reason": reason, **named})
 
 
 def restored(old: Checkpoint, **fields: Any) -> Fact:

@@ -128,11 +128,6 @@ def hash_from_tiles(hashes: HashesAt) -> HashAt:
     return hash_at
 
 
-def root_at(size: int, hash_at: HashAt) -> bytes:
-    """Return the root of the tree of the first `size` leaves."""
-    return _range(0, size, hash_at)
-
-
 def frontier_at(size: int, hash_at: HashAt) -> Frontier:
     """Return the frontier of the tree of the first `size` leaves."""
     return Frontier(size, [hash_at(level, n) for level, n in _complete(0, size)])
@@ -197,34 +192,6 @@ def is_included(leaf: bytes, index: int, size: int, root: bytes, proof: Sequence
             hash_ = node_hash(hash_, sibling)
         n, last = n >> 1, last >> 1
     return last == 0 and hash_ == root
-
-
-def is_consistent(
-    old: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]
-) -> bool:
-    """Whether a proof shows that one tree is the beginning of the other (RFC 9162, 2.1.4.2)."""
-    if old == size:
-        return not proof and old_root == root
-    if old == 0:
-        return size > 0 and not proof and old_root == EMPTY_ROOT
-    if not 0 < old < size or not proof:
-        return False
-    path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
-    n, last = old - 1, size - 1
-    while n & 1:
-        n, last = n >> 1, last >> 1
-    first = second = path[0]
-    for hash_ in path[1:]:
-        if last == 0:
-            return False
-        if n & 1 or n == last:
-            first, second = node_hash(hash_, first), node_hash(hash_, second)
-            while n and not n & 1:
-                n, last = n >> 1, last >> 1
-        else:
-            second = node_hash(second, hash_)
-        n, last = n >> 1, last >> 1
-    return last == 0 and first == old_root and second == root
 
 
 def _split(count: int) -> int:

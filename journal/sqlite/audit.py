@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.clock import rfc3339
-from core.errors import InvalidRow
+from core.errors import InvalidRow, Unavailable
 
 from ..actor import SERVICE, Actor
-from ..audit.lines import Fact, encode, erased_line, line_erased, restored
+from ..audit.lines import NEEDED, Fact, encode, erased_line, line_erased, restored
 from ..audit.note import Checkpoint
 from ..audit.tree import TILE_WIDTH, leaf_hash, prove_inclusion
 from ..facts import (
@@ -27,6 +27,7 @@ from ..facts import (
     is_plain,
 )
 from ..reads import Checkpoints
+from ..records import LineErasure
 from ..rows import Changes
 from ..writes import (
     AddSignatures,
@@ -104,16 +105,22 @@ class AuditBatch:
             return
         n = self.frontier.size
         try:
-            line = encode(n, self.at, fact)
-        except (ValueError, TypeError) as exc:
-            raise InvalidRow(str(exc)) from exc
-        self._events += [(event, self.first + n) for event in events_of(fact)]
+            line, names = encode(n, self.at, fact), events_of(fact)
+        except Exception as exc:
+            raise _fault(exc) from exc
+        self._events += [(event, self.first + n) for event in names]
         self._extend((line,))
 
     def add_changes(self, changes: Changes) -> None:
-        """Add the lines of new and changed events."""
+        """Add the lines of new and changed events. Raises as `add` does, and Unavailable."""
         if not self._everything:
             return
+        try:
+            self._add_changes(changes)
+        except Exception as exc:
+            raise _fault(exc) from exc
+
+    def _add_changes(self, changes: Changes) -> None:
         commit, stamp = self._options.commit, self._stamp
         arrivals = dict(changes.callbacks)
         self._extend(
@@ -137,15 +144,18 @@ class AuditBatch:
             self.add(end_of_delivery(one.id, one.sink, one.state, one.error, self._options.shown))
 
     def add_write(self, write: Write[Any], result: Any, actor: Actor = SERVICE) -> None:
-        """Add the lines of a write with its result."""
+        """Add the lines of a write with its result. Raises as `add` does."""
         if type(write) is Record and write.replaces is None and False not in result.new:
             return  # most writes are of this kind: `add_changes` added their lines
-        if type(write) is Settle and self._everything and result and write.attempt is not None:
-            n = self.frontier.size
-            self._extend((attempted_line(n, self._stamp, write, self._options.shown),))
-        if not is_plain(write, result, everything=self._everything):
-            for fact in facts_of(write, result, actor, self._options.shown):
-                self.add(fact)
+        try:
+            if type(write) is Settle and self._everything and result and write.attempt is not None:
+                n = self.frontier.size
+                self._extend((attempted_line(n, self._stamp, write, self._options.shown),))
+            if not is_plain(write, result, everything=self._everything):
+                for fact in facts_of(write, result, actor, self._options.shown):
+                    self.add(fact)
+        except Exception as exc:
+            raise _fault(exc) from exc
 
     def _extend(self, lines: Sequence[bytes]) -> None:
         self._lines += lines
@@ -189,6 +199,13 @@ class AuditBatch:
             self.conn.executemany(
                 "insert or ignore into audit_events (event, n) values (?, ?)", self._events
             )
+
+
+def _fault(exc: Exception) -> Exception:
+    """Return the error of a line that cannot be made: only its own write fails, not its batch."""
+    if isinstance(exc, InvalidRow | MemoryError | Unavailable):
+        return exc
+    return InvalidRow(type(exc).__name__)  # the text may quote a value
 
 
 def open_log(conn: sqlite3.Connection, origin: str, options: AuditOptions) -> AuditWriter:
@@ -330,25 +347,29 @@ def _is_before(run: Sequence[bytes], before: float) -> bool:
     return at is None or at < before
 
 
-def _erase(batch: AuditBatch, op: EraseLine, actor: Actor) -> bool:
+def _erase(batch: AuditBatch, op: EraseLine, actor: Actor) -> LineErasure:
     """Replace a line by its hash, and say so in another line."""
     conn, place = batch.conn, batch.first + op.n
     row = conn.execute(
         "select n, lines from audit where n <= ? and n + count > ? order by n desc limit 1",
         (place, place),
     ).fetchone()
-    if row is None:
-        return False
+    if row is None or op.n < 0:  # of this log
+        return LineErasure.MISSING
     n, lines = row
     found = unpack(lines)
     line = found[place - n]
-    if decode_line(line).erased is not None:
-        return False
+    its = decode_line(line)
+    if its.erased is not None:
+        return LineErasure.MISSING
+    if its.do in NEEDED:
+        return LineErasure.NEEDED
     found[place - n] = erased_line(leaf_hash(line))
     changed = pack(found) if is_packed(lines) else b"\n".join(found)
     conn.execute("update audit set lines = ? where n = ?", (changed, n))
-    batch.add(line_erased(op.n, by=actor.by, reason=op.reason))
-    return True
+    named = {name: text for name, text in (("event", its.event), ("id", its.id)) if text}
+    batch.add(line_erased(op.n, by=actor.by, reason=op.reason, **named))
+    return LineErasure.DONE
 
 
 def _store_checkpoint(batch: AuditBatch, size: int, note: str, *, closes: bool) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import msgspec
 
+from ..audit.export import Beginning, EndedEpoch, begin_at, end_epoch
 from ..audit.lines import leaf_of
 from ..audit.tree import (
     HASH_SIZE,
@@ -26,14 +27,12 @@ from ..reads import (
     AuditLogs,
     Checkpoints,
     ConsistencyProof,
-    FrontierAt,
     HashesAt,
     InclusionProof,
-    KeptLine,
-    KeptLines,
     LeavesAt,
     LineFilter,
     LinesFoundBy,
+    LogBeginning,
     Page,
     StoredCheckpoint,
 )
@@ -51,6 +50,9 @@ class Line(msgspec.Struct, frozen=True):
     at: str | None = None
     do: str = ""
     by: str = ""
+    #: The event that it names, and the id of a key or the like.
+    event: str | None = None
+    id: str | None = None
     #: The hash of the line that was here, in base64; only in an erased line.
     erased: str | None = None
 
@@ -154,10 +156,6 @@ def consistency(conn: sqlite3.Connection, read: ConsistencyProof) -> Sequence[by
         return None
 
 
-def edge_at(conn: sqlite3.Connection, read: FrontierAt) -> Sequence[bytes]:
-    return frontier_at(read.size, hash_at(conn, read.log)).hashes
-
-
 def inclusion(conn: sqlite3.Connection, read: InclusionProof) -> Sequence[bytes] | None:
     try:
         return prove_inclusion(read.n, read.size, hash_at(conn, read.log))
@@ -198,22 +196,27 @@ def checkpoints(conn: sqlite3.Connection, read: Checkpoints) -> Sequence[StoredC
     ]
 
 
-def kept_lines(conn: sqlite3.Connection, read: KeptLines) -> Sequence[KeptLine]:
-    (end,) = conn.execute(
-        "select min(first) from audit_logs where first > ?", (read.log,)
-    ).fetchone()
-    found = conn.execute(
-        "select n, line, proof from audit_kept where n >= ? and (? is null or n < ?) order by n",
-        (read.log, end, end),
-    )
-    return [
-        KeptLine(
-            n=n - read.log,
-            line=line,
-            proof=tuple(proof[at : at + HASH_SIZE] for at in range(0, len(proof), HASH_SIZE)),
-        )
-        for n, line, proof in found
-    ]
+def beginning(conn: sqlite3.Connection, read: LogBeginning) -> Beginning:
+    log, start = read.log, read.start
+    if start == 0:
+        return Beginning()
+    found = hash_at(conn, log)
+    ended = []
+    for size, note in conn.execute(
+        "select size, note from audit_checkpoints where log = ? and closes and size <= ?"
+        " order by seq",
+        (log, start),
+    ).fetchall():
+        n = size - 1
+        kept = conn.execute("select line, proof from audit_kept where n = ?", (log + n,)).fetchone()
+        if kept is None:
+            [line] = leaves(conn, LeavesAt(log, n, 1))
+            ended.append(end_epoch(n, line, note, found))
+        else:
+            line, proof = kept
+            path = [proof[at : at + HASH_SIZE] for at in range(0, len(proof), HASH_SIZE)]
+            ended.append(EndedEpoch(n, line, note, tuple(path)))
+    return begin_at(start, ended, found)
 
 
 def found_by(conn: sqlite3.Connection, read: LinesFoundBy) -> Sequence[tuple[int, bytes]]:

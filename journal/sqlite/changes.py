@@ -11,7 +11,7 @@ from msgspec.structs import astuple
 from ..rows import Changes, EventRow
 from ..seal import Kind, Sealer, is_clear
 from ..writes import CreateKey
-from . import keys, replays, sealed
+from . import conditions, keys, replays, sealed
 from .bulk import insert
 from .event_search import FIELDS, fields
 from .orders import INSERT, UPDATE, order_values
@@ -108,6 +108,7 @@ def write(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | None = No
         conn.executemany(_REJECTION, again)
     if changes.balances:
         conn.executemany(_BALANCE, [astuple(balance) for balance in changes.balances.values()])
+    conditions.put(conn, changes.conditions.values(), changes.forget_conditions)
     replays.put(conn, changes.replays.values())
     if changes.moments:
         conn.executemany(_MOMENT, changes.moments.items())

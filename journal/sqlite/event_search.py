@@ -8,10 +8,10 @@ filter reads their JSON.
 import json
 import math
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from core.event import SUBJECTS, Data
+from core.event import SUBJECTS, SYSTEM, Data
 
 from ..reads import EventFilter
 from ..seal import Opener
@@ -108,6 +108,14 @@ def search(conn: sqlite3.Connection, wanted: EventFilter, opener: Opener) -> Sea
         by_number=by_number,
         narrow=numbers.condition_between if narrows else None,
     )
+
+
+def hidden(wanted: EventFilter) -> Sequence[Condition]:
+    """Return the condition that leaves out events about the service itself.
+
+    A filter with types gets those that it names.
+    """
+    return () if wanted.type else ((f"type not glob '{SYSTEM}*'", ()),)
 
 
 class _Numbers:

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from ..reads import KeyUses, StoredKeys
 from ..records import StoredKey
 
-_COLUMNS = "id, name, digest, scopes, filter, expires_at, rate, created_at"
+_COLUMNS = "id, name, digest, scopes, filter, expires_at, rate, created_at, reads, reason"
 
 
 def insert(conn: sqlite3.Connection, key: StoredKey) -> None:
     # An earlier key with that name, such as one of the configuration.
     conn.execute("delete from key_uses where name = ?", (key.name,))
     conn.execute(
-        f"insert into api_keys ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our words
+        f"insert into api_keys ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our words
         (
             *(key.id, key.name, key.digest, json.dumps(key.scopes), key.filter),
-            *(key.expires_at, key.rate, key.created_at),
+            *(key.expires_at, key.rate, key.created_at, key.reads, key.reason),
         ),
     )
 
@@ -40,9 +40,11 @@ def stored_keys(conn: sqlite3.Connection, _read: StoredKeys | None = None) -> Se
             expires_at=expires_at,
             rate=rate,
             created_at=created_at,
+            reads=reads,
+            reason=reason,
         )
-        for id_, name, digest, scopes, filter_, expires_at, rate, created_at in conn.execute(
-            f"select {_COLUMNS} from api_keys order by seq"  # noqa: S608 - our words
+        for id_, name, digest, scopes, filter_, expires_at, rate, created_at, reads, reason in (
+            conn.execute(f"select {_COLUMNS} from api_keys order by seq")  # noqa: S608 - our words
         )
     ]
 

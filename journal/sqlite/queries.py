@@ -38,7 +38,7 @@ from ..records import (
 from ..seal import Kind, Opener, Reason
 from . import sealed, visible
 from .deliveries import of_event
-from .event_search import BUCKET, IN_BUCKET, search
+from .event_search import BUCKET, IN_BUCKET, hidden, search
 from .paging import Sought, page
 from .times import span
 
@@ -64,13 +64,16 @@ def counters(conn: sqlite3.Connection, _read: Counters) -> Mapping[str, int]:
 def events(conn: sqlite3.Connection, read: Events, opener: Opener) -> Page[bytes]:
     wanted, found = read.filter, search(conn, read.filter, opener)
     table, joined = found.tables
+    left_out = hidden(wanted)
+    # A condition on the type alone has no index: such a page reads a WINDOW.
+    reads_all = bool(left_out) and not found.conditions and not found.by_number
     sought = Sought(
         table=table,
         joined=joined,
         place="seq",
         columns=sealed.BODY,
-        conditions=[*([IN_BUCKET] if found.by_number else []), *found.conditions],
-        indexed=found.indexed,
+        conditions=[*([IN_BUCKET] if found.by_number else []), *found.conditions, *left_out],
+        indexed=found.indexed and not reads_all,
         within=lambda newest: span(conn, newest, since=wanted.since, until=wanted.until),
         part=BUCKET if found.by_number else 0,
         narrow=found.narrow,

@@ -11,7 +11,7 @@ from ..reads import Counted, EventCount, FirstSinks, ReplayById, RunningReplays
 from ..records import ReplayState, StoredReplay
 from ..seal import Opener
 from .bulk import search as find
-from .event_search import search
+from .event_search import hidden, search
 from .paging import lowest_place, window
 from .times import span
 
@@ -64,7 +64,8 @@ def count(conn: sqlite3.Connection, read: EventCount, opener: Opener) -> Counted
     within = within.from_place(oldest)
     first, last = window(max(read.after, oldest - 1), within, desc=False, whole=False)
     table, joined = found.tables
-    where = "".join(f" and {sql}" for sql, _ in found.conditions)
+    conditions = (*found.conditions, *hidden(wanted))
+    where = "".join(f" and {sql}" for sql, _ in conditions)
     values = [value for _, given in found.conditions for value in given]
     (number,) = conn.execute(
         f"select count(*) from {table}{joined} where seq between ? and ?{where}",  # noqa: S608 - our words

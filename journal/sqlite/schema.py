@@ -95,6 +95,14 @@ def migrate(path: Path) -> list[str]:
         return taken
 
 
+def is_current(path: Path) -> bool:
+    """Return whether a journal has the schema of this version. Raises as `migrate` does."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with errors_named(path), contextlib.closing(sqlite3.connect(uri, uri=True)) as conn:
+        db = Database(conn, execute_plugins=False)
+        return {step.name for step in migrations().applied(db)} == {name for name, _ in _scripts()}
+
+
 def vacuum(path: Path) -> None:
     """Rewrite the file without its free pages. The caller holds the lock.
 

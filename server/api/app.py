@@ -10,6 +10,8 @@ from ..runtime.delivery_states import DeliveryStates
 from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
+from .acts import acts
+from .alerts import alerts
 from .audit import audit
 from .audit_state import audit_state
 from .auth import authenticated, needs
@@ -28,6 +30,7 @@ from .mcp import mcp
 from .metrics import metrics
 from .orders import orders
 from .paging import Cursors
+from .preview import preview
 from .quarantine import quarantine, rejections
 from .reload import reload
 from .replays import replays
@@ -175,15 +178,18 @@ def create_api(parts: Parts) -> Litestar:
                 now=now,
             ),
             routes(current=current, cursors=cursors("routes")),
+            alerts(alerts=parts.alerts, cursors=cursors("alerts"), calls=calls),
             *erasures(erasures=parts.erasures, calls=calls, identity=identity),
             retention(pruner=parts.pruner, calls=calls),
             seal(row_sealer=parts.row_sealer, journal=journal, calls=calls),
             api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
             me(keys),
             reveal(journal=journal, readers=readers, calls=calls),
+            preview(journal=journal, current=current, workers=parts.workers),
             who_saw(journal, who),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
-            audit(journal=journal, cursors=cursors("audit"), now=now),
+            audit(journal=journal, cursors=cursors("audit"), calls=calls, now=now),
+            acts(journal=journal, keys=keys, calls=calls),
             audit_state(
                 journal=journal,
                 verifier=parts.audit_verifier,
@@ -200,7 +206,14 @@ def create_api(parts: Parts) -> Litestar:
     guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
     scrape = metrics(parts, guards=guards)
     return _app(
-        [v1, *mcp(keys), health(parts.ready, parts.not_ready), scrape, schema(), index()],
+        [
+            v1,
+            *mcp(keys),
+            health(parts.ready, parts.not_ready),
+            scrape,
+            schema(),
+            index(console=current.config.console.enabled),
+        ],
         keys,
         partial(parts.facts.count, "key.refused"),
     )

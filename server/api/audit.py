@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Response, get
+from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta
@@ -22,13 +22,18 @@ from journal.reads import (
     HashesAt,
     LeavesAt,
     LineFilter,
+    LogBeginning,
 )
+from journal.records import LineErasure
+from journal.writes import EraseLine
 
+from ..runtime.readers import clean_reason
 from .auth import ApiRequest, needs
-from .errors import bad_parameter, not_found
+from .errors import Problem, bad_body, bad_parameter, not_found
+from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer
-from .parameters import Limit, NoParameters, Scan, Text, read
+from .parameters import Limit, NoParameters, Scan, Text, read, read_body
 from .router import ApiRouter
 
 #: A path below `tile/`: a level or `entries`, a number in groups of three digits, and the width of
@@ -36,6 +41,9 @@ from .router import ApiRouter
 _TILE = re.compile(
     r"/?(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([0-9]{1,3}))?"
 )
+
+#: SQLite holds no longer number.
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 Action = Annotated[
     str,
@@ -49,7 +57,7 @@ Action = Annotated[
 class AuditParameters(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of a list of lines."""
 
-    #: Actions, such as `key.made`; `key.` means all that begin so.
+    #: Actions, such as `key.made`; `key.` means all actions that begin with `key.`
     do: tuple[Action, ...] = ()
     #: Who did it, such as `key/ana`, `cli/0` or `service`.
     by: tuple[Text, ...] = ()
@@ -97,8 +105,45 @@ class ListedLine(msgspec.Struct, frozen=True, kw_only=True):
     leaf: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
 
 
-def audit(*, journal: Journal, cursors: Cursors, now: Callable[[], float]) -> ApiRouter:
-    return ApiRouter("/audit", route_handlers=[_list(journal, cursors, now), *_log(journal)])
+class PrunedEpoch(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of an epoch in the part that is left out."""
+
+    #: The line that names the next key.
+    line: str
+    #: The checkpoint that closed the epoch.
+    checkpoint: str
+    #: The inclusion proof of the line in it: hashes in base64.
+    proof: tuple[str, ...]
+
+
+class PrunedLines(msgspec.Struct, frozen=True, kw_only=True):
+    """What verifies a log without its first lines: `pruned.json` of an export."""
+
+    #: How many lines are left out.
+    size: int
+    #: The roots of their complete subtrees in base64, the largest first.
+    frontier: tuple[str, ...]
+    epochs: tuple[PrunedEpoch, ...]
+
+
+class LineErasureRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The reason to erase a line of the audit log."""
+
+    #: The audit log keeps it. Numbers in it are replaced by `***`.
+    reason: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+
+
+class ErasedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line that is erased."""
+
+    n: int
+
+
+def audit(
+    *, journal: Journal, cursors: Cursors, calls: Calls, now: Callable[[], float]
+) -> ApiRouter:
+    handlers = [_list(journal, cursors, now), _erase(journal, calls), *_log(journal)]
+    return ApiRouter("/audit", route_handlers=handlers)
 
 
 def _list(journal: Journal, cursors: Cursors, now: Callable[[], float]) -> HTTPRouteHandler:
@@ -145,6 +190,42 @@ def _listed(cursor: str, place: int, line: bytes, logs: Sequence[AuditLog]) -> L
     )
 
 
+def _erase(journal: Journal, calls: Calls) -> HTTPRouteHandler:
+    @post(
+        "/lines/{line:str}/erase",
+        status_code=200,
+        guards=[needs("admin", whole=True)],
+        operation=Operation(body=LineErasureRequest, required=("reason",), errors=("line_needed",)),
+    )
+    async def erase(request: ApiRequest, line: FromPath[str]) -> ErasedLine:
+        """Erase a line of the audit log.
+
+        Its hash replaces it, so the log still verifies. Another line says who erased it, and why.
+        Lines that a verifier needs are not erased.
+        """
+        read(request.scope, NoParameters)
+        expected = 'write {"reason": "TEXT"}, at most 500 characters'
+        given = read_body(await request.body(), LineErasureRequest, expected)
+        reason = clean_reason((given.reason or "").strip())
+        if not reason:
+            raise bad_body("reason", f"missing; {expected}")
+        if not _NUMBER.fullmatch(line):
+            raise not_found("line")
+        erased = ErasedLine(n=int(line))
+        async with calls.begin(request) as call:
+            guard = call.guard(lambda result: erased if result is LineErasure.DONE else None)
+            result = await journal.submit(guard(EraseLine(erased.n, reason)))
+            if result is LineErasure.DONE:
+                await journal.empty_log()  # it holds the line, too
+        if result is LineErasure.NEEDED:
+            raise Problem(409, "line_needed", "without this line, the log could not be verified")
+        if result is LineErasure.MISSING:
+            raise Problem(404, "not_found", "no such line, or it is erased")
+        return erased
+
+    return erase
+
+
 def _log(journal: Journal) -> Sequence[HTTPRouteHandler]:
     """Declare the calls for programs that read the tree."""
 
@@ -164,6 +245,37 @@ def _log(journal: Journal) -> Sequence[HTTPRouteHandler]:
         if not stored:
             raise not_found("checkpoint")
         return _answer(stored[0].note, "text/plain; charset=utf-8")
+
+    @get(
+        "/log/checkpoints",
+        guards=[needs("audit:read", whole=True)],
+        operation=Operation(answers={200: str}, media_type="text/plain"),
+    )
+    async def kept(request: ApiRequest) -> Response[str]:
+        """Get the kept checkpoints of the audit log.
+
+        The oldest first, one after another. Those that end an epoch prove the key of the next one.
+        """
+        read(request.scope, NoParameters)
+        *_, log = await journal.ask(AuditLogs())
+        stored = await journal.ask(Checkpoints(log.first))
+        return _answer("".join(one.note for one in stored), "text/plain; charset=utf-8")
+
+    @get(
+        "/log/pruned",
+        guards=[needs("audit:read", whole=True)],
+        operation=Operation(answers={200: PrunedLines}),
+    )
+    async def pruned(request: ApiRequest) -> Response[str]:
+        """Get the beginning of the audit log.
+
+        It replaces the lines that are older than `audit.keep`: the right edge of their tree, and
+        the proofs of the keys that they name.
+        """
+        read(request.scope, NoParameters)
+        *_, log = await journal.ask(AuditLogs())
+        beginning = await journal.ask(LogBeginning(log.first, log.pruned))
+        return _answer(beginning.json(), "application/json")
 
     @get(
         "/log/tile/{tile:path}",
@@ -192,7 +304,7 @@ def _log(journal: Journal) -> Sequence[HTTPRouteHandler]:
         data = entry_bundle(items) if level == "entries" else b"".join(items)
         return _answer(data, "application/octet-stream")
 
-    return checkpoint, tile
+    return checkpoint, kept, pruned, tile
 
 
 def _answer(content: Any, media_type: str) -> Response[Any]:

@@ -31,7 +31,7 @@ class InProcess(msgspec.Struct, frozen=True, kw_only=True):
     actor: Actor
     #: Whether the rate of the key counts it.
     counts: bool = True
-    #: Whether a reveal copies the code, and shows nothing.
+    #: Whether a reveal takes the code only.
     copies: bool = False
 
 
@@ -103,6 +103,16 @@ class NeedsScope(msgspec.Struct, frozen=True):
             raise missing(*self.scopes)
         if self.whole and access.sees is not None:
             raise Problem(403, "key_filtered", "it shows all events; this key's `when` hides some")
+
+
+class NeedsScopeOrCommand(NeedsScope, frozen=True, kw_only=True):
+    """A guard that also lets the key of commands on this machine pass."""
+
+    keys: Keys
+
+    def __call__(self, connection: _Connection, handler: BaseRouteHandler) -> None:
+        if connection.auth is not self.keys.local:
+            super().__call__(connection, handler)
 
 
 def needs(*scopes: str, whole: bool = False) -> Guard:

@@ -32,6 +32,7 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "configured_key": ((409,), "The key is one of the configuration; remove it there."),
         "in_progress": ((409,), "The same call is under way. Ask again."),
         "left_alone": ((409,), "The provider accepts no requests until a given time."),
+        "line_needed": ((409,), "A verifier needs the line of the audit log."),
         "name_taken": ((409,), "Another key has that name."),
         "no_source": ((409,), "No configured source has samples."),
         "not_signed": ((409,), "The line of the audit log is not signed yet. Ask again."),

@@ -18,20 +18,30 @@ _PAGE = f"""\
 <code>api.keys</code> in the configuration.</li>
 <li>Description of the API: <a href="/schema">/schema</a>, and of events:
 <a href="/schema/events">/schema/events</a>.</li>
-<li>Health: <a href="/healthz">/healthz</a> (the process runs), <a href="/readyz">/readyz</a>
+CONSOLE<li>Health: <a href="/healthz">/healthz</a> (the process runs), <a href="/readyz">/readyz</a>
 (callbacks are accepted).</li>
 </ul>
 <p>On the command line: <code>smshook --help</code>.</p>
 """
 
 
-def index() -> ApiRouter:
-    """Return the page: it needs no key and shows nothing that is stored."""
+_CONSOLE = """\
+<li>Console: <a href="/console/">/console</a>. Sign in with a key, or run
+<code>smshook console</code>.</li>
+"""
+
+
+def index(*, console: bool) -> ApiRouter:
+    """Return the page: it needs no key and shows nothing that is stored.
+
+    `console`: it has a link to the console.
+    """
+    text = _PAGE.replace("CONSOLE", _CONSOLE if console else "")
 
     @route("/", http_method=["GET", "HEAD"])
     async def page() -> Response[str]:
         return Response(
-            _PAGE,
+            text,
             media_type=MediaType.HTML,
             headers={
                 "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",

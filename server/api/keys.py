@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import structlog
@@ -51,6 +51,10 @@ class KeyBody(msgspec.Struct, frozen=True, kw_only=True):
     expires: Annotated[str, Meta(description=AN_END)] | None = None
     #: The most requests in a time: `600/m`.
     rate: Annotated[str, Meta(description=_A_RATE)] | None = None
+    #: The most events that it gets in clear in a time: `600/h`.
+    reads: Annotated[str, Meta(description=_A_RATE)] | None = None
+    #: `required`: it must give a reason to reveal a code.
+    reason: Literal["required"] | None = None
 
 
 class ShownKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +68,10 @@ class ShownKey(msgspec.Struct, frozen=True, kw_only=True):
     expires: datetime | None
     #: As written in the configuration: `600/m`.
     rate: str | None
+    #: The most events that it gets in clear, such as `600/h`.
+    reads: str | None
+    #: `required`: it must give a reason to reveal a code.
+    reason: str | None
     #: `config` or `made`.
     origin: str
     #: `active`, `expired`, or `shadowed`: a key of the configuration has its name.
@@ -89,6 +97,10 @@ class OwnKey(msgspec.Struct, frozen=True, kw_only=True):
     rate: str | None
     #: The requests that its rate allows at once now; null: it has no limit.
     rate_left: int | None
+    #: The most events that it gets in clear, such as `600/h`.
+    reads: str | None
+    #: `required`: it must give a reason to reveal a code.
+    reason: str | None
     #: Whether it sees texts and codes in clear.
     codes: bool
 
@@ -124,6 +136,8 @@ def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]
                     when=given.when,
                     expires_at=expires_at,
                     rate=given.rate,
+                    reads=given.reads,
+                    reason=given.reason,
                     guard=call.guard(lambda id_: id_ and MadeId(id_), lambda _: 201),
                 )
             except NameTaken:
@@ -173,6 +187,8 @@ def me(keys: Keys) -> ApiRouter:
             expires=utc(access.expires_at),
             rate=plain(access.rate),
             rate_left=keys.left(access),
+            reads=plain(access.reads_rate),
+            reason=_reason(access),
             codes=access.may("codes:read"),
         )
 
@@ -191,12 +207,17 @@ def _read_key(body: bytes) -> KeyBody:
         raise bad_body("when", "the audit log is about all events: not with the scope audit:read")
     if given.when is not None and len(msgspec.json.encode(given.when)) > _LONGEST_WHEN:
         raise bad_body("when", f"longer than {_LONGEST_WHEN} characters")
-    if given.rate is not None:
-        try:
-            rate(given.rate)
-        except ValueError:
-            raise bad_body("rate", _A_RATE) from None
+    for name, written in (("rate", given.rate), ("reads", given.reads)):
+        if written is not None:
+            try:
+                rate(written)
+            except ValueError:
+                raise bad_body(name, _A_RATE) from None
     return given
+
+
+def _reason(access: Access) -> str | None:
+    return "required" if access.needs_reason else None
 
 
 def _fields(known: KnownKey) -> dict[str, Any]:
@@ -209,6 +230,8 @@ def _fields(known: KnownKey) -> dict[str, Any]:
         "when": access.when,
         "expires": utc(access.expires_at),
         "rate": plain(access.rate),
+        "reads": plain(access.reads_rate),
+        "reason": _reason(access),
         "origin": "made" if is_made else "config",
         "state": known.state,
         "created_at": utc(access.created_at),

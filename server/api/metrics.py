@@ -18,6 +18,7 @@ from journal.seal import Kind
 
 from .. import __version__
 from ..metrics import CONTENT_TYPE, Exposition, add_process
+from ..runtime.alert_kinds import KINDS
 from ..runtime.keys import codes_read
 from ..runtime.parts import Parts
 from .auth import ApiRequest
@@ -49,6 +50,7 @@ def metrics(parts: Parts, *, guards: list[Guard]) -> ApiRouter:
         found = Exposition()
         found.add("smshook_start_time_seconds", started_at)
         _add_service(found, parts)
+        _add_audit(found, parts)
         # If the journal cannot be read, the other figures are needed most.
         with contextlib.suppress(Unavailable):
             await _add_stored(found, parts)
@@ -84,11 +86,14 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     for state, count in parts.orders.states.items():
         found.add("smshook_orders", count, state)
     _add_audit(found, parts)
+    raised = {one.name for one in parts.alerts.raised()}
+    for name in KINDS:
+        found.add("smshook_alerts", name in raised, name)
+    for kind, seconds in parts.pruner.overdue().items():
+        found.add("smshook_erasure_overdue_seconds", seconds, kind)
     if parts.period_keys is not None:
         for sealed in Kind:
             found.add("smshook_seal_periods", len(parts.period_keys.periods(sealed)), sealed)
-    for kind, seconds in parts.pruner.overdue().items():
-        found.add("smshook_erasure_overdue_seconds", seconds, kind)
 
 
 def _add_audit(found: Exposition, parts: Parts) -> None:

@@ -11,6 +11,7 @@ from litestar.types import (
     Send,
 )
 
+from core.event import SYSTEM
 from httpd.protocol import GONE
 from journal import Journal
 from journal.reads import EventFilter, Page
@@ -18,7 +19,7 @@ from journal.seal import Reason
 
 from ..runtime.hub import Hub, Inbox, Kind, PlacedEvent
 from ..runtime.keys import Access
-from ..runtime.live_filter import SYSTEM, live_filter
+from ..runtime.live_filter import live_filter
 from .events import visible
 from .paging import PageRequest
 

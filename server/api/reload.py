@@ -4,32 +4,15 @@ from collections.abc import Sequence
 
 import msgspec
 from litestar import post
-from litestar.connection import ASGIConnection
-from litestar.datastructures import State
-from litestar.handlers import BaseRouteHandler
 
-from ..runtime.keys import Access, Keys
+from ..runtime.keys import Keys
 from ..runtime.reload import NotReloaded, Reloads
-from .auth import ApiRequest, NeedsScope
+from .auth import ApiRequest, NeedsScopeOrCommand
 from .errors import AGAIN, Problem
 from .idempotency import Calls
 from .operation import Operation
 from .parameters import NoParameters, read
 from .router import ApiRouter
-
-
-class _MayReload(NeedsScope, frozen=True, kw_only=True):
-    """A guard that also lets the key of commands on this machine pass."""
-
-    keys: Keys
-
-    def __call__(
-        self,
-        connection: ASGIConnection[BaseRouteHandler, None, Access, State],
-        handler: BaseRouteHandler,
-    ) -> None:
-        if connection.auth is not self.keys.local:
-            super().__call__(connection, handler)
 
 
 class ShownReload(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +34,7 @@ def reload(*, reloads: Reloads, keys: Keys, calls: Calls) -> ApiRouter:
     @post(
         "/",
         status_code=200,
-        guards=[_MayReload(("admin",), whole=True, keys=keys)],
+        guards=[NeedsScopeOrCommand(("admin",), whole=True, keys=keys)],
         operation=Operation(errors=("config_rejected",)),
     )
     async def reload(request: ApiRequest) -> ShownReload:

@@ -12,8 +12,8 @@ from core.event import secrets_of
 from journal import Journal
 from journal.seal import Reason
 
-from ..runtime.readers import Readers, clean_reason
-from .auth import ApiRequest, needs
+from ..runtime.readers import How, Readers, clean_reason
+from .auth import ApiRequest, in_process, needs
 from .errors import Problem, not_found
 from .events import EventJson, is_event_id, visible_event
 from .idempotency import Calls, MadeId
@@ -49,7 +49,8 @@ def reveal(*, journal: Journal, readers: Readers, calls: Calls) -> HTTPRouteHand
         The audit log keeps who did it, and the reason. Keys with `reason: required` must give one.
         """
         read(request.scope, NoParameters)
-        access = request.auth
+        access, inside = request.auth, in_process(request.scope)
+        how: How = "reveal" if inside is None else "console"
         expected = 'write {"reason": "TEXT"}, at most 500 characters'
         body = await request.body()
         given = read_body(body if body.strip() else b"{}", RevealRequest, expected)
@@ -63,10 +64,12 @@ def reveal(*, journal: Journal, readers: Readers, calls: Calls) -> HTTPRouteHand
             kept = await visible_event(journal, access, event_id, opening)
             because = clean_reason(reason, kept.body) if reason else None
             fields = secrets_of(kept.body)
-            await readers.read(access, "reveal", fields, event=event_id, reason=because)
+            if inside is not None and inside.copies:
+                fields = tuple(name for name in fields if name == "code")
+            await readers.read(access, how, fields, event=event_id, reason=because)
             if call.made is None:
                 await call.keep(MadeId(event_id), 200)
-        access.count_read(kept.body, "reveal")
+        access.count_read(kept.body, how)
         return RevealedEvent(event=msgspec.Raw(kept.body))
 
     return revealed

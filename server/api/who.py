@@ -38,12 +38,12 @@ _NOT_SENT = frozenset((BLOCKED, "dns", "refused"))
 class ShownReader(msgspec.Struct, frozen=True, kw_only=True):
     """Someone who got the event, in one way. Several times are one item."""
 
-    #: `key/NAME` or `sink/NAME`.
+    #: `key/NAME`, `sink/NAME`, or `cli/UID` for a command on the machine of the service.
     by: str
-    #: The address that asked; null for sinks.
+    #: The address that asked; null for sinks and commands.
     peer: str | None = msgspec.field(name="from")
-    #: `event`, `raw`, `reveal`, `list`, `order`, `consumer`, `wait`, `stream`, `explain`, `answer`,
-    #: `quarantine` or `delivery`.
+    #: `event`, `raw`, `reveal`, `console` (a reveal there), `list`, `order`, `consumer`, `wait`,
+    #: `stream`, `explain`, `answer`, `quarantine`, `prove` or `delivery`.
     how: str
     #: Whether codes were in clear.
     clear: bool

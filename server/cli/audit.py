@@ -1,7 +1,9 @@
 """Verify the audit log, and print the program with which an auditor does it alone."""
 
+import contextlib
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,31 @@ from journal.keyring import Keyring
 
 from ..config.roots import root_keys
 from . import audit_verify
+from .acts import note
 from .audit_compare import compare
+from .audit_download import download
 from .audit_export import FORMS, WrongExport, add_form, add_tiles, write_export
 from .audit_log import open_log
+from .audit_prove import prove
 from .audit_who import who
-from .command import Choice, CommandGroup, Failure, Wrong
-from .connection import configured, near, settings
+from .command import Choice, CommandGroup, Failure, Wrong, failure_of
+from .connection import (
+    configured,
+    connect,
+    connection_options,
+    find,
+    http_url,
+    near,
+    settings,
+)
 from .lists import Filter, list_command
 from .output import output_option, print_fields, print_json
 from .table import Column
 from .times import relative
 
 _KEY = "smshook/7f3a9c52e1d04b6c/epoch+c8747f6c+BCxWkETqWiMRG4xtZJFPW7BRs3f7kIb97xT98BDgwHx1"
+#: What the log says of a check, by its exit code.
+_OUTCOMES = {0: "unchanged", 1: "changed"}
 _FOLDER = click.Path(path_type=Path)
 
 
@@ -54,8 +69,20 @@ def audit() -> None:
     """The audit log: acts of the service, and who read a code."""
 
 
+@contextlib.contextmanager
+def _checking() -> Iterator[None]:
+    """Exit with 2 after an error: 1 would mean that something was changed."""
+    try:
+        yield
+    except Exception as exc:
+        failure = failure_of(exc)
+        if failure is None:
+            raise
+        raise Wrong(f"NOT CHECKED: {failure.message}") from None
+
+
 @audit.command("verify", example=f"audit verify export --key {_KEY}")
-@click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=_FOLDER)
+@click.argument("folders", metavar="[DIR...]", nargs=-1, type=_FOLDER)
 @click.option(
     "--key",
     "keys",
@@ -78,6 +105,20 @@ def audit() -> None:
     callback=_read_by(audit_verify.read_seconds),
     help="Maximum age of the last checkpoint, such as 10m. It finds an end that was cut off.",
 )
+@click.option(
+    "--url",
+    envvar="SMSHOOK_URL",
+    type=http_url,
+    metavar="URL",
+    show_envvar=True,
+    help="Without DIR: address of the API.  Default: the service that runs here.",
+)
+@click.option(
+    "--api-key",
+    envvar="SMSHOOK_API_KEY",
+    show_envvar=True,
+    help="Without DIR: API key.  Default: the first configured key with audit:read.",
+)
 @click.pass_context
 def verify(
     ctx: click.Context,
@@ -85,18 +126,29 @@ def verify(
     keys: tuple[str, ...],
     anchors: tuple[str, ...],
     fresh: str | None,
+    url: str | None,
+    api_key: str | None,
 ) -> None:
     """Check that no line of an export was changed, added, removed or moved.
 
-    Two folders are a log and the one that continues it after a restore, in this order. It runs the
-    program of `audit verifier`. Exits with 0 if the log is unchanged, 1 if it was changed (the
-    first place is named), 2 if it was not checked.
+    Two folders are a log and the one that continues it after a restore, in this order. Without DIR,
+    the log of a service is checked over its API. It runs the program of `audit verifier`. Exits
+    with 0 if the log is unchanged, 1 if it was changed (the first place is named), 2 if it was not
+    checked.
     """
     options = [("--key", key) for key in keys] + [("--anchor", anchor) for anchor in anchors]
     if fresh is not None:
         options.append(("--fresh", fresh))
     flags = [f"{name}={value}" for name, value in options]
-    ctx.exit(audit_verify.main([*flags, "--", *map(str, folders)]))
+    if folders:
+        ctx.exit(audit_verify.main([*flags, "--", *map(str, folders)]))
+    with tempfile.TemporaryDirectory() as folder:
+        with _checking():
+            size = download(find(url, api_key, "audit:read", whole=True), Path(folder))
+        verdict = audit_verify.main([*flags, "--", folder])
+    if verdict in _OUTCOMES and url is None:
+        note("audit.verified", size=size, outcome=_OUTCOMES[verdict])
+    ctx.exit(verdict)
 
 
 @audit.command("verifier", example="audit verifier > audit_verify.py")
@@ -132,7 +184,7 @@ audit.add_command(
             Column("about", 10, value=_about),
         ),
         filters=(
-            Filter("do", "Actions, such as key.made; `key.` finds all that begin so.", "ACTION"),
+            Filter("do", "Actions, such as key.made; `key.` finds all actions of keys.", "ACTION"),
             Filter("by", "Who did it, such as key/ana, cli/0 or service.", "WHO"),
             Filter("event", "The event that the line names.", "ID", ids="event"),
             Filter("since", "From this time on, or how long ago: 10m.", "TIME", multiple=False),
@@ -145,6 +197,7 @@ audit.add_command(
 
 
 audit.add_command(who)
+audit.add_command(prove)
 
 
 @audit.command("key", example="audit key")
@@ -207,7 +260,33 @@ def export(
             raise Failure(str(exc)) from None
         except OSError as exc:
             raise Failure(f"{folder} cannot be written: {exc.strerror}") from None
+        note("audit.exported", file=str(folder.absolute()), size=end.size)
     click.echo(f"wrote {plain(near(folder.absolute()))}: {end.origin}, {end.size} lines")
+
+
+@audit.command("erase", example="audit erase 4711 --reason ticket-4711")
+@click.argument("n", metavar="N", type=click.IntRange(min=0))
+@click.option(
+    "--reason",
+    required=True,
+    metavar="TEXT",
+    help="Why it is erased. The log keeps it; phone numbers in it are replaced by ***.",
+)
+@output_option
+@connection_options
+def erase_line(url: str | None, key: str | None, output: str, n: int, reason: str) -> None:
+    """Erase a line of the audit log, such as one with the address of a person.
+
+    N is its number. Its hash replaces it, so the log still verifies, and another line says who
+    erased it, and why. Copies of the log stay as they are: the file of `audit.file`, exports and
+    backups. Lines that a verifier needs are not erased.
+    """
+    with connect(url, key, "admin", whole=True) as client:
+        erased = client.post(f"/v1/audit/lines/{n}/erase", json={"reason": reason})
+    if output == "json":
+        print_json(erased)
+    else:
+        click.echo(f"erased line {n}")
 
 
 @audit.command("compare", example="audit compare")
@@ -218,12 +297,13 @@ def compare_journal() -> None:
     Content that is erased cannot be compared. It does not verify the log: `audit export` and
     `audit verify` do. Exits with 0 if all agrees, 1 if something differs, 2 if it was not compared.
     """
-    config = configured()
-    secret, seal = config.server.secret, config.seal
-    roots = root_keys(seal, config.path.parent)
-    keys = Keyring(seal.path, roots, period=seal.period, now=time.time(), secret=secret)
-    with open_log(config.journal.path) as log:
-        found = compare(log.conn, keys)
+    with _checking():
+        config = configured()
+        secret, seal = config.server.secret, config.seal
+        roots = root_keys(seal, config.path.parent)
+        keys = Keyring(seal.path, roots, period=seal.period, now=time.time(), secret=secret)
+        with open_log(config.journal.path) as log:
+            found = compare(log.conn, keys)
     for text in found.differences:
         click.echo(f"CHANGED: {plain(text)}")
     click.echo(

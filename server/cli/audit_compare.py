@@ -2,7 +2,9 @@
 
 import sqlite3
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -45,6 +47,7 @@ class _Line(msgspec.Struct, frozen=True):
     do: Action | None = None
     at: str = ""
     event: str | None = None
+    place: int = 0
     c: str | None = None
     sink: str | None = None
     attempt: int = 0
@@ -53,24 +56,36 @@ class _Line(msgspec.Struct, frozen=True):
     record: str | None = None
     id: str | None = None
     kind: str | None = None
-    before: str | None = None
+    count: int = 0
+    to: int = 0
+
+
+class _Accepted(NamedTuple):
+    """What the log says of an event."""
+
+    #: Its place in the journal; 0: its first line is gone.
+    place: int
+    #: The last commitment.
+    c: str | None
 
 
 class _Said(msgspec.Struct):
     """What the log says."""
 
-    #: By event: its last commitment.
-    events: dict[str, str | None] = {}
+    events: dict[str, _Accepted] = {}
     #: How many attempts, by event, sink, number and outcome.
     attempts: Counter[tuple[str, str, int, str]] = msgspec.field(default_factory=Counter)
     #: Ids of keys that were made and not revoked.
     keys: set[str] = set()
     #: (time, everything): when it began to record everything, or stopped to.
     records: list[tuple[float, bool]] = []
-    #: Events from before may be removed.
-    pruned_before: float = 0.0
     #: Lines from before are removed; 0 if none is. None: no line has a time.
     begins: float | None = None
+    #: How many events retention has removed, and the place up to which.
+    pruned: int = 0
+    pruned_to: int = 0
+    #: Ids of events and keys with an erased line.
+    erased: set[str] = set()
 
 
 def compare(conn: sqlite3.Connection, keys: Keyring) -> Comparison:
@@ -81,7 +96,8 @@ def compare(conn: sqlite3.Connection, keys: Keyring) -> Comparison:
     _compare_attempts(conn, said, found)
     for id_, name, at in conn.execute("select id, name, created_at from api_keys"):
         found.keys += 1
-        if id_ not in said.keys and said.records and at >= (said.begins or 0.0):
+        has_line = id_ in said.keys or id_ in said.erased
+        if not has_line and said.records and at >= (said.begins or 0.0):
             found.differs(f"key {name}: no line says that it was made")
     return found
 
@@ -92,23 +108,35 @@ def _read(conn: sqlite3.Connection) -> _Said:
         line = decode(text)
         if said.begins is None and line.at:
             said.begins = _seconds(line.at) if place else 0.0
-        if line.do in ("callback.accepted", "event.gained") and line.event is not None:
-            said.events[line.event] = line.c
-            if not said.records and line.do == "callback.accepted":
-                # The line that said so is removed.
-                said.records.append((_seconds(line.at), True))
+        if line.event is not None and line.do in ("callback.accepted", "event.gained"):
+            _read_event(said, line)
         elif line.do == "delivery.attempted" and not line.probes:
             said.attempts[str(line.event), str(line.sink), line.attempt, line.outcome] += 1
         elif line.do == "key.made" and line.id is not None:
             said.keys.add(line.id)
         elif line.do == "key.revoked" and line.id is not None:
             said.keys.discard(line.id)
-        elif line.do == "retention.pruned" and line.kind == "events" and line.before is not None:
-            said.pruned_before = max(said.pruned_before, _seconds(line.before))
+        elif line.do == "retention.pruned" and line.kind == "events":
+            said.pruned += line.count
+            said.pruned_to = max(said.pruned_to, line.to)
+        elif line.do == "audit.erased":
+            said.erased.update(id_ for id_ in (line.event, line.id) if id_ is not None)
         everything = line.record == "all"
         if line.record is not None and (not said.records or said.records[-1][1] != everything):
             said.records.append((_seconds(line.at), everything))
     return said
+
+
+def _read_event(said: _Said, line: _Line) -> None:
+    event = str(line.event)
+    if line.do == "callback.accepted":
+        said.events[event] = _Accepted(line.place, line.c)
+        if not said.records:
+            # The line that said so is removed.
+            said.records.append((_seconds(line.at), True))
+    else:
+        before = said.events.get(event)
+        said.events[event] = _Accepted(before.place if before else 0, line.c)
 
 
 def _seconds(at: str) -> float:
@@ -125,10 +153,10 @@ def _compare_events(
         stored = stored_body(columns)
         found.events += 1
         if stored.id not in left:
-            if _is_recorded(said, at):
+            if _is_recorded(said, at) and stored.id not in said.erased:
                 found.differs(f"event {stored.id}: no line says that it was accepted")
             continue
-        c = left.pop(stored.id)
+        c = left.pop(stored.id).c
         opened = opener.open(stored, _COMPARED)
         fits = None
         if c is not None and stored.erased_at is None and not opened.erased:
@@ -137,11 +165,26 @@ def _compare_events(
             found.erased += 1
         elif not fits:
             found.differs(f"event {stored.id}: the journal and the log say different things")
-    for (id_,) in conn.execute("select id from pruned_events"):
-        left.pop(id_, None)
-    if said.pruned_before == 0.0:
-        for id_ in left:
+    _compare_missing(conn, left, said, found)
+
+
+def _compare_missing(
+    conn: sqlite3.Connection, missing: Mapping[str, _Accepted], said: _Said, found: Comparison
+) -> None:
+    """Compare the events that are gone with the lines that say so.
+
+    The journal knows the ids of removed events for a while, the log only their number and place.
+    """
+    known = {id_: seq for seq, id_ in conn.execute("select seq, id from pruned_events")}
+    oldest = min(known.values(), default=said.pruned_to + 1)
+    removed = 0
+    for id_, event in missing.items():
+        if event.place > said.pruned_to or (event.place >= oldest and id_ not in known):
             found.differs(f"event {id_}: it was accepted, but the journal does not have it")
+        else:
+            removed += 1
+    if removed > said.pruned:
+        found.differs(f"{removed} events are gone, but retention removed only {said.pruned}")
 
 
 def _is_recorded(said: _Said, at: float) -> bool:
@@ -165,5 +208,5 @@ def _compare_attempts(conn: sqlite3.Connection, said: _Said, found: Comparison) 
         if not is_given_up and _is_recorded(said, at):
             stored[event, sink, n, outcome] += 1
     for (event, sink, n, outcome), count in stored.items():
-        if said.attempts[event, sink, n, outcome] < count:
+        if said.attempts[event, sink, n, outcome] < count and event not in said.erased:
             found.differs(f"event {event}: no line says that attempt {n} at {sink} was {outcome}")

@@ -2,13 +2,12 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from journal.audit.export import Beginning, EndedEpoch, begin_at, end_epoch
 from journal.audit.note import VerifierKey
 from journal.audit.tree import TILE_WIDTH, HashesAt
-from journal.reads import AuditLog, AuditLogs, Checkpoints, KeptLines, LeavesAt, StoredCheckpoint
+from journal.reads import AuditLog, AuditLogs, Checkpoints, LogBeginning
 from journal.reads import HashesAt as ReadHashes
 from journal.sqlite import audit_lines
 from journal.sqlite.schema import errors_named
@@ -42,7 +41,7 @@ class LogFile:
         begin = log.first + start
         return ExportedLog(
             key=VerifierKey.parse(signer),
-            beginning=self._begin_at(start, stored),
+            beginning=audit_lines.beginning(self.conn, LogBeginning(log.first, start)),
             lines=(
                 line for _, line in audit_lines.lines_at(self.conn, begin, log.first + log.size)
             ),
@@ -57,24 +56,6 @@ class LogFile:
         return lambda level, n, count: audit_lines.hashes(
             self.conn, ReadHashes(log, level, n, count)
         )
-
-    def _begin_at(self, start: int, stored: Sequence[StoredCheckpoint]) -> Beginning:
-        if start == 0:
-            return Beginning()
-        log = self._log.first
-        hash_at = audit_lines.hash_at(self.conn, log)
-        kept = {one.n: one for one in audit_lines.kept_lines(self.conn, KeptLines(log))}
-        ended = []
-        for one in stored:
-            n = one.size - 1
-            if not one.closes or n >= start:
-                continue
-            if n in kept:
-                ended.append(EndedEpoch(n, kept[n].line, one.note, kept[n].proof))
-            else:
-                [line] = audit_lines.leaves(self.conn, LeavesAt(log, n, 1))
-                ended.append(end_epoch(n, line, one.note, hash_at))
-        return begin_at(start, ended, hash_at)
 
 
 @contextlib.contextmanager

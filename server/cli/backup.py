@@ -10,6 +10,7 @@ import click
 from core.clock import rfc3339
 from journal.sqlite.backup import Contents, NotABackup
 
+from .acts import note
 from .command import Command, Failure, Wrong
 from .connection import configured, near, settings
 from .output import output_option, print_fields, print_json
@@ -52,6 +53,9 @@ def backup(file: Path, keys: Path | None, output: str) -> None:
         raise Failure(str(exc)) from None
     finally:
         _clear()
+    copied = {} if keys is None else {"keys": str(keys.absolute())}
+    name = _STDIO if to_stdout else str(file.absolute())
+    note("backup.made", file=name, events=contents.events, **copied)
     with contextlib.redirect_stdout(sys.stderr if to_stdout else sys.stdout):
         _print(None if to_stdout else near(file.absolute()), contents, output)
 

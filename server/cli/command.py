@@ -72,28 +72,37 @@ class Command(click.Command):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as exc:
-            # Imported here: a command that succeeds does not need SQLite and every provider.
-            from core.errors import Unavailable  # noqa: PLC0415
-            from journal.key_file import Damaged  # noqa: PLC0415
-            from journal.keyring import UnknownRoot  # noqa: PLC0415
-            from journal.lock import Held  # noqa: PLC0415
-            from journal.sqlite.schema import WrongJournal  # noqa: PLC0415
+            failure = failure_of(exc)
+            if failure is None:
+                raise
+            raise failure from None
 
-            from ..config.load import ConfigError  # noqa: PLC0415
-            from ..config.roots import NoRootKey  # noqa: PLC0415
 
-            match exc:
-                case ConfigError():
-                    raise Wrong(*exc.complaints) from None
-                case WrongJournal() | UnknownRoot():
-                    raise Wrong(str(exc)) from None
-                case Held() | Unavailable() | Damaged() | NoRootKey():
-                    raise Failure(str(exc)) from None
-                # EPIPE is no failure: the reader of the pipe has read enough.
-                case OSError() if exc.errno != errno.EPIPE:
-                    text = ": ".join(str(part) for part in (exc.filename, exc.strerror) if part)
-                    raise Failure(text) from None
-            raise
+def failure_of(exc: Exception) -> Failure | None:
+    """Return the error of a command for an error of the service's parts; None: it is a fault."""
+    # Imported here: a command that succeeds does not need SQLite and every provider.
+    from core.errors import Unavailable  # noqa: PLC0415
+    from journal.key_file import Damaged  # noqa: PLC0415
+    from journal.keyring import UnknownRoot  # noqa: PLC0415
+    from journal.lock import Held  # noqa: PLC0415
+    from journal.sqlite.schema import WrongJournal  # noqa: PLC0415
+
+    from ..config.load import ConfigError  # noqa: PLC0415
+    from ..config.roots import NoRootKey  # noqa: PLC0415
+
+    match exc:
+        case Failure():
+            return exc
+        case ConfigError():
+            return Wrong(*exc.complaints)
+        case WrongJournal() | UnknownRoot():
+            return Wrong(str(exc))
+        case Held() | Unavailable() | Damaged() | NoRootKey():
+            return Failure(str(exc))
+        # EPIPE is no failure: the reader of the pipe has read enough.
+        case OSError() if exc.errno != errno.EPIPE:
+            return Failure(": ".join(str(part) for part in (exc.filename, exc.strerror) if part))
+    return None
 
 
 class CommandGroup(click.Group):

@@ -167,6 +167,16 @@ def running(journal: Path, *, noted: bool = True) -> Holder:
     return found
 
 
+def command_client(found: Holder) -> ApiClient:
+    """Return a client with the key that the service left for commands on this machine."""
+    if found.key is None:
+        raise Failure(
+            f"process {found.pid} does not listen yet, or is of an older version; "
+            "try again, or restart the service"
+        )
+    return ApiClient(str(found.admin_url), found.key)
+
+
 def edited(found: Holder) -> str | None:
     """Return a note if the configuration changed after the service loaded it."""
     path = config_path()

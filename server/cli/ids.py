@@ -1,6 +1,7 @@
 """Ids as people type them: in full, or the end that a table shows."""
 
 import re
+from collections.abc import Iterable
 from itertools import islice
 from urllib.parse import quote
 
@@ -41,21 +42,25 @@ def resolve(client: ApiClient, kind: str, path: str, typed: str) -> str:
         return typed.lower()
     if path == "/v1/deliveries" and _exists(client, path, typed):
         return quote(typed, safe="")
-    if len(typed) < _SHORTEST:
-        raise Wrong(f"{typed!r}: write the last {_SHORTEST} characters of the id or more")
-    end = typed if path == "/v1/deliveries" else typed.lower()
     ids = (
         str(item.get("event", item)["id"] if path == "/v1/events" else item["id"])
         for item in client.pages(path, {"order": "desc"}, limit=SEARCHED)
     )
-    ending = (id_ for id_ in ids if id_.endswith(end))
-    found = list(islice(ending, 1 if len(end) >= _CERTAIN else None))
+    end = typed if path == "/v1/deliveries" else typed.lower()
+    return quote(choose(kind, typed, (id_ for id_ in ids if id_.endswith(end))), safe="")
+
+
+def choose(kind: str, typed: str, ending: Iterable[str]) -> str:
+    """Return the only one of the ids that end as typed. Raises as `resolve` does."""
+    if len(typed) < _SHORTEST:
+        raise Wrong(f"{typed!r}: write the last {_SHORTEST} characters of the id or more")
+    found = list(islice(ending, 1 if len(typed) >= _CERTAIN else None))
     if not found:
         raise Failure(f"no {kind} has an id that ends in {named(typed)!r}")
     if len(found) > 1:
         known = [f"  {plain(id_)}" for id_ in found[:_SHOWN]]
-        raise Wrong(f"{typed!r}: {len(found)} ids end so; write more of one:", *known)
-    return quote(found[0], safe="")
+        raise Wrong(f"{typed!r}: {len(found)} ids have this end; write more of one:", *known)
+    return found[0]
 
 
 def _exists(client: ApiClient, path: str, typed: str) -> bool:

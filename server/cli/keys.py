@@ -64,6 +64,14 @@ keys.add_command(
 )
 @click.option("--expires", metavar="TIME", help="RFC 3339, or how long from now, such as 30d.")
 @click.option("--rate", metavar="RATE", help="Limit of its requests, such as 600/m.")
+@click.option(
+    "--reads", metavar="RATE", help="Limit of the events it gets in clear, such as 600/h."
+)
+@click.option(
+    "--reason",
+    type=Choice(["required"]),
+    help="`required`: it must give a reason to reveal a code.",
+)
 @output_option
 @connection_options
 def create_key(

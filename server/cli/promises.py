@@ -6,15 +6,17 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import fields
 
 from core import erasure
+from core.event import SOURCE, Event, SinkFailing
 from core.units import Duration
 from journal.reads import PendingBySink
 from journal.sqlite.deliveries import pending_by_sink
 from routes.index import is_tried_always
 from routes.match import compile_filter
-from routes.table import Route
+from routes.table import Route, compile_table
 from sinks.erased import needed
 from sinks.http.client import masked_url
 from sinks.redact import CODES, clear_codes
@@ -54,6 +56,7 @@ def promises(config: Config) -> Iterator[str]:
         yield f"  {name}: {sink.place(config.folder)}; {codes}"
     yield from _kept(config.retention)
     yield from _audited(config.audit, config.folder)
+    yield from _alerted(config)
     if config.subscriptions.allow_networks:
         networks = ", ".join(config.subscriptions.allow_networks)
         yield f"subscriptions: endpoints may also be in private networks: {networks}"
@@ -111,6 +114,52 @@ def _but(kind: str, retention: Retention) -> str:
     return ""
 
 
+def _alerted(config: Config) -> Iterator[str]:
+    """Yield who is told when a sink fails."""
+    yield "alerts"
+    at = "2026-12-01T09:30:00.000000Z"
+    data = SinkFailing(
+        provider=None,
+        channel="service",
+        labels={},
+        sample=False,
+        time_from="received",
+        severity="warning",
+        state="raised",
+        summary="",
+        since=at,
+        dedup="",
+        runbook="",
+        sink=next(iter(config.sinks), ""),
+        status=503,
+        error="status",
+        failing_since=at,
+        owed=1,
+        oldest=at,
+    )
+    event = Event(
+        id="",
+        source=SOURCE,
+        type=data.type,
+        subject=f"sink/{data.sink}",
+        time=at,
+        recordedtime=at,
+        dedupekey="",
+        data=data,
+    )
+    fields: Mapping[str, object] = msgspec.to_builtins(event)
+    table = compile_table(config.routes)
+    sinks = list(dict.fromkeys(to for route in table if route.matches(fields) for to in route.to))
+    if not sinks:
+        yield "  nobody is told when a sink fails: add a route for system.*"
+    elif len(sinks) == 1:
+        yield f"  to {sinks[0]} only: nobody is told if it fails itself; add a second sink"
+    else:
+        yield f"  to {_and(sinks)}"
+    if config.heartbeat.url is not None:
+        yield f"  heartbeat each {written(config.heartbeat.every)}"
+
+
 def secrecy(config: Config, root_files: Sequence[Path | None]) -> Iterator[str]:
     """Yield what is encrypted, when it is erased, and what a thief of the journal's disk gets.
 
@@ -128,6 +177,10 @@ def secrecy(config: Config, root_files: Sequence[Path | None]) -> Iterator[str]:
         yield f"  {_thief(config, root_files)}"
     else:
         yield f"  {journal.name}: {IN_CLEAR}"
+        yield (
+            f"  {keys.name}: the keys of the audit log, wrapped with server.secret;"
+            " this does not protect them against whoever has the configuration"
+        )
     for name, sink in config.sinks.items():
         codes = ["texts", "codes"] if needed(sink, erasure.CODES) else []
         clear = [*codes, *(["numbers"] if needed(sink, erasure.PEOPLE) else [])]

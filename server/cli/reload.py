@@ -10,7 +10,7 @@ from journal.lock import holder
 from ..config.load import journal_of
 from .client import ApiClient, ApiProblem
 from .command import Command, Failure, config_path
-from .connection import connect, http_url, near
+from .connection import command_client, connect, http_url, near
 from .output import output_option, print_json
 
 
@@ -70,9 +70,4 @@ def _here() -> ApiClient:
             f"smshook is not running here (no process has {near(journal)}); "
             "a change of journal.url needs a restart"
         )
-    if found.key is None:
-        raise Failure(
-            f"process {found.pid} does not listen yet, or is of an older version; "
-            "try again, or restart the service"
-        )
-    return ApiClient(str(found.admin_url), found.key)
+    return command_client(found)

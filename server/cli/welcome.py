@@ -41,6 +41,8 @@ def welcome(config: Config, holder: Holder, *, config_path: Path, smshook: str) 
             "  Put the https address that it prints into server.public_url, and start again.\n"
         )
     command = with_config(smshook, config_path)
+    if config.console.enabled:
+        parts.append(f"  The web console, signed in, in a browser:\n    {command} console\n")
     ready = [name for name, source in config.sources.items() if callback_url("", name, source)]
     if ready:
         parts.append(f"  A first event, in another terminal:\n    {command} send {ready[0]}\n")

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from core.event import SOURCE
 from core.secret import Secret, digest_of
 from receiver.source import Source
 from routes.match import Invalid, compile_when
@@ -78,6 +79,9 @@ class _Checks:
         self.reading = reading
 
     def source(self, path: Path, source: Source) -> None:
+        if path[-1] == SOURCE:
+            text = "reserved for events of the service itself; choose another name"
+            self.reading.complain(path, text)
         tokens, backfill = (*path, "tokens"), (*path, "backfill")
         low_balance = (*path, "low_balance")
         complain, is_right = self.reading.complain, self.reading.is_right

@@ -25,6 +25,7 @@ from sinks.http.guard import PRIVATE
 from sinks.http.sink import check_headers
 from sinks.sink import Sink
 
+from .alerting import Alerting, Heartbeat
 from .shapes import Check
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>\d{1,5})")
@@ -636,6 +637,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     subscriptions: Subscribing = Subscribing()
     #: The web console.
     console: ConsoleOptions = ConsoleOptions()
+    #: The conditions that smshook reports of itself, as events `system.*`.
+    alerts: Alerting = Alerting()
+    #: A sign of life for a service that reports its absence.
+    heartbeat: Heartbeat = Heartbeat()
 
 
 class Config(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -94,6 +94,10 @@ routes:
     to: [log]
     # Only matching events: {type: sms.received, data.service.key: google}
     #when: null
+  # What smshook says of itself: a sink that fails, a full disk. Name a sink that a person reads:
+  # oncall:
+  #   when: {type: {$startsWith: system.}, data.severity: {$in: [warning, critical]}}
+  #   to: [team]
 
 server:
   # Address for callbacks. 0.0.0.0:8080 in a container.
@@ -138,6 +142,12 @@ retention:
   #quarantine: 30d
 
 SEAL
+
+# What it reports of itself, and when: {sink_failing: {after: 5m}, disk_low: null}
+#alerts: {}
+
+# A request to a service that reports its absence, such as https://hc-ping.com/ and your id.
+#heartbeat: {url: null, every: 1m}
 
 # Who may use the API.
 api:

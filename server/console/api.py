@@ -15,7 +15,7 @@ from journal.actor import Actor
 
 from ..api.auth import IN_PROCESS, InProcess
 from ..api.errors import Document, Problem
-from ..runtime.keys import Access
+from ..runtime.keys import Access, in_clear
 
 #: A parameter of a query: one value, several, or None for none.
 Parameter = str | int | Sequence[str] | None
@@ -52,8 +52,12 @@ class Api:
         body: Any = None,
         *,
         copies: bool = False,
+        clear: bool = False,
     ) -> Any:
-        """Make any call. `body` is sent as JSON; None: none. `copies` is that of InProcess."""
+        """Make any call. `body` is sent as JSON; None: none. `copies` is that of InProcess.
+
+        `clear` gives the rights of the key: somebody asked to see one thing in clear.
+        """
         sent = b"" if body is None else msgspec.json.encode(body)
         status, headers, answer = 500, {}, b""
 
@@ -68,7 +72,7 @@ class Api:
             else:
                 answer += message.get("body", b"")
 
-        scope = self._scope(method, path, parameters, copies=copies)
+        scope = self._scope(method, path, parameters, copies=copies, clear=clear)
         await self._app(scope, receive, send)  # type: ignore[arg-type]
         if status >= _ERRORS:
             document = msgspec.json.decode(answer, type=Document)
@@ -108,6 +112,7 @@ class Api:
         when_gone: Callable[[Callable[[], None]], None] | None = None,
         *,
         copies: bool = False,
+        clear: bool = False,
     ) -> dict[str, Any]:
         counts, self._counts = self._counts, False
         given = {name: value for name, value in parameters.items() if value not in (None, (), "")}
@@ -130,6 +135,9 @@ class Api:
             "server": None,
             "state": {} if when_gone is None else {GONE: when_gone},
             IN_PROCESS: InProcess(
-                access=self._access, actor=self._actor, counts=counts, copies=copies
+                access=in_clear(self._access) if clear else self._access,
+                actor=self._actor,
+                counts=counts,
+                copies=copies,
             ),
         }

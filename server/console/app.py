@@ -3,7 +3,7 @@
 import http
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -20,12 +20,16 @@ from ..config.options import Config, ConsoleOptions
 from ..runtime.parts import Parts
 from .api import Api
 from .assets import ADDRESSES, ASSETS
-from .page import Answer, Body, Page, Redirect, Request, View, address
+from .page import Answer, Body, Page, Redirect, Request, Stream, View, address
 from .pages import PAGES, alarm, navigation
 from .render import load, render
 from .sessions import Session, form_token, is_form_token
 from .sign_in import ENTER, SignIn
+from .streams import follow
 from .wire import HTML, Asked, new_cookie, read_form, read_pairs, refuse_other_sites, send_answer
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PREFIX = "/console"
 _LOGIN, _LOGOUT, _TICKETS = "/login", "/logout", "/tickets"
@@ -42,6 +46,7 @@ class Console:
     ) -> None:
         self._api, self._now = api, parts.clock.now
         self.sign_in = SignIn(parts, chance)
+        self._templates: Environment | None = None
         self._options = ConsoleOptions()
         self._hosts: Collection[str] = ()
         parts.current.follow(self._use)
@@ -61,6 +66,7 @@ class Console:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = self._read(scope, receive, send)
+        answer: Answer
         try:
             answer = await self._answer(asked)
         except Problem as problem:
@@ -70,13 +76,15 @@ class Console:
             answer = _problem(asked, Problem(503, "unavailable", text, headers=AGAIN))
         except Exception as exc:  # noqa: BLE001 - a fault of ours: 500
             answer = _fault(asked, exc)
+        if isinstance(answer, Stream):
+            await follow(asked, answer)
+            return
         try:
             body = await self._body(asked, answer)
         except Exception as exc:  # noqa: BLE001 - a fault of a template
             body = _fault(asked, exc)
-        await send_answer(
-            asked, body.status, {"Content-Type": body.media_type, **body.headers}, body.body
-        )
+        headers = {"Content-Type": body.media_type, **body.headers}
+        await send_answer(asked, body.status, headers, body.body)
 
     def _read(self, scope: Scope, receive: Receive, send: Send) -> Asked:
         fields = [(name.decode(), text.decode("latin-1")) for name, text in scope["headers"]]
@@ -158,7 +166,7 @@ class Console:
 
     # --- answers --------------------------------------------------------------------------
 
-    async def _body(self, asked: Asked, answer: Answer) -> Body:
+    async def _body(self, asked: Asked, answer: View | Redirect | Body) -> Body:
         """Render an answer."""
         session = asked.session
         match answer:
@@ -187,7 +195,9 @@ class Console:
             values["navigation"] = await navigation(session, api, asked.path)
             values["alarm"] = await alarm(session, api)
             values["said"], session.said = session.said, []
-        text = render(await load(), answer.template, values)
+        if self._templates is None:
+            self._templates = await load()
+        text = render(self._templates, answer.template, values)
         return Body(
             body=text.encode(), media_type=HTML, status=answer.status, headers=answer.headers
         )
@@ -231,7 +241,7 @@ def _asset(asked: Asked) -> Answer:
     return Body(body=found.body, media_type=found.media_type, headers=headers)
 
 
-def _problem(asked: Asked, problem: Problem) -> Answer:
+def _problem(asked: Asked, problem: Problem) -> View | Body:
     headers = dict(problem.headers or {})
     if asked.wants_json:
         shown = {"status": problem.status, "code": problem.code, "detail": problem.detail}

@@ -2,11 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from .api import Parameter
-from .page import Answer, Page, Redirect, Request, View, address
+from core.printable import plain
 
+from .api import Parameter
+from .page import Answer, Page, Redirect, Request, Stream, View, address
+
+#: In place of a code. The count of dots says nothing.
+DOTS = "••••••"
+#: In place of what is not there: a dash.
+NOTHING = "\u2013"
 #: Events on a page.
 SHOWN = 100
 #: The times to choose from.
@@ -32,16 +39,60 @@ async def inbox(request: Request) -> Answer:
             "heading": _title(asked),
             "rows": await rows(request, events),
             "query": request.one("q"),
+            "orders": await _orders(request, asked.get("number")),
             "sources": await _sources(request),
             "source": request.all("source"),
             "with_code": request.one("with", "any"),
             "since": request.one("since", _DEFAULT_TIME),
             "times": TIMES,
+            "reveals": any(map(request.session.access.may, ("codes:reveal", "codes:read"))),
             "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
             "newest": request.link(after=None) if request.one("after") else None,
+            "stream": None if request.one("after") else _stream_of(request),
+            "place": found["data"][0]["cursor"] if found["data"] else "",
+            "blank": _BLANK,
             "elsewhen": {name: request.link(since=name) for name in ("24h", "7d", "all")},
         },
     )
+
+
+async def stream(request: Request) -> Answer:
+    """Answer the new messages that match, as they come."""
+    asked = dict(await search(request))
+    may_reveal = any(map(request.session.access.may, ("codes:reveal", "codes:read")))
+    return Stream(
+        path="/v1/events/stream", parameters=asked, show=partial(_live, may_reveal=may_reveal)
+    )
+
+
+def _live(event: Mapping[str, Any], *, may_reveal: bool) -> Mapping[str, Any]:
+    """Return what the script puts into a new row: texts only."""
+    shown = row(event, None)
+    name = shown["service"] or shown["type"]
+    code = DOTS if shown["has_code"] else "no code" if shown["has_text"] else NOTHING
+    texts = {
+        "number": shown["number"] or shown["type"],
+        "service": shown["service"] or NOTHING,
+        "code": code,
+        "from": shown["from"] or NOTHING,
+        "delivered": "◆ new",
+        "about": f"{name} for {shown['number'] or shown['id']}",
+    }
+    return {
+        "id": shown["id"],
+        "time": shown["at"],
+        "kind": "wait",
+        "texts": {name: plain(text) for name, text in texts.items()},
+        "copies": may_reveal and shown["has_code"],
+        "reveals": may_reveal and shown["has_text"],
+    }
+
+
+def _stream_of(request: Request) -> str:
+    """Return the address of the stream with the filter of this page."""
+    # `since` may be missing: its default is that of the page.
+    query = [*request.query, *([] if request.one("since") else [("since", _DEFAULT_TIME)])]
+    return address("/stream", query)
 
 
 async def search(request: Request) -> Mapping[str, Parameter]:
@@ -77,6 +128,15 @@ def _number(text: str) -> str:
 async def _is_reference(request: Request, word: str) -> bool:
     found = await request.api.get("/v1/events", reference=word, limit=1)
     return bool(found["data"])
+
+
+async def _orders(request: Request, numbers: Parameter) -> Sequence[Mapping[str, Any]]:
+    """Return the newest order of the number, if the page is that of one number."""
+    is_one = isinstance(numbers, list) and len(numbers) == 1
+    if not is_one or request.session.access.sees is not None:
+        return ()
+    found = await request.api.get("/v1/orders", number=numbers, order="desc", limit=1)
+    return [one | {"kind": _ORDERS[one["state"]]} for one in found["data"]]
 
 
 async def _sources(request: Request) -> Sequence[str]:
@@ -149,4 +209,17 @@ def _title(asked: Mapping[str, Parameter]) -> str:
     return f"+{number[0]}" if isinstance(number, list) and is_one else "Inbox"
 
 
-PAGES = (Page(path="/", answer=inbox),)
+_ORDERS = {"waiting": "wait", "received": "ok", "expired": "bad", "cancelled": "off"}
+_BLANK = {
+    "id": "",
+    "type": "",
+    "number": "",
+    "service": "",
+    "from": "",
+    "at": 0.0,
+    "has_code": True,
+    "has_text": True,
+    "is_sample": False,
+    "delivered": None,
+}
+PAGES = (Page(path="/", answer=inbox), Page(path="/stream", answer=stream))

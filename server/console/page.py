@@ -8,7 +8,7 @@ import msgspec
 
 from ..api.errors import bad_parameter
 from ..config.options import ConsoleOptions
-from .api import Api
+from .api import Api, Parameter
 from .sessions import Session
 
 
@@ -104,7 +104,17 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
         return cls(body=drawn.encode(), media_type="image/svg+xml")
 
 
-Answer = View | Redirect | Body
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of a stream of the API, as `text/event-stream`, for as long as the session goes on."""
+
+    #: The call of the API.
+    path: str
+    parameters: Mapping[str, Parameter]
+    #: Takes the data of an event, and returns what the page gets, as the event `row`.
+    show: Callable[[Any], Any]
+
+
+Answer = View | Redirect | Body | Stream
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,12 +57,14 @@ def render(found: "Environment", template: str, values: Mapping[str, Any]) -> st
 
 def _visible(value: Any) -> Any:
     r"""Write controls and what moves the text around it as `\u{202e}`. Markup is our own."""
-    return plain_lines(value) if type(value) is str else value
+    if type(value) is not str or (value.isascii() and value.isprintable()):
+        return value
+    return plain_lines(value)
 
 
 def utc(at: str | float) -> str:
-    """Return an instant, in seconds or RFC 3339, as RFC 3339 in UTC."""
-    return rfc3339(_seconds(at))
+    """Return an instant, in seconds or RFC 3339, as RFC 3339 in UTC, to the second."""
+    return f"{rfc3339(_seconds(at))[:19]}Z"
 
 
 def clock(at: str | float) -> str:

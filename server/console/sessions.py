@@ -10,8 +10,9 @@ from journal.audit.lines import Fact
 from ..config.options import SessionTimes
 from ..runtime.keys import Access
 
-#: Sessions at a time. One more ends the one that was idle for the longest time.
-MOST = 1_000
+#: Sessions at a time, and those of one key or user. One more ends the one that was idle for the
+#: longest time. A program that keeps no cookies begins one with each request.
+MOST, MOST_EACH = 1_000, 20
 #: Random bytes of a token.
 _TOKEN = 32
 #: Seconds for which the reason of a reveal is kept.
@@ -89,8 +90,10 @@ class Sessions:
         session = Session(id_=id_, by=by, peer=peer, at=at, user=user)
         session.key = key
         session.access = rights(lambda: not session.has_ended)
-        while len(self._found) >= MOST:
-            self.end(min(self._found.values(), key=lambda one: one.used), "too many")
+        own = [one for one in self._found.values() if one.actor.by == by]
+        for found, most in ((own, MOST_EACH), ([*self._found.values()], MOST)):
+            if len(found) >= most:
+                self.end(min(found, key=lambda one: one.used), "too many")
         token = self._chance(_TOKEN).hex()
         self._found[_digest(token)] = session
         return token, session

@@ -1,6 +1,7 @@
 """A request of a browser before it is known who asks, and the answer as it leaves."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -126,17 +127,22 @@ async def read_form(asked: Asked) -> Sequence[tuple[str, str]]:
     return read_pairs(bytes(body)) if media_type == "application/x-www-form-urlencoded" else ()
 
 
-async def send_answer(asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> None:
+def head(asked: Asked, status: int, headers: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the message of ASGI that begins an answer, with the headers that all answers have."""
     is_svg = headers["Content-Type"] == SVG
     whole = {
         "Content-Security-Policy": _SVG_POLICY if is_svg else _POLICY,
         "Cache-Control": "no-store",
         **_HEADERS,
         "X-Request-Id": asked.request_id,
-        "Content-Length": str(len(body)),
         **headers,
     }
     fields = [(name.lower().encode(), text.encode("latin-1")) for name, text in whole.items()]
     fields += [(name.lower().encode(), text.encode()) for name, text in asked.more]
-    await asked.send({"type": "http.response.start", "status": status, "headers": fields})
+    return {"type": "http.response.start", "status": status, "headers": fields}
+
+
+async def send_answer(asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Send a whole answer."""
+    await asked.send({**head(asked, status, {**headers, "Content-Length": str(len(body))})})
     await asked.send({"type": "http.response.body", "body": body})

@@ -12,6 +12,8 @@ _REMEMBERED = 1000
 #: Words for people, with the fields of the event in braces. An empty text is no line.
 _WORDS: Mapping[str, str] = {
     "balance.unreadable": "{source}: the balance is not a number",
+    "alert.cleared": "{name} of {subject} has ended",
+    "alert.raised": "{name}: {subject} ({severity})",
     "config.warning": "{warning}",
     "connections.full": "{most} connections are open: idle ones are closed for new ones",
     "journal.sqlite_old": "",

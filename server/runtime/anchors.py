@@ -16,7 +16,7 @@ import structlog
 
 from core.clock import WallClock
 from core.errors import Broken, Unavailable
-from core.event import AuditCheckpoint, AuditRefused, Data
+from core.event import SOURCE, AuditCheckpoint
 from journal import Journal
 from journal.audit.note import Checkpoint, Note, Signature, VerifierKey
 from journal.reads import ConsistencyProof, Moment
@@ -28,6 +28,7 @@ from sinks.sink import Failed
 
 from ..config.options import Anchor, Config, Witness
 from .accept import Recorder
+from .alert_kinds import common
 from .audit import AuditFacts, AuditKeeper, SignedLog
 from .identity import Identity
 from .outputs import Output
@@ -41,8 +42,6 @@ EVERY = 3600.0
 RETRY = 60.0
 #: Seconds for a command.
 WITHIN = 30.0
-#: The `source` of events of the service itself.
-SOURCE = "smshook"
 #: Bytes at the end of a file of notes, which hold a whole note.
 _TAIL = 64 * 1024
 _SIGNATURE = "\u2014 ".encode()
@@ -149,7 +148,7 @@ class Anchors:
         return [
             AnchorState(
                 name=place.output.name,
-                size=place.size or None,
+                size=place.output.size or None,
                 at=place.at or place.output.succeeded_at,
                 failing_since=place.output.failing_since,
                 refuses=place.refuses,
@@ -223,34 +222,22 @@ class Anchors:
             signatures = await self._clients[output.name].cosign(note, prove)
         except Forked:
             output.failed("refused")
-            await self._refused(place, state)
+            self._refused(place, state)
         except Failed as failure:
             output.failed(failure.word)
         else:
             place.note, place.due, place.refuses = newest.note, float("-inf"), False
-            place.size = state.size
-            output.succeeded()
+            output.succeeded(state.size)
             return signatures
         return ()
 
-    async def _refused(self, place: _Place, state: Checkpoint) -> None:
-        """Raise the alert, once until the witness signs again."""
-        if place.refuses:
-            return
-        name = place.output.name.partition("/")[2]
-        log.error("audit.refused", witness=name, size=state.size)
-        data = AuditRefused(
-            provider=None,
-            channel="service",
-            labels={},
-            sample=False,
-            time_from="received",
-            summary=f"the witness {name} has seen another audit log than this one",
-            anchor=name,
-            size=state.size,
-        )
-        await self._record(f"anchor/{name}", data)
+    def _refused(self, place: _Place, state: Checkpoint) -> None:
+        """Log the refusal, once until the witness signs again."""
+        if not place.refuses:
+            name = place.output.name.partition("/")[2]
+            log.error("audit.refused", witness=name, size=state.size)
         place.refuses = True
+        place.output.refused_size = state.size
 
     def _with_signatures(self, newest: SignedLog) -> str:
         note, signed = self._signed
@@ -294,30 +281,25 @@ class Anchors:
         # Its own line is one of them.
         place.ours = self._ours
         self._ours += 1
-        output.succeeded()
+        output.succeeded(state.size)
         self._facts.add("audit.anchored", {"by": "service", "anchor": name, "size": state.size})
         await self._journal.submit(SetMoment(_moment(place, state.origin), place.at))
 
     async def _send(self, name: str, sink: str, note: Note, state: Checkpoint) -> None:
+        at = round(self._clock.now(), 6)
         data = AuditCheckpoint(
-            provider=None,
-            channel="service",
-            labels={},
-            sample=False,
-            time_from="received",
+            **common("audit_checkpoint", "audit", since=at),
+            severity="info",
+            state="once",
             summary=f"the audit log has {state.size} lines; keep this signed state",
             anchor=name,
             size=state.size,
             note=str(note),
         )
-        await self._record("audit", data, sink)
-
-    async def _record(self, subject: str, data: Data, *sinks: str) -> None:
-        at = round(self._clock.now(), 6)
         # A new id each time: two of them are never the same event.
         key = Key(parts=(data.type, self._identity.event_id(at)))
-        happening = Happening(subject=subject, time=None, keys=(key,), data=data)
-        await self._recorder.record_own(SOURCE, happening, RecordOwn, at=at, sinks=sinks)
+        happening = Happening(subject="audit", time=None, keys=(key,), data=data)
+        await self._recorder.record_own(SOURCE, happening, RecordOwn, at=at, sinks=(sink,))
 
 
 def _moment(place: _Place, origin: str) -> str:

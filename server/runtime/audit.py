@@ -17,15 +17,15 @@ from journal.actor import ACTING
 from journal.audit.lines import Action, Fact, next_epoch
 from journal.audit.note import Algorithm, Checkpoint, Note, SigningKey
 from journal.facts import AuditOptions
-from journal.keyring import EPOCH, LOG, Epoch, KeyFile, Keyring, WrappedKey
-from journal.reads import AuditLines, AuditLogs, Checkpoints
+from journal.keyring import EPOCH, LOG, Epoch, KeyFile, Keyring, KeySpan, WrappedKey
+from journal.reads import AuditLines, AuditLogs, Checkpoints, EventCount, EventFilter
 from journal.seal import Kind
 from journal.writes import PackLog, PruneLog, RecordFacts, RecordFactsLater, SignCheckpoint, Write
 from sinks.redact import clear_codes
 from sinks.worker import Worker
 
 from ..config.options import Auditing, Config
-from .interrupted import interrupted_reads
+from .interrupted import interrupted_reads, newest_place
 
 #: Seconds between two looks at what is due.
 LOOK_EVERY = 1.0
@@ -37,6 +37,8 @@ FAILING_AFTER = 60.0
 BETWEEN = 0.02
 #: Seconds that facts are counted, if they could be many.
 COUNTED = 60.0
+#: The kinds of keys that seal parts of events.
+_OF_EVENTS = frozenset({Kind.CODES, Kind.PEOPLE, Kind.RAW})
 #: Different facts that are counted at a time; the others are counted together.
 _COUNTS = 200
 #: Facts that wait for a journal that cannot be written. Of more, the oldest are lost.
@@ -148,6 +150,8 @@ class AuditKeeper:
         self._epoch: Epoch | None = None
         #: The sinks whose last line says that they fail.
         self._failing: set[str] = set()
+        #: Destroyed keys that have no line yet.
+        self._destroyed: list[WrappedKey] = []
         #: Since when the journal cannot be written; None: it can.
         self._broken_since: float | None = None
         #: When each job is due next, by the clock that only goes forward.
@@ -190,10 +194,9 @@ class AuditKeeper:
         return None
 
     async def _record_start(self, config: Config, *, since: float | None) -> None:
-        page = await self._journal.ask(AuditLines(limit=1, desc=True))
-        last = msgspec.json.decode(page.items[0][1]) if page.items else {}
+        last = await self._last_line()
         facts = []
-        if page.items and last.get("do") not in ("service.stopping", "journal.restored"):
+        if last is not None and last.get("do") not in ("service.stopping", "journal.restored"):
             gap = {} if since is None else {"since": rfc3339(since)}
             facts.append(Fact("service.gap", {"by": "service", **gap}))
             at = parse_rfc3339(last.get("at", ""))
@@ -203,8 +206,22 @@ class AuditKeeper:
         facts += [Fact("service.started", started), Fact("config.loaded", loaded)]
         await self._journal.submit(RecordFacts(tuple(facts)))
 
+    async def _last_line(self) -> Mapping[str, Any] | None:
+        """Return the last line that is not of a command: those also write while nothing runs."""
+        after: int | None = None
+        while True:
+            page = await self._journal.ask(AuditLines(after=after, limit=10, desc=True))
+            for _, text in page.items:
+                line: Mapping[str, Any] = msgspec.json.decode(text)
+                if not line.get("by", "").startswith("cli/") or line["do"] == "journal.restored":
+                    return line
+            if not page.has_more:
+                return None
+            after = page.next_seq
+
     async def end(self) -> None:
         """Record the end of the service, and sign the log. Raises Unavailable."""
+        await self._record_destroyed()
         self.facts.write_waiting()
         self.facts.write_counts()
         stopping = RecordFacts((Fact("service.stopping", {"by": "service"}),))
@@ -220,6 +237,7 @@ class AuditKeeper:
         jobs: Mapping[str, Callable[[], Any]] = {
             "sign": self._sign_again,
             "count": self._write_counts,
+            "destroyed": self._record_destroyed,
             "pack": self._pack,
             "prune": self._prune,
         }
@@ -333,13 +351,34 @@ class AuditKeeper:
         ):
             self.facts.add("seal.rotated", {"root": next(iter(after.keys.values())).root})
             return
-        for do, one, other in (
-            ("seal.made", after.keys, before.keys),
-            ("seal.destroyed", before.keys, after.keys),
-        ):
-            for name, key in one.items():
-                if name not in other and key.kind not in (EPOCH, LOG):
-                    self.facts.add(do, _key_fields(key))  # type: ignore[arg-type]
+        for name, key in after.keys.items():
+            if name not in before.keys and key.kind not in (EPOCH, LOG):
+                self.facts.add("seal.made", _key_fields(key))
+        self._destroyed += [
+            key
+            for name, key in before.keys.items()
+            if name not in after.keys and key.kind not in (EPOCH, LOG)
+        ]
+
+    async def _record_destroyed(self) -> float:
+        """Record destroyed keys, with the number of events that they sealed. Raises Unavailable."""
+        while self._destroyed:
+            key = self._destroyed[0]
+            fields: dict[str, Any] = {"by": "service", **_key_fields(key)}
+            if key.span is not None and key.kind in _OF_EVENTS:
+                fields["events"] = await self._count_events(key.span)
+            self._destroyed.pop(0)
+            self.facts.later(Fact("seal.destroyed", fields))
+        return LOOK_EVERY
+
+    async def _count_events(self, span: KeySpan) -> int:
+        wanted = EventFilter(since=span.start * 60.0, until=span.end * 60.0)
+        newest, count = await newest_place(self._journal), 0
+        place: int | None = 0
+        while place is not None:
+            part = await self._journal.ask(EventCount(after=place, upto=newest, filter=wanted))
+            count, place = count + part.count, part.next_seq
+        return count
 
 
 def _key_fields(key: WrappedKey) -> Mapping[str, str]:

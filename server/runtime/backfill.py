@@ -132,6 +132,8 @@ class Backfiller:
         self.found = 0
         #: When the last complete run began; None: it is unknown, or there was none.
         self.succeeded_at: float | None = None
+        #: Runs that failed since the last complete one; None: none has ended since the start.
+        self.failures: int | None = None
         #: The provider rejects the key: only a request of a person starts a run.
         self.stopped = False
 
@@ -271,6 +273,7 @@ class Backfiller:
         run = msgspec.structs.replace(run, finished_at=self._now())
         self.stopped = run.error == "bad_key"
         self.outcomes[run.error or "complete"] += 1
+        self.failures = 0 if run.error is None else (self.failures or 0) + 1
         self.found += run.new
         if run.error is None:
             self.succeeded_at = run.started_at

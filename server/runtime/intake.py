@@ -47,6 +47,8 @@ class CallbackIntake:
         self.outcomes: dict[tuple[str, str], int] = defaultdict(int)
         #: Seconds to store a callback, by source.
         self.seconds: dict[str, Histogram] = defaultdict(Histogram)
+        #: Why the last callback of a source went to quarantine.
+        self.quarantined: dict[str, str] = {}
         self.hide_credentials = credentials.hide
         self.is_sample, self.request_id = signer.is_sample, identity.request_id
 
@@ -82,6 +84,7 @@ class CallbackIntake:
             # A callback from another address is stored and rejected.
             if not isinstance(outcome, Exception) and malformed.reason != "address":
                 self._count(caller.source, "quarantined", began)
+                self.quarantined[caller.source] = malformed.reason
             done(outcome)
 
         self._quarantine(caller, callback, malformed, stored)

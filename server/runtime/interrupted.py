@@ -56,7 +56,7 @@ async def interrupted_reads(journal: Journal, ended_at: float) -> Sequence[Fact]
     waits = {(one.by, one.peer): one for one in recent if one.do == "code.wait"}
     if not streams and not waits:
         return ()
-    newest = await _newest(journal)
+    newest = await newest_place(journal)
     # An event that a stream or a wait was given as it came, or that is older in a stream that
     # began a short time ago.
     late = await _place_before(journal, ended_at - STREAMS, newest)
@@ -105,7 +105,8 @@ async def _recent_lines(journal: Journal, begun: int, since: float) -> Sequence[
         after = page.next_seq
 
 
-async def _newest(journal: Journal) -> int:
+async def newest_place(journal: Journal) -> int:
+    """Return the place of the newest event; 0: there is none. Raises Unavailable."""
     marks = await journal.ask(MarksAt("events", (_END,)))
     return marks.beside.get(_END, (0, ""))[0]
 

@@ -12,7 +12,7 @@ import structlog
 
 from core.bucket import Bucket
 from core.errors import Unavailable
-from core.event import has_code
+from core.event import SYSTEM, has_code
 from core.secret import digest, digest_of
 from core.units import Rate, rate
 from journal import Filters, Journal
@@ -297,12 +297,14 @@ class Keys:
         when: Mapping[str, Any] | None,
         expires_at: float | None,
         rate: str | None,
+        reads: str | None = None,
+        reason: str | None = None,
         guard: Guard = unguarded,
     ) -> tuple[Access, str]:
         """Make a key; return its rights and the key, which is stored nowhere.
 
-        `rate` is written as in the configuration. Raises NameTaken, routes.match.Invalid for the
-        `when`, and Unavailable.
+        `rate`, `reads` and `reason` are written as in the configuration. Raises NameTaken,
+        routes.match.Invalid for the `when`, and Unavailable.
         """
         at = round(self._now(), 6)
         key = self._identity.api_key()
@@ -315,6 +317,8 @@ class Keys:
             expires_at=expires_at,
             rate=rate,
             created_at=at,
+            reads=reads,
+            reason=reason,
         )
         access = _stored(stored)
         if name in self._configured:
@@ -470,6 +474,8 @@ def _stored(key: StoredKey) -> Access:
         when=when,
         expires_at=key.expires_at,
         rate=None if key.rate is None else rate(key.rate),
+        reads_rate=None if key.reads is None else rate(key.reads),
+        needs_reason=key.reason is not None,
         created_at=key.created_at,
     )
 
@@ -484,6 +490,11 @@ def in_console(key: Access, goes_on: Callable[[], bool]) -> Access:
         is_console=True,
         goes_on=goes_on,
     )
+
+
+def in_clear(session: Access) -> Access:
+    """Return the rights of a session for a call that reveals something, if its key may see it."""
+    return msgspec.structs.replace(session, is_console=False)
 
 
 def user_of_console(name: str, scopes: Sequence[str], goes_on: Callable[[], bool]) -> Access:
@@ -502,9 +513,14 @@ def _filter(when: Mapping[str, Any] | None, where: str) -> KeyFilter | None:
     if when is None:
         return None
     part = compile_filter(when, where)
+
+    def holds(event: Mapping[str, object]) -> bool:
+        # Events about the service itself are never for a key that sees only some events.
+        return not str(event["type"]).startswith(SYSTEM) and part.holds(event)
+
     return KeyFilter(
         digest=_filter_digest(when),
-        holds=part.holds,
+        holds=holds,
         part=part,
         kinds=frozenset(kind for path in paths_of(part) for kind in kinds_at(path)),
     )

@@ -7,12 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from core.clock import rfc3339
+from core.event import SYSTEM
 from core.paths import MISSING, Path, parse, value_at
 from journal.reads import EventFilter
 from routes.match import Part, Predicate, compared_at
 
-#: Only a filter that names such a type gets its events.
-SYSTEM = "system."
 #: The paths of each field of an EventFilter: one of them must have one of its values.
 _PATHS: Mapping[str, Sequence[Path]] = {
     field: tuple(map(parse, paths))

@@ -249,7 +249,11 @@ class Orders:
         return order is not None and order.is_ended_by_provider
 
     def waiting_since(self, source: str) -> float | None:
-        """Return when the oldest overdue order of a source was registered; None: there is none.
+        """Return when the oldest overdue order of a source was registered; None: there is none."""
+        return min(self.overdue(source), default=None)
+
+    def overdue(self, source: str) -> Sequence[float]:
+        """Return when the overdue orders of a source were registered.
 
         An order is overdue if it has waited longer than codes usually take.
         """
@@ -259,7 +263,7 @@ class Orders:
             for order in self._order_book.of_source(source)
             if _waits(order) and order.origin is RegisteredBy.USER
         )
-        return min((at for at in waiting if at < limit), default=None)
+        return [at for at in waiting if at < limit]
 
     # --- the end of orders ------------------------------------------------------------------
 

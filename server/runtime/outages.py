@@ -7,19 +7,22 @@ from datetime import UTC, datetime
 
 import structlog
 
-from core.clock import boot_ticks
+from core.clock import boot_ticks, rfc3339
 from core.errors import Unavailable
 from journal import Journal
 from journal.reads import Moment
 from journal.writes import SetMoment
 from receiver.source_state import SourceState
 
+from .alerts import Alerts
 from .backfill import OVERLAP, Backfiller, Why
 
 #: Seconds between two records that the service is ready.
 NOTED_EVERY = 10.0
 #: If more seconds lie between two looks, the machine was asleep. A look takes place each second.
 _ASLEEP = 30.0
+#: Seconds of a gap that is reported. Each restart makes a shorter one.
+REPORTED = 60.0
 #: The journal's moment at which the service was last ready.
 _ALIVE = "alive"
 
@@ -39,9 +42,11 @@ class Backfills:
         *,
         journal: Journal,
         ready: Callable[[], bool],
+        alerts: Alerts,
         now: Callable[[], float],
         ticks: Callable[[], float] = boot_ticks,
     ) -> None:
+        self._alerts = alerts
         self._make, self._backfillers = make, dict[str, Backfiller]()
         self._journal, self._ready, self._now, self._ticks = journal, ready, now, ticks
         #: While `run` runs.
@@ -82,6 +87,7 @@ class Backfills:
                 one.start(Why.START, alive - OVERLAP)
             since = datetime.fromtimestamp(alive, UTC)
             log.info("service.gap", since=since.isoformat(timespec="seconds"))
+            await self._report(alive)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             for name in self._backfillers:
@@ -93,12 +99,20 @@ class Backfills:
                 if ready and (not was_ready or at - last > _ASLEEP):
                     for one in self._backfillers.values():
                         one.start(Why.GAP, self._now() - (at - last) - OVERLAP)
+                    await self._report(self._now() - (at - last))
                 if ready and self._backfillers and at - noted >= NOTED_EVERY:
                     with contextlib.suppress(Unavailable):
                         await self._journal.submit(SetMoment(_ALIVE, self._now()))
                     noted = at
                 was_ready, last = ready, at if ready else last
                 await asyncio.sleep(1)
+
+    async def _report(self, since: float) -> None:
+        """Report a gap, unless it is short: providers try again after that."""
+        now = self._now()
+        if self._backfillers and now - since > REPORTED:
+            details = {"until": rfc3339(now), "asked": tuple(self._backfillers)}
+            await self._alerts.report("gap", "service", details, since=since)
 
     async def first_runs(self, within: float) -> None:
         """Wait for the first run of each source, at most `within` seconds."""

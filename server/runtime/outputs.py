@@ -20,6 +20,8 @@ class Output:
         self._error = ""
         #: None: it has not worked since the start.
         self.succeeded_at: float | None = None
+        #: How many lines it got last, and how many a witness refused last; 0: none since the start.
+        self.size = self.refused_size = 0
 
     def failed(self, error: str) -> None:
         """Note a failure; `error` is one of our words. Another word is logged again."""
@@ -29,8 +31,8 @@ class Output:
             self._error = error
             log.warning("audit.output_failing", to=self.name, error=error, then="tried again")
 
-    def succeeded(self) -> None:
-        self.succeeded_at = self._now()
+    def succeeded(self, size: int = 0) -> None:
+        self.succeeded_at, self.size = self._now(), size
         if self.failing_since is not None:
             lasted = round(self.succeeded_at - self.failing_since, 1)
             self.failing_since, self._error = None, ""

@@ -12,6 +12,7 @@ from sinks.worker import Worker
 
 from ..config.options import Config
 from ..tracing import Tracer
+from .alerts import Alerts
 from .anchors import Anchors
 from .audit import AuditFacts, AuditKeeper
 from .audit_file import AuditFile
@@ -21,6 +22,7 @@ from .credentials import HeaderCredentials
 from .current import Current
 from .erasure import Erasures
 from .free_space import FreeSpace
+from .given_up import GivenUp
 from .history import History
 from .hub import Hub
 from .identity import Identity
@@ -81,6 +83,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     backfills: Backfills
     source_monitor: SourceMonitor
     samples: SampleEvents
+    alerts: Alerts
+    given_up: GivenUp
     reloads: Reloads
     space: FreeSpace
     pruner: Pruner

@@ -38,6 +38,7 @@ How = Literal[
     "event",
     "raw",
     "reveal",
+    "console",
     "list",
     "order",
     "consumer",
@@ -74,6 +75,7 @@ ACCOUNTED: Mapping[Reason, tuple[str | None, str]] = {
     Reason.JOIN: (None, "the event stays in the journal"),
     Reason.ORDER: (None, "a number, to which every key has access"),
     Reason.ERASE: (None, "the search returns ids; `content.erased` names them"),
+    Reason.PROVE: ("code.read", "before it is printed"),
     Reason.COMPARE: (None, "a hash is compared with that of the log; nothing is shown"),
     Reason.LINE: (None, "the place in the line of a sink; only its hash is stored"),
 }
@@ -360,8 +362,8 @@ def filter_fields(wanted: EventFilter) -> Sequence[str]:
 _DIGITS = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){6,}")
 
 
-def clean_reason(reason: str, body: bytes) -> str:
+def clean_reason(reason: str, body: bytes | None = None) -> str:
     """Return a reason without what the log must not hold: numbers, and codes of the event."""
-    for secret in content_of(body):
+    for secret in () if body is None else content_of(body):
         reason = reason.replace(secret, MASK)
     return _DIGITS.sub(MASK, reason)

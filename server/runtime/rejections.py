@@ -40,12 +40,15 @@ class RejectionCounter:
         self._sampled = LogSampler(ticks)
         #: All since the start, by reason and source: for the metrics, which name no peer.
         self.totals: dict[tuple[str, str], int] = defaultdict(int)
+        #: The reason and the peer of the last one, by source.
+        self.latest: dict[str, tuple[str, str]] = {}
         self._counts: dict[tuple[str, str, str], Rejection] = {}
         self._writing = asyncio.Lock()
 
     def add(self, reason: str, source: str, peer: str, request_id: str) -> None:
         """Count a rejected request. `source` is empty for an unknown source."""
         self.totals[reason, source] += 1
+        self.latest[source] = (reason, peer)
         self._facts.count("callback.rejected", reason, source, peer)
         unlogged = self._sampled.take(reason)
         if unlogged is not None:

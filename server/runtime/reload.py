@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
 
 from core.errors import Unavailable
+from core.event import Complaints
 from journal import Journal
 from journal.reads import SinkRecords
 from journal.records import SinkRecord
@@ -17,11 +19,14 @@ from routes.table import CompiledRoute, compile_table
 from ..config.differences import Differences, find_differences, keep_fixed
 from ..config.load import ConfigError, Loaded
 from ..config.options import Config
+from .alerts import Alerts
 from .audit import AuditFacts, loaded_fields
 from .configured_sinks import ConfiguredSinks, SinkOptions, prepare, read_options
 from .current import Current
 from .keys import Keys, key_filters
 
+#: A dotted path of an option.
+_PLACE = re.compile(r"[a-z_]+([.\[][\w.\[\]-]+)?")
 #: Options named in one line of the audit log.
 _NAMES = 100
 
@@ -75,9 +80,11 @@ class Reloads:
         sinks: ConfiguredSinks,
         facts: AuditFacts,
         ends: Callable[[], bool],
+        alerts: Alerts,
     ) -> None:
         self._load, self._current, self._journal, self._keys = load, current, journal, keys
         self._sinks, self._facts, self._ends = sinks, facts, ends
+        self._alerts = alerts
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
 
@@ -106,6 +113,12 @@ class Reloads:
                 complaints = len(rejected.complaints)
                 fields = {"reason": rejected.error, "complaints": complaints}
                 self._facts.add("config.refused", fields)
+                await self._alerts.report(
+                    "config_rejected",
+                    "service",
+                    {"complaints": _said(rejected)},
+                    quiet=self._current.config.alerts.quiet,
+                )
                 raise rejected from exc
             if self._ends():
                 raise _rejected(ServiceEnds("the service stops"))
@@ -144,6 +157,16 @@ class Reloads:
         return _Read(
             loaded, config, needs_restart, compile_table(config.routes), read_options(config.sinks)
         )
+
+
+def _said(rejected: NotReloaded) -> Complaints:
+    """Return the number of complaints and the place of the first, without values of the file."""
+    if not rejected.complaints:
+        return Complaints(count=0, first=rejected.error)
+    where, _, rest = rejected.complaints[0].partition(": ")
+    place = rest.partition(": ")[0]
+    first = f"{where}: {place}" if _PLACE.fullmatch(place) else where
+    return Complaints(count=len(rejected.complaints), first=first)
 
 
 def _some(names: Sequence[str]) -> Sequence[str] | int:

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from core.clock import AgeClock, WallClock, rfc3339
-from core.delivery import ERASED
+from core.delivery import ERASED, State
 from core.erasure import CODES, PEOPLE
 from core.errors import Broken, Unavailable
 from core.paths import Path
@@ -74,7 +74,8 @@ class Destroys(Protocol):
 class Pruner:
     """Prunes the journal all the time, and at once if asked.
 
-    `shown` returns a delivery's id for the log; `keys` are those of sealed content.
+    `shown` returns a delivery's id for the log; `keys` are those of sealed content. `gave_up` is
+    called with the sink, the id of the event and the state of each delivery that expires.
     """
 
     def __init__(
@@ -85,9 +86,10 @@ class Pruner:
         clock: WallClock,
         shown: Callable[[int], str],
         keys: Destroys | None = None,
+        gave_up: Callable[[str, str, State], None] = lambda _sink, _event, _state: None,
     ) -> None:
         self._journal, self._workers, self._clock = journal, workers, clock
-        self._keys = keys
+        self._keys, self._gave_up = keys, gave_up
         self._is_configured, self._shown = False, shown
         #: Seconds by kind, as `use` sets them; other kinds are kept.
         self.limits: Mapping[Retained, float] = {}
@@ -106,6 +108,8 @@ class Pruner:
         self._cut_off: dict[Retained, int] = {}
         #: By kind, the time up to which all data was pruned.
         self._done: dict[Retained, float] = {}
+        #: When the first run began; None: there was none.
+        self._begun: float | None = None
 
     def use(self, retention: Retention, *, is_configured: bool) -> None:
         """Keep data as long as other options say, from the next run on."""
@@ -141,12 +145,21 @@ class Pruner:
         return self._clock.now() + self.wait if self.wait else None
 
     def overdue(self) -> Mapping[Retained, float]:
-        """Return the seconds by which the oldest data of each kind is too old."""
+        """Return the seconds by which the oldest data of each kind is too old.
+
+        Before a kind was pruned, they count from the first run.
+        """
         now = self._ages.now()
+        begun = now if self._begun is None else self._begun
         return {
-            kind: max(0.0, now - kept - self._done.get(kind, now - kept))
+            kind: max(0.0, now - kept - self._done.get(kind, begun - kept))
             for kind, kept in self.limits.items()
         }
+
+    @property
+    def has_pruned_all(self) -> bool:
+        """Whether each kind was pruned since the start of the service."""
+        return self._done.keys() >= self.limits.keys()
 
     def start(self) -> None:
         """Make a run at once, whatever the clock says: a person asked for it."""
@@ -211,6 +224,7 @@ class Pruner:
         """
         async with self._pruning:
             self.last = PruneRun(started_at=self._clock.now())
+            self._begun = self._ages.now() if self._begun is None else self._begun
             while await self._pass(gently=gently):
                 await self._note_time()
             await self._prune_keys(gently=gently)
@@ -357,6 +371,7 @@ class Pruner:
     def log_expired(self, expired: Collection[HeldDelivery]) -> None:
         """Log the deliveries that expired."""
         for one in expired:
+            self._gave_up(one.sink, one.event_id, State.EXPIRED)
             log.warning(
                 "delivery.expired",
                 event_id=one.event_id,

@@ -20,6 +20,7 @@ import structlog
 from cryptography.exceptions import InvalidTag
 
 from core.errors import Broken, Unavailable
+from core.event import SYSTEM
 from core.secret import Secret
 from journal import Journal
 from journal.feed import Committed
@@ -35,7 +36,7 @@ from journal.writes import (
     unguarded,
 )
 from routes.index import FilterIndex, IndexEntry
-from routes.match import Part, Predicate, compile_filter
+from routes.match import Part, Predicate, compile_filter, paths_of
 from routes.table import default_filter
 from sinks.attempt import Clock
 from sinks.health import Pause
@@ -279,6 +280,9 @@ class LiveSubscriptions:
     def _sees(self, live: Live, event: Mapping[str, object], seen: dict[str, bool]) -> bool:
         """Return whether its key sees the event. `seen` remembers the answers by key."""
         if live.has_lost_key or live.worker.paused is Pause.KEY:
+            return False
+        # Events about the service itself are for filters that ask for a type.
+        if str(event["type"]).startswith(SYSTEM) and ("type",) not in paths_of(live.filter):
             return False
         key = live.stored.key
         if key not in seen:

@@ -20,10 +20,9 @@ from core.errors import Broken, Unavailable
 from journal import Journal
 from journal.actor import ACTING, SERVICE, Actor
 from journal.audit.check import Changed, LogCheck
-from journal.audit.export import Beginning
 from journal.audit.lines import Fact
 from journal.audit.note import Checkpoint, VerifierKey
-from journal.reads import AuditLog, AuditLogs, Checkpoints, FrontierAt, LeavesAt
+from journal.reads import AuditLog, AuditLogs, Checkpoints, LeavesAt, LogBeginning
 
 from .audit import AuditFacts
 
@@ -187,16 +186,9 @@ class AuditVerifier:
         return checked
 
     async def _begin(self, found: AuditLog) -> LogCheck:
-        """Return the check of a log.
-
-        If its beginning is pruned, the keys of the epochs begin with the first one that a line
-        names; before, it is the key of the log that signs.
-        """
-        edge = await self._journal.ask(FrontierAt(found.first, found.pruned))
-        first = found.signer if found.pruned else found.key
         try:
-            beginning = Beginning(found.pruned, tuple(edge))
-            return LogCheck(found.origin, VerifierKey.parse(first or ""), beginning)
+            beginning = await self._journal.ask(LogBeginning(found.first, found.pruned))
+            return LogCheck(found.origin, VerifierKey.parse(found.key or ""), beginning)
         except ValueError:
             raise Changed("the keys of the log are damaged") from None
 

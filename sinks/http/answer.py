@@ -34,6 +34,8 @@ class SinkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     beginning: bytes
     #: The header Retry-After as it was sent.
     retry_after: str | None
+    #: The header Date as it was sent.
+    date: str | None = None
 
 
 def body_until(now: float, until: float, patience: float | None = None) -> float:
@@ -79,7 +81,7 @@ async def read_beginning(
 def confirmed(answer: SinkAnswer, *, now: float) -> Receipt:
     """Return a receipt for 2xx. Raises Refused("gone") for 410, else Failed("status")."""
     if 200 <= answer.status <= 299:  # noqa: PLR2004 - RFC 9110, 15.3
-        return Receipt(status=answer.status, answer=answer.beginning)
+        return Receipt(status=answer.status, answer=answer.beginning, date=answer.date)
     if answer.status == _GONE:
         raise Refused(GONE, status=answer.status, answer=answer.beginning)
     raise Failed(

@@ -343,6 +343,7 @@ async def _read(response: Response, until: float, keep: int) -> SinkAnswer:
             keep=keep,
         ),
         retry_after=_header(response, "retry-after"),
+        date=_header(response, "date"),
     )
 
 

@@ -86,6 +86,7 @@ class OpenSslClient:
                     status=response.status_code,
                     beginning=beginning,
                     retry_after=response.headers.get("retry-after"),
+                    date=response.headers.get("date"),
                 )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, ValueError) as error:
             word = error_word(error)

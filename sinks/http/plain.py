@@ -234,6 +234,7 @@ class _Connection(asyncio.Protocol):
         #: When to stop reading a body that does not end.
         self._patience: asyncio.TimerHandle | None = None
         self._retry_after: str | None = None
+        self._date: str | None = None
         self.until = self.idle_until = 0.0
 
     @property
@@ -252,7 +253,7 @@ class _Connection(asyncio.Protocol):
         self.until = until
         #: 0: the header of the final answer (not a 1xx) is not complete yet.
         self._status = self._received = self._body_size = 0
-        self._body, self._retry_after = b"", None
+        self._body, self._retry_after, self._date = b"", None, None
         self._is_complete = self._keep = False
         self._waiter = waiter = self._loop.create_future()
         self._transport.write(request)
@@ -288,7 +289,12 @@ class _Connection(asyncio.Protocol):
         self._client.release(self, keep=keep)
         if waiter is not None and not waiter.done():
             waiter.set_result(
-                SinkAnswer(status=self._status, beginning=self._body, retry_after=self._retry_after)
+                SinkAnswer(
+                    status=self._status,
+                    beginning=self._body,
+                    retry_after=self._retry_after,
+                    date=self._date,
+                )
             )
 
     # --- called by the transport ----------------------------------------------------------
@@ -332,12 +338,16 @@ class _Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._is_complete:
             raise ValueError("a second answer")
-        self._retry_after = None
+        self._retry_after = self._date = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        is_first = self._retry_after is None and not self._status  # a trailer comes after it
-        if is_first and name.lower() == b"retry-after" and value.isascii():
+        if self._status or not value.isascii():
+            return  # a trailer, or a header that counts for nothing
+        lower = name.lower()
+        if lower == b"retry-after" and self._retry_after is None:
             self._retry_after = value.decode()
+        elif lower == b"date" and self._date is None:
+            self._date = value.decode()
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

@@ -10,6 +10,7 @@ import html
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from core.event import SYSTEM
 from core.printable import plain, plain_lines
 
 from ..template import compile_text
@@ -41,6 +42,8 @@ _code = compile_text("{data.code}")
 _text = compile_text("{data.text}")
 _summary = compile_text("{data.summary}")
 _note = compile_text("{data.note}")
+_severity = compile_text("{data.severity}")
+_subject = compile_text("{subject}")
 _sample = compile_text("{data.sample}")
 
 
@@ -93,7 +96,11 @@ def compile_payload(message: str | None) -> Callable[[Event], Json]:
 
 def _default_blocks(event: Event) -> list[Json]:
     """Return a headline, the text if there is one, and the fields that the event has."""
-    title = _TITLES.get(_type(event), _type(event))
+    type_ = _type(event)
+    title = _TITLES.get(type_, type_)
+    if type_.startswith(SYSTEM) and type_ not in _TITLES:
+        words = type_.removeprefix(SYSTEM).replace("_", " ")
+        title = f"{_severity(event).upper()}: {words} ({_subject(event)})"
     if _sample(event) == "true":
         title = f"Sample: {title}"
     subject = _code(event).strip() or _service(event).strip()

@@ -22,6 +22,7 @@ from core.event import Event, Service, SmsReceived
 from journal.feed import Committed
 from journal.reads import (
     CallbackOfEvent,
+    Conditions,
     ConsumerByName,
     Consumers,
     Counters,
@@ -56,6 +57,7 @@ from journal.records import (
     SealedSecret,
     SinkRecord,
     Stats,
+    StoredCondition,
     StoredConsumer,
     StoredDelivery,
     StoredReplay,
@@ -83,6 +85,7 @@ from journal.writes import (
     ReplayEvent,
     ResumeSink,
     RetryDelivery,
+    SetCondition,
     Settle,
     StartReplay,
     Take,
@@ -263,6 +266,35 @@ class JournalContract:
         return await store.start(now=NOW)
 
     # --- one promise, one transaction -----------------------------------------------------
+
+    async def test_condition_is_kept_with_its_event(self, journal):
+        """An event that is stored already is not stored again. Mutants: two transactions; the id of
+        the planned event is kept; conditions that ended long ago stay."""
+        plan = planned(number := 77)
+        raised = StoredCondition(
+            name="sink_failing",
+            subject="sink/crm",
+            since=NOW,
+            raised_at=NOW,
+            severity="warning",
+            event=plan.event.id,
+            data="{}",
+        )
+        first = await journal.submit(SetCondition(raised, plan, forget=0.0))
+        again = planned(number)
+        other = msgspec.structs.replace(raised, event=again.event.id)
+        second = await journal.submit(SetCondition(other, again, forget=0.0))
+
+        assert (first.ids, first.new) == ((plan.event.id,), (True,))
+        assert (second.ids, second.new) == ((plan.event.id,), (False,))
+        assert await journal.ask(Conditions()) == [raised]
+
+        ended = msgspec.structs.replace(raised, cleared_at=NOW + 60)
+        assert (await journal.submit(SetCondition(ended, None, forget=0.0))).ids == ()
+        assert await journal.ask(Conditions()) == [ended]
+        more = msgspec.structs.replace(raised, subject="sink/log")
+        await journal.submit(SetCondition(more, None, forget=NOW + 61))
+        assert await journal.ask(Conditions()) == [more]
 
     async def test_recorded_event_is_stored_with_its_deliveries(self, journal):
         plan = planned(owed=[owed("log"), owed("crm", wait=5.0)])

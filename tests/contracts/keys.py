@@ -28,6 +28,8 @@ KEY = StoredKey(
     expires_at=NOW + 60.5,
     rate="600/m",
     created_at=NOW,
+    reads="600/h",
+    reason="required",
 )
 MADE = Made(status=201, answer=b'{"id":"1"}')
 

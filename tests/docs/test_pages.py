@@ -24,6 +24,7 @@ from sinks.sink import Outgoing
 PAGES = [
     "backfill.md",
     "configuration.md",
+    "console.md",
     "getting-started.md",
     "orders.md",
     "providers.md",
@@ -51,7 +52,14 @@ def test_example_of_the_configuration_loads(block, tmp_path):
     written = re.findall(r"(?m)^  ([a-z][\w-]*):", block)
     config = loaded.config
     named = {*config.sources, *config.sinks, *config.routes}
-    sections = (config.server, config.api, config.seal, config.subscriptions, config.retention)
+    sections = (
+        config.server,
+        config.api,
+        config.seal,
+        config.subscriptions,
+        config.retention,
+        config.console,
+    )
     options = {name for section in sections for name in section.__struct_fields__}
     assert set(written) <= named | options
 

@@ -107,7 +107,7 @@ def test_each_command_has_a_heading():
 
 def test_each_type_of_event_has_all_its_fields():
     """Mutant: inherited fields left out."""
-    kinds = list(kinds_of(Data))
+    kinds = [kind for kind in kinds_of(Data) if hasattr(kind, "type")]
     common = {field.encode_name for field in msgspec.structs.fields(Data)}
 
     shown = {kind.type: set(fields_of("events.md", kind.type)) | common for kind in kinds}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from httpd.own_host import OwnHost
+from httpd.own_host import OwnHost, is_loopback
 
 
 def answered(headers, *, path="/v1/events", **options):
@@ -102,3 +102,24 @@ def test_page_of_another_origin_is_refused(origin, expected, any_host):
 def test_any_host_answers_foreign_names():
     """Others reach the listener with a key. Mutant: a proxy's name is 403."""
     assert 200 == answered([("host", "smshook-admin.example.com")], any_host=True)
+
+
+@pytest.mark.parametrize(
+    ("authority", "expected"),
+    [
+        ("127.0.0.1:8081", True),
+        ("127.9.9.9", True),
+        ("[::1]:8081", True),
+        ("localhost", True),
+        ("LOCALHOST.:1", True),
+        ("a.localhost:8081", True),
+        ("10.0.0.7:8081", False),
+        ("smshook", False),
+        ("127.0.0.1.attacker.example", False),
+        ("a:b:c", False),
+        ("", False),
+    ],
+)
+def test_loopback_host_is_this_machine_for_browsers(authority, expected):
+    """Mutant: every name without a dot counts."""
+    assert expected == is_loopback(authority)

@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs" / "monitoring.md").read_text()
 ALERTS = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
 SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 #: Prometheus itself has the first one. The second one comes with the alerts of the service.
-OTHERS = {"up", "smshook_alerts"}
+OTHERS = {"up"}
 #: Other names of that form on the pages: a package, files, and a setting of another program.
 NO_METRICS = {"smshook_client", "smshook_root", "smshook_key", "smshook_audit"}
 #: The ends of names of histograms.

@@ -215,3 +215,13 @@ def test_invalid_address_error_shows_examples(written):
     assert str(refused.value) == (
         f"{written!r} is no address or network; write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
     )
+
+
+@pytest.mark.parametrize(
+    ("client", "expected"),
+    [("10.0.0.7", True), ("::ffff:10.0.0.7", True), ("192.0.2.1", False), ("", False)],
+)
+def test_proxy_is_trusted_by_its_socket_address(client, expected):
+    """Mutants: every address; none."""
+    assert expected == Peers(["10.0.0.0/8"]).trusts(client)
+    assert not Peers([]).trusts(client)

@@ -381,6 +381,38 @@ async def test_recovery_survives_an_unavailable_journal(world):
     assert journal.asked.count(BringForward) >= 2
 
 
+async def test_given_up_delivery_and_last_failure_are_known(world):
+    """Mutant: a delivery that is tried again counts as given up."""
+    destination = Destination(Failed("status", status=503), Refused("gone", status=410))
+    worker, given_up = await world.run(destination, retry=Retry(schedule=(Duration(0),) * 2)), []
+    worker.gave_up = lambda *what: given_up.append(what)
+    event_id = await world.accept(worker)
+    await world.until(dead=1)
+    await until(lambda: given_up)
+
+    assert given_up == [(event_id, State.DEAD)]
+    assert (worker.last_failure.error, worker.last_failure.status) == ("gone", 410)
+
+
+@pytest.mark.parametrize(
+    ("said", "offset"),
+    [("Mon, 21 Sep 2026 14:13:20 GMT", 0.0), ("Mon, 21 Sep 2026 14:13:08 GMT", 12.0), ("x", None)],
+)
+async def test_clock_is_compared_with_the_date_of_the_sink(world, said, offset):
+    """The attempt takes a second. Mutants: its begin counts; the next attempt is measured, too."""
+    other = "Mon, 21 Sep 2020 14:13:20 GMT"
+    destination = Destination(Receipt(status=200, date=said), Receipt(status=200, date=other))
+    world.hands.at = 1_790_000_000.0
+    worker = await world.run(destination)
+    await world.accept(worker)
+    await world.until(delivered=1)
+    assert worker.clock_offset == offset
+    await world.accept(worker)
+    await world.until(delivered=2)
+
+    assert offset is None or worker.clock_offset == offset
+
+
 async def test_refused_delivery_is_dead_at_once(world):
     destination = Destination(Refused("gone", status=410))
     worker = await world.run(destination)

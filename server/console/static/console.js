@@ -1,13 +1,25 @@
 "use strict";
 // Trusted Types forbid HTML from texts: rows are cloned from a template and filled by textContent.
 (() => {
-  const root = document.documentElement;
+  const root = document.documentElement, body = document.body;
+  const $ = (query, within = document) => within.querySelector(query);
+  const $$ = (query, within = document) => [...within.querySelectorAll(query)];
+  const status = $("#said"), main = $("main"), rows = $("#rows");
   root.dataset.js = "";
 
+  const say = (text) => {
+    const line = document.createElement("p");
+    line.textContent = text;
+    status.replaceChildren(line);
+  };
+
+  // Times: local, and the title keeps UTC.
   const two = (n) => String(n).padStart(2, "0");
   const localTimes = (within) => {
-    for (const time of within.querySelectorAll("time[datetime]:not([data-ago])")) {
+    for (const time of $$("time[datetime]", within)) {
       const at = new Date(time.dateTime);
+      time.title = time.dateTime;
+      if (time.dataset.ago !== undefined) continue;
       const clock = [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":");
       const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
       time.textContent = at.toDateString() === new Date().toDateString() ? clock : `${day} ${clock}`;
@@ -21,10 +33,221 @@
       if (!document.hidden) for (const img of again) img.src = img.src.replace(/(&at=\d+)?$/, `&at=${Date.now()}`);
     }, 10_000);
 
-  const enter = document.getElementById("enter");
+  // Signing in with the ticket of `smshook console`.
+  const enter = $("#enter");
   if (enter) {
     enter.elements.ticket.value = location.hash.slice(1);
     history.replaceState(null, "", location.pathname);
     enter.submit();
+    return;
+  }
+  // A page that the browser kept, after a sign-out.
+  addEventListener("pageshow", (event) => event.persisted && location.reload());
+
+  // Reveal and copy. Each is recorded before it is answered.
+  const askReason = () => new Promise((done) => {
+    const dialog = $("#reason"), form = $("form", dialog);
+    form.onsubmit = ({ submitter }) => done(submitter.value ? "" : form.elements.reason.value.trim());
+    dialog.onclose = () => done("");
+    dialog.showModal();
+  });
+  const reveal = async (path, fields) => {
+    const answer = await fetch(path, {
+      method: "POST",
+      headers: { "X-CSRF": body.dataset.csrf, Accept: "application/json" },
+      body: new URLSearchParams(fields),
+    });
+    const said = await answer.json();
+    if (answer.ok) return said;
+    if (said.code === "reason_required" && !fields.reason) {
+      const reason = await askReason();
+      return reason ? reveal(path, { ...fields, reason }) : null;
+    }
+    say(said.detail);
+    return null;
+  };
+  const copy = async (button) => {
+    const { id, event } = button.closest("[data-id], [data-event]").dataset;
+    const path = `/console/events/${id || event}/reveal`;
+    const said = await reveal(path, { what: "copy" });
+    if (!said) return;
+    try {
+      await navigator.clipboard.writeText(said.code);
+      say("Copied. It was recorded.");
+    } catch {
+      say("The browser did not allow it. The reveal was recorded.");
+    }
+  };
+  const show = async (button, path, fields, within) => {
+    if (button.dataset.hide) return button.hideAgain();
+    const said = await reveal(path, fields);
+    if (!said) return;
+    const { seconds, ...shown } = said, before = [], label = button.textContent, spoken = button.getAttribute("aria-label");
+    for (const [name, text] of Object.entries(shown)) {
+      const place = $(`[data-shows="${name}"]`, within);
+      if (!place) continue;
+      before.push([place, place.textContent, place.hidden]);
+      place.textContent = text || place.textContent;
+      place.hidden = false;
+    }
+    let left = seconds;
+    const tick = () => {
+      if (left <= 0) return button.hideAgain();
+      button.textContent = `Hide ${left} s`;
+      left -= 1;
+    };
+    button.hideAgain = () => {
+      clearInterval(timer);
+      for (const [place, text, hidden] of before) { place.textContent = text; place.hidden = hidden; }
+      button.textContent = label;
+      if (spoken) button.setAttribute("aria-label", spoken);
+      delete button.dataset.hide;
+      for (const line of $$("tr.text:has(td[hidden])")) line.remove();
+    };
+    const timer = setInterval(tick, 1000);
+    button.dataset.hide = "1";
+    button.removeAttribute("aria-label");
+    tick();
+  };
+  const textRow = (row) => {
+    const line = $("#text").content.firstElementChild.cloneNode(true);
+    row.after(line);
+    return line;
+  };
+  document.addEventListener("submit", (event) => {
+    const { submitter, target } = event;
+    if (target.matches("[data-reveal]")) {
+      event.preventDefault();
+      show(submitter, target.action, Object.fromEntries(new FormData(target)), main);
+    } else if (target.id === "reveal" && submitter) {
+      event.preventDefault();
+      const row = submitter.closest("tr"), places = { querySelector: (query) => $(query, row) || $(query, textRow(row)) };
+      show(submitter, submitter.formAction, {}, places);
+    }
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (button) copy(button);
+  });
+  addEventListener("pagehide", () => $$("[data-hide]").forEach((button) => button.hideAgain()));
+
+  // New rows: they go in while the page is at its top and the focus is not in the list.
+  const MOST = 200;
+  if (rows && rows.dataset.stream) {
+    const word = $("#live"), wait = $("#wait"), waiting = [];
+    let source = null, last = rows.dataset.after;
+    const put = ({ id, texts, kind, time, copies, reveals }) => {
+      const row = $("#row").content.firstElementChild.cloneNode(true);
+      row.dataset.id = id;
+      for (const place of $$("[data-is]", row)) place.textContent = texts[place.dataset.is];
+      const link = $("a", row), at = $("time", row), state = $(".state", row);
+      link.href = `/console/events/${id}`;
+      at.dateTime = time;
+      state.classList.add(kind);
+      for (const button of $$("button", row)) {
+        button.setAttribute("aria-label", `${button.getAttribute("aria-label")} ${texts.about}`);
+        const copying = button.dataset.copy !== undefined;
+        if (!copying) button.setAttribute("formaction", `/console/events/${id}/reveal`);
+        if (!(copying ? copies : reveals)) button.remove();
+      }
+      localTimes(row);
+      rows.prepend(row);
+      while (rows.children.length > MOST) rows.lastElementChild.remove();
+    };
+    const letIn = () => {
+      while (waiting.length) put(waiting.shift());
+      wait.hidden = true;
+      const empty = $("#empty");
+      if (empty && rows.children.length) empty.remove();
+    };
+    const came = (event) => {
+      last = event.lastEventId;
+      waiting.push(JSON.parse(event.data));
+      if (waiting.length > MOST) waiting.shift();
+      if (scrollY < 80 && !rows.contains(document.activeElement)) return letIn();
+      wait.textContent = `${waiting.length} new`;
+      wait.hidden = false;
+    };
+    const open = () => {
+      const after = last ? `&after=${encodeURIComponent(last)}` : "";
+      source = new EventSource(`${rows.dataset.stream}${after}`);
+      source.onopen = () => { word.textContent = "● live"; word.className = "state ok"; };
+      source.onerror = () => {
+        word.textContent = "◆ not connected, trying";
+        word.className = "state wait";
+        if (source.readyState === EventSource.CLOSED) { source.close(); source = null; setTimeout(resume, 5000); }
+      };
+      source.addEventListener("row", came);
+    };
+    const resume = () => { if (!document.hidden && !source) open(); };
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) return resume();
+      if (source) source.close();
+      source = null;
+    });
+    wait.addEventListener("click", () => { letIn(); scrollTo(0, 0); });
+    resume();
+  }
+
+  // Back from an event leads to the row and the filter from which it was opened.
+  const LIST = "smshook-list";
+  const links = () => $$("tbody tr[data-id]", main).map((row) => $("a", row));
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("tr[data-id] a");
+    if (!link) return;
+    const list = location.pathname + location.search, id = link.closest("tr").dataset.id;
+    history.replaceState(null, "", `${list}#${id}`);
+    sessionStorage.setItem(LIST, JSON.stringify({ list, pages: links().map((one) => one.pathname) }));
+  });
+  const { list = "", pages = [] } = JSON.parse(sessionStorage.getItem(LIST) || "{}");
+  const back = $("[data-back]"), at = pages.indexOf(location.pathname);
+  if (back && at >= 0) back.href = list + back.hash;
+
+  // Keys. Never with Ctrl, Meta or Alt, in a field or in a dialog.
+  const here = () => document.activeElement.closest("tbody tr, main");
+  const step = (by) => {
+    if (back && pages[at + by] && at >= 0) location.assign(pages[at + by]);
+    const all = links(), now = all.findIndex((link) => link.closest("tr").contains(document.activeElement));
+    all[now < 0 ? 0 : Math.min(Math.max(now + by, 0), all.length - 1)]?.focus();
+  };
+  const PAGES = { i: "", d: "deliveries", s: "sinks", o: "sources", r: "orders", q: "quarantine", a: "audit", v: "overview" };
+  const press = (query) => { const found = $(query, here() || main) || $(query, main); if (found) found.click(); };
+  const help = $("#help"), OFF = "smshook-keys-off";
+  let going = false;
+  const keys = {
+    "/": () => $("input[type=search]")?.select(),
+    j: () => step(1),
+    k: () => step(-1),
+    u: () => back?.click(),
+    c: () => press("[data-copy]"),
+    r: () => press("[formaction$=reveal], [data-reveal=text] button"),
+    g: () => { going = true; setTimeout(() => { going = false; }, 1500); },
+    "?": () => help.showModal(),
+  };
+  document.addEventListener("keydown", (event) => {
+    const field = event.target.closest("input, select, textarea, dialog");
+    if (event.ctrlKey || event.metaKey || event.altKey || field || !help) return;
+    if (localStorage.getItem(OFF) && event.key !== "?") return;
+    const to = going && PAGES[event.key];
+    going = false;
+    if (to !== false && to !== undefined) {
+      $(`header a[href="/console/${to}"]`)?.click();
+    } else if (keys[event.key]) {
+      event.preventDefault();
+      keys[event.key]();
+    }
+  });
+  const off = help && $("input", help);
+  if (off) {
+    off.checked = !localStorage.getItem(OFF);
+    off.onchange = () => off.checked ? localStorage.removeItem(OFF) : localStorage.setItem(OFF, "1");
+  }
+  for (const button of $$("[data-opens]")) button.onclick = () => $(`#${button.dataset.opens}`).showModal();
+  // Back to the row that was opened.
+  const row = location.hash && $(`tr[data-id="${CSS.escape(location.hash.slice(1))}"] a`);
+  if (row) row.focus();
+  // A confirmation of a dangerous button is a page; a list of chosen rows has "all".
+  for (const all of $$("[data-all]")) {
+    all.onchange = () => $$(`input[name="${all.dataset.all}"]`).forEach((one) => { one.checked = all.checked; });
   }
 })();

@@ -11,18 +11,19 @@ import pytest
 from contracts.audit import Hands, lines, proven
 from contracts.journal import NOW, owed, planned, record
 
-from core.errors import Unavailable
-from journal import facts, writes
+from core.errors import InvalidRow, Unavailable
+from journal import JournalHealth, facts, writes
+from journal.audit.lines import Fact
 from journal.reads import EventById
 from journal.sqlite.journal import SQLiteJournal
-from journal.writes import RecordFacts, Write
+from journal.writes import PauseSink, RecordFacts, RetryDelivery, Write
 
 #: Writes that change nothing an auditor asks for, and those whose facts have another source.
 WITHOUT_FACTS = {
     # The next events of a replay that has a line.
     "AdvanceReplay",
     # Deliveries that are given up, and events without a callback: see AuditBatch.
-    *("EndDeliveries", "SetBalance", "RecordOwn"),
+    *("EndDeliveries", "SetBalance", "RecordOwn", "SetCondition"),
     # The service reports these.
     *("CountRejections", "Shift"),
     # Reading places of keys, and how deliveries wait.
@@ -109,6 +110,39 @@ async def test_failed_commit_leaves_the_tree_as_it_was(journal):
     await record(journal, planned())
 
     assert (await proven(journal)).size == 2
+
+
+async def test_line_that_cannot_be_made_fails_its_own_write(journal):
+    """Not the others of its batch. Mutants: `_fault` returns the error as it is, in each of the
+    three places; the fault counts as a failure of the disk."""
+    bad, good = planned(), [planned(), planned()]
+    await record(journal, planned(owed=[owed()]))
+
+    def commit(id_, _body, _at):
+        return {good[0].event.id: "c", good[1].event.id: "c"}[id_]
+
+    def shown(_delivery):
+        raise AttributeError
+
+    options = journal._writer._audit.options
+    options.commit, options.shown = commit, shown
+    places = RecordFacts((Fact("code.read", {"places": "none"}),))
+    results = await asyncio.gather(
+        *(record(journal, one) for one in (good[0], bad, good[1])),
+        journal.submit(places),
+        journal.submit(RetryDelivery(1, NOW)),
+        journal.submit(PauseSink("log", "operator", NOW)),
+        return_exceptions=True,
+    )
+
+    kept = {one["event"] for one in await lines(journal) if one["do"] == "callback.accepted"}
+    failed = [isinstance(one, InvalidRow) for one in results]
+    assert failed == [False, True, False, True, True, False]
+    assert not [one for one in results if isinstance(one, Exception) != isinstance(one, InvalidRow)]
+    assert {one.event.id for one in good} < kept
+    assert await journal.ask(EventById(bad.event.id)) is None
+    assert journal.health is JournalHealth.WORKING
+    await proven(journal)
 
 
 async def test_lines_of_a_commit_share_a_row(journal, path):

@@ -66,7 +66,7 @@ async def test_unknown_path_gets_the_answer_of_the_door(service):
         "/schema/events",
         "/schema/events/sms.received",
     ]
-    nowhere = ["/console", "/index", "/schema/nothing"]
+    nowhere = ["/consoles", "/index", "/schema/nothing"]
     answers = [
         await listener.request(method, path)
         for listener in listeners(service)

@@ -45,6 +45,8 @@ async def test_made_key_works_at_once_and_is_shown_once(service):
         "when": None,
         "expires": "2026-10-21T14:13:20.250000Z",
         "rate": "600/m",
+        "reads": None,
+        "reason": None,
         "origin": "made",
         "state": "active",
         "created_at": "2026-09-21T14:13:20.250000Z",
@@ -214,6 +216,8 @@ WRONG_FIELDS = [
     ({"expires": "soon"}, "expires"),
     ({"rate": "many"}, "rate"),
     ({"rate": "0/s"}, "rate"),
+    ({"reads": "many"}, "reads"),
+    ({"reason": "ticket 7"}, "reason"),
     ({"key": "a-key-of-my-own-0123"}, "key"),
 ]
 
@@ -228,6 +232,40 @@ async def test_wrong_field_of_a_key_is_400(service):
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
         assert answer.json()["detail"].startswith(f"{field}: ")
         assert "crm" not in await listed(service)
+
+
+async def test_made_key_has_limits_as_a_configured_one(run, tmp_path):
+    """Also after a restart. Mutants: a limit is not stored; `reads` limits requests."""
+    async with run(tmp_path) as service:
+        limited = await make(service, name="slow", scopes=["codes:read"], reads="1/h")
+        asked = await make(service, name="clerk", scopes=["codes:reveal"], reason="required")
+        event = await service.sms()
+    assert [(one["reads"], one["reason"]) for one in (limited, asked)] == [
+        ("1/h", None),
+        (None, "required"),
+    ]
+
+    async with run(tmp_path) as service:
+
+        async def ask(made, path, **sent):
+            headers = {"Authorization": f"Bearer {made['key']}"}
+            return await service.ask(path, None, headers=headers, **sent)
+
+        reads = [await ask(limited, f"/v1/events/{event}") for _ in range(2)]
+        revealed = [
+            await ask(asked, f"/v1/events/{event}/reveal", method="POST", json=body)
+            for body in ({}, {"reason": "ticket 7"})
+        ]
+        me = (await ask(limited, "/v1/me")).json()
+        known = await listed(service)
+
+    assert [one.status_code for one in (*reads, *revealed)] == [200, 429, 422, 200]
+    assert (reads[1].json()["code"], revealed[0].json()["code"]) == (
+        "reads_limited",
+        "reason_required",
+    )
+    assert (me["reads"], me["reason"], me["rate"]) == ("1/h", None, None)
+    assert (known["slow"]["reads"], known["clerk"]["reason"]) == ("1/h", "required")
 
 
 # Expiry and rate of configured keys
@@ -279,6 +317,8 @@ async def test_me_shows_the_rights_of_the_key(service):
             "expires": None,
             "rate": None,
             "rate_left": None,
+            "reads": None,
+            "reason": None,
             "codes": False,
         },
         {
@@ -288,6 +328,8 @@ async def test_me_shows_the_rights_of_the_key(service):
             "expires": None,
             "rate": None,
             "rate_left": None,
+            "reads": None,
+            "reason": None,
             "codes": True,
         },
     ]

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from contracts.audit import numbered
 
-from journal.audit.export import Tiles
+from journal.audit.export import Beginning, Tiles
 from journal.audit.lines import Fact
 from journal.audit.note import Algorithm, Note, SigningKey
 from journal.reads import LeavesAt
-from journal.writes import PackLog, RecordFacts, SignCheckpoint
+from journal.writes import PackLog, PruneLog, RecordFacts, SignCheckpoint
 from sinks.health import Pause
 
 LOG = "/v1/audit/log"
@@ -159,3 +159,127 @@ async def test_tile_that_is_not_there_is_404(service, path):
     answer = await service.ask(f"{LOG}/tile/{path}")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+# --- erased lines
+
+
+async def test_line_is_erased_with_its_reason(service):
+    """Mutants: another line; the reason keeps a number; the write-ahead log keeps the line."""
+    facts = [Fact("key.refused", {"by": "service", "from": f"198.51.100.{n}"}) for n in range(5)]
+    await service.journal.submit(RecordFacts(tuple(facts)))
+    path, body = "/v1/audit/lines/3/erase", {"reason": " ticket 7, of +18505550123 "}
+
+    answer = await asyncio.create_task(service.ask(path, method="POST", json=body))
+    again = await service.ask(path, method="POST", json=body)
+
+    assert (answer.status_code, answer.json()) == (200, {"n": 3})
+    assert (again.status_code, again.json()["code"]) == (404, "not_found")
+    *before, erased, last, said = await lines(service)
+    assert [one["n"] for one in before] == [0, 1, 2]
+    assert (list(erased), last["n"]) == (["erased"], 4)
+    its = {"of": 3, "by": "key/admin", "reason": "ticket 7, of ***"}
+    assert {name: said[name] for name in ("do", *its)} == {"do": "audit.erased", **its}
+    files = service.config.path.parent.glob("smshook.db*")
+    assert not [path for path in files if b"198.51.100.3" in path.read_bytes()]
+
+
+async def test_line_that_a_verifier_needs_stays(service):
+    """Mutant: the line that names an erased one can be erased."""
+    await service.journal.submit(RecordFacts(numbered(1)))
+    body = {"reason": "a test"}
+    await service.ask("/v1/audit/lines/0/erase", method="POST", json=body)
+
+    answers = [
+        await service.ask(f"/v1/audit/lines/{n}/erase", method="POST", json=body)
+        for n in (1, 9, 1 << 80)
+    ]
+
+    assert [(one.status_code, one.json()["code"]) for one in answers] == [
+        (409, "line_needed"),
+        (404, "not_found"),
+        (404, "not_found"),
+    ]
+
+
+@pytest.mark.parametrize("body", [{}, {"reason": " "}, {"reason": "x" * 501}])
+async def test_erasure_of_a_line_needs_a_reason(service, body):
+    await service.journal.submit(RecordFacts(numbered(1)))
+
+    answer = await service.ask("/v1/audit/lines/0/erase", method="POST", json=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
+    assert [line["n"] for line in await lines(service)] == [0]
+
+
+# --- acts of commands
+
+
+async def test_command_records_its_act_under_its_user(service):
+    """Mutants: a key can name a user; the fields are another action's."""
+    act = {"do": "audit.exported", "uid": 1000, "file": "/mnt/export", "size": 7}
+    local = {"Authorization": f"Bearer {service.parts.keys.local_key}"}
+
+    for headers in (local, None):
+        key = "admin" if headers is None else None
+        ask = service.ask("/v1/audit/acts", key, method="POST", headers=headers or {}, json=act)
+        assert (await asyncio.create_task(ask)).status_code == 201
+
+    its = {"do": "audit.exported", "from": "192.0.2.7", "file": "/mnt/export", "size": 7}
+    first, second = [
+        {name: one[name] for name in one if name not in ("n", "at")} for one in await lines(service)
+    ]
+    assert first == {name: its[name] for name in its if name != "from"} | {"by": "cli/1000"}
+    assert second == its | {"by": "key/admin"}
+
+
+@pytest.mark.parametrize(
+    ("act", "key", "status"),
+    [
+        ({"do": "audit.exported"}, "coder", 403),
+        ({"do": "audit.exported"}, "boss", 403),
+        ({}, "admin", 400),
+        ({"do": "key.made"}, "admin", 400),
+        ({"do": "audit.verified", "outcome": "fine"}, "admin", 400),
+        ({"do": "audit.verified", "size": -1}, "admin", 400),
+    ],
+)
+async def test_wrong_act_is_refused(service, act, key, status):
+    """Mutant: any action can be recorded."""
+    answer = await service.ask("/v1/audit/acts", key, method="POST", json=act)
+
+    assert answer.status_code == status
+    assert await lines(service, "?do=audit.") == []
+
+
+async def test_kept_checkpoints_and_pruned_lines_are_those_of_an_export(service):
+    """Mutants: only the newest checkpoint; the beginning of another size."""
+    key = SigningKey("smshook/log", Algorithm.ED25519, bytes(32))
+
+    async def signed(closing=None):
+        return await service.journal.submit(
+            SignCheckpoint(lambda state, at: str(state.sign([key], at)), closing)
+        )
+
+    await service.journal.submit(RecordFacts(numbered(300)))
+    notes = [await signed(Fact("audit.epoch", {"key": "k"}))]
+    await service.journal.submit(RecordFacts(numbered(300)))
+    notes.append(await signed())
+    await service.journal.submit(PackLog())
+    plain = (await service.ask(f"{LOG}/pruned")).json()
+    [line] = await service.journal.ask(LeavesAt(0, 300, 1))
+    for _ in range(2):
+        await service.journal.submit(PruneLog(service.now + 1))
+
+    kept = await service.ask(f"{LOG}/checkpoints")
+    pruned = await service.ask(f"{LOG}/pruned")
+
+    assert (kept.text, kept.headers["content-type"]) == (
+        "".join(notes),
+        "text/plain; charset=utf-8",
+    )
+    assert plain == {"size": 0, "frontier": [], "epochs": []}
+    beginning = Beginning.read(pruned.content)
+    assert (beginning.size, len(beginning.frontier)) == (512, 1)
+    [epoch] = beginning.epochs
+    assert (epoch.n, epoch.line, epoch.checkpoint) == (300, line, notes[0])

@@ -455,6 +455,33 @@ async def test_replay_makes_a_delivery_for_each_first_sink(service):
     ]
 
 
+async def test_preview_shows_the_request_with_codes_masked(service):
+    """Also for keys that read codes: nothing is recorded as read.
+
+    Mutants: the codes in clear; it sends; no `events:read` is needed.
+    """
+    path = f"/v1/events/{await service.sms()}/preview"
+    before = await service.data("/v1/deliveries")
+
+    shown = (await service.ask(f"{path}?sink=log")).json()
+    event = json.loads(shown["request"])
+
+    assert "log" == shown["sink"]
+    assert (service.number, "***", "***") == (
+        event["data"]["to"].removeprefix("+"),
+        event["data"]["text"],
+        event["data"]["code"],
+    )
+    assert before == await service.data("/v1/deliveries")
+    statuses = [
+        (await service.ask(f"{path}{query}", key)).status_code
+        for query, key in (("", "admin"), ("?sink=none", "admin"), ("?sink=log", "writer"))
+    ]
+    assert [400, 422, 403] == statuses
+    gone = "/v1/events/none/preview?sink=log"
+    assert 404 == (await service.ask(gone)).status_code
+
+
 async def test_replay_is_sent_at_once_with_the_event_id(service):
     sent = []
 

@@ -190,6 +190,13 @@ CALLS = {
         for id_ in world.events
         for body in ({"sinks": ["log"]}, {"sinks": ["none"]}, {"sinks": "999000"})
     ],
+    ("GET", "/v1/events/{event_id}/preview"): lambda world: plain(
+        *(
+            f"/v1/events/{id_}/preview?sink={sink}"
+            for id_ in world.events
+            for sink in ("log", "none")
+        )
+    ),
     ("POST", "/v1/events/{event_id}/reveal"): lambda world: [
         (f"/v1/events/{id_}/reveal", {"json": {"reason": reason}})
         for id_ in world.events
@@ -303,6 +310,14 @@ CALLS = {
     ("GET", "/v1/audit/lines/{line}/proof"): lambda _: plain("/v1/audit/lines/0/proof"),
     ("GET", "/v1/audit/export"): lambda _: plain("/v1/audit/export", "/v1/audit/export?form=cef"),
     ("GET", "/v1/audit/log/checkpoint"): lambda _: plain("/v1/audit/log/checkpoint"),
+    ("GET", "/v1/audit/log/checkpoints"): lambda _: plain("/v1/audit/log/checkpoints"),
+    ("GET", "/v1/audit/log/pruned"): lambda _: plain("/v1/audit/log/pruned"),
+    ("POST", "/v1/audit/lines/{line}/erase"): lambda _: plain(
+        "/v1/audit/lines/999999/erase", json={"reason": "a test"}
+    ),
+    ("POST", "/v1/audit/acts"): lambda _: plain(
+        "/v1/audit/acts", json={"do": "audit.exported", "size": 1}
+    ),
     ("GET", "/v1/audit/log/tile/{tile}"): lambda _: plain("/v1/audit/log/tile/entries/000.p/1"),
     ("POST", "/v1/backups"): lambda _: plain("/v1/backups", json={"path": "smshook.backup"}),
     ("DELETE", "/v1/events/{event_id}/content"): lambda world: plain(
@@ -314,6 +329,10 @@ CALLS = {
     ("GET", "/v1/seal"): lambda _: plain("/v1/seal"),
     ("GET", "/v1/seal/rows"): lambda _: plain("/v1/seal/rows"),
     ("POST", "/v1/seal/migrate"): lambda _: plain("/v1/seal/migrate"),
+    ("GET", "/v1/alerts"): lambda _: plain("/v1/alerts"),
+    ("POST", "/v1/alerts/{name}/test"): lambda _: plain(
+        "/v1/alerts/sink_failing/test", "/v1/alerts/none/test"
+    ),
 }
 
 

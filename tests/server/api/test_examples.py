@@ -19,6 +19,7 @@ from receiver.providers.tellabot.callbacks import TellABot
 from server.api import openapi
 from server.runtime import samples
 from server.runtime import subscriptions as live_subscriptions
+from server.runtime.watching import Watching
 from sinks.sink import Failed, Receipt
 
 FILE = Path(openapi.__file__).with_name("examples.json")
@@ -102,6 +103,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await keys(record)
         await record("POST", "/v1/reload")
         await retention(record)
+        await alerts(service, record)
         await record("GET", "/v1/seal")
         await record("GET", "/v1/seal/rows")
         await sealing(record, run, tmp_path)
@@ -162,6 +164,13 @@ async def deliveries(service, record):
     await record("GET", "/v1/sinks")
 
 
+async def alerts(service, record):
+    await record("POST", "/v1/sinks/log/pause")
+    await Watching(service.parts).look()
+    await record("GET", "/v1/alerts")
+    await record("POST", "/v1/alerts/sink_failing/test")
+
+
 async def retention(record):
     await record("GET", "/v1/retention")
     await record("POST", "/v1/retention/prune", {"dry_run": True})
@@ -201,6 +210,10 @@ async def audit(service, record):
     }
     record.examples["get_proof_of_line_of_audit_log"] = proof
     await record("GET", "/v1/audit/export?do=sink.&form=cef")
+    await record("GET", "/v1/audit/log/checkpoints")
+    await record("GET", "/v1/audit/log/pruned")
+    await record("POST", "/v1/audit/lines/0/erase", {"reason": "request of a person"})
+    await record("POST", "/v1/audit/acts", {"do": "backup.made", "file": "/mnt/smshook.db"})
     # Its answer is no text.
     answer = await service.ask("/v1/audit/log/tile/entries/000.p/1")
     tile = {"parameters": {"tile": "entries/000.p/1"}, "answers": {str(answer.status_code): "..."}}
@@ -239,6 +252,7 @@ async def readers(service, record):
 async def replays(record):
     wanted = {"since": "1h", "type": "sms.received", "sinks": ["log"]}
     await record("GET", f"/v1/events/{record.event}/why")
+    await record("GET", f"/v1/events/{record.event}/preview?sink=log")
     await record("POST", f"/v1/events/{record.event}/reveal", {"reason": "ticket 4711"})
     await record("GET", f"/v1/audit/who/{record.event}")
     await record("POST", "/v1/replays", wanted | {"dry_run": True})

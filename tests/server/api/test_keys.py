@@ -37,6 +37,7 @@ CALLS = [
     ("POST", "/v1/deliveries/none/retry"),
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000/why"),
     ("POST", "/v1/events/00000000-0000-7000-8000-000000000000/reveal"),
+    ("GET", "/v1/events/00000000-0000-7000-8000-000000000000/preview?sink=log"),
     ("GET", "/v1/audit/who/00000000-0000-7000-8000-000000000000"),
     ("POST", "/v1/replays"),
     ("GET", "/v1/replays/none"),
@@ -69,13 +70,19 @@ CALLS = [
     ("GET", "/v1/seal"),
     ("GET", "/v1/seal/rows"),
     ("POST", "/v1/seal/migrate"),
+    ("GET", "/v1/alerts"),
+    ("POST", "/v1/alerts/none/test"),
     ("POST", "/v1/backups"),
     ("GET", "/v1/audit"),
+    ("GET", "/v1/audit/log/checkpoints"),
+    ("GET", "/v1/audit/log/pruned"),
     ("GET", "/v1/audit/log/tile/none"),
     ("GET", "/v1/audit/state"),
     ("POST", "/v1/audit/verify"),
     ("GET", "/v1/audit/lines/none/proof"),
     ("GET", "/v1/audit/export"),
+    ("POST", "/v1/audit/lines/7/erase"),
+    ("POST", "/v1/audit/acts"),
 ]
 #: Unknown paths, wrong methods, and calls of later versions.
 NO_CALLS = [
@@ -192,8 +199,10 @@ def expected(method, path):
     if (method, path) in READING:
         return dict.fromkeys(("admin", "reader", "coder"), READING[method, path]) | {"writer": 403}
     found = 404 if "none" in path or "0000-" in path else 200
-    if method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS):
-        return {"admin": found, "reader": 403, "coder": 403, "writer": found}
+    previews = "/preview" in path  # it needs both scopes
+    if previews or (method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS)):
+        writes = 403 if previews or path.startswith("/v1/alerts") else found
+        return {"admin": found, "reader": 403, "coder": 403, "writer": writes}
     if path.startswith("/v1/orders") and method != "GET":
         made = 400 if method == "POST" else 404  # the answer shows nothing of it
         return {"admin": made, "reader": 403, "coder": 403, "writer": made}
@@ -209,6 +218,8 @@ def expected(method, path):
         "/v1/seal/migrate": 409,
         "/v1/backups": 400,
         "/v1/audit/verify": 202,
+        "/v1/audit/acts": 400,
+        "/v1/audit/lines/7/erase": 400,
     }
     if method == "POST":
         found = made.get(path, found)

@@ -153,7 +153,8 @@ async def test_wrong_configuration_changes_nothing_and_is_logged(service, fault,
     assert answer.status_code == expected
     assert problem.get("complaints", []) == complaints
     assert problem["code"] == ("config_rejected" if complaints else "unavailable")
-    [line] = logged
+    line, alert = logged
+    assert (alert["event"], alert["name"]) == ("alert.raised", "config_rejected")
     assert (line["event"], line["log_level"]) == ("config.rejected", "error")
     assert line.get("complaints", ()) == tuple(complaints)
     assert "library" not in str(logged) + answer.text

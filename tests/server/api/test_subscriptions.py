@@ -223,6 +223,19 @@ async def test_filter_decides(service, receiver):
     assert [event["id"] for event in await receiver.got(1)] == [event_id]
 
 
+async def test_alerts_go_to_filters_that_name_a_type(service, receiver):
+    """Mutant: a filter on the source is enough."""
+    await subscribed(service, receiver, when={"source": {"$in": ["smshook", "tellabot"]}})
+    await subscribed(service, receiver, "growth", when={"type": {"$startsWith": "system."}})
+    made = await subscribed(service, receiver, when={"type": {"$startsWith": "system."}})
+    planned = await service.parts.alerts.test("disk_low")
+    await service.sms()
+
+    types = sorted(event["type"] for event in await receiver.got(2))
+    assert [owed.sink for owed in planned.owed] == [f"sub:{made['id']}"]
+    assert types == ["sms.received", "system.disk_low"]
+
+
 async def test_key_without_codes_read_gets_masked_events(service, receiver):
     """Mutant: the mask is left out."""
     made = await subscribed(service, receiver, "writer")

@@ -1,13 +1,18 @@
 """`audit list`, `audit key` and `audit export`, with a real service."""
 
 import json
+import os
 import time
 
 import live
 import pytest
+from audit_logs import week
 from prompt import printed, read, run
 
 CONFIG = live.CONFIG + "audit: {checkpoint: 1s}\n"
+
+#: The first key of another log.
+STRANGER = str(week(owner="somebody else").first)
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -97,3 +102,41 @@ def test_export_into_a_folder_in_use_is_refused(here):
     result = run("audit", "export", "used")
 
     assert (result.exit_code, "is not empty" in result.stderr) == (1, True)
+
+
+def test_running_log_is_verified_over_the_api():
+    """Mutants: an export without its end; the key is taken from the service; no line says it."""
+    key = read("audit", "key")["first"]
+
+    said = printed("audit", "verify", "--key", key, "--fresh", "10m")
+    wrong = run("audit", "verify", "--key", STRANGER)
+    without = run("audit", "verify")
+
+    assert said.startswith("unchanged: smshook/")
+    assert (wrong.exit_code, wrong.stdout.startswith("CHANGED: lines 0 to ")) == (1, True)
+    assert (without.exit_code, "give one --key" in without.stdout) == (2, True)
+    lines = [one["leaf"] for one in read("audit", "list", "--do", "audit.verified")]
+    assert [(one["by"], one["outcome"]) for one in lines] == [
+        (f"cli/{os.getuid()}", "unchanged"),
+        (f"cli/{os.getuid()}", "changed"),
+    ]
+    assert f"lines 0 to {lines[0]['size'] - 1}, " in said
+
+
+def test_line_is_erased():
+    """Mutant: another line goes."""
+    printed("sinks", "pause", "log")
+    [*_, line] = read("audit", "list", "--do", "sink.paused")
+    n = line["leaf"]["n"]
+
+    said = printed("audit", "erase", str(n), "--reason", "request of a person")
+    again = run("audit", "erase", str(n), "--reason", "request of a person")
+
+    assert said == f"erased line {n}\n"
+    assert (again.exit_code, "404 not_found" in again.stderr) == (1, True)
+    [*_, erased] = read("audit", "list", "--do", "audit.erased")
+    assert (erased["leaf"]["of"], erased["leaf"]["by"]) == (n, "key/admin")
+    key = read("audit", "key")["first"]
+    live.eventually(lambda: "  1 erased" in run("audit", "verify", "--key", key).stdout)
+    printed("sinks", "resume", "log")
+    assert read("audit", "erase", str(n - 1), "--reason", "a test") == {"n": n - 1}

@@ -55,6 +55,8 @@ def test_starter_configuration_guarantees_no_loss(folder):
         "audit\n"
         "  records no callbacks and deliveries, kept for 400d\n"
         f"  {NO_ANCHOR}\n"
+        "alerts\n"
+        "  nobody is told when a sink fails: add a route for system.*\n"
         "secrecy\n"
         "  smshook.db: texts, codes, numbers and callbacks encrypted, also in its backups;"
         " services, states and times in clear\n"
@@ -79,7 +81,7 @@ def test_anchors_are_named(folder):
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     at = lines.index("audit")
-    assert lines[at + 1 : lines.index("secrecy")] == [
+    assert lines[at + 1 : lines.index("alerts")] == [
         "  records everything, kept for ever",
         "  file audit.jsonl: the same lines",
         "  anchor disk2: a signed state to notes with each checkpoint",
@@ -88,6 +90,58 @@ def test_anchors_are_named(folder):
         "  anchor git: a signed state to anchor each 1d",
         "  witness friend: https://w.example/*** signs each state",
     ]
+
+
+@pytest.mark.parametrize(
+    ("when", "to", "said"),
+    [
+        ("null", "[log]", ["  nobody is told when a sink fails: add a route for system.*"]),
+        (
+            "{type: system.sink_recovered}",
+            "[log]",
+            ["  nobody is told when a sink fails: add a route for system.*"],
+        ),
+        (
+            "{type: {$startsWith: system.}, data.severity: {$in: [warning, critical]}}",
+            "[log]",
+            ["  to log only: nobody is told if it fails itself; add a second sink"],
+        ),
+        ("{type: system.sink_failing}", "[log, team]", ["  to log and team"]),
+    ],
+)
+def test_check_says_who_gets_alerts(folder, when, to, said):
+    """Mutants: a route without `when` counts; one sink is enough."""
+    result = check(
+        folder,
+        f"{SERVER}sinks:\n  log: {{type: file, path: a.jsonl}}\n"
+        "  team: {type: file, path: b.jsonl}\n"
+        f"routes: {{oncall: {{when: {when}, to: {to}}}}}\n"
+        "heartbeat: {url: https://hc-ping.com/a-secret-id}\n",
+    )
+
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    at = lines.index("alerts")
+    assert lines[at + 1 : lines.index("secrecy")] == [*said, "  heartbeat each 1m"]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ("heartbeat: {url: hc-ping.com/x}", "heartbeat.url: write a URL such as"),
+        ("alerts: {owed_old: {older_than: 0s}}", "alerts.owed_old.older_than: write more than 0"),
+        (
+            "sources: {smshook: {provider: tellabot, tokens: [0123456789abcdef]}}",
+            "sources.smshook: reserved for events of the service itself",
+        ),
+    ],
+)
+def test_options_of_alerts_are_checked(folder, options, complaint):
+    """Mutant: a source may have the name of the service."""
+    result = check(folder, f"{SERVER}{options}\n")
+
+    assert result.exit_code == 2
+    assert complaint in result.stderr
 
 
 def test_empty_configuration_is_explained(folder):
@@ -100,7 +154,11 @@ def test_empty_configuration_is_explained(folder):
         "routes: none, so events are kept and go nowhere",
         "sinks: none",
     ]
-    assert lines[-2:] == ["secrecy", f"  smshook.db: {IN_CLEAR}"]
+    protects_little = (
+        "  smshook.keys: the keys of the audit log, wrapped with server.secret;"
+        " this does not protect them against whoever has the configuration"
+    )
+    assert lines[-3:] == ["secrecy", f"  smshook.db: {IN_CLEAR}", protects_little]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def test_created_key_is_alone_on_stdout(here):
 def test_created_key_has_every_option():
     made = run(
         *("keys", "create", "all", "--scope", "codes:read", "--rate", "600/m"),
+        *("--reads", "600/h", "--reason", "required"),
         *("--expires", "2099-01-01T00:00:00Z", "--when", '{"data.labels.team": "growth"}'),
         *("--output", "json"),
     )
@@ -39,6 +40,7 @@ def test_created_key_has_every_option():
     assert listed["all"]["when"] == {"data.labels.team": "growth"}
     assert listed["all"]["expires"] == "2099-01-01T00:00:00Z"
     assert listed["all"]["rate"] == "600/m"
+    assert (listed["all"]["reads"], listed["all"]["reason"]) == ("600/h", "required")
     assert "key" not in listed["all"]
 
 

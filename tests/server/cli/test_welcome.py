@@ -57,6 +57,9 @@ smshook {__version__} is running; Ctrl-C stops it.
     ssh -R 80:127.0.0.1:9000 nokey@localhost.run
   Put the https address that it prints into server.public_url, and start again.
 
+  The web console, signed in, in a browser:
+    .venv/bin/smshook console
+
   A first event, in another terminal:
     .venv/bin/smshook send tellabot
 """

@@ -23,6 +23,7 @@ from receiver.signatures import Basic, HeaderSecret, Hmac, Twilio
 from receiver.source import Reply
 from routes.match import Invalid, compile_when
 from routes.table import Route
+from server.config.alerting import Alerting, Heartbeat
 from server.config.load import ConfigError, journal_of, load, shown
 from server.config.options import (
     Api,
@@ -102,6 +103,8 @@ subscriptions: {allow_networks: [10.20.0.0/16]}
             keys={"admin": ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))}
         ),
         "subscriptions": Subscribing(allow_networks=("10.20.0.0/16",)),
+        "alerts": Alerting(),
+        "heartbeat": Heartbeat(),
         "path": path,
     }  # fmt: skip
     assert loaded.config.folder == tmp_path

@@ -26,6 +26,8 @@ def test_schema_is_json_and_has_every_section():
         "journal",
         "api",
         "subscriptions",
+        "alerts",
+        "heartbeat",
         "console",
     } | {*("retention", "seal", "audit", "tracing")}
     assert set(found["properties"]) == sections

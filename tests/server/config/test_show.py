@@ -12,6 +12,45 @@ from sinks.http.sink import Http
 from sinks.retry import Retry
 from sinks.sink import Sink
 
+#: The last sections, if they are not written.
+ALERTS = """\
+alerts:
+  sink_failing:
+    after: 1m
+    clear: 1m
+  delivery_dead:
+    quiet: 1m
+  owed_old:
+    older_than: 5m
+  source_silent: {}
+  quarantine_growing:
+    more_than: 5
+    within: 15m
+  disk_low:
+    free: 1GiB
+    days: 3
+  clock_off:
+    by: 5s
+  key_expiring:
+    before: 7d
+  backfill_failing:
+    after: 3
+  rejections_growing:
+    more_than: 20
+    within: 15m
+  reads_unusual:
+    more_than: 100
+    within: 15m
+  audit_not_anchored:
+    after: 1h
+  erasure_late:
+    after: 2h
+  quiet: 15m
+heartbeat:
+  url: null
+  every: 1m
+"""
+
 
 def test_shown_configuration_has_defaults_and_no_secrets(tmp_path):
     """Mutants: `reveal()` anywhere; the text of a secret file shown at another option."""
@@ -142,6 +181,7 @@ console:
   - codes:reveal
   ask_reason: false
 """
+        + ALERTS
     )
 
 
@@ -250,7 +290,7 @@ console:
   - events:read
   - codes:reveal
   ask_reason: false
-# smshook.yaml:1: sources: expected a mapping, got a list
+{ALERTS}# smshook.yaml:1: sources: expected a mapping, got a list
 # smshook.yaml:2: sinks.a.type: 'a-token-0123456789' is not one of {SINK_TYPES}
 # smshook.yaml:2: sinks.b: expected a mapping, got nothing
 # smshook.yaml:3: routes.r.to: expected a list, got text

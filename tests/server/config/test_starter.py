@@ -90,7 +90,7 @@ def test_commented_options_are_valid_and_at_their_defaults(tmp_path):
     assert after.seal == before.seal
     assert after.retention == before.retention == Retention(codes=Duration(86_400))
     assert after.sinks["log"].retry == before.sinks["log"].retry
-    assert len(re.findall(r"(?m)^ *#(?=\w)", text)) == 33
+    assert len(re.findall(r"(?m)^ *#(?=\w)", text)) == 35
 
 
 def test_only_the_owner_can_read_the_files(tmp_path):

@@ -12,6 +12,10 @@ PAGES = [
     "/?q=nothing-has-this-name",
     "/events/{plain}",
     "/events/{hostile}",
+    "/events/{failing}",
+    "/events/{failing}/again?sink=crm",
+    "/events/{plain}/again?sink=log",
+    "/events/{plain}/erase",
     "/orders",
     "/orders?state=expired&state=cancelled",
     "/orders?reference=nobody-has-this",
@@ -26,14 +30,17 @@ PAGES = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """A service that tests read. Those that change it use events of their own."""
+    """A service that the tests of a file read. Those that change it use events of their own.
+
+    It does not outlive the file: what it logs would be in the output of other tests.
+    """
     with seeded(tmp_path_factory.mktemp("console")) as service:
         yield service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def admin(service):
     """A person who may see all."""
     return service.browser("admin")

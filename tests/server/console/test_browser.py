@@ -1,31 +1,40 @@
 """Every page in a headless Chromium: accessibility, sizes, errors."""
 
+import live
 import pytest
+from consoles import HOSTILE
+
+from core.printable import plain
+
+#: The hostile text as a page shows it.
+HOSTILE_SHOWN = plain(HOSTILE)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")
-def views(browser, service):
-    """Tabs that are signed in: light, dark and phone."""
-    tabs = {
-        "light": browser.tab(service, "admin"),
-        "dark": browser.tab(service, "admin", dark=True),
-        "phone": browser.tab(service, "admin", phone=True),
-    }
-    yield tabs
-    for tab in tabs.values():
-        tab.close()
+def reader(browser, service):
+    """A tab that shows all pages."""
+    tab = browser.tab(service, "admin")
+    yield tab
+    tab.close()
 
 
-@pytest.mark.parametrize("view", ["light", "dark", "phone"])
-def test_page_is_accessible(views, page, view):
-    """Mutants: grey text on white; a field without a label; a table wider than a phone."""
-    tab = views[view]
-    tab.goto(page)
+def test_page_is_accessible(reader, page):
+    """Light, dark, on a phone, and at 400 % of 1280 pixels, which is 320.
 
-    assert [] == tab.findings()
-    assert 0 == tab.overflow()
+    Mutants: grey text on white; a field without a label; a table wider than a phone.
+    """
+    reader.look(phone=False, dark=False)
+    reader.goto(page)
+    light, width = reader.findings(), reader.overflow()
+    reader.look(phone=False, dark=True)
+    dark = reader.findings("color-contrast")
+    reader.look(phone=True, dark=False)
+    phone, small = reader.findings(), reader.overflow()
+
+    assert ([], [], []) == (light, dark, phone)
+    assert (0, 0) == (width, small)
 
 
 def test_checker_finds_faults(tab):
@@ -60,3 +69,167 @@ def test_policy_stops_scripts_in_the_page(tab):
     assert (html, one.page.title()) == ("stopped", "Inbox - smshook")
     assert any("policy: require-trusted-types-for" in line for line in one.seen)
     one.seen.clear()
+
+
+# The inbox and an event, as people use them
+
+
+def test_new_message_appears_masked(tab, service):
+    """Mutants: the filter is dropped by the stream; codes are in it; text is taken for HTML."""
+    one = tab("support")
+    page = one.goto("/?q=vivid")
+    page.get_by_text("● live").wait_for()
+
+    service.sms(201, service="Google")
+    service.sms(202, service="Vivid", **{"from": HOSTILE})
+    row = page.locator("#rows tr").first
+    row.get_by_text("+18505550202").wait_for()
+
+    assert 1 == page.locator("#rows tr").count()
+    assert "••••••" in row.text_content()
+    assert HOSTILE_SHOWN in row.text_content()
+    assert 0 == page.locator("#rows img").count()
+    assert live.code(202) not in page.content()
+    assert page.locator("#empty").count() == 0
+    assert [] == one.findings()
+
+
+def test_new_messages_wait_while_somebody_reads(tab, service):
+    """Mutant: new rows go in, and the focus is lost."""
+    one = tab("support")
+    service.sms(211, service="Quiet")
+    page = one.goto("/?q=quiet")
+    page.get_by_text("● live").wait_for()
+    page.keyboard.press("j")
+
+    service.sms(212, service="Quiet")
+    page.get_by_role("button", name="1 new").wait_for()
+
+    assert 1 == page.locator("#rows tr").count()
+    assert "+18505550211" == page.locator(":focus").text_content()
+    page.get_by_role("button", name="1 new").click()
+    assert 2 == page.locator("#rows tr").count()
+
+
+def test_stream_resumes_without_gap(tab, service):
+    """A hidden tab stops. Shown again, it gets what it missed, once."""
+    one = tab("support")
+    page = one.goto("/?q=gapless")
+    page.get_by_text("● live").wait_for()
+    service.sms(221, service="Gapless")
+    page.get_by_text("+18505550221").wait_for()
+    hide = """(hidden) => {
+      Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(hide, True)
+    service.sms(222, service="Gapless")
+
+    page.evaluate(hide, False)
+    page.get_by_text("+18505550222").wait_for()
+
+    assert ["+18505550222", "+18505550221"] == page.locator("#rows a").all_text_contents()
+
+
+def test_copy_puts_the_code_on_the_clipboard_and_shows_it_nowhere(tab, service):
+    """Mutant: the code is put into the page."""
+    one = tab("support", permissions=["clipboard-read", "clipboard-write"])
+    event = service.sms(231, service="Copied")
+    page = one.goto("/?q=copied")
+    page.keyboard.press("j")
+
+    page.keyboard.press("c")
+    page.get_by_text("Copied. It was recorded.").wait_for()
+
+    assert live.code(231) == page.evaluate("navigator.clipboard.readText()")
+    assert live.code(231) not in page.content()
+    [line] = [leaf for leaf in service.leaves("code.read") if leaf.get("event") == event]
+    assert ("key/support", "console", ["code"]) == (line["by"], line["how"], line["fields"])
+
+
+def test_reveal_is_shown_for_a_minute(tab, service):
+    """Mutants: it stays; it is in the title, the address or the storage."""
+    one = tab("support")
+    service.sms(241, service="Shown")
+    page = one.goto("/?q=shown")
+    page.clock.install()
+    code = live.code(241)
+    assert code not in page.content()
+
+    page.get_by_role("button", name="Reveal the text from Shown").click()
+    page.get_by_text(f"{code} is your Google verification code.").wait_for()
+    stored = page.evaluate("JSON.stringify([localStorage, sessionStorage, history.state, name])")
+    assert code not in stored + page.title() + page.url
+    assert [] == one.findings()
+    page.clock.run_for(62_000)
+
+    assert code not in page.content()
+    assert "••••••" in page.locator("#rows tr").first.text_content()
+
+
+def test_keys_walk_through_the_list_and_back(tab, service):
+    """Mutants: keys work in fields; `u` forgets the filter; the row has no focus."""
+    one = tab("support")
+    ids = [service.sms(number, service="Walked") for number in (251, 252, 253)]
+    page = one.goto("/?q=walked")
+
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/events/{ids[1]}")
+    page.keyboard.press("j")
+    page.wait_for_url(f"**/events/{ids[0]}")
+    page.keyboard.press("u")
+    page.wait_for_url(f"**/console/?q=walked#{ids[0]}")
+    assert "+18505550251" == page.locator(":focus").text_content()
+    page.keyboard.press("/")
+    page.keyboard.type("jkcr?")
+    assert "jkcr?" == page.get_by_label("Number, order, service").input_value()
+
+
+def test_keys_can_be_turned_off(tab):
+    """WCAG 2.1.4."""
+    one = tab("support")
+    page = one.page
+    page.keyboard.press("?")
+    assert [] == one.findings()
+    page.get_by_label("Use these keys").uncheck()
+    page.get_by_role("button", name="Close").click()
+
+    page.keyboard.press("j")
+    assert 0 == page.locator("tr :focus").count()
+    page.keyboard.press("?")
+    page.get_by_label("Use these keys").check()
+    page.get_by_role("button", name="Close").click()
+    page.keyboard.press("j")
+    assert 1 == page.locator("tr :focus").count()
+
+
+def test_page_is_gone_after_sign_out(tab):
+    """Back shows nothing: `no-store` keeps the page out of the cache of the browser."""
+    one = tab("support")
+    one.goto("/?since=all")
+    one.page.get_by_role("button", name="Sign out").click()
+    one.page.wait_for_url("**/console/login")
+
+    one.page.go_back()
+
+    one.page.wait_for_url("**/console/login?next=*")
+
+
+def test_console_cannot_be_framed(tab, service):
+    """Mutant: `frame-ancestors` is left out."""
+    one = tab()
+    page = one.page
+    page.route("**/frame", lambda route: route.fulfill(body=FRAME, content_type="text/html"))
+    page.goto(f"{service.admin_url}/frame")
+    page.wait_for_timeout(500)
+
+    inner = [frame for frame in page.frames if frame.parent_frame is not None]
+    shown = [frame.content() for frame in inner]
+    one.seen.clear()
+
+    assert all("Inbox" not in text for text in shown)
+
+
+FRAME = '<iframe src="/console/"></iframe>'

@@ -108,7 +108,7 @@ def test_cancel_says_that_the_provider_is_told_nothing(service, admin, ordered):
 
 
 def test_cancel_needs_its_scope(person, ordered):
-    """Mutants: the button is shown to every key; the page does not check the scope."""
+    """Mutant: the button is shown to every key."""
     reader, id_ = person("reader"), ordered(number="+18505550733")
 
     assert "Cancel here" not in reader.get(f"/orders/{id_}").text

@@ -3,7 +3,13 @@
 import re
 
 import pytest
-from consoles import Parsed
+from consoles import ConsoleService, Parsed
+
+from core.errors import Unavailable
+from server.config.options import ConsoleOptions
+from server.console.inbox import delivered, search
+from server.console.page import Page, Request, View
+from server.console.render import duration, utc
 
 #: Bytes of a page with a hundred rows, and of the static files.
 PAGE, CSS, JS = 80_000, 10_240, 12_288
@@ -112,3 +118,158 @@ def test_every_answer_has_the_headers(admin, method, path, status):
 
     assert status == answer.status_code
     assert HEADERS == headers_of(answer)
+
+
+def test_page_of_a_hundred_rows_is_small(tmp_path):
+    """Mutant: a hundred forms in place of one."""
+    with ConsoleService(tmp_path) as service:
+        for number in range(101):
+            service.sms(number)
+        answer = service.browser("admin").get("/")
+
+    assert 100 == answer.text.count('<tr role="row" data-id="0')
+    assert "Older" in answer.text
+    assert len(answer.content) < PAGE
+
+
+def test_fault_is_500_with_the_headers(person, service, monkeypatch, capsys):
+    """Mutants: no headers; the text of the exception is shown or logged."""
+
+    async def fail(_request):
+        raise ZeroDivisionError("a secret")
+
+    page = Page(path="/sinks/fault", answer=fail)
+    monkeypatch.setattr("server.console.app.PAGES", (page,))
+
+    answer = person("admin").get("/sinks/fault")
+
+    assert 500 == answer.status_code
+    assert HEADERS == headers_of(answer)
+    assert "Internal error; the log has its request id" in answer.text
+    assert "a secret" not in answer.text + capsys.readouterr().out
+    assert service.url
+
+
+def test_journal_that_does_not_work_is_503(person, monkeypatch):
+    async def fail(_request):
+        raise Unavailable("a secret")
+
+    page = Page(path="/sinks/fault", answer=fail)
+    monkeypatch.setattr("server.console.app.PAGES", (page,))
+
+    answer = person("admin").get("/sinks/fault")
+
+    assert (503, "5") == (answer.status_code, answer.headers["retry-after"])
+
+
+def test_template_that_fails_is_500(person, monkeypatch):
+    """A name that a template misses is a fault, and not an empty place."""
+
+    async def answer(_request):
+        return View(template="inbox.html", title="x")
+
+    page = Page(path="/sinks/fault", answer=answer)
+    monkeypatch.setattr("server.console.app.PAGES", (page,))
+
+    shown = person("admin").get("/sinks/fault")
+
+    assert 500 == shown.status_code
+    assert HEADERS == headers_of(shown)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("google", {"service": ["google"]}),
+        ("+18505550001", {"number": ["18505550001"]}),
+        ("18505550001", {"number": ["18505550001"]}),
+        ("1850", {"service": ["1850"]}),
+        ("request/10000001", {"subject": ["request/10000001"]}),
+        ("signup-42", {"reference": ["signup-42"]}),
+        ("google 18505550001", {"service": ["google"], "number": ["18505550001"]}),
+    ],
+)
+async def test_words_of_the_search(query, expected):
+    """Mutants: one kind of word is read as another."""
+
+    class Api:
+        async def get(self, _path, *, reference, limit):
+            assert 1 == limit
+            return {"data": [{}] if reference == "signup-42" else []}
+
+    asked = await search(request_of(Api(), [("q", query), ("since", "all")]))
+
+    assert expected == asked
+
+
+async def test_filters_of_the_page_are_those_of_the_api():
+    query = [
+        ("with", "code"),
+        ("source", "a"),
+        ("source", "b"),
+        ("number", " 1850"),
+        ("after", "c"),
+    ]
+
+    asked = await search(request_of(None, query))
+
+    assert {
+        "code": "true",
+        "source": ["a", "b"],
+        "number": ["1850"],
+        "since": "24h",
+        "after": "c",
+    } == asked
+
+
+def request_of(api, query):
+    return Request(path="/", query=query, session=None, api=api, options=ConsoleOptions(), now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("states", "kind", "words"),
+    [
+        ([], "off", "no route"),
+        (["delivered"], "ok", "1 of 1"),
+        (["delivered", "pending"], "wait", "1 of 2"),
+        (["delivered", "dead", "expired"], "bad", "1 of 3, 2 given up"),
+    ],
+)
+def test_state_of_all_deliveries(states, kind, words):
+    assert {"kind": kind, "words": words} == delivered(states)
+
+
+def test_search_for_an_id_leads_to_the_event(admin, service):
+    event = service.events["plain"]
+
+    answer = admin.get(f"/?q={event}")
+
+    assert (303, f"/console/events/{event}") == (answer.status_code, answer.headers["location"])
+
+
+def test_number_has_a_page_of_its_own(admin):
+    """`+` of an address that somebody typed is a blank."""
+    for number in ("+18505550001", "%2B18505550001", "18505550001"):
+        answer = admin.get(f"/?number={number}&since=all")
+        assert "<h1>+18505550001</h1>" in answer.text
+
+
+def test_number_has_its_order_above(admin, person):
+    """Mutants: the order of another number; an order for keys that may not list orders."""
+    text = Parsed(admin.get("/?number=18505550006&since=all").text).text
+
+    assert "Order signup-42 ● received, asked" in " ".join(text.split())
+    assert "Order " not in Parsed(admin.get("/?number=18505550001").text).text
+    assert "signup-42" not in person("growth").get("/?number=18505550006").text
+
+
+def test_wrong_parameter_is_400(admin):
+    for path in ("/?since=yesterday", "/?since=1h&since=2h", "/?after=x", "/?q=%ff"):
+        assert 400 == admin.get(path).status_code
+
+
+def test_durations_and_instants():
+    assert ["0 s", "59 s", "4 min", "3 h", "2 d"] == [
+        duration(seconds) for seconds in (0, 59, 240, 3 * 3600, 2 * 86_400)
+    ]
+    assert "2026-12-01T10:00:00Z" == utc("2026-12-01T10:00:00.123456Z")

@@ -22,6 +22,7 @@ from journal.reads import AuditLines, AuditLogs, LineFilter
 from journal.seal import Kind
 from journal.sqlite.schema import begin_generation
 from journal.writes import PackLog, RecordFacts, SetMoment
+from server import stopped
 from server.cli import audit_export, audit_log, audit_verify
 from server.config.options import Auditing, Retention, Sealing
 from server.runtime.period_keys import make_keys
@@ -31,7 +32,7 @@ from server.service import restore as restore_parts
 BEGIN = 1_764_460_800.0
 DAY = 86_400.0
 #: What runs from time to time: signing, counting, packing, pruning.
-JOBS = 4
+JOBS = 5
 ROOT = Secret("the root key of these tests, long enough")
 
 
@@ -299,6 +300,21 @@ async def test_killed_service_reports_a_gap(service):
     ]
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_command_between_two_starts_is_no_gap(service, is_killed):
+    """Mutants: the line of a command counts as the end; a command hides that it was killed."""
+    await service.start()
+    if not is_killed:
+        await service.parts.audit.end()
+    await service.journal.close()
+    for _ in range(11):
+        fact = Fact("backup.made", {"file": "-"})
+        await asyncio.to_thread(stopped.record, service.config, fact)
+    await service.start()
+
+    assert ("service.gap" in await service.actions()) == is_killed
+
+
 async def test_rejections_have_one_line_a_minute(service):
     """Mutant: each has a line, and strangers fill the disk."""
     await service.start()
@@ -385,21 +401,23 @@ async def test_facts_wait_for_a_journal_that_fails(service):
 
 
 async def test_keys_of_a_sealed_journal_have_lines(tmp_path):
+    """Mutants: events of all periods are counted; a destroyed key has no line."""
     seal = Sealing(file=str(tmp_path / "smshook.keys"), root=(ROOT,))
     service = Service(tmp_path, seal=seal)
     await service.start()
     keys = service.parts.period_keys
     keys.prepare(service.at + 3600)
+    for after in (0, 10, 3600):
+        await record(service.journal, planned(at=BEGIN + after))
     keys.destroy(Kind.CODES, service.at + 3600)
     keys.rotate([Secret("another root key, which is long enough, too")])
     await service.work()
 
-    found = [(line["do"], line.get("kind")) for line in await service.lines(do=("seal.",))]
-    assert found == [
-        *[("seal.made", "codes"), ("seal.made", "raw")],
-        ("seal.destroyed", "codes"),
-        ("seal.rotated", None),
-    ]
+    lines = await service.lines(do=("seal.",))
+    said = [(line["do"], line.get("kind"), line.get("events")) for line in lines]
+    made = [one for one in said if one[0] == "seal.made"]
+    assert set(made) == {("seal.made", "codes", None), ("seal.made", "raw", None)}
+    assert said[len(made) :] == [("seal.rotated", None, None), ("seal.destroyed", "codes", 2)]
     await service.journal.close()
 
 

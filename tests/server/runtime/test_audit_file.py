@@ -10,6 +10,7 @@ from anchored import running
 from services import identity_of
 
 from journal.actor import Actor
+from journal.records import LineErasure
 from journal.sqlite.schema import begin_generation
 from journal.writes import EraseLine
 from server.runtime.audit_file import last_line
@@ -162,7 +163,8 @@ async def test_line_that_was_erased_since_is_known(tmp_path):
         await service.kill()
         await service.start()
         last = len(lines_of(path)) - 1
-        assert await service.journal.submit(EraseLine(last, "a person's address"))
+        erased = await service.journal.submit(EraseLine(last, "a person's address"))
+        assert erased == LineErasure.DONE
         await service.kill()
         await service.start(file=str(path))
         await copied(service)

@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 
+from core.clock import rfc3339
 from core.secret import Secret
 from journal.reads import Moment
 from journal.sqlite.journal import SQLiteJournal
@@ -40,8 +41,10 @@ class World:
         self.journal, self.is_ready, self.at, self.asked = journal, True, BEGIN, Asked()
         #: Seconds by which the wall clock is ahead of `ticks`.
         self.ahead = 0.0
+        self.reported = []
         self.backfills = Backfills(
             lambda _state: self.asked,
+            alerts=self,
             journal=journal,
             ready=lambda: self.is_ready,
             now=lambda: self.at + self.ahead,
@@ -49,6 +52,9 @@ class World:
         )
         source = TellABot(tokens=(), backfill=Backfill(user="u", api_key=Secret("k")))
         self.backfills.use({"tellabot": SourceState("tellabot", source, lambda: self.at)})
+
+    async def report(self, name, subject, details, *, since):
+        self.reported.append((name, subject, details, since))
 
     @contextlib.asynccontextmanager
     async def running(self):
@@ -79,7 +85,10 @@ async def journal(tmp_path):
 
 
 async def test_start_asks_from_the_last_sign_of_life(journal):
-    """Mutant: the start asks only back to the last run."""
+    """The gap is reported.
+
+    Mutants: the start asks only back to the last run; the gap ends where it began.
+    """
     await journal.submit(SetMoment("alive", BEGIN - 5000))
     world = World(journal)
     async with world.running():
@@ -87,11 +96,15 @@ async def test_start_asks_from_the_last_sign_of_life(journal):
         await asyncio.sleep(0.2)
 
     assert started == [(Why.START, BEGIN - 5600)]
+    until = {"until": rfc3339(BEGIN), "asked": ("tellabot",)}
+    assert world.reported == [("gap", "service", until, BEGIN - 5000)]
     assert await journal.ask(Moment("alive")) == BEGIN
 
 
 async def test_end_of_an_outage_starts_a_backfill(journal):
-    """Mutants: started while it is not ready; asks back to the time when it was ready again."""
+    """Mutants: started while it is not ready; asks back to the time when it was ready again; a
+    short gap is reported.
+    """
     world = World(journal)
     async with world.running():
         await world.noted()
@@ -102,6 +115,7 @@ async def test_end_of_an_outage_starts_a_backfill(journal):
         started = await world.started(1)
 
     assert (before, started) == ([], [(Why.GAP, BEGIN - 600)])
+    assert world.reported == []  # a restart takes as long
 
 
 async def test_sleep_of_the_machine_starts_a_backfill(journal):

@@ -267,6 +267,22 @@ class KeyFile:
         self.destroyed.append((kind, before))
 
 
+async def test_data_that_is_never_erased_becomes_overdue(start, machine):
+    """Its keys cannot be destroyed since the start. Mutant: only a kind that was pruned counts."""
+    async with start() as parts:
+        parts.pruner._keys = KeyFile(failures=1_000)
+        assert (parts.pruner.overdue()[Retained.CODES], parts.pruner.has_pruned_all) == (0, False)
+        await parts.pruner.prune(gently=False)
+        machine.pass_by(3 * 3600)
+
+        assert parts.pruner.overdue()[Retained.CODES] == 3 * 3600
+        assert not parts.pruner.has_pruned_all
+        parts.pruner._keys = None
+        await parts.pruner.prune(gently=False)
+        assert parts.pruner.overdue()[Retained.CODES] == 0
+        assert parts.pruner.has_pruned_all
+
+
 async def test_keys_are_destroyed_before_their_rows(start, machine):
     """Mutant: the rows go although the keys are still there, and nothing tries again."""
     async with start() as parts:

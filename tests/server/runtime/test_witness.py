@@ -17,6 +17,7 @@ from journal.reads import AuditLogs, Checkpoints, EventFilter, Events, PendingBy
 from routes.table import Route
 from server.cli import audit_verify
 from server.config.options import Witness as WitnessOptions
+from server.runtime.watching import Watching
 from server.runtime.witness import WitnessClient, encode_request, read_cosignatures
 from sinks.file.sink import File
 from sinks.sink import Failed
@@ -39,6 +40,12 @@ async def witnessed(folder, **options):
 async def newest(service):
     [stored] = await service.journal.ask(Checkpoints(service.log.first, newest=True))
     return Note.parse(stored.note)
+
+
+async def signed(service):
+    """Ask the witness, and look whether there is something to report."""
+    await service.sign()
+    await Watching(service.parts).look()
 
 
 async def events_of(service, type_):
@@ -97,11 +104,12 @@ async def test_forked_log_is_refused_and_raises_an_alert_once(tmp_path):
         with capture_logs() as logs:
             for _ in range(3):
                 await service.add()
-                await service.sign()
+                await signed(service)
 
         assert service.outputs() == {"witness/friend": "refused"}
         assert service.parts.anchors.refusing() == {"witness/friend": True}
-        assert [one["event"] for one in logs if one["log_level"] == "error"] == ["audit.refused"]
+        errors = [one["event"] for one in logs if one["log_level"] == "error"]
+        assert errors == ["audit.refused", "alert.raised"]
         [event] = map(json.loads, await events_of(service, "system.audit_refused"))
         assert (event["source"], event["subject"]) == ("smshook", "anchor/friend")
         assert event["data"]["severity"] == "critical"
@@ -116,7 +124,7 @@ async def test_log_that_lost_its_end_is_refused(tmp_path):
     Mutant: the service waits until its log is as long again."""
     async with witnessed(tmp_path) as (service, friend):
         friend.seen[service.log.origin] = 1000, b"\1" * 32
-        await service.sign()
+        await signed(service)
 
         assert service.outputs() == {"witness/friend": "refused"}
         assert len(await events_of(service, "system.audit_refused")) == 1
@@ -125,15 +133,15 @@ async def test_log_that_lost_its_end_is_refused(tmp_path):
 async def test_alert_ends_when_the_witness_signs_again(tmp_path):
     async with witnessed(tmp_path) as (service, friend):
         friend.seen[service.log.origin] = 1000, b"\1" * 32
-        await service.sign()
+        await signed(service)
         del friend.seen[service.log.origin]
         with capture_logs() as logs:
-            await service.sign()
+            await signed(service)
 
         assert service.parts.anchors.refusing() == {"witness/friend": False}
-        assert [one["event"] for one in logs] == ["audit.output_recovered"]
+        assert [one["event"] for one in logs] == ["audit.output_recovered", "alert.cleared"]
         friend.seen[service.log.origin] = 1000, b"\1" * 32
-        await service.sign()
+        await signed(service)
         assert len(await events_of(service, "system.audit_refused")) == 2
 
 

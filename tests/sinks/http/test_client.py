@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from endpoint import endpoint, forward, hang, reply, reset, server_tls
 
 from sinks.http.answer import SinkAnswer, confirmed
+from sinks.http.certificate import certificate_end
 from sinks.http.client import Tls, posting
 from sinks.sink import Failed, Receipt, Refused
 
@@ -52,6 +53,33 @@ async def test_post_arrives_unchanged():
         "accept": "*/*",
         "host": f"127.0.0.1:{end.port}",
     }
+
+
+@each_client
+async def test_date_of_the_answer_is_kept():
+    """It shows whether our clock is right. Mutant: a trailer, or the second one, counts."""
+    date = "Mon, 14 Sep 2020 18:42:37 GMT"
+    async with endpoint() as end, posting(end.url, connections=1) as post:
+        end.says(reply(200, headers={"Date": date}), reply(200))
+        dates = [(await post({}, b"")).date for _ in range(2)]
+
+    assert dates == [date, None]
+
+
+async def test_end_of_a_certificate_is_read():
+    """Nothing is sent. Mutants: an unknown authority, or an old certificate, has no end."""
+    authority = trustme.CA()
+    past = datetime(2020, 9, 14, tzinfo=UTC)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", not_after=past).configure_cert(tls)
+    async with endpoint(tls=tls) as end:
+        url = f"https://127.0.0.1:{end.port}/hooks"
+        assert await certificate_end(url, within=SOON) == past.timestamp()
+        assert end.requests == []
+    async with endpoint() as plain:
+        assert await certificate_end(plain.url, within=SOON) is None
+        assert await certificate_end(f"https://127.0.0.1:{plain.port}", within=SOON) is None
+    assert await certificate_end(f"https://127.0.0.1:{plain.port}", within=SOON) is None
 
 
 @each_client

@@ -1,0 +1,270 @@
+"""The conditions that smshook reports: their events, and what they say to people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from core import event
+from core.clock import rfc3339
+from core.event import SYSTEM, System
+
+from ..conditions import Severity
+
+#: The fields of an event beside the common ones.
+Details = Mapping[str, Any]
+
+#: The page of the runbooks. Each kind has a heading there.
+_RUNBOOKS = "docs/alerts.md"
+_UNITS = (("d", 86_400), ("h", 3600), ("m", 60))
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition, or a thing that is reported once."""
+
+    begin: type[System]
+    #: None: its end is not reported.
+    end: type[System] | None = None
+    severity: Severity = Severity.WARNING
+    #: The summaries, with the names of details, and `lasted` at the end.
+    text: str
+    end_text: str = ""
+    #: The subject and the details of a test.
+    subject: str
+    sample: Details
+
+    @property
+    def name(self) -> str:
+        return self.begin.type.removeprefix(SYSTEM)
+
+    def summary(self, details: Details) -> str:
+        """Return one line for people about its begin."""
+        return self.text.format_map({**details, "why": _why(details)})
+
+    def make(
+        self,
+        subject: str,
+        details: Details,
+        *,
+        severity: Severity,
+        since: float,
+        labels: Mapping[str, str],
+        sample: bool = False,
+    ) -> System:
+        """Return the data of the event about its begin."""
+        return self.begin(
+            **common(self.name, subject, since=since, labels=labels, sample=sample),
+            severity=severity,
+            state="once" if self.end is None else "raised",
+            summary=self.summary(details),
+            **details,
+        )
+
+    def make_end(
+        self,
+        subject: str,
+        details: Details,
+        *,
+        severity: Severity,
+        since: float,
+        ended: float,
+        raised_by: str,
+        labels: Mapping[str, str],
+    ) -> System | None:
+        """Return the data of the event about its end. `raised_by` is the id of the first event."""
+        if self.end is None:
+            return None
+        lasted = max(0.0, ended - since)
+        said = {**details, "why": _why(details), "lasted": written(lasted)}
+        return self.end(
+            **common(self.name, subject, since=since, labels=labels, sample=False),
+            severity=severity,
+            state="cleared",
+            summary=self.end_text.format_map(said),
+            for_=round(lasted, 3),
+            id_raised=raised_by,
+            **details,
+        )
+
+
+def common(
+    name: str,
+    subject: str,
+    *,
+    since: float,
+    labels: Mapping[str, str] = {},
+    sample: bool = False,
+) -> dict[str, Any]:
+    """Return the fields that all events about the service have, beside those that differ."""
+    began = rfc3339(since)
+    return {
+        "provider": None,
+        "channel": "service",
+        "labels": labels,
+        "sample": sample,
+        "time_from": "received",
+        "since": began,
+        "dedup": f"{name} {subject} {began}",
+        "runbook": f"{_RUNBOOKS}#{name}",
+    }
+
+
+def _why(details: Details) -> str:
+    """Return the error of a sink with its status, as in `status 503`."""
+    status = details.get("status")
+    return str(details.get("error")) + ("" if status is None else f" {status}")
+
+
+def written(seconds: float) -> str:
+    """Return `10m`: rounded to the largest unit of which there are two or more."""
+    unit, size = next((one for one in _UNITS if seconds >= 2 * one[1]), ("s", 1))
+    return f"{round(seconds / size)}{unit}"
+
+
+_AT = "2026-12-01T09:30:00.000000Z"
+_SINK = {"sink": "crm", "owed": 12, "oldest": _AT}
+_KINDS = (
+    Kind(
+        begin=event.SinkFailing,
+        end=event.SinkRecovered,
+        text="no delivery to the sink {sink} succeeds ({why}); {owed} are pending",
+        end_text="the sink {sink} works again after {lasted}; {owed} deliveries are pending",
+        subject="sink/crm",
+        sample={**_SINK, "status": 503, "error": "status", "failing_since": _AT},
+    ),
+    Kind(
+        begin=event.SinkPaused,
+        end=event.SinkResumed,
+        text="the sink {sink} is paused ({by}); its deliveries wait",
+        end_text="the sink {sink} was resumed after {lasted}",
+        subject="sink/crm",
+        sample={"sink": "crm", "by": "failing"},
+    ),
+    Kind(
+        begin=event.DeliveryDead,
+        text="{count} deliveries to the sink {sink} were given up ({ended})",
+        subject="sink/crm",
+        sample={
+            "sink": "crm",
+            "count": 1,
+            "events": ("01931c5e-0000-7000-8000-000000000000",),
+            "ended": "dead",
+        },
+    ),
+    Kind(
+        begin=event.OwedOld,
+        end=event.OwedRecovered,
+        text="a delivery to the sink {sink} has been pending since {oldest}; {owed} are pending",
+        end_text="no delivery to the sink {sink} is pending for long any more, after {lasted}",
+        subject="sink/crm",
+        sample=_SINK,
+    ),
+    Kind(
+        begin=event.SourceSilent,
+        end=event.SourceHeard,
+        text="callbacks are overdue; {waiting_orders} orders wait for one",
+        end_text="callbacks come again after {lasted}",
+        subject="source/tellabot",
+        sample={"expect_every": 3600.0, "last_at": _AT, "waiting_orders": 0},
+    ),
+    Kind(
+        begin=event.QuarantineGrowing,
+        end=event.QuarantineQuiet,
+        text="{count} callbacks were not understood ({reason}): {hint}",
+        end_text="callbacks are understood again, after {lasted}",
+        subject="source/tellabot",
+        sample={"count": 6, "reason": "malformed", "hint": "smshook quarantine list"},
+    ),
+    Kind(
+        begin=event.RejectionsGrowing,
+        end=event.RejectionsQuiet,
+        text="{count} requests were turned away ({reason}, the last from {peer}): {hint}",
+        end_text="few requests are turned away again, after {lasted}",
+        subject="door",
+        sample={
+            "reason": "token",
+            "peer": "192.0.2.7",
+            "count": 21,
+            "hint": "smshook rejections",
+        },
+    ),
+    Kind(
+        begin=event.DiskLow,
+        end=event.DiskRecovered,
+        text="{free} bytes are free on the disk of the journal; days left: {days_left}",
+        end_text="the disk of the journal has room again, after {lasted}: {free} bytes",
+        subject="service",
+        sample={
+            "free": 900 << 20,
+            "total": 40 << 30,
+            "days_left": 2.5,
+            "journal_bytes": 12 << 30,
+        },
+    ),
+    Kind(
+        begin=event.ClockOff,
+        end=event.ClockRecovered,
+        text="the clock of this machine is off by {offset:+.1f} s, compared with {against}",
+        end_text="the clock of this machine is right again, after {lasted}",
+        subject="service",
+        sample={"offset": 12.5, "against": "sink/crm"},
+    ),
+    Kind(
+        begin=event.KeyExpiring,
+        text="{kind} {name}: ends at {ends_at}",
+        subject="key/dashboard",
+        sample={"kind": "api_key", "name": "dashboard", "ends_at": _AT},
+    ),
+    Kind(
+        begin=event.BackfillFailing,
+        end=event.BackfillRecovered,
+        text="the provider cannot be asked for missed messages ({error})",
+        end_text="the provider answers again, after {lasted}",
+        subject="source/tellabot",
+        sample={"error": "busy"},
+    ),
+    Kind(
+        begin=event.ReadsUnusual,
+        text="the key {key} read {count} codes within {within:g} s, most of them by {how}",
+        subject="key/ana",
+        sample={"key": "ana", "count": 101, "within": 900.0, "how": "list"},
+    ),
+    Kind(
+        begin=event.AuditNotAnchored,
+        end=event.AuditAnchored,
+        text="{anchor} has not got the audit log since line {size}",
+        end_text="{anchor} gets the audit log again, after {lasted}",
+        subject="anchor/disk2",
+        sample={"anchor": "disk2", "size": 120},
+    ),
+    Kind(
+        begin=event.AuditRefused,
+        severity=Severity.CRITICAL,
+        text="the witness {anchor} has seen another audit log than this one",
+        subject="anchor/friend",
+        sample={"anchor": "friend", "size": 120},
+    ),
+    Kind(
+        begin=event.ErasureLate,
+        end=event.ErasureRecovered,
+        severity=Severity.CRITICAL,
+        text="{kind}: kept {overdue:.0f} s longer than `retention` allows",
+        end_text="nothing is kept longer than `retention` allows, after {lasted}",
+        subject="service",
+        sample={"kind": "codes", "overdue": 7300.0},
+    ),
+    Kind(
+        begin=event.ConfigRejected,
+        text="a reload failed, so the former configuration stays in force: {complaints.first}",
+        subject="service",
+        sample={"complaints": event.Complaints(count=1, first="smshook.yaml:14: sinks.log.type")},
+    ),
+    Kind(
+        begin=event.Gap,
+        text="no callbacks were taken until {until}; sources that are asked for them: {asked}",
+        subject="service",
+        sample={"until": _AT, "asked": ("tellabot",)},
+    ),
+)
+#: By name, such as `sink_failing`.
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _KINDS}

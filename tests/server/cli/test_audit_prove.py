@@ -1,0 +1,211 @@
+"""`audit prove`: an auditor sees that one event was not changed."""
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from hashlib import sha256
+
+import live
+import pytest
+from pages import blocks
+from prompt import be_in, printed, read, run
+
+from journal.lock import Lock
+from server.cli import audit_verify
+
+CONFIG = live.CONFIG + "audit: {checkpoint: 1s}\n"
+ME = f"cli/{os.getuid()}"
+
+
+def accepted(here, number):
+    """Have an event accepted, and its line signed; return its id."""
+    [event] = here.post(live.sms(number)).json()["events"]
+    live.eventually(lambda: run("audit", "prove", event).exit_code == 0)
+    return event
+
+
+def is_in_log(proof):
+    """Whether a proof (c2sp.org/tlog-proof) leads from the line to the root of its checkpoint."""
+    head, _, checkpoint = proof["proof"].partition("\n\n")
+    _, index, *hashes = head.splitlines()
+    [state] = audit_verify.read_checkpoints(checkpoint)
+    leaf = sha256(b"\0" + proof["leaf"].encode()).digest()
+    path = [base64.b64decode(one) for one in hashes]
+    n = int(index.removeprefix("index "))
+    return state.root == audit_verify.root_of_proof(leaf, n, state.size, path)
+
+
+def test_auditor_accepts_the_proof_of_an_event(here):
+    """Mutants: the key of codes itself; the line before; the masked event."""
+    event = accepted(here, 4712)
+
+    text = printed("audit", "prove", event[-8:])
+    (here.folder / "proof.json").write_text(text)
+    printed("audit", "export", "proved", stderr="")
+    [program] = blocks("auditing.md", "python")
+    done = subprocess.run(
+        [sys.executable, "-c", program, "proof.json", "proved/entries.jsonl"],
+        cwd=here.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (here.folder / "proof.json").unlink()  # it has a code
+
+    proof = json.loads(text)
+    sent = [one for one in here.delivered() if one["id"] == event]
+    assert done.stdout.strip() == "proved"
+    assert is_in_log(proof)
+    assert json.loads(proof["leaf"])["event"] == event
+    assert json.loads(proof["event"])["data"]["code"] == live.code(4712)
+    assert [json.loads(proof["event"])] == sent
+
+
+def test_proof_is_a_reading_of_its_user(here):
+    """Mutant: the line comes with the next commit, or not at all."""
+    event = accepted(here, 4713)
+
+    lines = [one["leaf"] for one in read("audit", "list", "--event", event, "--do", "code.read")]
+
+    [line] = [{name: one[name] for name in one if name not in ("n", "at")} for one in lines]
+    its = {"how": "prove", "event": event, "fields": ["text", "code"]}
+    assert line == {"do": "code.read", "by": ME, **its}
+    shown = read("audit", "who", event)["readers"]
+    assert (ME, "prove", True) in [(one["by"], one["how"], one["clear"]) for one in shown]
+
+
+def test_erased_event_cannot_be_proved(here):
+    """Mutant: its masked body is handed out."""
+    event = accepted(here, 4714)
+    printed("events", "erase", event)
+
+    result = run("audit", "prove", event)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "its content is erased" in result.stderr
+
+
+def test_export_and_backup_have_lines_of_their_user(here):
+    """Mutants: a command without its line; the path of the configuration."""
+    printed("audit", "export", "recorded")
+    printed("backup", "copy.db")
+    printed("backup", "copy.db", "--keys", "copy.keys")
+
+    lines = read("audit", "list", "--by", ME, "--do", "audit.exported", "--do", "backup.made")
+
+    exported, first, second = [one["leaf"] for one in lines][-3:]
+    assert exported["file"] == str(here.folder / "recorded")
+    assert exported["size"] > 0
+    assert (first["file"], "keys" in first) == (str(here.folder / "copy.db"), False)
+    assert second["keys"] == str(here.folder / "copy.keys")
+    (here.folder / "copy.keys").unlink()
+
+
+# A stopped service
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The folder of a stopped service with one event, and its id."""
+    service = live.Live(tmp_path_factory.mktemp("stopped"), CONFIG)
+    with service:
+        [event] = service.post(live.sms(1)).json()["events"]
+        live.eventually(service.delivered)
+        service.stop()
+    return service.folder, event
+
+
+@pytest.fixture
+def copied(stopped, tmp_path, monkeypatch):
+    """A copy of it; each test changes another row."""
+    folder, event = stopped
+    shutil.copytree(folder, tmp_path / "copy")
+    be_in(tmp_path / "copy", monkeypatch)
+    return tmp_path / "copy" / "smshook.db", event
+
+
+def lines(journal):
+    with contextlib.closing(sqlite3.connect(journal)) as conn:
+        rows = conn.execute("select lines from audit order by n").fetchall()
+    return [json.loads(line) for (run,) in rows for line in run.split(b"\n")]
+
+
+def test_stopped_service_has_the_line_too(copied):
+    """Mutant: only a running service records."""
+    journal, event = copied
+
+    proof = json.loads(printed("audit", "prove", event))
+    printed("backup", "copy.db")
+
+    *_, stopping, proved, backed_up = lines(journal)
+    assert is_in_log(proof)
+    assert stopping["do"] == "service.stopping"
+    assert (proved["by"], proved["how"], proved["event"]) == (ME, "prove", event)
+    assert (backed_up["by"], backed_up["do"]) == (ME, "backup.made")
+
+
+def test_nothing_is_shown_without_its_line(copied):
+    """Mutant: the proof is printed first."""
+    journal, event = copied
+    with contextlib.closing(sqlite3.connect(journal)) as conn:
+        before = conn.execute("select count(*) from audit").fetchone()
+    lock = Lock(journal)  # another process that starts
+    try:
+        result = run("audit", "prove", event)
+    finally:
+        lock.release()
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "does not listen yet" in result.stderr
+    with contextlib.closing(sqlite3.connect(journal)) as conn:
+        assert conn.execute("select count(*) from audit").fetchone() == before
+
+
+def test_backup_is_made_even_if_its_line_is_not(copied):
+    """Also of a journal of another version, which is not migrated. Mutant: it is migrated."""
+    journal, _ = copied
+    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+        conn.execute("delete from _sqlite_migrations where name like 'm024%'")
+
+    result = run("backup", "copy.db")
+
+    assert result.exit_code == 0
+    assert "note: this is not in the audit log: " in result.stderr
+    assert "another version" in result.stderr
+    assert journal.with_name("copy.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("sql", "code", "said"),
+    [
+        ("delete from audit_checkpoints", 2, "not signed yet"),
+        ("delete from audit", 2, "no line commits to it"),
+        (
+            "update events set body = replace(body, 'Google', 'Goggle')",
+            2,
+            "the journal and the log say different things",
+        ),
+        (
+            "update audit set lines = cast(replace(lines, '127.0.0.1', '127.0.0.2') as blob)",
+            2,
+            "the log was changed",
+        ),
+        ("update events set erased_at = 1, codes = null, people = null", 1, "content is erased"),
+        ("delete from events", 1, "no event has an id that ends in"),
+    ],
+)
+def test_what_cannot_be_proved_is_said(copied, sql, code, said):
+    """Mutant: the proof is not tested before it is handed out."""
+    journal, event = copied
+    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+        assert conn.execute(sql).rowcount > 0
+
+    result = run("audit", "prove", event)
+
+    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
+    assert said in result.stderr

@@ -1,0 +1,508 @@
+"""Alerts: each is reported when it begins and when it ends, also over restarts."""
+
+import asyncio
+import contextlib
+import ssl
+from datetime import UTC, datetime
+
+import live
+import msgspec
+import pytest
+import trustme
+from endpoint import endpoint
+from structlog.testing import capture_logs
+from watched import BEGIN, DAY, HOUR, TYPES, World
+
+from core.delivery import State
+from core.event import kinds
+from core.secret import Secret
+from journal.reads import JournalStats
+from journal.records import StoredCondition
+from journal.writes import EndDeliveries
+from receiver.callback import Callback
+from receiver.door import read_happenings
+from receiver.intake import Caller
+from server.conditions import Severity
+from server.config.alerting import Alerting
+from server.config.load import ConfigError
+from server.runtime.alert_kinds import KINDS, written
+from server.runtime.reload import NotReloaded
+from sinks.http.sink import Http
+
+#: Seconds between two looks of the week: a look each two seconds would take minutes.
+STEP = 60
+#: An outage of two minutes.
+FLAP = {60: "sink_failing", 180: "sink_recovered"}
+#: A fault, when it begins, how long it lasts, and what is reported: seconds from its begin, the
+#: name, and the severity if it is no warning.
+WEEK = [
+    ("sink down", 3 * HOUR, 600, {60: "sink_failing", 660: "sink_recovered"}),
+    ("sink down", 5 * HOUR, 30, {}),  # its restart
+    ("sink down", 8 * HOUR, 10_800, {60: "sink_failing", 10_860: "sink_recovered"}),
+    ("paused", 12 * HOUR, 1200, {0: "sink_paused", 1200: "sink_resumed"}),
+    ("paused by hand", 14 * HOUR, 600, {0: "sink_paused info", 600: "sink_resumed info"}),
+    ("silence", 16 * HOUR, 7200, {HOUR: "source_silent", 7200: "source_heard"}),
+    ("quarantine", 20 * HOUR, 0, {0: "quarantine_growing", 1020: "quarantine_quiet"}),
+    ("rejections", 22 * HOUR, 0, {0: "rejections_growing", 1020: "rejections_quiet"}),
+    ("nothing", DAY, 0, {0: "key_expiring"}),  # the key `temp` has 7 days left
+    ("disk low", 28 * HOUR, HOUR, {0: "disk_low", HOUR: "disk_recovered"}),
+    # It is low for half an hour, and then full.
+    ("disk low", 31 * HOUR, 7200, {0: "disk_low"}),
+    ("disk full", 32 * HOUR, HOUR, {0: "disk_low critical", HOUR: "disk_recovered critical"}),
+    ("clock", 36 * HOUR, HOUR, {0: "clock_off", HOUR: "clock_recovered"}),
+    ("backfill", 40 * HOUR, HOUR, {0: "backfill_failing", HOUR: "backfill_recovered"}),
+    ("bad key", 44 * HOUR, 3600, {
+        0: "backfill_failing critical",
+        3600: "backfill_recovered critical",
+    }),
+    ("nothing", 44 * HOUR, HOUR, {0: "key_expiring"}),  # the same key
+    ("reads", 48 * HOUR, 0, {0: "reads_unusual"}),
+    ("anchor", 50 * HOUR, 7200, {HOUR: "audit_not_anchored", 7200: "audit_anchored"}),
+    ("anchor", 53 * HOUR, 1800, {}),
+    ("fork", 56 * HOUR, HOUR, {0: "audit_refused critical"}),
+    ("erasure", 60 * HOUR, 14_400, {
+        7200: "erasure_late critical",
+        14_400: "erasure_recovered critical",
+    }),
+    ("dead", 70 * HOUR, 0, {0: "delivery_dead"}),
+    ("dead", 70 * HOUR + 60, 0, {0: "delivery_dead"}),
+    # Six hours in which it comes and goes.
+    *[
+        ("sink down", 80 * HOUR + at, 120, FLAP if at % 960 == 0 else {})
+        for at in range(0, 6 * HOUR, 240)
+    ],
+    ("sink down", 166 * HOUR, 600, {60: "sink_failing", 660: "sink_recovered"}),
+]  # fmt: skip
+
+
+async def test_a_week_of_faults_is_reported_as_written_beside_each(tmp_path):
+    """Mutants: told as long as it lasts; `after`, `clear` or `quiet` ignored; a short failure of an
+    anchor raises; the severity of a full disk is that of a low one."""
+    world = World(tmp_path)
+    begins = {begin for _, begin, _, _ in WEEK} | {begin + lasts for _, begin, lasts, _ in WEEK}
+    async with world.started():
+        at = 0
+        while at < 7 * DAY:
+            world.at = BEGIN + at
+            active = [one for one in WEEK if one[1] <= at < one[1] + max(one[2], 1)]
+            world.faults = {name for name, *_ in active}
+            for name, begin, _, _ in active:
+                if begin == at:
+                    world.happen(name)
+            await world.look()
+            # Nothing happens long after a fault: look seldom there.
+            near = any(-300 <= at - begin < 2 * HOUR for begin in begins)
+            at += STEP if near else 300 - at % 300
+        told = await world.told()
+
+    expected = [
+        (begin + at, *[*report.split(), "warning"][:2])
+        for _, begin, _, told in WEEK
+        for at, report in told.items()
+    ]
+    assert sorted(told) == sorted(expected)
+    assert [one.name for one in world.parts.alerts.raised()] == ["key_expiring"]
+
+
+#: A fault, the seconds until it is reported, and the names of its begin and end.
+CONDITIONS = [
+    ("sink down", 60, "sink_failing", "sink_recovered"),
+    ("paused", 0, "sink_paused", "sink_resumed"),
+    ("silence", HOUR + STEP, "source_silent", "source_heard"),
+    ("quarantine", 0, "quarantine_growing", "quarantine_quiet"),
+    ("rejections", 0, "rejections_growing", "rejections_quiet"),
+    ("reads", 0, "reads_unusual", None),
+    ("disk low", 0, "disk_low", "disk_recovered"),
+    ("clock", 0, "clock_off", "clock_recovered"),
+    ("backfill", 0, "backfill_failing", "backfill_recovered"),
+    ("bad key", 0, "backfill_failing", "backfill_recovered"),
+    ("anchor", HOUR, "audit_not_anchored", "audit_anchored"),
+    ("fork", 0, "audit_refused", None),
+    ("erasure", 2 * HOUR + STEP, "erasure_late", "erasure_recovered"),
+]
+
+
+#: The others are not known until something was measured.
+KNOWN_AT_ONCE = ("paused", "disk low")
+
+
+@pytest.mark.parametrize("ends", ["later", "meanwhile"])
+@pytest.mark.parametrize(("fault", "after", "begin", "end"), CONDITIONS)
+async def test_restart_reports_nothing_again_and_the_end(tmp_path, fault, after, begin, end, ends):
+    """Mutants: the state of conditions is not kept; unknown means that it does not hold."""
+    world = World(tmp_path)
+    async with world.started():
+        await world.look()
+        world.at += 10
+        world.faults = {fault}
+        world.happen(fault)
+        await world.look()
+        world.at += after
+        await world.look()
+        before = await world.events()
+    assert begin in [event["type"].removeprefix("system.") for event in before]
+
+    if ends == "meanwhile":
+        world.faults = set()
+    async with world.started():
+        if fault not in KNOWN_AT_ONCE:
+            await world.watching.look()
+            assert await world.events() == before
+        world.at += 2
+        world.anchor.output.failing_since = None if ends == "meanwhile" else world.at - 2 * HOUR
+        await world.look()
+        if ends == "later":
+            assert await world.events() == before
+            world.faults = set()
+        for _ in range(60):
+            world.at += STEP
+            await world.look()
+        more = (await world.events())[len(before) :]
+        assert not world.parts.alerts.is_raised(begin, before[-1]["subject"])
+
+    raised = next(one for one in before if one["type"] == f"system.{begin}")
+    assert [event["type"].removeprefix("system.") for event in more] == ([end] if end else [])
+    for event in more:
+        assert event["data"]["id_raised"] == raised["id"]
+        assert event["data"]["dedup"] == raised["data"]["dedup"]
+        assert event["data"]["since"] == raised["data"]["since"]
+        assert event["dedupekey"] != raised["dedupekey"]
+
+
+async def test_hundred_failing_sinks_are_a_hundred_events(tmp_path):
+    """Mutants: one event for all sinks; one look reports one sink."""
+    names = [f"sink{number}" for number in range(99)] + ["crm"]
+    sinks = {name: World(tmp_path).config.sinks["log"] for name in names}
+    sinks = {
+        name: msgspec.structs.replace(sink, path=str(tmp_path / name))
+        for name, sink in sinks.items()
+    }
+    world = World(tmp_path, sinks=sinks)
+    async with world.started():
+        for worker in world.parts.workers.values():
+            worker._health.record_failure()
+        world.faults = {"sink down"}
+        for _ in range(4):
+            await world.look()
+            world.at += STEP
+        events = await world.events()
+
+    assert sorted(event["subject"] for event in events) == sorted(f"sink/{name}" for name in names)
+    assert {event["type"] for event in events} == {"system.sink_failing"}
+
+
+async def test_alert_is_an_ordinary_event_with_all_common_fields(tmp_path):
+    world = World(tmp_path)
+    async with world.started():
+        world.faults = {"sink down"}
+        await world.look()
+        world.at += 60
+        await world.look()
+        [raised] = await world.events()
+        world.faults = set()
+        await world.look()
+        world.at += 60
+        await world.look()
+        _, cleared = await world.events()
+        stats = await world.parts.journal.ask(JournalStats())
+
+    began = "2026-09-21T17:00:00.000000Z"
+    assert (raised["source"], raised["subject"], raised["data"]["provider"]) == (
+        *("smshook", "sink/crm"),
+        None,
+    )
+    assert raised["data"] == {
+        "provider": None,
+        "channel": "service",
+        "labels": {},
+        "reference": None,
+        "sample": False,
+        "time_from": "received",
+        "warnings": [],
+        "severity": "warning",
+        "state": "raised",
+        "summary": "no delivery to the sink crm succeeds (None); 0 are pending",
+        "since": began,
+        "for": None,
+        "id_raised": None,
+        "dedup": f"sink_failing sink/crm {began}",
+        "runbook": "docs/alerts.md#sink_failing",
+        "sink": "crm",
+        "status": None,
+        "error": None,
+        "failing_since": began,
+        "owed": 0,
+        "oldest": None,
+    }
+    assert cleared["data"] == raised["data"] | {
+        "state": "cleared",
+        "summary": "the sink crm works again after 60s; 0 deliveries are pending",
+        "for": 60.0,
+        "id_raised": raised["id"],
+    }
+    assert stats.events == 0
+
+
+async def test_old_delivery_is_reported_until_none_is_old(tmp_path):
+    """Mutant: the time of the newest delivery counts."""
+    world = World(tmp_path)
+    async with world.started():
+        now = datetime.fromtimestamp(world.at, UTC)
+        body = live.sms(1, at=int(BEGIN))
+        callback = Callback(headers=(), body=body, peer="192.0.2.1", received=now)
+        happenings = read_happenings(world.parts.sources["tellabot"], callback)
+        caller = Caller(source="tellabot", token="t", request_id="r")
+        recorder = world.parts.quarantine._recorder
+        await recorder.record(caller, callback, happenings)
+        for _ in range(12):
+            await world.look()
+            world.at += STEP
+        [raised] = await world.events()
+        await world.parts.journal.submit(EndDeliveries("crm", error="gone", at=world.at))
+        await world.look()
+        _, cleared = await world.events()
+
+    assert (raised["type"], raised["data"]["owed"]) == ("system.owed_old", 1)
+    assert raised["recordedtime"] == "2026-09-21T17:06:00.000000Z"
+    assert (cleared["type"], cleared["data"]["owed"]) == ("system.owed_recovered", 0)
+
+
+async def test_dead_deliveries_are_counted_and_reported_once_a_minute(tmp_path):
+    """Mutants: an event for each; the count begins anew with each look; all ids are named."""
+    world = World(tmp_path)
+    async with world.started():
+        for at in (0, 10, 20, 60):
+            world.at = BEGIN + at
+            if at < 60:
+                world.happen("dead")
+            await world.look()
+        world.parts.given_up.add("crm", "old", State.EXPIRED)
+        world.parts.given_up.add("crm", "new", State.DEAD)
+        world.at += 60
+        await world.look()
+        world.parts.given_up.add("gone", "of a removed sink", State.DEAD)
+        await world.look()
+        events = await world.events()
+
+    assert [event["data"]["count"] for event in events] == [30, 60, 2]
+    assert [event["data"]["ended"] for event in events] == ["dead", "dead", "both"]
+    assert len(events[1]["data"]["events"]) == 20
+    assert {event["data"]["state"] for event in events} == {"once"}
+
+
+async def test_dead_deliveries_are_reported_at_the_end_of_the_service(tmp_path):
+    """Mutant: what waits for its minute is lost."""
+    world = World(tmp_path)
+    async with world.started():
+        world.happen("dead")
+        await world.look()
+        world.happen("dead")
+        task = asyncio.create_task(world.watching.run())
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        events = await world.events()
+
+    assert [event["data"]["count"] for event in events] == [30, 30]
+
+
+async def test_alert_that_is_switched_off_reports_nothing(tmp_path):
+    """Mutant: null counts as the default."""
+    off = dict.fromkeys(Alerting.__struct_fields__) | {"quiet": 900.0}
+    world = World(tmp_path, alerts=Alerting(**off))
+    faults = [fault for fault, *_ in CONDITIONS if fault not in ("paused", "fork")]
+    async with world.started():
+        for fault in (*faults, "dead"):
+            world.faults.add(fault)
+            world.happen(fault)
+        for _ in range(4):
+            await world.look()
+            world.at += HOUR
+        assert await world.events() == []
+
+
+async def test_removed_sink_ends_its_alert(tmp_path):
+    """Mutant: a condition that nobody looks at stays raised for ever."""
+    world = World(tmp_path)
+    async with world.started():
+        world.faults = {"paused"}
+        await world.look()
+        sinks = {"log": world.config.sinks["log"]}
+        config = msgspec.structs.replace(world.parts.config, sinks=sinks)
+        world.parts.current.replace(config, world.parts.current.routes)
+        await world.look()
+        told = await world.told()
+
+    assert [name for _, name, _ in told] == ["sink_paused", "sink_resumed"]
+
+
+async def test_config_that_is_rejected_is_reported_without_its_values(tmp_path):
+    """Mutants: the whole complaint is sent; each reload of one mistake is reported."""
+    world = World(tmp_path)
+    complaint = "smshook.yaml:14: sinks.log.type: 'a-secret' is not one of file, http, slack"
+
+    def load():
+        raise ConfigError((complaint, "smshook.yaml:15: other"))
+
+    async with world.started():
+        world.parts.reloads._load = load
+        for at in (0, 60, 899, 900):
+            world.at = BEGIN + at
+            with pytest.raises(NotReloaded):
+                await world.parts.reloads.reload()
+        events = await world.events()
+
+    said = {"count": 2, "first": "smshook.yaml:14: sinks.log.type"}
+    assert [event["data"]["complaints"] for event in events] == [said, said]
+
+
+async def test_failed_write_is_tried_again_and_not_reported_twice(tmp_path):
+    """The journal stored it, and failed to answer. Mutant: the event has another key each time."""
+    world = World(tmp_path)
+    async with world.started():
+        world.faults = {"paused"}
+        alerts = world.parts.alerts
+        await world.look()
+        stored = alerts._stored["sink_paused", "sink/crm"]
+        # As it was before the write.
+        del alerts._stored["sink_paused", "sink/crm"]
+        condition = alerts._conditions["sink_paused", "sink/crm"]
+        condition.is_raised, condition._raised_at = False, float("-inf")
+        await world.look()
+        again = alerts._stored["sink_paused", "sink/crm"]
+        events = await world.events()
+
+    assert len(events) == 1
+    assert isinstance(again, StoredCondition)
+    assert (again.event, again.since) == (stored.event, stored.since)
+
+
+async def test_fault_of_an_alert_stops_no_other(tmp_path):
+    """Mutants: the service ends; the report stays, and fails again each time."""
+    world = World(tmp_path)
+    async with world.started():
+        world.faults = {"paused", "clock"}
+        world.apply()
+        alerts = world.parts.alerts
+        await alerts.look([])
+        broken = {"sink": object()}
+        with pytest.raises(KeyError):
+            await alerts.report("delivery_dead", "sink/crm", broken)
+        with capture_logs() as logs:
+            world.watching.certificates["crm"] = "no time"
+            task = asyncio.create_task(world.watching.run())
+            await asyncio.sleep(0.2)
+            task.cancel()
+            await asyncio.wait([task])
+        world.watching.certificates.clear()
+        await world.look()
+        told = await world.told()
+
+    assert [(line["event"], line["error"]) for line in logs] == [("alert.fault", "TypeError")]
+    assert {name for _, name, _ in told} == {"sink_paused", "clock_off"}
+
+
+async def test_test_of_an_alert_is_a_sample(tmp_path):
+    """Mutants: it is not marked; it changes what is raised."""
+    world = World(tmp_path)
+    async with world.started():
+        for name in KINDS:
+            await world.parts.alerts.test(name)
+        events = await world.events()
+        assert world.parts.alerts.raised() == []
+
+    assert [event["type"] for event in events] == [f"system.{name}" for name in KINDS]
+    assert all(event["data"]["sample"] for event in events)
+    assert len({event["dedupekey"] for event in events}) == len(KINDS)
+
+
+def test_each_type_belongs_to_a_kind():
+    """Its runbook is a heading of the page. Mutant: a type without a kind."""
+    types = {kind.type for kind in kinds() if kind.type.startswith("system.")}
+
+    assert set(TYPES) | {"system.audit_checkpoint"} == types
+    for kind in KINDS.values():
+        data = kind.make(
+            kind.subject, kind.sample, severity=Severity.WARNING, since=BEGIN, labels={}
+        )
+        ended = kind.make_end(
+            kind.subject,
+            kind.sample,
+            severity=Severity.WARNING,
+            since=BEGIN,
+            ended=BEGIN + 600,
+            raised_by="id",
+            labels={},
+        )
+        assert data.summary
+        assert ended is None or ("10m" in ended.summary and ended.for_ == 600)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.4, "0s"), (60, "60s"), (119, "119s"), (120, "2m"), (7200, "2h"), (3 * DAY, "3d")],
+)
+def test_lasted_is_written_in_the_largest_unit(seconds, expected):
+    assert written(seconds) == expected
+
+
+async def test_certificate_key_and_private_peer_are_explained(tmp_path):
+    world = World(tmp_path)
+    async with world.started():
+        world.watching.certificates["crm"] = BEGIN + 3 * DAY
+        world.happen("rejections")
+        world.parts.rejections.add("token", "removed source", "192.0.2.1", "r")
+        await world.look()
+        events = {event["type"].removeprefix("system."): event for event in await world.events()}
+
+    its = events["key_expiring"]["data"]
+    assert (its["kind"], its["name"], its["ends_at"][:10]) == ("certificate", "crm", "2026-09-24")
+    its = events["rejections_growing"]["data"]
+    assert (its["count"], its["reason"], its["peer"]) == (22, "token", "10.0.0.7")
+
+
+async def test_certificate_of_a_sink_is_asked_for_twice_a_day(tmp_path):
+    """Mutants: asked at each look; a sink behind a proxy is asked past it; asked when it is off."""
+    authority, end = trustme.CA(), datetime.fromtimestamp(BEGIN + 2 * DAY, UTC)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", not_after=end).configure_cert(tls)
+    async with endpoint(tls=tls) as server:
+        url = Secret(f"https://127.0.0.1:{server.port}/hooks")
+        proxy = Secret("http://127.0.0.1:9")
+        sinks = {"crm": Http(url=url), "log": Http(url=url, proxy=proxy)}
+        world = World(tmp_path, sinks=sinks)
+        async with world.started():
+            for hours in (0, 1, 11, 12):
+                world.at = BEGIN + hours * HOUR
+                await world.watching.look_at_certificates()
+            await asyncio.sleep(0.2)  # the server counts them a little later
+            assert server.connections == 2
+            assert world.watching.certificates == {"crm": end.timestamp()}
+            await world.look()
+            [event] = await world.events()
+            off = msgspec.structs.replace(world.config, alerts=Alerting(key_expiring=None))
+            world.parts.current.replace(off, world.parts.current.routes)
+            world.at += DAY
+            await world.watching.look_at_certificates()
+            assert server.connections == 2
+    assert (event["subject"], event["data"]["kind"]) == ("sink/crm", "certificate")
+
+
+async def test_disk_that_will_be_full_soon_is_reported(tmp_path):
+    """Mutants: the pace of one hour counts; a disk that gets free counts."""
+    world = World(tmp_path)
+    async with world.started():
+        told = []
+        for hour in range(10):
+            world.at = BEGIN + hour * HOUR
+            free = (20 - hour) << 30
+            world.watching._read_disk = lambda _path, free=free: type(world.disk)(free, 40 << 30, 1)
+            await world.look()
+            told = await world.told()
+            if told:
+                break
+        [event] = await world.events()
+
+    assert [(at, name) for at, name, _ in told] == [(5 * HOUR, "disk_low")]
+    assert event["data"]["days_left"] == round(15 / 24, 1)
