@@ -63,6 +63,12 @@ async def navigation(session: Session, api: Api, path: str) -> Sequence[Link]:
     ]
 
 
+def first_page(session: Session) -> str | None:
+    """Return the path of the first page that the session may have; None: there is none."""
+    pages = (_FIRST.get(to) for _, to in _NAVIGATION)
+    return next((page.path for page in pages if page is not None and page.allows(session)), None)
+
+
 async def alarm(session: Session, api: Api) -> Mapping[str, Any] | None:
     """Return the verdict on the audit log if it was changed, for those who may read the log."""
     access = session.access

@@ -39,6 +39,13 @@ def test_page_needs_the_scope_of_the_log(person):
     assert answers["auditor"] == answers["admin"]
 
 
+def test_auditor_comes_to_the_page_after_signing_in(person):
+    """Mutant: the inbox refuses the key."""
+    answer = person("auditor").get("/")
+
+    assert (303, "/console/audit") == (answer.status_code, answer.headers["location"])
+
+
 def test_auditor_sees_lines_without_links_to_events(person, service):
     """And not who read codes, which needs `events:read`."""
     page = person("auditor").get(f"/audit?since=all&q={service.events['plain']}")
