@@ -36,7 +36,7 @@ class LogCheck:
         self._tree = Frontier(beginning.size, beginning.frontier)
         #: How many lines are proved by a signed state.
         self.covered = 0
-        self._notes: dict[int, set[str]] = {}
+        self._notes: dict[int, list[str]] = {}
         self._erased: set[int] = set()
         self._named: set[int] = set()
 
@@ -53,7 +53,7 @@ class LogCheck:
     def expect(self, notes: Iterable[str]) -> None:
         """Compare signed states with the lines as soon as there are as many. Raises Changed.
 
-        Those of fewer lines than were read are left out.
+        They come oldest first. Those of fewer lines than were read are left out.
         """
         for note in notes:
             try:
@@ -61,7 +61,7 @@ class LogCheck:
             except ValueError:
                 raise Changed("a checkpoint is damaged") from None
             if size >= self.size:
-                self._notes.setdefault(size, set()).add(note)
+                self._notes.setdefault(size, []).append(note)
         self._compare()
 
     def take(self, lines: Iterable[bytes]) -> None:
@@ -94,7 +94,7 @@ class LogCheck:
             self._compare()
 
     def _compare(self) -> None:
-        for text in sorted(self._notes.pop(self.size, ())):
+        for text in self._notes.pop(self.size, ()):
             note = Note.parse(text)
             state, lines = Checkpoint.parse(note.text), f"lines {self.covered} to {self.size - 1}"
             if (state.origin, state.root) != (self.origin, self._tree.root()):
