@@ -114,6 +114,7 @@ async def test_export_has_the_lines_and_leaves_one(service):
     as_ecs = await service.ask("/v1/audit/export?form=ecs&do=code.&since=1h")
     as_cef = await service.ask("/v1/audit/export?form=cef&do=code.")
 
+    assert (await service.ask("/v1/audit/export?form=cef&until=2999-01-01T00:00:00Z")).is_success
     assert plain.content.splitlines() == lines
     assert plain.headers["content-type"] == "text/plain; charset=utf-8"
     documents = [json.loads(line) for line in as_ecs.text.splitlines()]
@@ -127,6 +128,7 @@ async def test_export_has_the_lines_and_leaves_one(service):
         ("key/admin", "jsonl", 5, False),
         ("key/admin", "ecs", 3, True),
         ("key/admin", "cef", 3, False),
+        ("key/admin", "cef", 8, False),
     ]
 
 

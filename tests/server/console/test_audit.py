@@ -62,8 +62,10 @@ def test_lines_are_found_by_event_actor_and_name(admin, service):
 
     of_event = rows(admin.get(f"/audit?since=all&q={event.upper()}"))
     by = rows(admin.get("/audit?since=all&q=key/admin&do=session."))
+    near = rows(admin.get("/audit?since=all&q=key/adm&do=session."))
     about = rows(admin.get("/audit?since=all&q=crm&do=delivery.attempted&do=sink."))
 
+    assert near == []  # an actor is a whole one
     assert of_event
     assert all(event in row for row in of_event)
     assert by
