@@ -459,6 +459,8 @@ class LineFilter(msgspec.Struct, frozen=True, kw_only=True):
     by: tuple[str, ...] = ()
     #: The id of an event that the line names.
     event: str | None = None
+    #: A text that the line has, such as the name of a sink.
+    about: str | None = None
     #: Seconds since the epoch: `since` is included, `until` is not.
     since: float | None = None
     until: float | None = None
@@ -471,6 +473,8 @@ class AuditLines(PageRead[Page[bytes]], frozen=True):
     """
 
     filter: LineFilter = LineFilter()
+    #: The lines that it looks at, about.
+    window: int = 50_000
 
 
 class LinesFoundBy(Read[Sequence[tuple[int, bytes]]], frozen=True):
@@ -525,6 +529,17 @@ class ConsistencyProof(Read[Sequence[bytes] | None], frozen=True):
 
     log: int
     old: int
+    size: int
+
+
+class InclusionProof(Read[Sequence[bytes] | None], frozen=True):
+    """The proof that line `n` is in the log of `size` lines (RFC 6962, section 2.1.1).
+
+    None: there is no such line, or lines that it needs are pruned.
+    """
+
+    log: int
+    n: int
     size: int
 
 

@@ -80,6 +80,7 @@ from .runtime.sealing import RowSealer
 from .runtime.silence import SourceMonitor
 from .runtime.subscriptions import PREFIX, LiveSubscriptions
 from .runtime.supervisor import Supervisor, finish
+from .runtime.verification import AuditVerifier
 from .runtime.watching import Watching
 from .tracing import Tracer
 
@@ -396,6 +397,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
         facts=facts,
         readers=readers,
         audit=keeper,
+        audit_verifier=AuditVerifier(journal, facts, clock),
         audit_file=audit_file,
         anchors=anchors,
         hub=hub,
@@ -491,6 +493,7 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     supervisor.run("traces", parts.tracer.exporter.run())
     if parts.audit is not None:
         supervisor.run("audit", parts.audit.run(parts.workers))
+        supervisor.run("audit check", parts.audit_verifier.run())
         supervisor.run("audit file", parts.audit_file.run())
         supervisor.run("anchors", parts.anchors.run())
     supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))

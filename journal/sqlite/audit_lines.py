@@ -19,6 +19,7 @@ from ..audit.tree import (
     frontier_at,
     hash_from_tiles,
     prove_consistency,
+    prove_inclusion,
 )
 from ..reads import (
     AuditLines,
@@ -27,6 +28,7 @@ from ..reads import (
     Checkpoints,
     ConsistencyProof,
     HashesAt,
+    InclusionProof,
     LeavesAt,
     LineFilter,
     LinesFoundBy,
@@ -39,8 +41,6 @@ from ..reads import (
 _PACKED = b"\x78"
 #: The level of compression: higher ones take twice the time, for rows a tenth smaller.
 _LEVEL = 3
-#: Lines that one page looks at.
-_WINDOW = 50_000
 _EPOCH_ENDS = "audit.epoch"
 
 
@@ -156,6 +156,13 @@ def consistency(conn: sqlite3.Connection, read: ConsistencyProof) -> Sequence[by
         return None
 
 
+def inclusion(conn: sqlite3.Connection, read: InclusionProof) -> Sequence[bytes] | None:
+    try:
+        return prove_inclusion(read.n, read.size, hash_at(conn, read.log))
+    except (IndexError, ValueError):  # as above, or no such line
+        return None
+
+
 # --- answers ------------------------------------------------------------------------------------
 
 
@@ -250,7 +257,7 @@ def page(conn: sqlite3.Connection, read: AuditLines) -> Page[bytes]:
                     if len(found) == read.limit:
                         has_more = place > low if read.desc else place + 1 < high
                         return Page(items=tuple(found), next_seq=place + 1, has_more=has_more)
-        if seen >= _WINDOW and places:
+        if seen >= read.window and places:
             last = places[0] if read.desc else places[-1]
             has_more = last > low if read.desc else last + 1 < high
             return Page(items=tuple(found), next_seq=last + 1, has_more=has_more)
@@ -282,6 +289,7 @@ def _may_match(run: Sequence[bytes], wanted: LineFilter) -> bool:
         (not wanted.do or any(f'"do":"{do}'.encode() in text for do in wanted.do))
         and (not wanted.by or any(_field("by", by) in text for by in wanted.by))
         and (wanted.event is None or wanted.event.encode() in text)
+        and (wanted.about is None or _inside(wanted.about) in text)
     )
 
 
@@ -297,8 +305,14 @@ def _matches(line: bytes, wanted: LineFilter) -> bool:
         )
         and (not wanted.by or its.by in wanted.by)
         and (wanted.event is None or json.dumps(wanted.event).encode() in line)
+        and (wanted.about is None or _inside(wanted.about) in line)
     )
 
 
 def _field(name: str, value: str) -> bytes:
     return f'"{name}":{json.dumps(value)}'.encode()
+
+
+def _inside(text: str) -> bytes:
+    """Return how a text stands within a value of a line."""
+    return json.dumps(text)[1:-1].encode()

@@ -13,6 +13,7 @@ from ..runtime.redelivery import Redelivery
 from .acts import acts
 from .alerts import alerts
 from .audit import audit
+from .audit_state import audit_state
 from .auth import authenticated, needs
 from .backups import backups
 from .callbacks import callbacks
@@ -216,6 +217,15 @@ def create_api(parts: Parts) -> Litestar:
             reload(reloads=parts.reloads, keys=keys, calls=calls),
             audit(journal=journal, cursors=cursors("audit"), calls=calls, now=now),
             acts(journal=journal, keys=keys, calls=calls),
+            audit_state(
+                journal=journal,
+                verifier=parts.audit_verifier,
+                anchors=parts.anchors,
+                facts=parts.facts,
+                cursors=cursors("audit"),
+                calls=calls,
+                now=now,
+            ),
             backups(config=lambda: current.config, facts=parts.facts, calls=calls),
         ],
     )

@@ -16,6 +16,7 @@ from journal.audit.export import entry_bundle
 from journal.audit.tree import TILE_HEIGHT, TILE_WIDTH
 from journal.reads import (
     AuditLines,
+    AuditLog,
     AuditLogs,
     Checkpoints,
     HashesAt,
@@ -32,7 +33,7 @@ from .errors import Problem, bad_body, bad_parameter, not_found
 from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer
-from .parameters import Limit, NoParameters, Text, read, read_body
+from .parameters import Limit, NoParameters, Scan, Text, read, read_body
 from .router import ApiRouter
 
 #: A path below `tile/`: a level or `entries`, a number in groups of three digits, and the width of
@@ -62,6 +63,8 @@ class AuditParameters(msgspec.Struct, frozen=True, kw_only=True):
     by: tuple[Text, ...] = ()
     #: The id of an event that the line names.
     event: Text | None = None
+    #: A text that the line has, such as the name of a sink.
+    about: Text | None = None
     #: The earliest time: RFC 3339, or how long ago, such as `10m`.
     since: Instant | None = None
     #: The end of the range, exclusive, in the forms of `since`.
@@ -72,6 +75,8 @@ class AuditParameters(msgspec.Struct, frozen=True, kw_only=True):
     order: Literal["asc", "desc"] = "asc"
     #: A `next_cursor`, or the cursor of a line.
     after: Text | None = None
+    #: The number of lines that are looked at, about. With fewer, a page comes sooner.
+    scan: Scan = Scan(Scan.MOST)
 
     def filter(self, now: float) -> LineFilter:
         """Return the filter of the journal. Raise Problem if nothing lies in the time."""
@@ -79,13 +84,23 @@ class AuditParameters(msgspec.Struct, frozen=True, kw_only=True):
         until = None if self.until is None else self.until.at(now)
         if since is not None and until is not None and until < since:
             raise bad_parameter("until", "before since: nothing lies between them")
-        return LineFilter(do=self.do, by=self.by, event=self.event, since=since, until=until)
+        return LineFilter(
+            do=self.do,
+            by=self.by,
+            event=self.event,
+            about=self.about,
+            since=since,
+            until=until,
+        )
 
 
 class ListedLine(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the audit log with its place."""
 
     cursor: str
+    #: The `origin` of its log, and its number there.
+    log: str
+    n: int
     #: The line, as it was written.
     leaf: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
 
@@ -146,19 +161,33 @@ def _list(journal: Journal, cursors: Cursors, now: Callable[[], float]) -> HTTPR
         asked = await cursors.asked(given)
         wanted = given.filter(now())
         page = await journal.ask(
-            AuditLines(after=asked.after, limit=asked.limit, desc=asked.desc, filter=wanted)
+            AuditLines(
+                after=asked.after,
+                limit=asked.limit,
+                desc=asked.desc,
+                filter=wanted,
+                window=int(given.scan),
+            )
         )
+        logs = await journal.ask(AuditLogs())
         *places, end = await cursors.at([*(place for place, _ in page.items), page.next_seq])
         return PageAnswer(
             data=[
-                ListedLine(cursor=cursor, leaf=msgspec.Raw(line))
-                for cursor, (_, line) in zip(places, page.items, strict=True)
+                _listed(cursor, place - 1, line, logs)
+                for cursor, (place, line) in zip(places, page.items, strict=True)
             ],
             next_cursor=end,
             has_more=page.has_more,
         )
 
     return listed
+
+
+def _listed(cursor: str, place: int, line: bytes, logs: Sequence[AuditLog]) -> ListedLine:
+    found = next(one for one in reversed(logs) if one.first <= place)
+    return ListedLine(
+        cursor=cursor, log=found.origin, n=place - found.first, leaf=msgspec.Raw(line)
+    )
 
 
 def _erase(journal: Journal, calls: Calls) -> HTTPRouteHandler:

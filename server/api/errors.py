@@ -36,6 +36,7 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "name_taken": ((409,), "Another key has that name."),
         "no_source": ((409,), "No configured source has samples."),
         "no_url": ((409,), "The source has no token in clear, so its URL is not known."),
+        "not_signed": ((409,), "The line of the audit log is not signed yet. Ask again."),
         "not_configured": ((409,), "The source has no `backfill`."),
         "not_sealed": ((409,), "The journal is stored in clear: `seal` is not configured."),
         "order_differs": ((409,), "The order is stored with other fields, which cannot change."),

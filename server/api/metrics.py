@@ -85,6 +85,7 @@ def _add_service(found: Exposition, parts: Parts) -> None:
     found.add("smshook_trace_spans_total", exporter.dropped, "dropped")
     for state, count in parts.orders.states.items():
         found.add("smshook_orders", count, state)
+    _add_audit(found, parts)
     raised = {one.name for one in parts.alerts.raised()}
     for name in KINDS:
         found.add("smshook_alerts", name in raised, name)
@@ -101,6 +102,9 @@ def _add_audit(found: Exposition, parts: Parts) -> None:
             since, last = output.failing_since or 0, output.succeeded_at or 0
             found.add("smshook_audit_failing_since_seconds", since, output.name)
             found.add("smshook_audit_last_success_seconds", last, output.name)
+    verdict = parts.audit_verifier.verdict
+    if verdict.at is not None:
+        found.add("smshook_audit_verified", verdict.outcome == "unchanged")
     signed = None if parts.audit is None else parts.audit.newest
     if signed is not None:
         found.add("smshook_audit_leaves", signed.size)

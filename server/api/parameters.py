@@ -59,9 +59,15 @@ class Limit(int):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= cls.MOST:
+        if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= cls.MOST:
             raise ValueError(f"write a number from 1 to {cls.MOST}")
         return cls(text)
+
+
+class Scan(Limit):
+    """The number of lines of the audit log that a page looks at."""
+
+    MOST = 50_000
 
 
 class Wait(float):

@@ -21,7 +21,7 @@ from ..runtime.parts import Parts
 from .api import Api
 from .assets import ADDRESSES, ASSETS
 from .page import Answer, Body, Page, Redirect, Request, Stream, View, address
-from .pages import PAGES, navigation
+from .pages import PAGES, alarm, first_page, navigation
 from .render import load, render
 from .sessions import Session, form_token, is_form_token
 from .sign_in import ENTER, SignIn
@@ -141,6 +141,8 @@ class Console:
         if asked.path == "":
             return Redirect(address("/"))
         page, parts = _find_page(asked)
+        if page.path == "/" and not page.allows(session) and (first := first_page(session)):
+            return Redirect(address(first))  # after signing in, such as with `audit:read` only
         if not page.allows(session):
             only_whole = " without a `when`" if page.whole else ""
             text = f"the page needs a key{only_whole} with the scope {' or '.join(page.scopes)}"
@@ -184,6 +186,7 @@ class Console:
             "here": f"{PREFIX}{asked.path}",
             "now": self._now(),
             "navigation": (),
+            "alarm": None,
             "said": (),
             "signed_in": "",
             "csrf": "",
@@ -192,6 +195,7 @@ class Console:
             values |= {"signed_in": session.name, "csrf": form_token(asked.token)}
             api = self._api_of(asked, session)
             values["navigation"] = await navigation(session, api, asked.path)
+            values["alarm"] = await alarm(session, api)
             values["said"], session.said = session.said, []
         if self._templates is None:
             self._templates = await load()

@@ -2,19 +2,20 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from core.errors import Unavailable
 
 from ..api.errors import Problem
-from . import deliveries, events, inbox, orders, overview, quarantine, sinks, sources
+from . import audit, deliveries, events, inbox, orders, overview, quarantine, sinks, sources
 from .api import Api
 from .page import Page, address
 from .sessions import Session
 
 #: All calls of the console, beside signing in and out.
-_MODULES = (inbox, events, deliveries, sinks, sources, orders, quarantine, overview)
+_MODULES = (inbox, events, deliveries, sinks, sources, orders, quarantine, audit, overview)
 PAGES: Sequence[Page] = tuple(page for module in _MODULES for page in module.PAGES)
 
 #: The pages of the navigation, in order. One that is not in PAGES is left out.
@@ -61,6 +62,24 @@ async def navigation(session: Session, api: Api, path: str) -> Sequence[Link]:
         )
         for title, to in shown
     ]
+
+
+def first_page(session: Session) -> str | None:
+    """Return the path of the first page that the session may have; None: there is none."""
+    pages = (_FIRST.get(to) for _, to in _NAVIGATION)
+    return next((page.path for page in pages if page is not None and page.allows(session)), None)
+
+
+async def alarm(session: Session, api: Api) -> Mapping[str, Any] | None:
+    """Return the verdict on the audit log if it was changed, for those who may read the log."""
+    access = session.access
+    if not access.may("audit:read") or access.sees is not None:
+        return None
+    with contextlib.suppress(Problem, Unavailable):
+        verdict: Mapping[str, Any] = (await api.get("/v1/audit/state"))["verification"]
+        if verdict["outcome"] == "changed":
+            return verdict
+    return None
 
 
 async def _counts(api: Api, shown: set[str]) -> Mapping[str, int]:

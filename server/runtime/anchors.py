@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from core.clock import WallClock
@@ -61,6 +62,18 @@ class _Place:
         self.at: float | None = None
         self.note = ""
         self.refuses = False
+
+
+class AnchorState(msgspec.Struct, frozen=True, kw_only=True):
+    """An anchor or a witness, as people see it. Times are seconds since the epoch."""
+
+    name: str
+    #: The lines of the last state that it got; None: none since the start.
+    size: int | None
+    #: None: not known.
+    at: float | None
+    failing_since: float | None
+    refuses: bool
 
 
 class Anchors:
@@ -130,6 +143,18 @@ class Anchors:
             for place in self._places.values()
             if isinstance(place.options, Witness)
         }
+
+    def states(self) -> Sequence[AnchorState]:
+        return [
+            AnchorState(
+                name=place.output.name,
+                size=place.output.size or None,
+                at=place.at or place.output.succeeded_at,
+                failing_since=place.output.failing_since,
+                refuses=place.refuses,
+            )
+            for place in self._places.values()
+        ]
 
     async def run(self, *, every: float = LOOK_EVERY) -> None:
         """Do what is due, until cancelled."""

@@ -41,6 +41,7 @@ from .samples import SampleEvents
 from .sealing import RowSealer
 from .silence import SourceMonitor
 from .subscriptions import LiveSubscriptions
+from .verification import AuditVerifier
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -73,6 +74,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     readers: Readers
     #: None: the audit log has no keys.
     audit: AuditKeeper | None
+    audit_verifier: AuditVerifier
     audit_file: AuditFile
     anchors: Anchors
     hub: Hub

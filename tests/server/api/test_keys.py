@@ -82,6 +82,10 @@ CALLS = [
     ("GET", "/v1/audit/log/checkpoints"),
     ("GET", "/v1/audit/log/pruned"),
     ("GET", "/v1/audit/log/tile/none"),
+    ("GET", "/v1/audit/state"),
+    ("POST", "/v1/audit/verify"),
+    ("GET", "/v1/audit/lines/none/proof"),
+    ("GET", "/v1/audit/export"),
     ("POST", "/v1/audit/lines/7/erase"),
     ("POST", "/v1/audit/acts"),
 ]
@@ -221,6 +225,7 @@ def expected(method, path):
         "/v1/retention/prune": 202,
         "/v1/seal/migrate": 409,
         "/v1/backups": 400,
+        "/v1/audit/verify": 202,
         "/v1/audit/acts": 400,
         "/v1/audit/lines/7/erase": 400,
     }
