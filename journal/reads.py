@@ -162,7 +162,7 @@ class Moment(Read[float | None], frozen=True):
     name: str
 
 
-class Figures(Read[Sequence[bytes]], frozen=True):
+class KeptFigures(Read[Sequence[bytes]], frozen=True):
     """What `KeepFigures` kept, in order of time."""
 
 

@@ -25,7 +25,7 @@ class Severity(enum.StrEnum):
 _RANKS: Mapping[Severity, int] = {severity: rank for rank, severity in enumerate(Severity)}
 
 
-class Change(enum.StrEnum):
+class ConditionChange(enum.StrEnum):
     """What is to be reported."""
 
     RAISED = "raised"
@@ -74,7 +74,7 @@ class Condition:
         *,
         severity: Severity = Severity.WARNING,
         since: float | None = None,
-    ) -> Change | None:
+    ) -> ConditionChange | None:
         """Return what is to be reported now, and count it as reported.
 
         `holds` None: unknown, so nothing changes. `since` is when it began, if that is known.
@@ -88,15 +88,15 @@ class Condition:
             if _RANKS[severity] <= _RANKS[self.severity]:
                 return None
             self.severity = severity
-            return Change.WORSE
+            return ConditionChange.WORSE
         began = now if since is None else min(since, now)
         self.since = began if self.since is None else min(self.since, began)
         if now - self.since < timing.after or now - self._raised_at < timing.quiet:
             return None
         self.is_raised, self._raised_at, self.severity = True, now, severity
-        return Change.RAISED
+        return ConditionChange.RAISED
 
-    def _end(self, now: float, timing: Timing) -> Change | None:
+    def _end(self, now: float, timing: Timing) -> ConditionChange | None:
         if not self.is_raised:
             self.since = None
             return None
@@ -105,7 +105,7 @@ class Condition:
         if now - self.ended < timing.clear:
             return None
         self.is_raised, self.since = False, None
-        return Change.CLEARED
+        return ConditionChange.CLEARED
 
 
 class Window:

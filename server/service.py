@@ -55,7 +55,7 @@ from .runtime.credentials import HeaderCredentials
 from .runtime.current import Current
 from .runtime.erasure import ErasedIds, Erasures
 from .runtime.free_space import FreeSpace
-from .runtime.given_up import GivenUp
+from .runtime.given_up import GivenUpCounts
 from .runtime.heartbeat import HeartbeatSender
 from .runtime.history import History
 from .runtime.hub import Hub
@@ -205,7 +205,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
     readers = Readers(journal, facts, new_id=identity.request_id, ticks=ticks)
     keeper = _audit_keeper(current, journal, facts, clock, period_keys, audit)
     codes_sent: Counter[str] = Counter()
-    given_up = GivenUp()
+    given_up = GivenUpCounts()
 
     def code_sent(sink: str) -> None:
         live = subscriptions.get(sink.removeprefix(PREFIX))

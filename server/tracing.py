@@ -83,7 +83,7 @@ class SpanContext(NamedTuple):
         return cls(match[1], match[2])
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+class AcceptedSpan(msgspec.Struct, frozen=True, kw_only=True):
     """The instants of an event's acceptance, in seconds since the epoch."""
 
     event_id: str
@@ -123,7 +123,7 @@ class Tracer:
         #: The smallest randomness of a sampled trace.
         self._threshold = _RANDOM
         #: Events that are not sampled, oldest first. None: a delivery failed, so it is sampled now.
-        self._remembered: dict[str, Accepted | None] = {}
+        self._remembered: dict[str, AcceptedSpan | None] = {}
         #: The last commit with a sampled event, and that event.
         self._commit = (-1, "")
 
@@ -148,7 +148,7 @@ class Tracer:
 
     # --- acceptance -----------------------------------------------------------------------
 
-    def accept(self, accepted: Accepted) -> None:
+    def accept(self, accepted: AcceptedSpan) -> None:
         """Make the spans of an event that is durable, or remember it."""
         if self.trace_id(accepted.event_id) is None:
             self._remember(accepted.event_id, accepted)
@@ -160,7 +160,7 @@ class Tracer:
             self._commit = accepted.commit, accepted.event_id
         self.exporter.put(accepted, accepted.spans)
 
-    def _remember(self, event_id: str, accepted: Accepted | None) -> None:
+    def _remember(self, event_id: str, accepted: AcceptedSpan | None) -> None:
         self._remembered.pop(event_id, None)
         self._remembered[event_id] = accepted
         if len(self._remembered) > REMEMBERED:
@@ -268,7 +268,7 @@ class Tracer:
         self.exporter.put(span)
 
 
-def spans_of(accepted: Accepted) -> Sequence[str]:
+def spans_of(accepted: AcceptedSpan) -> Sequence[str]:
     """Return the spans of an event's acceptance. Without a callback, there is none of it."""
     event_id, durable = accepted.event_id, accepted.durable
     own = SpanContext.of_event(event_id)
@@ -344,7 +344,7 @@ class Exporter:
         self._ticks = ticks
         self._options: Tracing | None = None
         #: Spans in JSON, and events. Each with the number of spans that it becomes.
-        self._waiting: deque[tuple[str | Accepted, int]] = deque()
+        self._waiting: deque[tuple[str | AcceptedSpan, int]] = deque()
         #: Spans in `_waiting`.
         self.size = 0
         #: Spans since the start.
@@ -361,7 +361,7 @@ class Exporter:
             self.size = 0
         self._ready.set()
 
-    def put(self, span: str | Accepted, count: int = 1) -> None:
+    def put(self, span: str | AcceptedSpan, count: int = 1) -> None:
         """Send a span with one of the next batches, or drop it. It becomes `count` spans."""
         if self.size + count > QUEUED:
             self._drop(count, "full")
@@ -406,7 +406,7 @@ class Exporter:
         while self._waiting and len(spans) + self._waiting[0][1] <= BATCH:
             one, count = self._waiting.popleft()
             self.size -= count
-            spans.extend(spans_of(one) if isinstance(one, Accepted) else [one])
+            spans.extend(spans_of(one) if isinstance(one, AcceptedSpan) else [one])
         headers = {name.lower(): value.reveal() for name, value in options.headers.items()}
         try:
             answer = await post(

@@ -13,8 +13,8 @@ from ..reads import (
     Counters,
     EventById,
     Events,
-    Figures,
     JournalStats,
+    KeptFigures,
     LastBalances,
     Moment,
     Page,
@@ -205,7 +205,7 @@ def moment(conn: sqlite3.Connection, read: Moment) -> float | None:
     return None if row is None else float(row[0])
 
 
-def figures(conn: sqlite3.Connection, _read: Figures) -> list[bytes]:
+def figures(conn: sqlite3.Connection, _read: KeptFigures) -> list[bytes]:
     return [counted for (counted,) in conn.execute("select counted from figures order by at")]
 
 

@@ -20,11 +20,11 @@ ApiRequest = Request[None, Access, State]
 _Connection = ASGIConnection[BaseRouteHandler, None, Access, State]
 
 
-#: The name of an InProcess in a scope. No request from the network can set it.
+#: The name of an InProcessCall in a scope. No request from the network can set it.
 IN_PROCESS = "smshook.in_process"
 
 
-class InProcess(msgspec.Struct, frozen=True, kw_only=True):
+class InProcessCall(msgspec.Struct, frozen=True, kw_only=True):
     """The rights of a call that the console makes, in place of a key."""
 
     access: Access
@@ -56,9 +56,9 @@ def authenticate(keys: Keys, scope: Scope) -> Access:
     return access
 
 
-def in_process(scope: Scope) -> InProcess | None:
+def in_process(scope: Scope) -> InProcessCall | None:
     """Return the rights that the console gave to a call; None: it came from the network."""
-    inside: InProcess | None = scope.get(IN_PROCESS)  # type: ignore[assignment]
+    inside: InProcessCall | None = scope.get(IN_PROCESS)  # type: ignore[assignment]
     return inside
 
 

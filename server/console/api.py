@@ -13,7 +13,7 @@ from httpd.own_host import App
 from httpd.protocol import GONE
 from journal.actor import Actor
 
-from ..api.auth import IN_PROCESS, InProcess
+from ..api.auth import IN_PROCESS, InProcessCall
 from ..api.errors import Document, Problem
 from ..runtime.keys import Access, in_clear
 
@@ -23,7 +23,7 @@ Message = Mapping[str, Any]
 _ERRORS = 400
 
 
-class Api:
+class ApiCalls:
     """The API, for one request of the console."""
 
     def __init__(self, app: App, access: Access, actor: Actor, request_id: str) -> None:
@@ -54,7 +54,7 @@ class Api:
         copies: bool = False,
         clear: bool = False,
     ) -> Any:
-        """Make any call. `body` is sent as JSON; None: none. `copies` is that of InProcess.
+        """Make any call. `body` is sent as JSON; None: none. `copies` is that of InProcessCall.
 
         `clear` gives the rights of the key: somebody asked to see one thing in clear.
         """
@@ -134,7 +134,7 @@ class Api:
             "client": None if peer is None else (peer, 0),
             "server": None,
             "state": {} if when_gone is None else {GONE: when_gone},
-            IN_PROCESS: InProcess(
+            IN_PROCESS: InProcessCall(
                 access=in_clear(self._access) if clear else self._access,
                 actor=self._actor,
                 counts=counts,

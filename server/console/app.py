@@ -18,7 +18,7 @@ from receiver.addresses import Peers
 from ..api.errors import AGAIN, Problem
 from ..config.options import Config, ConsoleOptions
 from ..runtime.parts import Parts
-from .api import Api
+from .api import ApiCalls
 from .assets import ADDRESSES, ASSETS
 from .page import Answer, Body, Page, Redirect, Request, Stream, View, address
 from .pages import PAGES, alarm, first_page, navigation
@@ -161,9 +161,9 @@ class Console:
             )
         )
 
-    def _api_of(self, asked: Asked, session: Session) -> Api:
+    def _api_of(self, asked: Asked, session: Session) -> ApiCalls:
         if asked.api is None:
-            asked.api = Api(self._api, session.access, session.actor, asked.request_id)
+            asked.api = ApiCalls(self._api, session.access, session.actor, asked.request_id)
         return asked.api
 
     # --- answers --------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from core.instants import parse_rfc3339
 
 from ..api.errors import not_found
 from .page import Answer, Body, Page, Request, View, address
-from .plot import MOST_LINES, Line, Plot, svg, written
+from .plot import MOST_LINES, Plot, PlotLine, svg, written
 
 #: The spans to choose from, in seconds.
 SPANS = {"1h": 3600, "3h": 10_800, "24h": 86_400, "7d": 604_800}
@@ -90,8 +90,8 @@ def make_plot(name: str, history: Mapping[str, Any]) -> Plot:
                 unit="/s",
                 times=times,
                 lines=[
-                    Line("accepted", _a_second(points, [point["accepted"] for point in points])),
-                    Line("delivered", _a_second(points, delivered)),
+                    PlotLine("accepted", _a_second(points, [p["accepted"] for p in points])),
+                    PlotLine("delivered", _a_second(points, delivered)),
                 ],
             )
         case "lag":
@@ -99,7 +99,7 @@ def make_plot(name: str, history: Mapping[str, Any]) -> Plot:
                 title="Callback to sink",
                 unit=" s",
                 times=times,
-                lines=[Line(p, [point["lag"][p] for point in points]) for p in _PERCENTILES],
+                lines=[PlotLine(p, [point["lag"][p] for point in points]) for p in _PERCENTILES],
             )
         case "owed":
             return Plot(
@@ -115,7 +115,7 @@ def make_plot(name: str, history: Mapping[str, Any]) -> Plot:
 
 def _by_sink(
     points: Sequence[Mapping[str, Any]], sinks: Mapping[str, Mapping[str, int]], figure: str
-) -> Sequence[Line]:
+) -> Sequence[PlotLine]:
     """Return a line for each sink, and one for all others if there are too many."""
 
     def most(name: str) -> int:
@@ -124,7 +124,7 @@ def _by_sink(
     names = sorted(sinks, key=lambda name: (-most(name), name))
     shown = names if len(names) <= MOST_LINES else names[: MOST_LINES - 1]
     lines = [
-        Line(name, [p["sinks"][name][figure] if name in p["sinks"] else None for p in points])
+        PlotLine(name, [p["sinks"][name][figure] if name in p["sinks"] else None for p in points])
         for name in shown
     ]
     others = names[len(shown) :]
@@ -132,7 +132,7 @@ def _by_sink(
         values = [
             sum(p["sinks"][name][figure] for name in others if name in p["sinks"]) for p in points
         ]
-        lines.append(Line(f"{len(others)} others", values))
+        lines.append(PlotLine(f"{len(others)} others", values))
     return lines
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from ..api.errors import bad_parameter
 from ..config.options import ConsoleOptions
-from .api import Api, Parameter
+from .api import ApiCalls, Parameter
 from .sessions import Session
 
 
@@ -26,7 +26,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     #: Names in lower case.
     headers: Mapping[str, str] = {}
     session: Session
-    api: Api
+    api: ApiCalls
     options: ConsoleOptions
     #: Seconds since the epoch.
     now: float

@@ -10,7 +10,7 @@ from core.errors import Unavailable
 
 from ..api.errors import Problem
 from . import audit, deliveries, events, inbox, orders, overview, quarantine, sinks, sources
-from .api import Api
+from .api import ApiCalls
 from .page import Page, address
 from .sessions import Session
 
@@ -43,7 +43,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-async def navigation(session: Session, api: Api, path: str) -> Sequence[Link]:
+async def navigation(session: Session, api: ApiCalls, path: str) -> Sequence[Link]:
     """Return the links that every page has. `path` is that of the page."""
     shown = [
         (title, to)
@@ -70,7 +70,7 @@ def first_page(session: Session) -> str | None:
     return next((page.path for page in pages if page is not None and page.allows(session)), None)
 
 
-async def alarm(session: Session, api: Api) -> Mapping[str, Any] | None:
+async def alarm(session: Session, api: ApiCalls) -> Mapping[str, Any] | None:
     """Return the verdict on the audit log if it was changed, for those who may read the log."""
     access = session.access
     if not access.may("audit:read") or access.sees is not None:
@@ -82,7 +82,7 @@ async def alarm(session: Session, api: Api) -> Mapping[str, Any] | None:
     return None
 
 
-async def _counts(api: Api, shown: set[str]) -> Mapping[str, int]:
+async def _counts(api: ApiCalls, shown: set[str]) -> Mapping[str, int]:
     """Return how many things want somebody, by the path of their page."""
     counts = {}
     if shown & {"/deliveries", "/quarantine"}:

@@ -36,7 +36,7 @@ text { fill: #1f2328 }
 """
 
 
-class Line(msgspec.Struct, frozen=True):
+class PlotLine(msgspec.Struct, frozen=True):
     """A named line of a plot: its value at each of the plot's times; None: there is none."""
 
     name: str
@@ -52,7 +52,7 @@ class Plot(msgspec.Struct, frozen=True, kw_only=True):
     #: Seconds since the epoch, ascending.
     times: Sequence[float]
     #: At most MOST_LINES.
-    lines: Sequence[Line]
+    lines: Sequence[PlotLine]
 
     @property
     def in_words(self) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from httpd.own_host import Receive, Scope, Send, is_loopback
 
 from ..api.errors import Problem
-from .api import Api
+from .api import ApiCalls
 from .sessions import Session
 
 #: Bytes of a form.
@@ -52,7 +52,7 @@ class Asked(msgspec.Struct, kw_only=True):
     token: str = ""
     session: Session | None = None
     #: The API with its rights, as soon as it was used.
-    api: Api | None = None
+    api: ApiCalls | None = None
     #: More headers of the answer: cookies.
     more: list[tuple[str, str]] = []
 

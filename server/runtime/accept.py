@@ -29,7 +29,7 @@ from receiver.intake import Caller
 from receiver.source_state import SourceState
 
 from ..log.frequent import FrequentLines, Received, frequent_lines
-from ..tracing import Accepted, SpanContext, Tracer
+from ..tracing import AcceptedSpan, SpanContext, Tracer
 from .identity import Identity
 from .journal_monitor import JournalMonitor
 from .planner import Planner
@@ -228,7 +228,7 @@ class Recorder:
         for index, planned in enumerate(plans):
             if new[index]:
                 self._tracer.accept(
-                    Accepted(
+                    AcceptedSpan(
                         event_id=planned.event.id,
                         source=planned.event.source,
                         type=planned.event.type,

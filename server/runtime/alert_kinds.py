@@ -19,7 +19,7 @@ _RUNBOOKS = "docs/alerts.md"
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60))
 
 
-class Kind(msgspec.Struct, frozen=True, kw_only=True):
+class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
     """A condition, or a thing that is reported once."""
 
     begin: type[System]
@@ -124,7 +124,7 @@ def written(seconds: float) -> str:
 _AT = "2026-12-01T09:30:00.000000Z"
 _SINK = {"sink": "crm", "owed": 12, "oldest": _AT}
 _KINDS = (
-    Kind(
+    AlertKind(
         begin=event.SinkFailing,
         end=event.SinkRecovered,
         text="no delivery to the sink {sink} succeeds ({why}); {owed} are pending",
@@ -132,7 +132,7 @@ _KINDS = (
         subject="sink/crm",
         sample={**_SINK, "status": 503, "error": "status", "failing_since": _AT},
     ),
-    Kind(
+    AlertKind(
         begin=event.SinkPaused,
         end=event.SinkResumed,
         text="the sink {sink} is paused ({by}); its deliveries wait",
@@ -140,7 +140,7 @@ _KINDS = (
         subject="sink/crm",
         sample={"sink": "crm", "by": "failing"},
     ),
-    Kind(
+    AlertKind(
         begin=event.DeliveryDead,
         text="{count} deliveries to the sink {sink} were given up ({ended})",
         subject="sink/crm",
@@ -151,7 +151,7 @@ _KINDS = (
             "ended": "dead",
         },
     ),
-    Kind(
+    AlertKind(
         begin=event.OwedOld,
         end=event.OwedRecovered,
         text="a delivery to the sink {sink} has been pending since {oldest}; {owed} are pending",
@@ -159,7 +159,7 @@ _KINDS = (
         subject="sink/crm",
         sample=_SINK,
     ),
-    Kind(
+    AlertKind(
         begin=event.SourceSilent,
         end=event.SourceHeard,
         text="callbacks are overdue; {waiting_orders} orders wait for one",
@@ -167,7 +167,7 @@ _KINDS = (
         subject="source/tellabot",
         sample={"expect_every": 3600.0, "last_at": _AT, "waiting_orders": 0},
     ),
-    Kind(
+    AlertKind(
         begin=event.QuarantineGrowing,
         end=event.QuarantineQuiet,
         text="{count} callbacks were not understood ({reason}): {hint}",
@@ -175,7 +175,7 @@ _KINDS = (
         subject="source/tellabot",
         sample={"count": 6, "reason": "malformed", "hint": "smshook quarantine list"},
     ),
-    Kind(
+    AlertKind(
         begin=event.RejectionsGrowing,
         end=event.RejectionsQuiet,
         text="{count} requests were turned away ({reason}, the last from {peer}): {hint}",
@@ -188,7 +188,7 @@ _KINDS = (
             "hint": "smshook rejections",
         },
     ),
-    Kind(
+    AlertKind(
         begin=event.DiskLow,
         end=event.DiskRecovered,
         text="{free} bytes are free on the disk of the journal; days left: {days_left}",
@@ -201,7 +201,7 @@ _KINDS = (
             "journal_bytes": 12 << 30,
         },
     ),
-    Kind(
+    AlertKind(
         begin=event.ClockOff,
         end=event.ClockRecovered,
         text="the clock of this machine is off by {offset:+.1f} s, compared with {against}",
@@ -209,13 +209,13 @@ _KINDS = (
         subject="service",
         sample={"offset": 12.5, "against": "sink/crm"},
     ),
-    Kind(
+    AlertKind(
         begin=event.KeyExpiring,
         text="{kind} {name}: ends at {ends_at}",
         subject="key/dashboard",
         sample={"kind": "api_key", "name": "dashboard", "ends_at": _AT},
     ),
-    Kind(
+    AlertKind(
         begin=event.BackfillFailing,
         end=event.BackfillRecovered,
         text="the provider cannot be asked for missed messages ({error})",
@@ -223,13 +223,13 @@ _KINDS = (
         subject="source/tellabot",
         sample={"error": "busy"},
     ),
-    Kind(
+    AlertKind(
         begin=event.ReadsUnusual,
         text="the key {key} read {count} codes within {within:g} s, most of them by {how}",
         subject="key/ana",
         sample={"key": "ana", "count": 101, "within": 900.0, "how": "list"},
     ),
-    Kind(
+    AlertKind(
         begin=event.AuditNotAnchored,
         end=event.AuditAnchored,
         text="{anchor} has not got the audit log since line {size}",
@@ -237,14 +237,14 @@ _KINDS = (
         subject="anchor/disk2",
         sample={"anchor": "disk2", "size": 120},
     ),
-    Kind(
+    AlertKind(
         begin=event.AuditRefused,
         severity=Severity.CRITICAL,
         text="the witness {anchor} has seen another audit log than this one",
         subject="anchor/friend",
         sample={"anchor": "friend", "size": 120},
     ),
-    Kind(
+    AlertKind(
         begin=event.ErasureLate,
         end=event.ErasureRecovered,
         severity=Severity.CRITICAL,
@@ -253,13 +253,13 @@ _KINDS = (
         subject="service",
         sample={"kind": "codes", "overdue": 7300.0},
     ),
-    Kind(
+    AlertKind(
         begin=event.ConfigRejected,
         text="a reload failed, so the former configuration stays in force: {complaints.first}",
         subject="service",
         sample={"complaints": event.Complaints(count=1, first="smshook.yaml:14: sinks.log.type")},
     ),
-    Kind(
+    AlertKind(
         begin=event.Gap,
         text="no callbacks were taken until {until}; sources that are asked for them: {asked}",
         subject="service",
@@ -267,4 +267,4 @@ _KINDS = (
     ),
 )
 #: By name, such as `sink_failing`.
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _KINDS}
+KINDS: Mapping[str, AlertKind] = {kind.name: kind for kind in _KINDS}

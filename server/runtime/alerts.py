@@ -18,7 +18,7 @@ from journal.records import Planned, StoredCondition
 from journal.writes import Guard, RecordOwn, SetCondition, unguarded
 from receiver.callback import Happening, Key
 
-from ..conditions import Change, Condition, Severity, Timing
+from ..conditions import Condition, ConditionChange, Severity, Timing
 from .alert_kinds import KINDS, Details
 from .current import Current
 from .identity import Identity
@@ -67,7 +67,7 @@ class _Report(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     subject: str
     #: None: it is reported once, and is no condition.
-    change: Change | None
+    change: ConditionChange | None
     severity: Severity
     since: float
     #: When it ended; `since` if it did not end.
@@ -243,7 +243,7 @@ class Alerts:
         at, labels = self._now(), self._labels(report.subject)
         stored = self._stored.get(name)
         planned: Planned | None
-        if report.change is Change.CLEARED:
+        if report.change is ConditionChange.CLEARED:
             if stored is None:
                 return
             details = {**_details_of(stored), **report.details}
@@ -259,7 +259,7 @@ class Alerts:
             planned = None if data is None else self._plan(report.subject, data, at)
             condition = msgspec.structs.replace(stored, cleared_at=at)
         else:
-            is_worse = report.change is Change.WORSE and stored is not None
+            is_worse = report.change is ConditionChange.WORSE and stored is not None
             since = stored.since if is_worse and stored is not None else report.since
             data = kind.make(
                 report.subject,
@@ -292,7 +292,7 @@ class Alerts:
             # An earlier write of this event may have been stored, though it seemed to fail.
             condition = msgspec.structs.replace(condition, event=recorded.ids[0])
         self._stored[name] = condition
-        is_end = report.change is Change.CLEARED
+        is_end = report.change is ConditionChange.CLEARED
         event_id = recorded.ids[0] if recorded.ids else None
         _log("alert.cleared" if is_end else "alert.raised", report, event_id)
 

@@ -17,7 +17,7 @@ class GivenUpDeliveries(msgspec.Struct, kw_only=True):
     states: set[State] = set()
 
 
-class GivenUp:
+class GivenUpCounts:
     """Counts deliveries that were given up, by sink."""
 
     def __init__(self) -> None:

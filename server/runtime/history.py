@@ -11,8 +11,7 @@ import msgspec
 from core.errors import Broken, Unavailable
 from core.meters import Histogram
 from journal import Journal
-from journal.reads import Counters
-from journal.reads import Figures as StoredFigures
+from journal.reads import Counters, KeptFigures
 from journal.records import group_of
 from journal.writes import KeepFigures
 from sinks.worker import Worker
@@ -163,7 +162,7 @@ class History:
     async def load(self) -> None:
         """Take the figures of earlier starts from the journal. Raises Unavailable."""
         oldest = self._now() - _KEPT
-        for counted in await self._journal.ask(StoredFigures()):
+        for counted in await self._journal.ask(KeptFigures()):
             figures = msgspec.msgpack.decode(counted, type=Figures)
             if figures.at > oldest:
                 for ring in self._rings.values():

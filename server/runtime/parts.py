@@ -22,7 +22,7 @@ from .credentials import HeaderCredentials
 from .current import Current
 from .erasure import Erasures
 from .free_space import FreeSpace
-from .given_up import GivenUp
+from .given_up import GivenUpCounts
 from .history import History
 from .hub import Hub
 from .identity import Identity
@@ -84,7 +84,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     source_monitor: SourceMonitor
     samples: SampleEvents
     alerts: Alerts
-    given_up: GivenUp
+    given_up: GivenUpCounts
     reloads: Reloads
     space: FreeSpace
     pruner: Pruner

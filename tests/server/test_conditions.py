@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.conditions import Change, Condition, Severity, Timing, Window
+from server.conditions import Condition, ConditionChange, Severity, Timing, Window
 
 #: The default of a sink that fails, and the default `quiet`.
 SINK = Timing(after=60, clear=60, quiet=900)
@@ -43,7 +43,7 @@ def test_flapping_condition_is_raised_once_in_the_quiet_time():
     """90 seconds down and 90 up for six hours: 120 outages. Mutant: `quiet` ignored."""
     changes = told(on_and_off(90), seconds=6 * HOUR)
 
-    raised = [now for now, change in changes if change is Change.RAISED]
+    raised = [now for now, change in changes if change is ConditionChange.RAISED]
     assert len(changes) == 48
     assert len(raised) == 24
     assert all(b - a >= 900 for a, b in itertools.pairwise(raised))
@@ -69,7 +69,7 @@ def test_raised_and_cleared_alternate_in_any_history():
             changes.append(condition.look(holds, now, timing))
 
         words = [change for change in changes if change is not None]
-        assert words == [Change.RAISED, Change.CLEARED] * (len(words) // 2)
+        assert words == [ConditionChange.RAISED, ConditionChange.CLEARED] * (len(words) // 2)
 
 
 def test_condition_that_is_unknown_keeps_its_state():
@@ -77,31 +77,31 @@ def test_condition_that_is_unknown_keeps_its_state():
     condition, timing = Condition(), Timing()
 
     assert condition.look(None, 0, timing) is None
-    assert condition.look(True, 1, timing) is Change.RAISED
+    assert condition.look(True, 1, timing) is ConditionChange.RAISED
     assert condition.look(None, 2, timing) is None
     assert condition.is_raised
-    assert condition.look(False, 3, timing) is Change.CLEARED
+    assert condition.look(False, 3, timing) is ConditionChange.CLEARED
 
 
 def test_short_recovery_does_not_end_the_incident():
     condition = Condition()
     assert condition.look(True, 0, SINK) is None
-    assert condition.look(True, 60, SINK) is Change.RAISED
+    assert condition.look(True, 60, SINK) is ConditionChange.RAISED
     assert condition.look(False, 100, SINK) is None
     assert condition.look(True, 130, SINK) is None
     assert (condition.since, condition.ended) == (0, None)
     assert condition.look(False, 200, SINK) is None
-    assert condition.look(False, 260, SINK) is Change.CLEARED
+    assert condition.look(False, 260, SINK) is ConditionChange.CLEARED
 
 
 def test_begin_that_is_known_counts():
     """A sink failed before the service was started again. Mutant: counted from the first look."""
     condition = Condition()
 
-    assert condition.look(True, 1000, SINK, since=930) is Change.RAISED
+    assert condition.look(True, 1000, SINK, since=930) is ConditionChange.RAISED
     assert condition.since == 930
     late = Condition()
-    assert late.look(True, 1000, Timing(), since=2000) is Change.RAISED
+    assert late.look(True, 1000, Timing(), since=2000) is ConditionChange.RAISED
     assert late.since == 1000
 
 
@@ -121,22 +121,28 @@ def test_condition_that_becomes_critical_is_reported_once_more():
         for now, (holds, severity) in enumerate(looks)
     ]
 
-    assert changes == [Change.RAISED, Change.WORSE, None, None, Change.CLEARED]
+    assert changes == [
+        ConditionChange.RAISED,
+        ConditionChange.WORSE,
+        None,
+        None,
+        ConditionChange.CLEARED,
+    ]
 
 
 def test_restored_condition_goes_on():
     """Mutants: raised again after a restart; not cleared; the quiet time is forgotten."""
     raised = Condition.restored(raised_at=900, since=800, severity=Severity.WARNING, is_raised=True)
     assert raised.look(True, 1000, SINK) is None
-    assert raised.look(True, 1001, SINK, severity=Severity.CRITICAL) is Change.WORSE
+    assert raised.look(True, 1001, SINK, severity=Severity.CRITICAL) is ConditionChange.WORSE
     assert raised.look(False, 1002, SINK) is None
-    assert raised.look(False, 1062, SINK) is Change.CLEARED
+    assert raised.look(False, 1062, SINK) is ConditionChange.CLEARED
 
     cleared = Condition.restored(
         raised_at=900, since=800, severity=Severity.WARNING, is_raised=False
     )
     assert cleared.look(True, 1000, Timing(quiet=900)) is None
-    assert cleared.look(True, 1800, Timing(quiet=900)) is Change.RAISED
+    assert cleared.look(True, 1800, Timing(quiet=900)) is ConditionChange.RAISED
     assert cleared.since == 1000
 
 

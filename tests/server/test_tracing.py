@@ -17,7 +17,7 @@ from core.secret import Secret
 from server import tracing
 from server.config.options import Tracing
 from server.runtime.identity import Chance, Identity
-from server.tracing import BATCH, QUEUED, REMEMBERED, Accepted, SpanContext, Tracer
+from server.tracing import BATCH, QUEUED, REMEMBERED, AcceptedSpan, SpanContext, Tracer
 from sinks.tracing import AttemptMade
 
 AT = 1_796_140_000.25
@@ -48,7 +48,7 @@ def accepted(id_=EVENT, **changed):
         "durable": AT + 0.005,
         "commit": 7,
     }
-    return Accepted(**its | changed)
+    return AcceptedSpan(**its | changed)
 
 
 def made(id_=EVENT, *, outcome="delivered", error=None, status=200, at=AT + 1):
@@ -400,7 +400,7 @@ async def test_line_of_a_drop_has_our_word(tracer):
 
 def test_spans_hold_no_content():
     """What a tracer is given has no body, text, number or URL. Mutant: a field with the body."""
-    fields = {*Accepted.__struct_fields__, *AttemptMade.__struct_fields__}
+    fields = {*AcceptedSpan.__struct_fields__, *AttemptMade.__struct_fields__}
     attempt = {*Attempt.__struct_fields__}
 
     assert fields == {

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from server.console.overview import make_plot
-from server.console.plot import Line, Plot, nice, svg, written
+from server.console.plot import Plot, PlotLine, nice, svg, written
 
 HOSTILE = '"><script>alert(1)</script>\u202e'
 
@@ -18,27 +18,27 @@ def drawn(*lines, times=(0, 10, 20, 30)):
 
 def test_line_is_broken_where_a_value_is_missing():
     """Mutant: the points beside a gap are joined."""
-    (line, _legend), _root = drawn(Line("crm", [1, 1, None, 1]))
+    (line, _legend), _root = drawn(PlotLine("crm", [1, 1, None, 1]))
 
     assert line.get("d").count("M") == 2
     assert line.get("d").count("L") == 1
 
 
 def test_line_is_broken_while_the_service_was_off():
-    (line, _legend), _root = drawn(Line("crm", [1, 1, 1, 1]), times=(0, 10, 60, 70))
+    (line, _legend), _root = drawn(PlotLine("crm", [1, 1, 1, 1]), times=(0, 10, 60, 70))
 
     assert line.get("d").count("M") == 2
 
 
 def test_values_lie_between_zero_and_the_top():
-    (line, _legend), _root = drawn(Line("crm", [0, 10, 5, 0]))
+    (line, _legend), _root = drawn(PlotLine("crm", [0, 10, 5, 0]))
 
     heights = [float(step.split()[0]) for step in line.get("d").replace("h1", "").split(" ")[1::2]]
     assert heights == [176.0, 12.0, 94.0, 176.0]
 
 
 def test_names_are_text():
-    _paths, root = drawn(Line(HOSTILE, [1, 1, 1, 1]))
+    _paths, root = drawn(PlotLine(HOSTILE, [1, 1, 1, 1]))
 
     assert [] == [one for one in root.iter() if one.tag.endswith("script")]
     shown = [one.text for one in root.iter() if one.text and "<script>" in one.text]

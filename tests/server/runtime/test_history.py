@@ -8,7 +8,7 @@ from services import assembled, clock_of, configured
 
 from core.delivery import Attempt
 from core.meters import Histogram
-from journal.reads import Figures as StoredFigures
+from journal.reads import KeptFigures
 from server.runtime.history import EVERY, SPANS, Figures, History, Ring, SinkFigures
 from sinks.file.sink import File
 
@@ -96,11 +96,11 @@ async def test_minutes_outlive_a_restart(world):
 async def test_figures_of_eight_days_ago_are_removed(world):
     await world.count(60)
     await world.count(WEEK - 120)
-    assert len(await world.parts.journal.ask(StoredFigures())) == 2
+    assert len(await world.parts.journal.ask(KeptFigures())) == 2
 
     await world.count(180)
 
-    kept = await world.parts.journal.ask(StoredFigures())
+    kept = await world.parts.journal.ask(KeptFigures())
     found = [msgspec.msgpack.decode(counted, type=Figures).at for counted in kept]
     assert found == [NOW + WEEK - 60, NOW + WEEK + 120]
 
