@@ -79,7 +79,7 @@ async def _seen(api: str, key: str, console: str | None, log: Log, source: str) 
             wanted = {"event": [event["id"] for event in events], "limit": 1000}
             owed = await _data(client, "/v1/deliveries", wanted) if events else []
     except httpx.HTTPError as exc:
-        return Seen(log=[*reversed(log.lines), f"the API does not answer: {type(exc).__name__}"])
+        return Seen(log=[f"the API does not answer: {type(exc).__name__}", *reversed(log.lines)])
     return Seen(
         events=[
             SeenEvent(
