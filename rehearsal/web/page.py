@@ -86,7 +86,7 @@ _HTML = """<!doctype html>
 _SEEN = """<div class="plots">
 <section aria-labelledby="events-title">
 <h2 id="events-title">Events</h2>
-<p id="no-events">No events yet.</p>
+<p id="no-events" hidden>No events yet.</p>
 <ul class="strip" id="events"></ul>
 <template id="event"><li class="box"><h3><a></a></h3><p><time></time></p></li></template>
 </section>
