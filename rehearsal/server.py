@@ -19,9 +19,11 @@ from .providers import SIMULATED
 from .sender import Sender
 from .simulation import Simulation
 from .web.app import create_app, create_apps
+from .web.beside import Beside
 
 #: Seconds for running requests at the end.
 _GRACE = 1.0
+_ALONE = Beside()
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,20 +44,25 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.asynccontextmanager
-async def run_provider(setting: Setting, sock: socket.socket) -> AsyncIterator[Simulation]:
+async def run_provider(
+    setting: Setting, sock: socket.socket, beside: Beside = _ALONE
+) -> AsyncIterator[Simulation]:
     """Run a simulated provider on `sock`, which belongs to it from now on."""
-    async with _simulations([setting]) as [simulation], _served(create_app(simulation), sock):
+    async with (
+        _simulations([setting]) as [simulation],
+        _served(create_app(simulation, beside), sock),
+    ):
         yield simulation
 
 
 @contextlib.asynccontextmanager
 async def run_providers(
-    settings: Mapping[str, Setting], sock: socket.socket
+    settings: Mapping[str, Setting], sock: socket.socket, beside: Beside = _ALONE
 ) -> AsyncIterator[Mapping[str, Simulation]]:
     """Run several simulated providers on `sock`, each under its name in `settings`."""
     async with _simulations(settings.values()) as simulations:
         named = dict(zip(settings, simulations, strict=True))
-        async with _served(create_apps(named), sock):
+        async with _served(create_apps(named, beside), sock):
             yield named
 
 

@@ -1,16 +1,17 @@
 """The ASGI app of a simulated provider: its commands, and the pages to control it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 
 from httpd.own_host import App, Receive, Scope, Send
 
-from ..exchange import Answer, Request, plain_answer, redirect
+from ..exchange import Answer, Request, json_answer, plain_answer, redirect
 from ..simulation import Simulation
+from .beside import Beside
 from .control import control
-from .page import BEGIN, index
+from .page import BEGIN, Place
 
 _NOT_FOUND = plain_answer("Not Found", 404)
 _FORM = "application/x-www-form-urlencoded"
@@ -18,27 +19,32 @@ _FORM = "application/x-www-form-urlencoded"
 _MOST = 1 << 20
 
 
-def create_app(simulation: Simulation) -> App:
+def create_app(simulation: Simulation, beside: Beside) -> App:
     """Return the app of one simulation."""
+    place = Place(beside=beside)
 
     async def answered(request: Request) -> Answer:
-        return await _answer(simulation, request)
+        return await _answer(simulation, request, place)
 
     return _make_app(answered)
 
 
-def create_apps(simulations: Mapping[str, Simulation]) -> App:
-    """Return the app of several simulations, each under `/NAME`; `/` lists them."""
+def create_apps(simulations: Mapping[str, Simulation], beside: Beside) -> App:
+    """Return the app of several simulations, each under `/NAME`; `/` leads to the first."""
+    places = {
+        name: Place(name=name, names=tuple(simulations), beside=beside) for name in simulations
+    }
 
     async def answered(request: Request) -> Answer:
         name, slash, rest = request.path.removeprefix("/").partition("/")
-        if not name:
-            return index(simulations)
+        if not name and places:
+            return redirect(f"{quote(next(iter(places)), safe='')}{BEGIN}")
         if name not in simulations:
             return _NOT_FOUND
         if not slash:
             return redirect(f"{name}{BEGIN}")
-        return await _answer(simulations[name], msgspec.structs.replace(request, path=f"/{rest}"))
+        within = msgspec.structs.replace(request, path=f"/{rest}")
+        return await _answer(simulations[name], within, places[name])
 
     return _make_app(answered)
 
@@ -61,11 +67,13 @@ def _make_app(answered: Callable[[Request], Awaitable[Answer]]) -> App:
     return app
 
 
-async def _answer(simulation: Simulation, request: Request) -> Answer:
+async def _answer(simulation: Simulation, request: Request, place: Place) -> Answer:
     if request.path == "/":
         return redirect(BEGIN.removeprefix("/"))
+    if request.path == f"{BEGIN}seen" and place.beside.seen is not None:
+        return json_answer(await place.beside.seen(place.name))
     if f"{request.path}/".startswith(BEGIN):
-        return control(simulation, request)
+        return control(simulation, request, place)
     return await simulation.answer(request) or _NOT_FOUND
 
 

@@ -17,17 +17,17 @@ from ..simulation import (
     Simulation,
     UnknownOrder,
 )
-from .page import BEGIN, page, script, style
+from .page import BEGIN, Place, page, script, style
 
 
-def control(simulation: Simulation, request: Request) -> Answer:
+def control(simulation: Simulation, request: Request, place: Place) -> Answer:
     """Answer any request under BEGIN."""
     if not request.path.startswith(BEGIN):
         # The links of the page are relative to this path.
         return redirect("rehearsal/")
     parts = f"{request.path}/".removeprefix(BEGIN).strip("/").split("/")
     if request.method == "GET":
-        return _show(simulation, "/".join(parts))
+        return _show(simulation, "/".join(parts), place)
     # A foreign page can send this type only after a preflight request, which gets no permission.
     if request.method == "POST" and not request.content_type.startswith(JSON):
         return _error(415, f"send {JSON}")
@@ -39,7 +39,7 @@ def control(simulation: Simulation, request: Request) -> Answer:
         return _error(400, str(exc))
 
 
-def _show(simulation: Simulation, what: str) -> Answer:
+def _show(simulation: Simulation, what: str, place: Place) -> Answer:
     account, sender = simulation.account, simulation.sender
     shown: dict[str, Callable[[], Any]] = {
         "orders": lambda: list(account.orders.values()),
@@ -48,7 +48,11 @@ def _show(simulation: Simulation, what: str) -> Answer:
         "callbacks": lambda: sender.attempts if sender else [],
         "faults": lambda: account.faults,
     }
-    pages = {"": lambda: page(simulation), "page.js": script, "page.css": style}
+    pages: dict[str, Callable[[], Answer]] = {
+        "": lambda: page(simulation, place),
+        "page.js": script,
+        "page.css": lambda: style(place.beside),
+    }
     if what in pages:
         return pages[what]()
     return json_answer(shown[what]()) if what in shown else _error(404, "no such page")

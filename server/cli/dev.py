@@ -18,6 +18,7 @@ import msgspec
 from core.printable import plain
 from journal.lock import Holder
 from rehearsal.providers import SIMULATED
+from rehearsal.web.beside import Beside
 
 from ..config.load import Loaded, load
 from ..config.options import Config
@@ -28,6 +29,7 @@ from ..durable import make_folder, write_new
 from ..log.setup import configure, forward_stderr, say
 from ..machine import become_service
 from .command import Command, Failure, Wrong, typed_config
+from .dev_page import Log, beside, console_of, with_key
 from .output import output_option
 from .simulate import API_KEY, bound, signing, skipped
 from .welcome import program
@@ -107,18 +109,25 @@ def dev(
         out = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
         configure(out, people=people, level="info", now=time.time)
         forward_stderr()
-        config = _asked_here(loaded.config, sock)
+        log, page_key = Log(time.time), secrets.token_urlsafe(16)
+
+        def here(config: Config) -> Config:
+            return with_key(_asked_here(config, sock), page_key)
+
+        config = here(loaded.config)
 
         def again() -> Loaded:
             read = _loaded(given)
-            return msgspec.structs.replace(read, config=_asked_here(read.config, sock))
+            return msgspec.structs.replace(read, config=here(read.config))
 
         # The loop of the service keeps no reference to its tasks; its end cancels them.
         tasks = []
 
         def started(holder: Holder) -> None:
-            tasks.append(asyncio.create_task(_simulate(config, holder.url or "", sock, speed)))
-            _report(config, holder, sock, people=people)
+            around = beside(config, holder.admin_url or "", page_key, log)
+            begin = holder.url or ""
+            tasks.append(asyncio.create_task(_simulate(config, begin, sock, speed, around)))
+            _report(loaded.config, holder, sock, people=people)
 
         try:
             serve(config, signals, started, load=again)
@@ -160,7 +169,9 @@ def _asked_here(config: Config, sock: socket.socket) -> Config:
     return msgspec.structs.replace(config, sources=sources)
 
 
-async def _simulate(config: Config, begin: str, sock: socket.socket, speed: float) -> None:
+async def _simulate(
+    config: Config, begin: str, sock: socket.socket, speed: float, around: Beside
+) -> None:
     """Run the simulated providers of the configured sources; their callbacks go to `begin`."""
     from rehearsal.server import Setting, run_providers  # noqa: PLC0415
 
@@ -176,7 +187,7 @@ async def _simulate(config: Config, begin: str, sock: socket.socket, speed: floa
         for name, source in config.sources.items()
         if tag_of(type(source)) in SIMULATED
     }
-    async with run_providers(settings, sock):
+    async with run_providers(settings, sock, around):
         await asyncio.Event().wait()
 
 
@@ -186,18 +197,23 @@ def _report(config: Config, holder: Holder, sock: socket.socket, *, people: bool
     api = holder.admin_url or ""
     key = first_clear(key.key.reveal() for key in config.api.keys.values())
     header = shlex.quote(f"Authorization: Bearer {key or 'YOUR_KEY'}")
+    console = console_of(config, api)
     curl = f"curl -s -H {header} {api}/v1/events"
     if not people:
         fields = {"page": page, "api": api, "key": key, "curl": curl, "folder": str(_FOLDER)}
+        fields["console"] = console
         say(json.dumps(fields, indent=2))
         return
+    own = f"{program()} --config {_FOLDER / NAME}"
     lines = (
         f"Runs until Ctrl-C. All it writes is in {_FOLDER}, which you may delete.\n",
         f"  Take a number, send it a message:  {page}",
         f"  API:                               {api}",
         f"  Its key:                           {key or '(none in clear)'}",
+        *([f"  Web console:                       {console}"] if console else []),
+        *([f"\n  The console, signed in:\n    {own} console"] if console else []),
         "\n  The events, in another terminal:",
         f"    {curl}",
-        f"    {program()} --config {_FOLDER / NAME} events list\n",
+        f"    {own} events list\n",
     )
     say("\n".join(plain(part) for line in lines for part in line.split("\n")))

@@ -14,11 +14,13 @@ import msgspec
 from receiver.door import SAMPLE_HEADER
 from receiver.samples import SampleSigner
 from rehearsal.providers import SIMULATED
+from rehearsal.web.beside import Beside
 
 from ..config.options import Config, host_and_port
 from ..config.urls import url_at
 from .command import Choice, Command, Failure, Wrong, config_path
 from .connection import configured, http_url
+from .dev_page import style
 from .output import output_option, print_json
 
 #: The API key of a simulated provider: no secret.
@@ -89,7 +91,7 @@ def simulate(
             stop = asyncio.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            async with run_provider(setting, sock):
+            async with run_provider(setting, sock, Beside(style=style())):
                 _report(provider, address, key, callback, speed, output)
                 await stop.wait()
 

@@ -391,8 +391,8 @@ async def test_page_shows_numbers_and_escaped_messages():
     assert (order["id"], said.status_code) == ('"><b>', 201)
     assert awkward not in page.text
     assert page.text.count("&lt;script&gt;alert(&#x27;&amp;&quot;&#x27;)&lt;/script&gt;") == 4
-    assert '<button data-post="orders/%22%3E%3Cb%3E/messages">' in page.text
-    assert re.findall('data-kind="(.*?)"', page.text) == ["request", "rental"]
+    assert '<button form="message" data-post="orders/%22%3E%3Cb%3E/messages"' in page.text
+    assert re.findall('name="kind" value="(.*?)"', page.text) == ["request", "rental"]
     assert re.findall("<script[^>]*>", page.text) == ['<script src="page.js" defer>']
     assert page.headers["content-security-policy"] == POLICY
     assert "://" not in page.text + script.text + style.text
@@ -439,7 +439,7 @@ async def test_several_providers_share_an_address_by_name():
         status = await client.get("/other/stubs/handler_api.php", params=asked)
         nothing = await client.get("/mine/sims/api_command.php", params=TELLABOT)
         pins = await client.get(f"/pins/apiv2/{KEY}/bulk_sms/telephones")
-        index = await client.get("/")
+        index = await client.get("/", follow_redirects=True)
         missing = [(await client.get(path)).status_code for path in ("/no", "/no/", "/mine/no")]
         pages = [await client.get(path, follow_redirects=True) for path in PAGES]
 
@@ -451,7 +451,10 @@ async def test_several_providers_share_an_address_by_name():
         "other": 1,
         "pins": 0,
     }
-    assert re.findall('href="([^"]*)"', index.text) == [f"{name}/rehearsal/" for name in names]
+    links = re.findall('<a href="([^"#]*)"', index.text)
+    assert links == [f"../../{name}/rehearsal/" for name in names]
+    assert index.url.path == "/mine/rehearsal/"
+    assert '"../../mine/rehearsal/" aria-current="page"' in index.text
     assert index.headers["content-security-policy"] == POLICY
     assert missing == [404, 404, 404]
     assert {(page.status_code, page.url.path) for page in pages} == {(200, "/mine/rehearsal/")}

@@ -10,9 +10,15 @@ import subprocess
 import httpx
 import live
 import pytest
+import structlog
 from developing import ENVIRONMENT, PORTS, Developing
 from live import eventually
 from piped import Piped
+from services import configured
+
+from core.secret import Secret
+from server.cli.dev_page import KEY_NAME, Log, beside, with_key
+from server.config.options import Api, ApiKey
 
 FILES = {
     *(".gitignore", "events.jsonl", "smshook.erased", "smshook.yaml"),
@@ -40,7 +46,7 @@ class FirstRun:
         self.folder = folder
         with Developing(folder, "--output", "json") as dev:
             self.said = dev.said
-            self.index = httpx.get(dev.said["page"], trust_env=False).text
+            self.index = httpx.get(dev.said["page"], follow_redirects=True, trust_env=False).text
             for name in PROVIDERS:
                 order = dev.post(f"{name}/rehearsal/orders", id="1")
                 path = f"{name}/rehearsal/orders/{order['id']}/messages"
@@ -73,20 +79,29 @@ def test_message_sent_on_the_page_becomes_an_event(first):
     assert arrived == {
         name: ("sms.received", f"{name}: 4711", name != "smspins") for name in PROVIDERS
     }
-    assert re.findall('href="([^"]*)/rehearsal/"', first.index) == PROVIDERS
+    assert re.findall('href="../../([^"]*)/rehearsal/"', first.index) == PROVIDERS
     assert [path.name for path in first.folder.iterdir()] == [".smshook-dev"]
     assert {path.name for path in written.iterdir()} == FILES
     assert {path.stat().st_mode & 0o077 for path in written.iterdir()} == {0}
     assert (written / ".gitignore").read_text() == "*\n"
 
 
-def test_dev_prints_a_command_to_paste(tmp_path):
-    """Mutant: the command without the key."""
+def test_dev_prints_commands_to_paste(tmp_path):
+    """Mutants: the command without the key; that of the console without the configuration."""
     with Developing(tmp_path) as dev:
         [curl] = re.findall(r"(?m)^ +(curl .*)$", dev.text)
         [key] = re.findall(r"Its key: +(\S+)$", dev.text, re.MULTILINE)
         answer = subprocess.run(
             [*shlex.split(curl), "--noproxy", "*"], capture_output=True, text=True, check=True
+        )
+        [console] = re.findall(r"(?m)^ +\S+ (--config .* console)$", dev.text)
+        opened = subprocess.run(
+            [live.command(), *shlex.split(console), "--print"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+            env=ENVIRONMENT,
         )
 
     assert json.loads(answer.stdout) | {"next_cursor": ""} == {
@@ -95,6 +110,8 @@ def test_dev_prints_a_command_to_paste(tmp_path):
         "has_more": False,
     }
     assert f"Bearer {key}'" in curl
+    [address] = re.findall(r"Web console: +(\S+)$", dev.text, re.MULTILINE)
+    assert opened.stdout.startswith(f"{address}enter#")
     assert "http://127.0.0.1:" in dev.text
     assert dev.rest.endswith(" stopped; 0 deliveries pending\n")
 
@@ -163,3 +180,33 @@ def test_config_option_is_refused(tmp_path):
     assert (process.returncode, out) == (2, "")
     assert ".smshook-dev/smshook.yaml" in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_page_reads_with_a_key_that_sees_no_codes(tmp_path):
+    """Mutants: the key of an administrator; the keys of the user are gone."""
+    mine = ApiKey(key=Secret("mine-0123456789abcd"), scopes=("admin",))
+    config = configured(tmp_path, api=Api(keys={"mine": mine}))
+
+    keys = with_key(config, "page-0123456789abcd").api.keys
+
+    assert {name: key.scopes for name, key in keys.items()} == {
+        "mine": ("admin",),
+        KEY_NAME: ("events:read",),
+    }
+
+
+async def test_page_says_that_the_service_does_not_answer(tmp_path):
+    """Mutants: the error ends the page; the log is left out; it begins with its oldest line."""
+    before = structlog.get_config()
+    log = Log(lambda: 0)
+    structlog.get_logger().info("sink.paused", sink="crm", reason="test")
+    structlog.get_logger().info("service.started")  # has no words
+    structlog.get_logger().info("sink.resumed", sink="crm")
+    structlog.configure(**before)
+    around = beside(configured(tmp_path), "http://127.0.0.1:9", "key", log)
+
+    seen = await around.seen("tellabot")
+
+    assert list(seen.events) == []
+    assert [line[9:] for line in seen.log[1:]] == ["crm resumed", "crm paused (test)"]
+    assert seen.log[0] == "the API does not answer: ConnectError"
