@@ -77,7 +77,9 @@ requests = st.builds(
 
 @given(st.none() | services, st.none() | TEXT, st.lists(TEXT), requests)
 def test_line_of_an_accepted_event_is_that_of_structlog(service, to, sinks, received):
-    """Mutants: null fields stay; long texts stay whole; names of sinks without escapes; no trace."""
+    """Mutants: null fields stay; long texts stay whole; names of sinks without escapes; the trace
+    is left out.
+    """
     new = event(service, to)
     fields = {**event_fields(new, sinks), **received._asdict()}
 
@@ -129,6 +131,16 @@ def test_line_of_an_attempt_is_that_of_structlog(attempted):
     assert line == logged(lambda: log_attempted(attempted))
 
 
+@given(st.none() | TEXT, TEXT, st.integers(), st.integers())
+def test_line_of_a_reading_is_that_of_structlog(key, how, count, leaf):
+    """Mutants: a key without escapes; `key` null."""
+    fields = {"key": key, "how": how, "count": count, "leaf": leaf}
+
+    line = logged(lambda: frequent_lines().read(**fields))
+
+    assert line == logged(lambda: structlog.get_logger().info("code.read", **fields))
+
+
 def test_event_has_its_line_for_people_too():
     """Mutant: JSON on a terminal."""
 
@@ -137,10 +149,12 @@ def test_event_has_its_line_for_people_too():
         lines.accepted(event(Service(id="go", name="Google", key=None)), ["log"], RECEIVED)
         lines.attempted(ATTEMPTED)
         lines.duplicate(ID, RECEIVED)
+        lines.read(None, "stream", 2, 7)
 
     assert logged(log, people=True).decode().splitlines() == [
         "18:42:37 sms.received tellabot Google +1850***4729 → log ok 4 ms",
         "18:42:37 sms.received tellabot Google +1850***4729 received again: duplicate",
+        "18:42:37 code.read how=stream count=2 leaf=7",
     ]
 
 
