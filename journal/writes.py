@@ -602,7 +602,12 @@ class OnBehalf(Write[Result], frozen=True):
     actor: Actor
 
 
-class RecordFacts(Write[None], frozen=True):
+#: The number of each fact's line in the audit log; None for one that the log does not keep. None in
+#: place of all: there is no audit log.
+Leaves = tuple[int | None, ...] | None
+
+
+class RecordFacts(Write[Leaves], frozen=True):
     """Add facts to the audit log. They are durable when it is done."""
 
     facts: tuple[Fact, ...]

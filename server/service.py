@@ -201,7 +201,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
     tracer = Tracer(Chance())
     current.follow(lambda new: tracer.use(new.tracing))
     lines = frequent_lines()
-    facts = AuditFacts(journal)
+    facts = AuditFacts(journal, lines)
     readers = Readers(journal, facts, new_id=identity.request_id, ticks=ticks)
     keeper = _audit_keeper(current, journal, facts, clock, period_keys, audit)
     codes_sent: Counter[str] = Counter()

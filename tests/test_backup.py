@@ -27,7 +27,7 @@ def ids(path):
 
 
 async def test_backup_under_load_has_each_acknowledged_event(tmp_path):
-    """Mutants: the file is copied without its log; steps without a transaction, which never end."""
+    """Mutant: steps without a transaction, which never end."""
     journals.fill(tmp_path / "smshook.db", 3_000)
     saving = asyncio.Event()
     with live.Live(tmp_path) as service:
@@ -138,6 +138,9 @@ def test_pending_delivery_of_a_backup_is_delivered(story):
 
 
 def test_backup_of_a_killed_service_has_its_log(story):
+    """Mutant: the file is copied without its log (immutable=1). Under load, the service itself
+    moves the log into the file.
+    """
     assert "events     3\n" in story.killed.stdout
     assert len(ids(story.service.folder / "killed.db")) == 3
 

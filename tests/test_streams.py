@@ -65,7 +65,9 @@ async def loaded(service, work):
 
 @pytest.mark.parametrize("cuts", [50, pytest.param(1_000, marks=pytest.mark.nightly)])
 def test_stream_cut_anywhere_has_each_event_once_and_in_order(service, cuts):
-    """Mutants: it goes live before it has caught up; the event of the cursor comes again."""
+    """Mutants: it goes live before it has caught up; the event of the cursor comes again (its
+    place less one, in `server/api/stream.py`).
+    """
     chance = random.Random(cuts)
     known = len(listed(service))
     reader = Reader(admin(service), live.KEY, "after=start")

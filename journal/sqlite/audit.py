@@ -99,10 +99,13 @@ class AuditBatch:
 
     # --- adding lines ---------------------------------------------------------------------
 
-    def add(self, fact: Fact) -> None:
-        """Add a line. Raises InvalidRow if it is too long, or no JSON."""
+    def add(self, fact: Fact) -> int | None:
+        """Add a line; return its number. None: the log does not keep such facts.
+
+        Raises InvalidRow if it is too long, or no JSON.
+        """
         if not self._everything and fact.do in TRAFFIC:
-            return
+            return None
         n = self.frontier.size
         try:
             line, names = encode(n, self.at, fact), events_of(fact)
@@ -110,6 +113,7 @@ class AuditBatch:
             raise _fault(exc) from exc
         self._events += [(event, self.first + n) for event in names]
         self._extend((line,))
+        return n
 
     def add_changes(self, changes: Changes) -> None:
         """Add the lines of new and changed events. Raises as `add` does, and Unavailable."""
@@ -246,9 +250,8 @@ def _begin_log(conn: sqlite3.Connection, origin: str) -> None:
 # --- writes -----------------------------------------------------------------------------------
 
 
-def _record(batch: AuditBatch, op: RecordFacts, _actor: Actor) -> None:
-    for fact in op.facts:
-        batch.add(fact)
+def _record(batch: AuditBatch, op: RecordFacts, _actor: Actor) -> tuple[int | None, ...]:
+    return tuple([batch.add(fact) for fact in op.facts])
 
 
 def _pack_runs(batch: AuditBatch, op: PackLog, _actor: Actor) -> bool:

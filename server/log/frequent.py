@@ -1,4 +1,4 @@
-"""Lines of every callback and every delivery attempt, made from templates."""
+"""Lines of callbacks, delivery attempts and codes that were read, made from templates."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -71,6 +71,13 @@ class FrequentLines:
             f',"took_ms":{one.took_ms},"since_ms":{one.since_ms}{_field("due_at", one.due_at)}'
             f"{_field('trace_id', one.trace_id)}"
         )
+
+    def read(self, key: str | None, how: str, count: int, leaf: int) -> None:
+        """Log that a key got `count` events in clear; `leaf` is the line of the audit log."""
+        if self._json is None:
+            self._log.info("code.read", key=key, how=how, count=count, leaf=leaf)
+            return
+        self._json(f'code.read"{_about(("key", key), ("how", how))},"count":{count},"leaf":{leaf}')
 
 
 def frequent_lines() -> FrequentLines | None:

@@ -14,6 +14,7 @@ _WORDS: Mapping[str, str] = {
     "balance.unreadable": "{source}: the balance is not a number",
     "alert.cleared": "{name} of {subject} has ended",
     "alert.raised": "{name}: {subject} ({severity})",
+    "audit.checkpoint": "",  # each minute
     "config.warning": "{warning}",
     "connections.full": "{most} connections are open: idle ones are closed for new ones",
     "journal.sqlite_old": "",

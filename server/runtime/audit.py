@@ -20,11 +20,21 @@ from journal.facts import AuditOptions
 from journal.keyring import EPOCH, LOG, Epoch, KeyFile, Keyring, KeySpan, WrappedKey
 from journal.reads import AuditLines, AuditLogs, Checkpoints, EventCount, EventFilter
 from journal.seal import Kind
-from journal.writes import PackLog, PruneLog, RecordFacts, RecordFactsLater, SignCheckpoint, Write
+from journal.writes import (
+    Leaves,
+    PackLog,
+    PruneLog,
+    RecordFacts,
+    RecordFactsLater,
+    SignCheckpoint,
+    Write,
+)
 from sinks.redact import clear_codes
 from sinks.worker import Worker
 
 from ..config.options import Auditing, Config
+from ..log.facts import log_facts
+from ..log.frequent import FrequentLines
 from .interrupted import interrupted_reads, newest_place
 
 #: Seconds between two looks at what is due.
@@ -48,10 +58,13 @@ log = structlog.get_logger()
 
 
 class AuditFacts:
-    """Records facts about what is not stored in the journal. They are written soon."""
+    """Records facts about what is not stored in the journal. They are written soon.
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    Some are logged, too, once they are on disk.
+    """
+
+    def __init__(self, journal: Journal, lines: FrequentLines | None = None) -> None:
+        self._journal, self._lines = journal, lines
         self._waiting: list[Fact] = []
         #: By action, reason and subject: how often, and the peers, at most two.
         self._counts: dict[tuple[Action, str, str], tuple[int, set[str]]] = {}
@@ -60,9 +73,9 @@ class AuditFacts:
         """Record a fact on behalf of the actor of this context."""
         self._submit((Fact(do, {**ACTING.get().fields, **fields}),))
 
-    async def record(self, fact: Fact) -> None:
-        """Record a fact that names its actor; return when it is on disk. Raises Unavailable."""
-        await self._journal.submit(RecordFacts((fact,)))
+    async def record(self, *facts: Fact) -> None:
+        """Record facts that name their actor; return when they are on disk. Raises Unavailable."""
+        log_facts(self._lines, facts, await self._journal.submit(RecordFacts(facts)))
 
     def count(self, do: Action, reason: str, subject: str, peer: str) -> None:
         """Count a fact that strangers could cause; it is recorded once a minute."""
@@ -97,9 +110,11 @@ class AuditFacts:
             self._submit(tuple(waiting))
 
     def _submit(self, facts: tuple[Fact, ...]) -> None:
-        def ended(outcome: object) -> None:
+        def ended(outcome: Leaves | Exception) -> None:
             if isinstance(outcome, Unavailable):
                 self._waiting = [*self._waiting, *facts][-_WAITING:]
+            elif not isinstance(outcome, Exception):
+                log_facts(self._lines, facts, outcome)
 
         self._journal.put(RecordFactsLater(facts), ended)
 
@@ -338,7 +353,9 @@ class AuditKeeper:
 
     async def _sign(self, epoch: Epoch, *, keys: tuple[str, str] | None = None) -> None:
         note = await self._journal.submit(SignCheckpoint(self._signing(epoch), keys=keys))
-        self.newest = SignedLog(self._first, note, self._clock.now())
+        before, self.newest = self.newest, SignedLog(self._first, note, self._clock.now())
+        if before is None or self.newest.size > before.size:
+            log.info("audit.checkpoint", size=self.newest.size)
 
     def _signing(self, epoch: Epoch) -> Callable[[Checkpoint, float], str]:
         keys = (log_key(self._origin, self._keys), self._epoch_key(epoch))

@@ -95,7 +95,7 @@ class WaitRecord(msgspec.Struct, frozen=True):
     #: The newest event when it began.
     place: int
     #: Done when it is on disk. It fails with Unavailable.
-    written: "asyncio.Future[None]"
+    written: "asyncio.Future[Any]"
 
 
 class GivenEvent(Protocol):
@@ -165,7 +165,7 @@ class Readers:
         self._new_id, self._ticks = new_id, ticks
         self._streams: dict[str, StreamRecord] = {}
         #: By key and filter: when the line was written, and its commit.
-        self._waits: dict[tuple[str, EventFilter], tuple[float, asyncio.Future[None]]] = {}
+        self._waits: dict[tuple[str, EventFilter], tuple[float, asyncio.Future[Any]]] = {}
         #: By key, with the rate that it was made for.
         self._buckets: dict[str, tuple[object, Bucket]] = {}
 
@@ -189,7 +189,7 @@ class Readers:
         self.take(access, 1)
         why = {} if reason is None else {"reason": reason}
         fact = Fact("code.read", {**_who(), "how": how, **what, "fields": fields, **why})
-        await self._journal.submit(RecordFacts((fact,)))
+        await self._facts.record(fact)
 
     async def read_event(self, access: Access, how: How, body: bytes) -> None:
         """Record that the key gets an event in clear, unless it sees codes masked."""
@@ -209,16 +209,10 @@ class Readers:
             return
         self.take(access, len(fields))
         ids, names = list(fields), sorted({name for its in fields.values() for name in its})
-        await self._journal.submit(
-            RecordFacts(
-                tuple(
-                    Fact(
-                        "code.read",
-                        {**_who(), "how": how, "events": ids[at : at + _IDS], "fields": names},
-                    )
-                    for at in range(0, len(ids), _IDS)
-                )
-            )
+        its = {**_who(), "how": how}
+        parts = [ids[at : at + _IDS] for at in range(0, len(ids), _IDS)]
+        await self._facts.record(
+            *[Fact("code.read", {**its, "events": part, "fields": names}) for part in parts]
         )
 
     async def read_page(self, access: Access, how: How, items: Iterable[tuple[int, bytes]]) -> None:
@@ -232,8 +226,7 @@ class Readers:
         names = sorted({name for _, fields in found for name in fields})
         its = {**_who(), "how": how, "fields": names}
         ranges = write_ranges(sorted(place for place, _ in found))
-        facts = [Fact("code.read", {**its, "places": text}) for text in ranges]
-        await self._journal.submit(RecordFacts(tuple(facts)))
+        await self._facts.record(*[Fact("code.read", {**its, "places": text}) for text in ranges])
 
     # --- waits ----------------------------------------------------------------------------
 
@@ -259,7 +252,7 @@ class Readers:
         written.add_done_callback(partial(self._wait_written, name))
         return WaitRecord(newest, written)
 
-    def _wait_written(self, name: tuple[str, EventFilter], written: "asyncio.Future[None]") -> None:
+    def _wait_written(self, name: tuple[str, EventFilter], written: "asyncio.Future[Any]") -> None:
         if written.cancelled() or written.exception() is not None:
             self._waits.pop(name, None)  # the next one writes it again
 

@@ -365,16 +365,19 @@ class AuditContract:
         options = hands.options(everything=False)
         journal = await store.start(audit=options)
         await record(journal, planned())
+        rejected = Fact("callback.rejected", {"reason": "token"})
+        assert await journal.submit(RecordFacts((rejected, *numbered(1)))) == (None, 0)
         options.everything = True
         await record(journal, planned())
 
-        assert [one["do"] for one in await lines(journal)] == ["callback.accepted"]
+        assert [one["do"] for one in await lines(journal)] == ["code.read", "callback.accepted"]
 
     # --- facts of others ------------------------------------------------------------------
 
     @pytest.mark.parametrize("write", [RecordFacts, RecordFactsLater])
     async def test_given_facts_are_recorded(self, store, journal, write):
-        await journal.submit(write(numbered(2)))
+        """The result is the numbers of their lines. Mutant: places count from the first log."""
+        assert await journal.submit(write(numbered(2))) == (0, 1)
 
         again = await store.start()
         assert await facts(again) == [

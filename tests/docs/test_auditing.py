@@ -111,6 +111,15 @@ def test_auditor_finds_who_read_a_code(folder):
     assert ["key/ana", "key/bob", "key/cem"] == [json.loads(line)["by"] for line in read]
 
 
+def test_auditor_finds_the_line_behind_a_line_of_the_log(folder):
+    """Mutant: the page names another field."""
+    require(missing("jq"))
+
+    [line] = shell(block_with(".n == $leaf"), folder, LEAF="2")
+
+    assert "key/ana" == json.loads(line)["by"]
+
+
 def test_query_of_readers_works_if_the_event_has_no_place(folder):
     """Its line was pruned. Mutant: jq gets an empty argument, and fails."""
     require(missing("jq"))

@@ -192,6 +192,9 @@ LOG = [
     rejected("192.0.2.1", "token"),
     rejected("192.0.2.1", "token", unlogged=7),
     rejected("192.0.2.2", "path"),
+    {"event": "code.read", "key": "ana", "how": "list", "count": 3, "leaf": 7},
+    {"event": "code.read", "key": "ana", "how": "list", "count": 2, "leaf": 9},
+    {"event": "code.read", "how": "reveal", "count": 1, "leaf": 10},
 ]
 AUDIT = [
     {"do": "code.read", "by": "key/ana", "how": "list"},
@@ -205,6 +208,10 @@ ANSWERS = {
         {"by": "key/ana", "how": "list", "lines": 2},
         {"by": "key/crm", "how": "wait", "lines": 1},
     ],
+    "Codes read by key": [
+        {"key": None, "how": "reveal", "events": 1},
+        {"key": "ana", "how": "list", "events": 5},
+    ],
     "Rejected requests by address": [
         {"peer": "192.0.2.1", "reason": "token", "requests": 9},
         {"peer": "192.0.2.2", "reason": "path", "requests": 1},
@@ -215,7 +222,9 @@ ANSWERS = {
 
 @pytest.mark.parametrize("title", ANSWERS)
 def test_query_of_the_page_finds_the_lines(title, tmp_path):
-    """Mutants: 60 seconds count as late; `unlogged` is left out; the median."""
+    """Mutants: 60 seconds count as late; `unlogged` is left out; the median; lines are
+    counted, not events.
+    """
     tools.require(tools.missing("jq"))
     for name, lines in (("log", LOG), ("audit", AUDIT)):
         text = "".join(f"{json.dumps(line)}\n" for line in lines)

@@ -67,12 +67,19 @@ def logged(log, *, people=False):
 
 
 services = st.builds(Service, id=TEXT, name=st.none() | TEXT, key=st.none())
-requests = st.builds(Received, st.just("5f"), TEXT, TEXT, st.integers(), st.none() | TEXT)
+traces = st.none() | st.just(ID.replace("-", ""))
+requests = st.builds(
+    *(Received, st.just("5f"), TEXT, TEXT, st.integers()),
+    channel=st.none() | TEXT,
+    trace_id=traces,
+)
 
 
 @given(st.none() | services, st.none() | TEXT, st.lists(TEXT), requests)
 def test_line_of_an_accepted_event_is_that_of_structlog(service, to, sinks, received):
-    """Mutants: null fields stay; long texts stay whole; names of sinks without escapes."""
+    """Mutants: null fields stay; long texts stay whole; names of sinks without escapes; the trace
+    is left out.
+    """
     new = event(service, to)
     fields = {**event_fields(new, sinks), **received._asdict()}
 
@@ -102,6 +109,7 @@ def test_line_of_a_duplicate_is_that_of_structlog(received):
         | st.fixed_dictionaries({"type": TEXT, "source": TEXT, "service": st.none() | TEXT}),
         sink=TEXT,
         delivery_id=st.just("d7"),
+        trace_id=traces,
         attempt=st.integers(),
         probe=st.sampled_from([None, True]),
         outcome=st.sampled_from(["delivered", "failed"]),
@@ -115,10 +123,22 @@ def test_line_of_a_duplicate_is_that_of_structlog(received):
     )
 )
 def test_line_of_an_attempt_is_that_of_structlog(attempted):
-    """Mutants: `status` as Python shows it; `probe` before `attempt`; `error` without escapes."""
+    """Mutants: `status` as Python shows it; `probe` before `attempt`; `error` without escapes;
+    the trace before `due_at`.
+    """
     line = logged(lambda: frequent_lines().attempted(attempted))
 
     assert line == logged(lambda: log_attempted(attempted))
+
+
+@given(st.none() | TEXT, TEXT, st.integers(), st.integers())
+def test_line_of_a_reading_is_that_of_structlog(key, how, count, leaf):
+    """Mutants: a key without escapes; `key` null."""
+    fields = {"key": key, "how": how, "count": count, "leaf": leaf}
+
+    line = logged(lambda: frequent_lines().read(**fields))
+
+    assert line == logged(lambda: structlog.get_logger().info("code.read", **fields))
 
 
 def test_event_has_its_line_for_people_too():
@@ -129,10 +149,12 @@ def test_event_has_its_line_for_people_too():
         lines.accepted(event(Service(id="go", name="Google", key=None)), ["log"], RECEIVED)
         lines.attempted(ATTEMPTED)
         lines.duplicate(ID, RECEIVED)
+        lines.read(None, "stream", 2, 7)
 
     assert logged(log, people=True).decode().splitlines() == [
         "18:42:37 sms.received tellabot Google +1850***4729 → log ok 4 ms",
         "18:42:37 sms.received tellabot Google +1850***4729 received again: duplicate",
+        "18:42:37 code.read how=stream count=2 leaf=7",
     ]
 
 

@@ -325,7 +325,9 @@ def test_every_other_event_is_one_line(things, line):
     assert logged(*things, people=True).decode() == f"18:42:37 {line}\n"
 
 
-@pytest.mark.parametrize("event", ["service.started", "service.stopping", "journal.sqlite_old"])
+@pytest.mark.parametrize(
+    "event", ["service.started", "service.stopping", "journal.sqlite_old", "audit.checkpoint"]
+)
 def test_events_for_machines_are_no_lines_for_people(event):
     assert logged(("info", event, {"pid": 7}), people=True) == b""
 

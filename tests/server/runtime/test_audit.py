@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from contracts.journal import owed, planned, record
 from services import clock_of, configured, identity_of, loading
+from structlog.testing import capture_logs
 
 from core.clock import rfc3339
 from core.errors import Unavailable
@@ -378,6 +379,31 @@ async def test_failed_job_is_tried_again(service, monkeypatch):
 
     assert failures == []
     assert len(service.epochs()) == 1
+
+
+async def test_line_of_the_log_names_its_line_in_the_audit_log(service):
+    """Facts that are waited for, and those that are counted.
+
+    Mutants: the line comes before the commit; a checkpoint of the same size is logged again.
+    """
+    with capture_logs() as logs:
+        await service.start()
+        facts = service.parts.facts
+        facts.count("session.refused", "key", "", "192.0.2.7")
+        facts.write_counts()
+        assert "session.refused" not in [line["event"] for line in logs]
+        await facts.record(Fact("session.opened", {"by": "key/ana", "from": "192.0.2.7"}))
+        await service.work()
+        for _ in range(3):
+            await service.parts.audit._sign_again()
+    said = {line["leaf"]: line["event"] for line in logs if "leaf" in line}
+    sizes = [line["size"] for line in logs if line["event"] == "audit.checkpoint"]
+    lines = {line["n"]: line["do"] for line in await service.lines(do=("session.",))}
+
+    assert said == lines
+    assert set(said.values()) == {"session.refused", "session.opened"}
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == len(await service.lines())
 
 
 async def test_facts_wait_for_a_journal_that_fails(service):

@@ -117,8 +117,7 @@ AFTER = st.none() | st.integers(0, 4)
 @hypothesis.settings(max_examples=examples(400))
 @hypothesis.given(steps=STEPS, before=st.lists(st.booleans(), max_size=4), after=AFTER)
 def test_reader_sees_each_event_once_and_in_order(steps, before, after):
-    """Mutants: it goes live before it has caught up (restarts after the read); an event that is in
-    the page and in the inbox is given twice; lost places are forgotten; the place does not
+    """Mutants: it goes live before it has caught up; lost places are forgotten; the place does not
     move with live events; a cancelled read moves it."""
     with pytest.MonkeyPatch.context() as patch:
         # Small, so that it overflows.
@@ -188,6 +187,29 @@ async def follow(steps, before, after):
         if place > (len(before) if after is None else after) and b"sms" in body
     ]
     assert (hub.recent, hub.streams) == ({}, 0)
+
+
+@pytest.mark.parametrize("in_page", [False, True])
+async def test_event_that_comes_during_a_read_is_given_once(in_page):
+    """Random steps seldom reach this: it is in the inbox, and may be in the page, too.
+
+    Mutants: the inbox starts over after the read; the event of its place is given again (`>=`).
+    """
+    journal = MemoryJournal()
+    hub = hub_of(journal)
+    await hub.begin()
+    with inbox(hub) as its:
+        reading = Reading(journal, Follower(its, journal.read, 0))
+        await reading.read()
+        await turns()
+        if not in_page:
+            await reading.answer()  # the journal reads the page, and its answer is on its way
+            await turns()
+        await reading.commit([True])
+        await reading.announce()
+        await reading.finish()
+
+    assert reading.seen == [1]
 
 
 async def test_slow_reader_holds_few_events():
