@@ -134,14 +134,6 @@ def test_filters_of_a_list_are_parameters_of_the_api(name, parameters):
     assert len(options) > 5
 
 
-@pytest.mark.parametrize("later", ["alerts"])
-def test_command_of_a_later_step_is_unknown(later):
-    result = run(later)
-
-    assert result.exit_code == 2
-    assert "No such command" in result.stderr
-
-
 # The path of the configuration
 
 
