@@ -26,6 +26,13 @@ def ids(path):
         return {id_ for (id_,) in conn.execute("select id from events")}
 
 
+def received(path):
+    """The ids of messages. The service also has events about itself: a sink was paused."""
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        wanted = "select id from events where type not like 'system.%'"
+        return {id_ for (id_,) in conn.execute(wanted)}
+
+
 async def test_backup_under_load_has_each_acknowledged_event(tmp_path):
     """Mutant: steps without a transaction, which never end."""
     journals.fill(tmp_path / "smshook.db", 3_000)
@@ -141,8 +148,10 @@ def test_backup_of_a_killed_service_has_its_log(story):
     """Mutant: the file is copied without its log (immutable=1). Under load, the service itself
     moves the log into the file.
     """
-    assert "events     3\n" in story.killed.stdout
-    assert len(ids(story.service.folder / "killed.db")) == 3
+    killed = story.service.folder / "killed.db"
+
+    assert len(received(killed)) == 3
+    assert f"events     {len(ids(killed))}\n" in story.killed.stdout
 
 
 def test_backup_goes_through_a_pipe(story):
@@ -150,9 +159,9 @@ def test_backup_goes_through_a_pipe(story):
     folder = story.service.folder
 
     # Only the audit log differs: each backup has the line of the one before.
-    assert ids(folder / "piped.db") == ids(folder / "backup.db")
+    assert received(folder / "piped.db") == received(folder / "backup.db")
     assert story.piped.stdout == ""
-    assert "events     2\n" in story.piped.stderr
+    assert f"events     {len(ids(folder / 'piped.db'))}\n" in story.piped.stderr
     assert [path.name for path in folder.iterdir() if "unfinished" in path.name] == []
 
 

@@ -298,7 +298,11 @@ class AuditKeeper:
             if self._clock.now() >= min(epoch.end * 60, epoch.start * 60 + options.epoch):
                 self._epoch = await self._make_epoch()
                 await self._close(epoch, self._epoch)
+            before = self.newest
             await self._sign(self._epoch or epoch)
+            # The first and the last note are parts of the start and of the end.
+            if self.newest is not None and (before is None or self.newest.size > before.size):
+                log.info("audit.checkpoint", size=self.newest.size)
             await self._forget_epochs()
         return options.checkpoint
 
@@ -353,9 +357,7 @@ class AuditKeeper:
 
     async def _sign(self, epoch: Epoch, *, keys: tuple[str, str] | None = None) -> None:
         note = await self._journal.submit(SignCheckpoint(self._signing(epoch), keys=keys))
-        before, self.newest = self.newest, SignedLog(self._first, note, self._clock.now())
-        if before is None or self.newest.size > before.size:
-            log.info("audit.checkpoint", size=self.newest.size)
+        self.newest = SignedLog(self._first, note, self._clock.now())
 
     def _signing(self, epoch: Epoch) -> Callable[[Checkpoint, float], str]:
         keys = (log_key(self._origin, self._keys), self._epoch_key(epoch))

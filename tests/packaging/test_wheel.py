@@ -141,7 +141,7 @@ def test_installed_command_serves_from_any_folder(wheel, smshook, tmp_path):
 def test_installed_command_rehearses_in_any_folder(smshook, tmp_path):
     """The page of the simulated providers is in the wheel."""
     with Developing(tmp_path, "--output", "json", command=str(smshook)) as dev:
-        page = httpx.get(dev.said["page"], trust_env=False)
+        page = httpx.get(dev.said["page"], trust_env=False, follow_redirects=True)
         order = dev.post("herosms/rehearsal/orders")
         dev.post(f"herosms/rehearsal/orders/{order['id']}/messages", text="Your code is 4711")
         [event] = eventually(dev.events)
