@@ -114,7 +114,7 @@ def test_running_log_is_verified_over_the_api():
 
     assert said.startswith("unchanged: smshook/")
     assert (wrong.exit_code, wrong.stdout.startswith("CHANGED: lines 0 to ")) == (1, True)
-    assert (without.exit_code, "give one --key" in without.stdout) == (2, True)
+    assert (without.exit_code, "--key KEY" in without.stdout) == (2, True)
     lines = [one["leaf"] for one in read("audit", "list", "--do", "audit.verified")]
     assert [(one["by"], one["outcome"]) for one in lines] == [
         (f"cli/{os.getuid()}", "unchanged"),

@@ -208,8 +208,10 @@ def prune(journal):
     """Remove all lines that say what is recorded, and those before them."""
     with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
         rows = conn.execute("select n, lines from audit order by n").fetchall()
-        last = max(n for n, lines in rows if b"config.loaded" in lines)
-        assert conn.execute("delete from audit where n <= ?", (last,)).rowcount > 60
+        last = max(n for n, row in rows if any(b'"config.loaded"' in one for one in unpack(row)))
+        assert sum(len(list(unpack(row))) for n, row in rows if n <= last) > 60
+        assert rows[-1][0] > last, [(n, len(list(unpack(row))), b'"config.loaded"' in b"".join(unpack(row))) for n, row in rows]
+        conn.execute("delete from audit where n <= ?", (last,))
         conn.execute(
             "insert into api_keys (id, name, digest, scopes, created_at)"
             " select 'k', 'old', x'00', '[]', min(recorded_at) from events"

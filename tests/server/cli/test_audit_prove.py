@@ -33,7 +33,7 @@ def is_in_log(proof):
     """Whether a proof (c2sp.org/tlog-proof) leads from the line to the root of its checkpoint."""
     head, _, checkpoint = proof["proof"].partition("\n\n")
     _, index, *hashes = head.splitlines()
-    [state] = audit_verify.read_checkpoints(checkpoint)
+    [state] = audit_verify.read_checkpoints(checkpoint, "the proof")
     leaf = sha256(b"\0" + proof["leaf"].encode()).digest()
     path = [base64.b64decode(one) for one in hashes]
     n = int(index.removeprefix("index "))

@@ -8,7 +8,7 @@ import pytest
 from consoles import Parsed
 
 from server.console import deliveries
-from server.console.api import Api
+from server.console.api import ApiCalls
 from server.console.deliveries import delivery_row, left_out, sinks_of
 
 ATTEMPT = {
@@ -234,7 +234,8 @@ def test_scopes_decide_who_sees_and_retries(person, key, page, retry):
     assert (shown.status_code, asked.status_code) == (page, retry)
     assert posted.status_code == (303 if retry == 200 else 403)
     assert ("Retry the chosen" in shown.text) is (retry == 200)
-    assert ('type="checkbox"' in shown.text) is (retry == 200)
+    assert ('type="checkbox" name="id"' in shown.text) is (retry == 200)
+    assert ('type="checkbox" data-all' in shown.text) is (retry == 200)
 
 
 def test_hostile_texts_are_texts_and_codes_are_masked(admin, service):
@@ -251,13 +252,13 @@ def test_whole_page_is_small_and_made_of_few_calls(admin, service, monkeypatch):
     """A row costs no call of its own. Mutant: each event is read by itself."""
     for number in range(100, 130):
         service.sms(number, service="Telegram")
-    made, call = [], Api.call
+    made, call = [], ApiCalls.call
 
     async def counted(api, method, path, *args, **named):
         made.append(path)
         return await call(api, method, path, *args, **named)
 
-    monkeypatch.setattr(Api, "call", counted)
+    monkeypatch.setattr(ApiCalls, "call", counted)
     page = admin.get("/deliveries?state=any")
 
     assert 80 == len(re.findall("<tr data-id", page.text))
