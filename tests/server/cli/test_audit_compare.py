@@ -209,8 +209,8 @@ def prune(journal):
     with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
         rows = conn.execute("select n, lines from audit order by n").fetchall()
         last = max(n for n, row in rows if any(b'"config.loaded"' in one for one in unpack(row)))
-        assert sum(len(list(unpack(row))) for n, row in rows if n <= last) > 60
-        assert rows[-1][0] > last, [(n, len(list(unpack(row))), b'"config.loaded"' in b"".join(unpack(row))) for n, row in rows]
+        assert sum(len(unpack(row)) for n, row in rows if n <= last) > 60
+        assert rows[-1][0] > last  # later lines remain
         conn.execute("delete from audit where n <= ?", (last,))
         conn.execute(
             "insert into api_keys (id, name, digest, scopes, created_at)"
@@ -225,13 +225,16 @@ def test_pruned_log_is_compared_from_its_first_line(journal):
     result = run("audit", "compare")
 
     assert (result.exit_code, result.stderr) == (0, ""), result.stdout
-    assert result.stdout.startswith("compared 90 events")
+    assert result.stdout.startswith(f"compared {stored(journal)} events")
 
 
 @pytest.mark.parametrize(
     "sql",
     [
-        "update events set id = '01931c5e-0000-7000-8000-000000000000' where seq = 85",
+        (
+            "update events set id = '01931c5e-0000-7000-8000-000000000000'"
+            " where seq = (select max(seq) from events)"
+        ),
         "update api_keys set created_at = (select max(recorded_at) from events)",
     ],
 )
