@@ -56,7 +56,7 @@ class Tab:
         self.seen = []
         context.add_init_script(WATCH)
         self.page = context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(30_000)
         self.page.on("pageerror", lambda error: self.seen.append(f"error: {error}"))
         self.page.on("console", self._said)
         self.page.on("dialog", self._dialog)

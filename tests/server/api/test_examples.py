@@ -62,6 +62,8 @@ class Recorder:
         text = text.replace(str(self.service.config.journal.path.parent), "/var/lib/smshook")
         text = re.sub(r"smshook/[0-9a-f]{16,32}\b", "smshook/7f3a9c52e1d04b6c", text)
         text = re.sub(r'"bytes": \d{5,}', '"bytes": 262144', text)
+        # Lines about readings are written later, so their number varies.
+        text = re.sub(r'"lines": \d\d,', '"lines": 48120,', text)
         return re.sub(r"[\w-]{64}(?=[\"\\])", CURSOR, text) + "\n"
 
 
