@@ -15,7 +15,6 @@ import msgspec
 import structlog
 
 from core.clock import WallClock
-from core.errors import Broken, Unavailable
 from core.event import SOURCE, AuditCheckpoint
 from journal import Journal
 from journal.audit.note import Checkpoint, Note, Signature, VerifierKey
@@ -32,6 +31,7 @@ from .alert_kinds import common
 from .audit import AuditFacts, AuditKeeper, SignedLog
 from .identity import Identity
 from .outputs import Output
+from .supervisor import repeat
 from .witness import Forked, WitnessClient
 
 #: Seconds between two looks at what is due.
@@ -158,14 +158,7 @@ class Anchors:
 
     async def run(self, *, every: float = LOOK_EVERY) -> None:
         """Do what is due, until cancelled."""
-        while True:
-            await asyncio.sleep(every)
-            try:
-                await self.look()
-            except Broken:
-                return  # the service ends
-            except Unavailable:
-                pass  # the journal's own monitor has logged it
+        await repeat(self.look, every)
 
     async def look(self) -> None:
         """Do what is due. Raises Unavailable."""

@@ -46,6 +46,18 @@ class Supervisor:
             self._stop()
 
 
+async def repeat(look: Callable[[], Awaitable[None]], every: float) -> None:
+    """Call `look` each time after so many seconds, until cancelled or the journal is broken."""
+    while True:
+        await asyncio.sleep(every)
+        try:
+            await look()
+        except Broken:
+            return  # the service ends
+        except Unavailable:
+            pass  # the journal's own monitor has logged it
+
+
 async def finish(step: Callable[[], Awaitable[bool]]) -> None:
     """Do some work in steps: call `step` until it returns False, because no work is left."""
     while True:

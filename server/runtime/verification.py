@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from core.clock import WallClock
-from core.errors import Broken, Unavailable
+from core.errors import Unavailable
 from journal import Journal
 from journal.actor import ACTING, SERVICE, Actor
 from journal.audit.check import Changed, LogCheck
@@ -25,6 +25,7 @@ from journal.audit.note import Checkpoint, VerifierKey
 from journal.reads import AuditLog, AuditLogs, Checkpoints, LeavesAt, LogBeginning
 
 from .audit import AuditFacts
+from .supervisor import repeat
 
 #: Seconds between two looks at what is due.
 LOOK_EVERY = 1.0
@@ -91,14 +92,7 @@ class AuditVerifier:
 
     async def run(self, *, every: float = LOOK_EVERY) -> None:
         """Do what is due, until cancelled."""
-        while True:
-            await asyncio.sleep(every)
-            try:
-                await self.look()
-            except Broken:
-                return  # the service ends
-            except Unavailable:
-                pass  # the journal's own monitor has logged it
+        await repeat(self.look, every)
 
     async def look(self) -> None:
         """Do what is due. Raises Unavailable."""
