@@ -50,6 +50,15 @@ def test_leak_in_any_spelling_is_found(tmp_path, name, text, spelled):
         canary.search(tmp_path)
 
 
+def test_digits_of_an_id_are_no_number():
+    """Mutants: seven digits are a number; one neighbour that is hexadecimal hides a number."""
+    number = f"{canary.NUMBER}0101"
+    for inside in (canary.NUMBER, f"f{number}a", f"9{canary.NUMBER}"):
+        assert canary.found(inside.encode()) == []
+    for inside in (number, f"f{number}", f"{number}a", f"%2B{number}&"):
+        assert canary.found(inside.encode()) == [canary.NUMBER]
+
+
 def test_secrets_may_stand_in_the_listed_files_only(tmp_path):
     """Mutant: `in_clear` allows the log, too."""
     for name in ("events.jsonl", "events.jsonl.1", "smshook.yaml"):

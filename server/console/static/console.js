@@ -225,7 +225,7 @@
     "?": () => help.showModal(),
   };
   document.addEventListener("keydown", (event) => {
-    const field = event.target.closest("input, select, textarea, dialog");
+    const field = event.target.closest("input, select, textarea, dialog[open]");
     if (event.ctrlKey || event.metaKey || event.altKey || field || !help) return;
     if (localStorage.getItem(OFF) && event.key !== "?") return;
     const to = going && PAGES[event.key];

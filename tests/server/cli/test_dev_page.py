@@ -93,13 +93,15 @@ def test_refusal_is_said(dev, tab):
     tab.seen[:] = [line for line in tab.seen if "400 (Bad Request)" not in line]
 
 
-def test_page_is_accessible(tab):
+def test_page_is_accessible(dev, tab):
     """Light, dark, on a phone. Mutants: a field without a label; a table wider than a phone."""
+    order = dev.post("herosms/rehearsal/orders", service="tg")
+    dev.post(f"herosms/rehearsal/orders/{order['id']}/messages", text=TEXT)
     page = tab.page
     found = []
     for phone, dark in ((False, False), (False, True), (True, False)):
         tab.look(phone=phone, dark=dark)
-        page.goto("/smsbower/rehearsal/")
+        page.goto("/herosms/rehearsal/")
         page.locator("#events li").wait_for()
         found.append((tab.findings(), tab.overflow()))
 
