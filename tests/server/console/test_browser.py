@@ -189,7 +189,7 @@ def test_keys_walk_through_the_list_and_back(tab, service):
 
 
 def test_keys_can_be_turned_off(tab):
-    """WCAG 2.1.4."""
+    """WCAG 2.1.4. Mutant: a key right after the dialog closed, which has the focus still, is lost."""
     one = tab("support")
     page = one.page
     page.keyboard.press("?")
@@ -201,8 +201,14 @@ def test_keys_can_be_turned_off(tab):
     assert 0 == page.locator("tr :focus").count()
     page.keyboard.press("?")
     page.get_by_label("Use these keys").check()
-    page.get_by_role("button", name="Close").click()
-    page.keyboard.press("j")
+    page.evaluate(
+        """() => {
+          document.querySelector("#help button").focus();
+          document.querySelector("#help button").click();
+          const key = new KeyboardEvent("keydown", { key: "j", bubbles: true });
+          document.activeElement.dispatchEvent(key);
+        }"""
+    )
     assert 1 == page.locator("tr :focus").count()
 
 
