@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec.structs import fields
 
 from core.erasure import CODES, PEOPLE
 from core.secret import Secret
@@ -144,8 +143,10 @@ def _secrets(at: Place, value: Any) -> Iterator[Caution]:
                 ours = False
         yield Caution(at, value, ours)
     elif isinstance(value, msgspec.Struct):
-        for field in fields(value):
-            yield from _secrets((*at, field.encode_name), getattr(value, field.name))
+        for name, attribute in zip(
+            value.__struct_encode_fields__, value.__struct_fields__, strict=True
+        ):
+            yield from _secrets((*at, name), getattr(value, attribute))
     elif isinstance(value, Mapping):
         for name, item in value.items():
             yield from _secrets((*at, name), item)

@@ -4,11 +4,10 @@ They are warnings, not errors: later versions add types and fields. A warning ne
 that may be a phone number or a code.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-
-from msgspec.structs import fields
 
 from core.event import SUBJECTS, kinds
 from core.services import SPELLED_PATHS, replacement
@@ -147,8 +146,8 @@ def _foreign_fields(path: Path, when: Any) -> Iterator[tuple[Path, str]]:
     types: list[Any] = given if isinstance(given, list) else [given]
     if not all(isinstance(name, str) for name in types):
         return
-    fields_of = {kind.type: {it.encode_name for it in fields(kind)} for kind in kinds()}
-    has = set().union(*(fields_of[name] for name in types if name in fields_of))
+    fields_of = _fields_of_types()
+    has = set[str]().union(*(fields_of[name] for name in types if name in fields_of))
     for key, condition in when.items() if has else ():
         name = str(key).split(".")[1] if str(key).startswith("data.") else ""
         elsewhere = [type_ for type_, names in fields_of.items() if name in names]
@@ -156,6 +155,11 @@ def _foreign_fields(path: Path, when: Any) -> Iterator[tuple[Path, str]]:
         if name not in has and elsewhere and not absent:
             which = " or ".join(types)
             yield (*path, key), f"no {which} has data.{name}; it is a field of {elsewhere[0]}"
+
+
+@functools.cache
+def _fields_of_types() -> Mapping[str, frozenset[str]]:
+    return {kind.type: frozenset(kind.__struct_encode_fields__) for kind in kinds()}
 
 
 # The comparisons of a filter
