@@ -58,6 +58,24 @@ async def test_backup_under_load_has_each_acknowledged_event(tmp_path):
     assert (shown["file"], shown["events"]) == ("backup.db", len(saved))
 
 
+def test_service_gets_the_processor_before_a_backup(tmp_path):
+    """Mutant: the command has the priority of the service."""
+    journals.fill(tmp_path / "smshook.db", 300)
+    (tmp_path / "smshook.yaml").write_text(live.CONFIG)
+    with subprocess.Popen(
+        [live.command(), "backup", "-"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.read(1)  # it waits until the rest is read, too
+        priority = os.getpriority(os.PRIO_PROCESS, process.pid)
+        process.communicate(timeout=30)
+
+    assert priority == os.getpriority(os.PRIO_PROCESS, 0) + 10
+    assert process.returncode == 0
+
+
 class Story:
     """A service that is backed up and restored: the answers of its API before, and the service."""
 

@@ -1,6 +1,7 @@
 """Back up the journal into one file, and restore it, on the machine of the service."""
 
 import contextlib
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from .output import output_option, print_fields, print_json
 from .prune import log_on_stderr
 
 _STDIO = "-"
+#: Added to the niceness of the command: the service needs the processor first.
+_NICER = 10
 
 
 @click.command(cls=Command, example="backup /mnt/backups/smshook.db")
@@ -42,6 +45,7 @@ def backup(file: Path, keys: Path | None, output: str) -> None:
     to_stdout = str(file) == _STDIO
     if to_stdout and sys.stdout.isatty():
         raise Wrong("a backup is no text for a terminal: redirect stdout, or name a file")
+    os.nice(_NICER)
     try:
         if to_stdout:
             contents = backups.stream(known.journal, sys.stdout.buffer, _show)
