@@ -15,6 +15,7 @@ import certifi
 import coverage
 import hypothesis
 import known_functions
+import live
 import pytest
 import trustme
 import xdist
@@ -151,6 +152,22 @@ def pytest_runtest_call(item):
 def pytest_runtest_teardown(item):
     with counted() if item.stash[COUNTS] else contextlib.nullcontext():
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):  # noqa: ARG001 - pytest's names
+    """Show what the services said, if a test fails."""
+    report = yield
+    if report.failed:
+        report.sections += [
+            (f"log of {service.folder.name}", service.last_said()) for service in live.SERVICES
+        ]
+    return report
+
+
+def pytest_runtest_logfinish():
+    """Forget the services that ended."""
+    live.SERVICES[:] = [service for service in live.SERVICES if not service.has_ended]
 
 
 # Each httpx client reads the root certificates of the machine, which takes long.

@@ -44,6 +44,10 @@ journal: {{url: "sqlite:///smshook.db"}}
 """
 
 
+#: The services that run, and those that ended in the test that runs.
+SERVICES = []
+
+
 @functools.cache
 def client():
     """Return a client for all requests. Each new one would make a TLS context.
@@ -75,16 +79,20 @@ class Live:
         self.folder, self.in_clear = Path(folder), in_clear
         self.level, self.program = level, program or [command()]
         self.process = self.url = self.admin_url = None
+        self.has_ended = False
         self.log = self.folder / "stdout.log"
         self.errors = self.folder / "stderr.log"
         (self.folder / "smshook.yaml").write_text(config)
         (self.folder / "smshook.yaml").chmod(0o600)
 
     def __enter__(self):
+        SERVICES.append(self)
+        self.has_ended = False
         running = self.process is not None and self.process.poll() is None
         return self if running else self.start()
 
     def __exit__(self, *_exc):
+        self.has_ended = True
         metrics = b""
         if self.process is not None:
             if self.process.poll() is None:
@@ -206,6 +214,11 @@ class Live:
             for line in path.read_bytes().splitlines(keepends=True)
             if line.endswith(b"\n")
         ]
+
+    def last_said(self):
+        """Return the end of its log and of its stderr, for the report of a test that failed."""
+        paths = [path for path in (self.log, self.errors) if path.exists()]
+        return "".join(path.read_text(errors="replace")[-4_000:] for path in paths)
 
     def logged(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]
