@@ -1,12 +1,14 @@
 """The processor time of an event with an audit log, and without."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from ..case import Case, Measured
-from ..lab.processes import Bench, CaseFailed
-from ..lab.processor import Meter
+from ..lab.processes import Bench, CaseFailed, Product
 from .accepting import IDLE, routes
-from .delivering import CONNECTIONS
+from .in_turns import in_turns
 
 
 class _Variant(NamedTuple):
@@ -20,7 +22,6 @@ class _Variant(NamedTuple):
     module: str | None = None
 
 
-#: In turn, so that a slow minute of the machine affects all.
 _VARIANTS = (
     _Variant(
         "auditing/off",
@@ -35,14 +36,20 @@ _VARIANTS = (
 
 
 def _auditing(bench: Bench) -> Measured:
-    return Measured(values={one.figure: _processor(bench, one) for one in _VARIANTS})
-
-
-def _processor(bench: Bench, variant: _Variant) -> float:
     """Return the microseconds of an event. Raises CaseFailed.
 
     Mutant: the option is not passed on, so that `all` costs what `access` costs.
     """
+    spent = in_turns(
+        bench,
+        {one.figure: partial(_running, bench, one) for one in _VARIANTS},
+        form="scattered",
+    )
+    return Measured(values={name: one.processor for name, one in spent.items()})
+
+
+@contextmanager
+def _running(bench: Bench, variant: _Variant) -> Iterator[Product]:
     with bench.product(
         sinks=IDLE,
         routes=routes(1),
@@ -50,16 +57,12 @@ def _processor(bench: Bench, variant: _Variant) -> float:
         audit=f"{{record: {variant.record}}}",
         module=variant.module,
     ) as product:
-        meter = Meter(product.pid)
-        load = bench.load(product.callback(), connections=CONNECTIONS, form="scattered")
-        events = product.check(load, connections=CONNECTIONS)
-        spent = meter.values("", events)["processor/"]
-        lines = product.audit_lines()
+        yield product
+        events, lines = product.stats()["events"], product.audit_lines()
     if (lines > events) != (variant.record == "all") or (lines == 0) != (
         variant.module is not None
     ):
         raise CaseFailed(f"{variant.figure}: {lines} lines of {events} events")
-    return spent
 
 
 CASES = (

@@ -1,13 +1,15 @@
 """The rate of durable accepts without traces, with them, and with a dead collector."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from ..case import Case, Measured
-from ..lab.processes import Bench, CaseFailed
-from ..lab.processor import Meter
+from ..lab.processes import Bench, CaseFailed, Product
 from ..lab.receiver import receiving
 from .accepting import IDLE, routes
-from .delivering import CONNECTIONS
+from .in_turns import in_turns
 
 #: Port 9 refuses connections.
 _DEAD = "http://127.0.0.1:9"
@@ -16,31 +18,27 @@ _SPANS = re.compile(rb"(?m)^smshook_trace_spans_total\{.*\} (\d+)$")
 
 
 def _tracing(bench: Bench) -> Measured:
-    """Load the three in turn, so that a slow minute of the machine affects all."""
     with receiving() as receiver:
-        collectors = {
-            "tracing/off": None,
-            "tracing/on": receiver.url,
-            "tracing/dead": _DEAD,
+        collectors = {"tracing/off": None, "tracing/on": receiver.url, "tracing/dead": _DEAD}
+        spent = in_turns(
+            bench, {name: partial(_running, bench, url) for name, url in collectors.items()}
+        )
+    return Measured(
+        values={
+            **{name: one.rate for name, one in spent.items()},
+            **{f"processor/{name}": one.processor for name, one in spent.items()},
         }
-        values: dict[str, float] = {}
-        for name, collector in collectors.items():
-            values |= _accept(bench, name, collector)
-    return Measured(values=values)
+    )
 
 
-def _accept(bench: Bench, name: str, collector: str | None) -> dict[str, float]:
-    """Return the rate, and the microseconds of an event. Raises CaseFailed."""
+@contextmanager
+def _running(bench: Bench, collector: str | None) -> Iterator[Product]:
     more = f"tracing: {{endpoint: '{collector}', sample: 1}}" if collector else ""
     with bench.product(sinks=IDLE, routes=routes(1), more=more) as product:
-        meter = Meter(product.pid)
-        load = bench.load(product.callback(), connections=CONNECTIONS)
-        events = product.check(load, connections=CONNECTIONS)
-        found = meter.values(name, events)
+        yield product
         sent, dropped = map(int, _SPANS.findall(product.scrape()))
     if (collector is None) != (sent + dropped == 0) or (collector == _DEAD and sent):
         raise CaseFailed("the traces are not as the case says")
-    return {name: load.rate, f"processor/{name}": found[f"processor/{name}"]}
 
 
 CASES = (

@@ -1,0 +1,67 @@
+"""Variants of the product that run at once and are loaded in short turns.
+
+The speed of a machine changes within seconds. So no variant is measured in one piece.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from typing import NamedTuple
+
+from ..lab.processes import Bench, Form, Product
+from ..lab.processor import Meter
+from .delivering import CONNECTIONS
+
+#: Seconds of a turn.
+_TURN = 0.5
+#: Callbacks of a turn have numbers of their own.
+_APART = 1_000_000
+
+
+class Spent(NamedTuple):
+    """What a variant did in all its turns."""
+
+    #: Callbacks answered a second.
+    rate: float
+    #: Events accepted.
+    events: int
+    #: Processor time of an event, in microseconds, of the whole process.
+    processor: float
+
+
+def in_turns(
+    bench: Bench,
+    variants: Mapping[str, Callable[[], AbstractContextManager[Product]]],
+    *,
+    form: Form = "tellabot",
+) -> Mapping[str, Spent]:
+    """Return what each variant spends. Its deliveries are settled before. Raises CaseFailed."""
+    turns = max(2, round(bench.seconds / _TURN))
+    with ExitStack() as stack:
+        products = {name: stack.enter_context(start()) for name, start in variants.items()}
+        for product in products.values():  # to be warm
+            bench.load(product.callback(), connections=CONNECTIONS, form=form, seconds=_TURN / 2)
+            product.await_settled()
+        meters = {name: Meter(product.pid) for name, product in products.items()}
+        rates: dict[str, list[float]] = {name: [] for name in products}
+        events = dict.fromkeys(products, 0)
+        for turn in range(turns):
+            for name, product in products.items():
+                before = int(product.stats()["events"])
+                load = bench.load(
+                    product.callback(),
+                    connections=CONNECTIONS,
+                    form=form,
+                    first=(turn + 1) * _APART,
+                    seconds=_TURN,
+                )
+                events[name] += product.check(load, connections=CONNECTIONS, before=before)
+                product.await_settled()
+                rates[name].append(load.rate)
+        return {
+            name: Spent(
+                rate=sum(rates[name]) / turns,
+                events=events[name],
+                processor=meters[name].values("", events[name])["processor/"],
+            )
+            for name in products
+        }
