@@ -2,30 +2,44 @@
 
 import contextlib
 import json
+import shutil
 
 import tools
 from consoles import KEYS
 
+#: The first one that is installed. Without windows, the shell does a third of the work for a page.
+PROGRAMS = ("chromium-headless-shell", "chromium")
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
 PHONE, SCREEN = {"width": 320, "height": 740}, {"width": 1280, "height": 800}
+#: Rules of axe that see colours, and those that see sizes, too. The others see what a page has:
+#: that is the same in each look.
+COLOURS = ("color-contrast", "link-in-text-block")
+LAYOUT = (*COLOURS, "scrollable-region-focusable")
 AXE = tools.JAVASCRIPT / "node_modules/axe-core/axe.min.js"
 #: Reports each violation of the policy to the console, which `Tab.seen` collects.
 WATCH = """addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`))"""
 
 
+def program():
+    """Return the path of a Chromium. Skip the test if there is none."""
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    tools.require([] if found else [f"no {PROGRAMS[0]}"])
+    return found
+
+
 @contextlib.contextmanager
 def chromium():
     """Yield a Browser. Skip the test if there is none."""
-    lacks = tools.missing("chromium") + tools.missing_for_javascript("axe-core")
-    tools.require(lacks)
+    tools.require(tools.missing_for_javascript("axe-core"))
+    path = program()
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - most tests do without it
 
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield Browser(started)
         started.close()
 
@@ -97,6 +111,20 @@ class Tab:
             (rule["id"], [node["html"][:200] for node in rule["nodes"]])
             for rule in found["violations"]
         ]
+
+    def faults(self, *, whole=False):
+        """Return what axe finds on this page: light, dark, and on a phone, which it shows then.
+
+        And by how many pixels the page is too wide. `whole`: check every rule in each look, and not
+        only those that see it.
+        """
+        self.look(phone=False, dark=False)
+        found = [self.findings(), self.overflow()]
+        self.look(phone=False, dark=True)
+        found += [self.findings(*(() if whole else COLOURS))]
+        self.look(phone=True, dark=False)
+        found += [self.findings(*(() if whole else LAYOUT)), self.overflow()]
+        return [fault for fault in found if fault]
 
     def overflow(self):
         """Return by how many pixels the page is wider than the screen."""

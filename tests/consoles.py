@@ -50,6 +50,43 @@ KEYS = {
     "nothing": key("nothing", "subscriptions:write"),
 }
 
+#: An address of each page, below `/console`. `{NAME}` is the id of the event with that name in
+#: `service.events`.
+PAGES = [
+    "/",
+    "/?q=google&since=all&with=code",
+    "/?q=nothing-has-this-name",
+    "/events/{plain}",
+    "/events/{hostile}",
+    "/events/{failing}",
+    "/events/{failing}/again?sink=crm",
+    "/events/{plain}/again?sink=log",
+    "/events/{plain}/erase",
+    "/orders",
+    "/orders?state=expired&state=cancelled",
+    "/orders?reference=nobody-has-this",
+    "/audit",
+    "/audit?since=all&do=key.&do=session.opened&q=key/admin",
+    "/audit?since=all&q=nothing-has-this-name",
+    "/overview",
+    "/overview?span=7d",
+    "/overview/events?span=1h",
+    "/overview/owed",
+    "/deliveries",
+    "/deliveries?state=any&sink=crm&source=tellabot&since=24h",
+    "/deliveries?state=delivered&sink=crm",
+    "/deliveries/retry?state=dead&state=failing",
+    "/sinks",
+    "/sinks/crm",
+    "/sinks/log",
+    "/sources",
+    "/quarantine",
+    "/quarantine?source=tellabot&reason=address",
+    "/quarantine/{quarantined}",
+    "/quarantine/again?source=tellabot&reason=unknown_event",
+    "/login",
+]
+
 
 class Answers(http.server.BaseHTTPRequestHandler):
     """An endpoint of sinks: the path is the status that it answers."""

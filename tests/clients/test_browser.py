@@ -4,8 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import browsers
 import pytest
-import tools
 from pages import blocks
 
 pytest_plugins = ["pytester"]
@@ -16,15 +16,10 @@ PAGE = """
 import pytest
 from playwright.sync_api import sync_playwright
 
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)
-
 @pytest.fixture(scope="session")
 def browser():
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=FLAGS)
         yield browser
         browser.close()
 
@@ -56,10 +51,10 @@ def test_send_again(page, sms, application):
 
 def test_sign_up_in_a_browser_gets_its_code(pytester, monkeypatch):
     """Mutant: a code is made up beside that of the application."""
-    tools.require(tools.missing("chromium"))
+    browser = f"PROGRAM, FLAGS = {browsers.program()!r}, {browsers.FLAGS!r}"
     test, conftest, _ = blocks("how-to/test-a-sign-up.md", "python")
     shutil.copy(Path(__file__).parents[1] / "sign_up.py", pytester.path)
-    pytester.makeconftest(conftest + PAGE)
+    pytester.makeconftest(conftest + browser + PAGE)
     pytester.makepyfile(test + SEND_AGAIN)
     monkeypatch.delenv("SMSHOOK_URL", raising=False)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
