@@ -17,8 +17,8 @@ import asyncio
 import contextlib
 import re
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quote
 from typing import Final, NamedTuple
@@ -34,9 +34,10 @@ from sinks.tracing import AttemptMade
 from . import __version__
 from .config.options import Tracing
 
-#: Spans that wait for the collector. Further ones are dropped.
+#: The most spans that wait for the collector. Further ones are dropped.
 QUEUED: Final = 2048
-#: Spans of a request, and the seconds until a smaller number of them is sent.
+#: Spans of a request, and the seconds until a smaller number of them is sent. After a failed
+#: request, only the spans of one batch wait.
 BATCH, EVERY = 512, 5.0
 #: Seconds for a request.
 WITHIN: Final = 10.0
@@ -48,15 +49,19 @@ _SOON = 60.0
 _QUIET = 60.0
 #: The first digit of the status of a batch that was taken.
 _TAKEN = 2
+#: No event has more than three spans, so no more than QUEUED wait.
+_MOST = QUEUED - 2
 #: Links of a span that reads many events.
 _LINKS = 32
 #: Kinds of spans, and the status of a failed one (opentelemetry/proto/trace/v1/trace.proto).
 _INTERNAL, _SERVER, _PRODUCER = 1, 2, 4
 _ERROR = 2
-#: The randomness of a trace, and its end: the last 56 bits (W3C Trace Context, level 2).
+#: The randomness of a trace: its last 56 bits (W3C Trace Context, level 2).
 _RANDOM = 1 << 56
-#: The ids of these spans are that of `accept`, with one bit changed.
-_CALLBACK, _COMMIT = 1, 2
+#: No digits are as large: nothing is sampled.
+_NOTHING = "g"
+#: The ids of `callback` and `commit` are that of `accept`, with one bit of the last digit changed.
+_ENDS = {f"{digit:x}": (f"{digit ^ 1:x}", f"{digit ^ 2:x}") for digit in range(16)}
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 log = structlog.get_logger()
@@ -69,10 +74,10 @@ class SpanContext(NamedTuple):
     span_id: str
 
     @classmethod
-    def of_event(cls, event_id: str, change: int = 0) -> "SpanContext":
-        """Return the span in which an event was accepted, or another one of that time."""
+    def of_event(cls, event_id: str) -> "SpanContext":
+        """Return the span in which an event was accepted."""
         digits = event_id.replace("-", "")
-        return cls(digits, f"{int(digits[16:], 16) ^ change:016x}" if change else digits[16:])
+        return cls(digits, digits[16:])
 
     @classmethod
     def of_header(cls, value: str | None) -> "SpanContext | None":
@@ -83,8 +88,12 @@ class SpanContext(NamedTuple):
         return cls(match[1], match[2])
 
 
-class AcceptedSpan(msgspec.Struct, frozen=True, kw_only=True):
-    """The instants of an event's acceptance, in seconds since the epoch."""
+class AcceptedSpan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The instants of an event's acceptance, in seconds since the epoch.
+
+    Thousands of them wait at a time, and none is part of a cycle: the collector of garbage skips
+    them.
+    """
 
     event_id: str
     source: str
@@ -98,13 +107,6 @@ class AcceptedSpan(msgspec.Struct, frozen=True, kw_only=True):
     commit: int
     #: What the provider said that the callback belongs to. It is not believed, only linked.
     origin: SpanContext | None = None
-    #: The first sampled event of the same commit; None: this one.
-    first: str | None = None
-
-    @property
-    def spans(self) -> int:
-        """Return the number of its spans."""
-        return 2 if self.received is None else 3
 
 
 class Tracer:
@@ -120,51 +122,55 @@ class Tracer:
         self.exporter = Exporter(ticks)
         #: Whether anything is traced.
         self.is_on = False
-        #: The smallest randomness of a sampled trace.
-        self._threshold = _RANDOM
+        #: The smallest randomness of a sampled trace, as digits.
+        self._threshold = _NOTHING
         #: Events that are not sampled, oldest first. None: a delivery failed, so it is sampled now.
-        self._remembered: dict[str, AcceptedSpan | None] = {}
-        #: The last commit with a sampled event, and that event.
-        self._commit = (-1, "")
+        self._remembered: OrderedDict[str, AcceptedSpan | None] = OrderedDict()
 
     def use(self, options: Tracing | None) -> None:
         """Trace by these options from now on. None: trace nothing."""
         self.is_on = options is not None
-        self._threshold = _RANDOM
         self.exporter.use(options)
         if options is None:
             self._remembered.clear()
-        else:
-            self._threshold -= round(options.fraction * _RANDOM)
+        sampled = 0 if options is None else round(options.fraction * _RANDOM)
+        self._threshold = f"{_RANDOM - sampled:014x}" if sampled else _NOTHING
 
     def trace_id(self, event_id: str) -> str | None:
         """Return the id of the trace of an event; None: it is not sampled."""
         if not self.is_on:
             return None
         digits = event_id.replace("-", "")
-        if int(digits[18:], 16) >= self._threshold:
+        # Digits of one length have the order of their numbers.
+        if digits[18:] >= self._threshold:
             return digits
         return digits if self._remembered.get(event_id, self) is None else None
 
     # --- acceptance -----------------------------------------------------------------------
 
+    def drops(self, event_id: str, *, received: bool) -> bool:
+        """Return whether no span can be kept now, so that `accept` need not be called.
+
+        Those of the event count as dropped if it is sampled. `received`: a callback brought it.
+        """
+        if not self.exporter.is_full:
+            return False
+        if self.trace_id(event_id) is not None:
+            self.exporter.drop(_count(received=received))
+        return True
+
     def accept(self, accepted: AcceptedSpan) -> None:
         """Make the spans of an event that is durable, or remember it."""
         if self.trace_id(accepted.event_id) is None:
             self._remember(accepted.event_id, accepted)
-            return
-        commit, first = self._commit
-        if commit == accepted.commit:
-            accepted = msgspec.structs.replace(accepted, first=first)
         else:
-            self._commit = accepted.commit, accepted.event_id
-        self.exporter.put(accepted, accepted.spans)
+            self.exporter.put(accepted)
 
     def _remember(self, event_id: str, accepted: AcceptedSpan | None) -> None:
-        self._remembered.pop(event_id, None)
         self._remembered[event_id] = accepted
+        self._remembered.move_to_end(event_id)
         if len(self._remembered) > REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
+            self._remembered.popitem(last=False)
 
     # --- attempts -------------------------------------------------------------------------
 
@@ -185,24 +191,26 @@ class Tracer:
             if not failed or accepted is None:
                 return None
             self._remember(event_id, None)
-            self.exporter.put(accepted, accepted.spans)
+            self.exporter.put(accepted)
         _, trace_id, span_id, _ = traceparent.split("-")
-        its = {
-            "smshook.event_id": event_id,
-            "smshook.sink": made.sink,
-            "smshook.delivery_id": made.delivery_id,
-            "smshook.attempt": made.number,
-            "smshook.outcome": attempt.outcome,
-            "smshook.error": attempt.error,
-            "http.response.status_code": attempt.status,
-            "server.address": made.host,
-        }
+        if self.exporter.is_full:
+            self.exporter.drop(1)
+            return trace_id
         self._put(
             SpanContext(trace_id, span_id),
             f"deliver {made.sink}",
             _PRODUCER,
             (attempt.at, attempt.at + attempt.took_ms / 1000),
-            its,
+            (
+                _attribute("smshook.event_id", event_id),
+                _about("smshook.sink", made.sink),
+                _attribute("smshook.delivery_id", made.delivery_id),
+                _about("smshook.attempt", made.number),
+                _about("smshook.outcome", attempt.outcome),
+                _about("smshook.error", attempt.error),
+                _about("http.response.status_code", attempt.status),
+                _about("server.address", made.host),
+            ),
             events=(event_id,),
             error=(attempt.error or attempt.outcome) if failed else None,
         )
@@ -223,12 +231,12 @@ class Tracer:
         sampled = [event_id for event_id in events if self.trace_id(event_id) is not None]
         if not sampled:
             return
-        its = {
-            "smshook.key": key,
-            "smshook.how": how,
-            "smshook.events": len(events),
-            "smshook.event_id": events[0] if len(events) == 1 else None,
-        }
+        its = (
+            _attribute("smshook.key", key),
+            _about("smshook.how", how),
+            _attribute("smshook.events", len(events)),
+            _attribute("smshook.event_id", events[0] if len(events) == 1 else None),
+        )
         context = self._begin(sampled[0], at=began, alone=len(events) > 1)
         self._put(context, "read", _SERVER, (began, ended), its, events=sampled[:_LINKS])
 
@@ -247,7 +255,7 @@ class Tracer:
         name: str,
         kind: int,
         times: tuple[float, float],
-        attributes: Mapping[str, object],
+        attributes: Sequence[str],
         *,
         events: Sequence[str],
         error: str | None = None,
@@ -255,48 +263,50 @@ class Tracer:
         """Make a span below the acceptance of its event, or linked to that of its events."""
         accepted = [SpanContext.of_event(event_id) for event_id in events]
         is_below = accepted[0].trace_id == context.trace_id
-        span = _span(
-            context,
-            name,
-            kind,
-            times,
-            [_attribute(key, value) for key, value in attributes.items() if value is not None],
-            parent=accepted[0].span_id if is_below else "",
-            links=() if is_below else accepted,
-            error=error,
-        )
-        self.exporter.put(span)
-
-
-def spans_of(accepted: AcceptedSpan) -> Sequence[str]:
-    """Return the spans of an event's acceptance. Without a callback, there is none of it."""
-    event_id, durable = accepted.event_id, accepted.durable
-    own = SpanContext.of_event(event_id)
-    callback = SpanContext.of_event(event_id, _CALLBACK)
-    commit = SpanContext.of_event(event_id, _COMMIT)
-    named = (_attribute("smshook.event_id", event_id), _about("smshook.source", accepted.source))
-    spans = [
-        _span(
-            *(own, "accept", _INTERNAL, (accepted.planned, durable)),
-            (*named, _about("smshook.type", accepted.type)),
-            parent="" if accepted.received is None else callback.span_id,
-        ),
-        _span(
-            *(commit, "commit", _INTERNAL, (accepted.waited, durable)),
-            (*named, _about("smshook.commit", accepted.commit)),
-            parent=own.span_id,
-            links=[SpanContext.of_event(accepted.first, _COMMIT)] if accepted.first else (),
-        ),
-    ]
-    if accepted.received is not None:
-        spans.append(
+        self.exporter.put(
             _span(
-                *(callback, "callback", _SERVER, (accepted.received, durable)),
-                (*named, _about("http.response.status_code", 200)),
-                links=[] if accepted.origin is None else [accepted.origin],
+                *(context, name, kind, times, attributes),
+                parent=accepted[0].span_id if is_below else "",
+                links=() if is_below else accepted,
+                error=error,
             )
         )
-    return spans
+
+
+# --- templates: they take a tenth of the time of an encoder ---------------------------------------
+# Ids are in hexadecimal, and integers of 64 bits are texts.
+
+
+def spans_of(accepted: AcceptedSpan, first: str | None = None) -> str:
+    """Return the spans of an event's acceptance. Without a callback, there is none of it.
+
+    `first`: the first of several events of the same commit; None: this one.
+    """
+    event_id, received = accepted.event_id, accepted.received
+    trace_id = event_id.replace("-", "")
+    accept, (for_callback, for_commit) = trace_id[16:], _ENDS[trace_id[31]]
+    callback, commit = accept[:15] + for_callback, accept[:15] + for_commit
+    source, type_ = _named(accepted.source, accepted.type)
+    begin = f'{{"traceId":"{trace_id}","spanId":"'
+    end = (
+        f'000","endTimeUnixNano":"{int(accepted.durable * 1_000_000)}000","attributes":['
+        f'{{"key":"smshook.event_id","value":{{"stringValue":"{event_id}"}}}}{source}'
+    )
+    below = "" if received is None else f',"parentSpanId":"{callback}"'
+    spans = (
+        f'{begin}{accept}"{below},"name":"accept","kind":{_INTERNAL}'
+        f',"startTimeUnixNano":"{int(accepted.planned * 1_000_000)}{end}{type_}]}}'
+        f',{begin}{commit}","parentSpanId":"{accept}","name":"commit","kind":{_INTERNAL}'
+        f',"startTimeUnixNano":"{int(accepted.waited * 1_000_000)}{end}'
+        f"{_about('smshook.commit', accepted.commit)}]{_to_commit(first)}}}"
+    )
+    if received is None:
+        return spans
+    origin = "" if accepted.origin is None else _links([accepted.origin])
+    return (
+        f'{spans},{begin}{callback}","name":"callback","kind":{_SERVER}'
+        f',"startTimeUnixNano":"{int(received * 1_000_000)}{end}{_ANSWERED}]{origin}}}'
+    )
 
 
 def _span(
@@ -306,35 +316,58 @@ def _span(
     times: tuple[float, float],
     attributes: Sequence[str],
     *,
-    parent: str = "",
-    links: Sequence[SpanContext] = (),
-    error: str | None = None,
+    parent: str,
+    links: Sequence[SpanContext],
+    error: str | None,
 ) -> str:
-    """Return a span as OTLP has it in JSON. A template takes a fifth of the time of an encoder.
-
-    Ids are in hexadecimal, and integers of 64 bits are texts.
-    """
     begin, end = times
     below = f',"parentSpanId":"{parent}"' if parent else ""
     status = "" if error is None else f',"status":{{"code":{_ERROR},"message":{quote(error)}}}'
-    linked = ",".join([f'{{"traceId":"{trace}","spanId":"{span}"}}' for trace, span in links])
     return (
         f'{{"traceId":"{context.trace_id}","spanId":"{context.span_id}"'
         f'{below},"name":{quote(name)},"kind":{kind}'
         f',"startTimeUnixNano":"{int(begin * 1_000_000)}000"'
         f',"endTimeUnixNano":"{int(end * 1_000_000)}000"'
-        f',"attributes":[{",".join(attributes)}],"links":[{linked}]{status}}}'
+        f',"attributes":[{"".join(attributes)[1:]}]{_links(links)}{status}}}'
     )
 
 
+def _links(spans: Sequence[SpanContext]) -> str:
+    linked = ",".join([f'{{"traceId":"{trace}","spanId":"{span}"}}' for trace, span in spans])
+    return f',"links":[{linked}]'
+
+
+@lru_cache(maxsize=4)
+def _to_commit(event_id: str | None) -> str:
+    if event_id is None:
+        return ""
+    trace_id, accept = SpanContext.of_event(event_id)
+    return _links([SpanContext(trace_id, accept[:-1] + _ENDS[accept[-1]][1])])
+
+
 def _attribute(key: str, value: object) -> str:
+    """Return a comma and the attribute, or nothing in place of None."""
+    if value is None:
+        return ""
     if isinstance(value, int):
-        return f'{{"key":"{key}","value":{{"intValue":"{value}"}}}}'
-    return f'{{"key":"{key}","value":{{"stringValue":{quote(str(value))}}}}}'
+        return f',{{"key":"{key}","value":{{"intValue":"{value}"}}}}'
+    return f',{{"key":"{key}","value":{{"stringValue":{quote(str(value))}}}}}'
 
 
-#: Of few values: sources, types, and the commit that many events share.
+#: Of few values: sinks, words, and the commit that many events share.
 _about = lru_cache(maxsize=256)(_attribute)
+#: Only callbacks that were answered so have spans.
+_ANSWERED = _attribute("http.response.status_code", 200)
+
+
+@lru_cache(maxsize=256)
+def _named(source: str, type_: str) -> tuple[str, str]:
+    return _attribute("smshook.source", source), _attribute("smshook.type", type_)
+
+
+def _count(*, received: bool) -> int:
+    """Return the number of spans of an acceptance."""
+    return 3 if received else 2
 
 
 class Exporter:
@@ -343,33 +376,49 @@ class Exporter:
     def __init__(self, ticks: Callable[[], float]) -> None:
         self._ticks = ticks
         self._options: Tracing | None = None
-        #: Spans in JSON, and events. Each with the number of spans that it becomes.
-        self._waiting: deque[tuple[str | AcceptedSpan, int]] = deque()
-        #: Spans in `_waiting`.
-        self.size = 0
+        #: Spans in JSON, and events whose spans are made when they are sent.
+        self._waiting: deque[str | AcceptedSpan] = deque()
+        #: Spans in `_waiting`, and how many there may be before others are dropped.
+        self.size, self._most = 0, _MOST
+        #: The last commit of an event that was sent, and the first event of it.
+        self._commit = (-1, "")
         #: Spans since the start.
         self.sent = self.dropped = 0
         self._dropped_at = float("-inf")
         #: There is a whole batch, or other options.
         self._ready = asyncio.Event()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a span would be dropped: do not make it."""
+        return self.size >= self._most
+
     def use(self, options: Tracing | None) -> None:
         """Send with these options from now on. None: forget what waits."""
-        self._options = options
+        self._options, self._most = options, _MOST
         if options is None:
             self._waiting.clear()
             self.size = 0
         self._ready.set()
 
-    def put(self, span: str | AcceptedSpan, count: int = 1) -> None:
-        """Send a span with one of the next batches, or drop it. It becomes `count` spans."""
-        if self.size + count > QUEUED:
-            self._drop(count, "full")
+    def put(self, one: str | AcceptedSpan) -> None:
+        """Send a span, or those of an event, with one of the next batches, or drop them."""
+        count = _spans_in(one)
+        if self.is_full:
+            self.drop(count)
             return
-        self._waiting.append((span, count))
+        self._waiting.append(one)
         self.size += count
         if self.size >= BATCH:
             self._ready.set()
+
+    def drop(self, count: int, error: str = "full", status: int | None = None) -> None:
+        """Count spans as dropped. The first of many drops is logged."""
+        self.dropped += count
+        now = self._ticks()
+        if now - self._dropped_at > _QUIET:
+            log.warning("tracing.dropping", error=error, status=status)
+        self._dropped_at = now
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -402,37 +451,53 @@ class Exporter:
 
     async def _send(self, options: Tracing, post: Post) -> bool:
         """Send a batch. Return False if the collector did not take it."""
-        spans: list[str] = []
-        while self._waiting and len(spans) + self._waiting[0][1] <= BATCH:
-            one, count = self._waiting.popleft()
-            self.size -= count
-            spans.extend(spans_of(one) if isinstance(one, AcceptedSpan) else [one])
+        count, spans = self._take()
         headers = {name.lower(): value.reveal() for name, value in options.headers.items()}
+        error, status = None, None
         try:
             answer = await post(
                 {**headers, "content-type": "application/json"}, encode(spans, options.name)
             )
         except (Failed, Unusable) as exc:
-            self._drop(len(spans), exc.word if isinstance(exc, Failed) else "unusable")
-            return False
-        if answer.status // 100 != _TAKEN:
-            self._drop(len(spans), "status", answer.status)
-            return False
-        self.sent += len(spans)
-        return True
+            error = exc.word if isinstance(exc, Failed) else "unusable"
+        else:
+            if answer.status // 100 != _TAKEN:
+                error, status = "status", answer.status
+        if options is self._options:
+            # Until a batch is taken, no more than the next one needs are made.
+            self._most = _MOST if error is None else BATCH
+        if error is None:
+            self.sent += count
+        else:
+            self.drop(count, error, status)
+        return error is None
 
-    def _drop(self, count: int, error: str, status: int | None = None) -> None:
-        self.dropped += count
-        now = self._ticks()
-        if now - self._dropped_at > _QUIET:
-            log.warning("tracing.dropping", error=error, status=status)
-        self._dropped_at = now
+    def _take(self) -> tuple[int, Sequence[str]]:
+        """Take the spans of a batch out of the queue. Return their number, and their JSON."""
+        count, spans = 0, []
+        while self._waiting and count + (more := _spans_in(self._waiting[0])) <= BATCH:
+            one = self._waiting.popleft()
+            count += more
+            if isinstance(one, str):
+                spans.append(one)
+                continue
+            commit, first = self._commit
+            spans.append(spans_of(one, first if commit == one.commit else None))
+            # An event that was remembered may be of an earlier commit.
+            if one.commit > commit:
+                self._commit = one.commit, one.event_id
+        self.size -= count
+        return count, spans
+
+
+def _spans_in(one: str | AcceptedSpan) -> int:
+    return 1 if isinstance(one, str) else _count(received=one.received is not None)
 
 
 def encode(spans: Sequence[str], service: str) -> bytes:
-    """Return an ExportTraceServiceRequest in JSON."""
+    """Return an ExportTraceServiceRequest in JSON. A text may have several spans."""
     its = [("service.name", service), ("service.version", __version__)]
-    resource = ",".join([_attribute(*one) for one in its])
+    resource = "".join([_attribute(*one) for one in its])[1:]
     scope = f'{{"name":"smshook","version":{quote(__version__)}}}'
     return (
         f'{{"resourceSpans":[{{"resource":{{"attributes":[{resource}]}}'

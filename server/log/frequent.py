@@ -88,10 +88,10 @@ def frequent_lines() -> FrequentLines | None:
 
 def _of(received: Received) -> str:
     request_id, source, peer, size, channel, trace_id = received
+    traced = "" if trace_id is None else f',"trace_id":"{trace_id}"'
     return (
         f',"request_id":"{request_id}"{_about(("source", source), ("peer", peer))}'
-        f',"bytes":{size}{_field("channel", channel)}'
-        f"{_field('trace_id', trace_id)}"
+        f',"bytes":{size}{_field("channel", channel)}{traced}'
     )
 
 

@@ -109,10 +109,10 @@ class Recorder:
             for order in outcome.orders:
                 self._order_book.put(order)
             self._measure(plans, outcome.new)
-            if waited is not None:
-                self._trace(plans, outcome.new, waited, None if replaces else callback)
-            state = self._sources.get(caller.source)  # None: it was removed meanwhile
             is_called = callback.channel == "callback" and replaces is None
+            if waited is not None:
+                self._trace(plans, outcome.new, waited, callback if is_called else None)
+            state = self._sources.get(caller.source)  # None: it was removed meanwhile
             if state is not None and any(outcome.new) and is_called:
                 state.health.record(callback, happenings)
             if self._lines is not None:
@@ -220,26 +220,27 @@ class Recorder:
         callback: Callback | None,
     ) -> None:
         """Make the spans of new events. `callback` None: no callback was received for them."""
-        received = origin = None
-        if callback is not None and callback.channel == "callback":
-            received = callback.received.timestamp()
-            origin = SpanContext.of_header(callback.header("traceparent"))
-        durable, commit = self._now(), self._journal.meters.commits
         for index, planned in enumerate(plans):
-            if new[index]:
-                self._tracer.accept(
-                    AcceptedSpan(
-                        event_id=planned.event.id,
-                        source=planned.event.source,
-                        type=planned.event.type,
-                        received=received,
-                        planned=planned.at,
-                        waited=waited,
-                        durable=durable,
-                        commit=commit,
-                        origin=origin,
-                    )
+            event = planned.event
+            if not new[index] or self._tracer.drops(event.id, received=callback is not None):
+                continue
+            received = origin = None
+            if callback is not None:
+                received = callback.received.timestamp()
+                origin = SpanContext.of_header(callback.header("traceparent"))
+            self._tracer.accept(
+                AcceptedSpan(
+                    event_id=event.id,
+                    source=event.source,
+                    type=event.type,
+                    received=received,
+                    planned=planned.at,
+                    waited=waited,
+                    durable=self._now(),
+                    commit=self._journal.meters.commits,
+                    origin=origin,
                 )
+            )
 
     def _plan(
         self, source: str, happening: Happening, at: float, *, named_order: Order | None
@@ -272,7 +273,7 @@ class Recorder:
         for index, planned in enumerate(plans):
             if recorded.new[index]:
                 trace_id = self._tracer.trace_id(planned.event.id)
-                its = received if trace_id is None else received._replace(trace_id=trace_id)
+                its = received if trace_id is None else Received(*received[:-1], trace_id)
                 lines.accepted(planned.event, [owed.sink for owed in planned.owed], its)
             elif channel is None:  # each poll finds the same messages again
                 lines.duplicate(recorded.ids[index], received)

@@ -388,6 +388,71 @@ async def test_dead_collector_costs_spans_and_one_line(tracer, monkeypatch, answ
     assert [(line["event"], line["error"]) for line in lines] == [("tracing.dropping", "full")]
 
 
+async def test_no_span_is_made_while_the_collector_fails(tracer, monkeypatch):
+    """The spans of one batch wait for the next try. After it, there is room for all again.
+
+    Mutants: all of them wait after a failed request; no more than a batch after one that was taken;
+    spans of events that are not sampled count as dropped.
+    """
+    monkeypatch.setattr(tracing, "EVERY", 0.05)
+    exporter = tracer.exporter
+    async with endpoint.endpoint() as end:
+        end.says(endpoint.reply(503))
+        tracer.use(options(end, sample=0.5))
+        ids = [event_id((1 << 55) + number) for number in range(QUEUED)]
+        for id_ in ids[:4]:
+            tracer.accept(accepted(id_))
+        await exporter.finish()
+        assert (exporter.size, exporter.sent, exporter.dropped) == (0, 0, 12)
+
+        for id_ in ids:
+            if not tracer.drops(id_, received=True):
+                tracer.accept(accepted(id_))
+        kept = exporter.size
+        assert BATCH <= kept < BATCH + 3
+        assert exporter.dropped == 12 + 3 * QUEUED - kept
+        assert tracer.drops(ids[0], received=False)
+        assert exporter.dropped == 14 + 3 * QUEUED - kept
+        assert tracer.drops(event_id(1), received=True)  # it is not sampled
+        assert exporter.dropped == 14 + 3 * QUEUED - kept
+
+        await exporter.finish()
+        assert (exporter.size, exporter.sent) == (0, kept)
+        for id_ in ids[:BATCH]:
+            assert not tracer.drops(id_, received=True)
+            tracer.accept(accepted(id_))
+        assert exporter.size == 3 * BATCH
+
+
+async def test_attempt_and_read_are_dropped_while_the_collector_fails(tracer):
+    """Mutants: their spans are made; the line of an attempt has no trace."""
+    with capture_logs() as lines:
+        for number in range(QUEUED):
+            tracer.accept(accepted(event_id(number)))
+        before = tracer.exporter.dropped
+        traceparent = tracer.begin_attempt(EVENT, at=moment(EVENT), replay=False)
+        assert tracer.end_attempt(traceparent, made()) == TRACE
+        tracer.read("list", "crm", [body(EVENT)], began=AT, ended=AT + 1)
+
+    assert tracer.exporter.dropped == before + 2
+    assert len(lines) == 1
+
+
+async def test_late_event_of_an_earlier_commit_is_linked_to_no_other(tracer, sent):
+    """A delivery failed. Mutant: later events of a commit are linked to the late one."""
+    tracer.use(options(sample=0.5))
+    late, first, second = event_id(1), event_id(1 << 55), event_id((1 << 55) + 1)
+    tracer.accept(accepted(late, received=None, commit=3))
+    tracer.accept(accepted(first, received=None, commit=7))
+    traceparent = tracer.begin_attempt(late, at=AT, replay=False)
+    tracer.end_attempt(traceparent, made(late, outcome="failed"))
+    tracer.accept(accepted(second, received=None, commit=7))
+
+    spans = [span for span in await sent(tracer) if span.name == "commit"]
+    its = spans[0].trace_id.hex(), spans[0].span_id.hex()
+    assert [collectors.linked(span) for span in spans] == [[], [], [its]]
+
+
 async def test_line_of_a_drop_has_our_word(tracer):
     with capture_logs() as lines:
         tracer.accept(accepted())
@@ -405,8 +470,8 @@ def test_spans_hold_no_content():
 
     assert fields == {
         *("event_id", "source", "type", "received", "planned", "waited", "durable", "commit"),
-        *("origin", "first", "sink", "host", "delivery_id", "number", "attempt"),
+        *("origin", "sink", "host", "delivery_id", "number", "attempt"),
     }
-    written = "".join(tracing.spans_of(accepted()))
+    written = tracing.spans_of(accepted())
     assert "answer" not in written
     assert attempt >= {"answer"}
