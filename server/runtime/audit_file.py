@@ -6,6 +6,7 @@ import gzip
 import os
 import re
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from core.clock import WallClock
 from core.errors import Broken, Unavailable
 from journal import Journal
 from journal.audit.lines import leaf_of
-from journal.reads import AuditLines, AuditLogs, LeavesAt, Moment
+from journal.reads import AuditLines, AuditLogs, LeavesAt, LineFilter, Moment
 from journal.writes import SetMoment
 from sinks.file.lines import LineForm
 from sinks.file.writer import appending
@@ -41,16 +42,17 @@ LINES: Final = LineForm(
 )
 
 
-class _Numbered(msgspec.Struct, frozen=True):
+class _Line(msgspec.Struct, frozen=True):
     n: int
+    at: datetime
 
 
 class AuditFile:
     """Appends each line of the log to `audit.file`, in order.
 
-    It goes on after the last line of the file, so a crash neither loses nor repeats a line. Without
-    a line there, it goes on at a place that the journal keeps: then lines of the last minute may
-    be repeated.
+    It goes on after the last line of the file, so a crash neither loses nor repeats a line. After a
+    restore it may go on at the log that the restore began. Without a line in the file, it goes on
+    at a place that the journal keeps: then lines of the last minute may be repeated.
     """
 
     def __init__(self, journal: Journal, clock: WallClock) -> None:
@@ -123,14 +125,23 @@ class AuditFile:
     async def _place(self, path: Path) -> int:
         """Return the place of the last line that the file has."""
         line = await asyncio.to_thread(last_line, path)
+        its = None
         with contextlib.suppress(msgspec.DecodeError):  # an erased line has no number
-            n = 0 if line is None else msgspec.json.decode(line, type=_Numbered).n
-            logs = [] if line is None else await self._journal.ask(AuditLogs())
+            its = None if line is None else msgspec.json.decode(line, type=_Line)
+        if line is not None and its is not None:
+            logs = await self._journal.ask(AuditLogs())
             # The lines of an earlier log have the same numbers.
             for log in reversed(logs):
-                found = await self._journal.ask(LeavesAt(log.first, n, 1)) if n < log.size else ()
-                if line is not None and [*map(leaf_of, found)] == [leaf_of(line)]:
-                    return log.first + n + 1
+                is_there = its.n < log.size
+                found = await self._journal.ask(LeavesAt(log.first, its.n, 1)) if is_there else ()
+                if [*map(leaf_of, found)] == [leaf_of(line)]:
+                    return log.first + its.n + 1
+            since = LineFilter(since=its.at.timestamp())
+            younger = await self._journal.ask(AuditLines(limit=1, filter=since))
+            # Places of pages count from 1.
+            if len(logs) > 1 and all(place > logs[-1].first for place, _ in younger.items):
+                # It was written after the backup that was restored: the file has all lines of it.
+                return logs[-1].first
         return int(await self._journal.ask(Moment(_PLACE)) or 0)
 
     async def _note(self, place: int) -> None:

@@ -131,15 +131,28 @@ def _lines(path):
     return (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()
 
 
-async def test_lines_of_the_log_after_a_restore_are_not_skipped(tmp_path):
-    """Its numbers begin anew. Mutant: only the number of the last line counts."""
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_file_has_each_line_once_over_a_restore(tmp_path, goes_on):
+    """Numbers begin anew, and the lines after the backup are in the file only.
+
+    Mutants: only the number of the last line counts; the file goes on at the place of the backup.
+    """
+    copy = tmp_path / "backup.db"
     async with writing(tmp_path) as (service, path):
-        await service.add(5)
+        await copied(service)  # the place is noted now, and not again within the minute
+        await service.add(10)
         await copied(service)
         await service.stop()
-        before = lines_of(path)
-        copy = tmp_path / "backup.db"
         shutil.copy(service.config.journal.path, copy)
+        kept = lines_of(path)
+        if goes_on:
+            service.at += 5
+            await service.start(file=str(path))
+            await service.add(30)
+            await copied(service)
+            await service.stop()
+        before = lines_of(path)
+        service.at += 5
         seal = identity_of(service.config).seal
         begin_generation(copy, seal=seal, now=service.at, actor=Actor("cli/0"))
         shutil.copy(copy, service.config.journal.path)
@@ -151,7 +164,7 @@ async def test_lines_of_the_log_after_a_restore_are_not_skipped(tmp_path):
         assert lines_of(path)[: len(before)] == before
         new = lines_of(path)[len(before) :]
         assert new[0].startswith(b'{"n":0,')
-        assert before + new == await service.raw()
+        assert kept + new == await service.raw()
 
 
 async def test_line_that_was_erased_since_is_known(tmp_path):
