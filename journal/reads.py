@@ -374,7 +374,7 @@ class NextDue(Read[float | None], frozen=True):
 
 
 class PendingBySink(Read[Mapping[str, int]], frozen=True):
-    """The number of pending deliveries, by sink."""
+    """The number of pending deliveries, by sink. It reads them all; `records.owed_in` does not."""
 
 
 class SinkRecords(Read[Mapping[str, SinkRecord]], frozen=True):

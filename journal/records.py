@@ -513,3 +513,16 @@ def group_of(sink: str) -> str:
     """
     kind, colon, _ = sink.partition(":")
     return f"{kind}:*" if colon else sink
+
+
+def owed_in(counters: Mapping[str, int]) -> dict[str, int]:
+    """Return the number of pending deliveries of each sink that has some. It takes `Counters`.
+
+    A sink may have a million of them, which `PendingBySink` would read.
+    """
+    begin = "pending/"
+    return {
+        name.removeprefix(begin): count
+        for name, count in counters.items()
+        if count > 0 and name.startswith(begin)
+    }

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -40,6 +41,27 @@ def compile_text(template: str) -> FillText:
     Raises ValueError with the character and a hint.
     """
     return _filled(tuple(_parts(template)))
+
+
+def compile_url_path(template: str) -> Callable[[Mapping[str, object]], str | None]:
+    """Return a function that makes the end of a URL of an event. Its values are percent-encoded.
+
+    It returns None for an event that would lead to another place: a value is empty, `.` or `..`.
+
+    Raises ValueError with the character and a hint.
+    """
+    parts = tuple(_parts(template))
+
+    def fill(event: Mapping[str, object]) -> str | None:
+        values = [None if isinstance(it, str) else _as_text(value_at(event, it)) for it in parts]
+        if any(value in ("", ".", "..") for value in values):
+            return None
+        return "".join(
+            str(part) if value is None else quote(value, safe="")
+            for part, value in zip(parts, values, strict=True)
+        )
+
+    return fill
 
 
 def compile_json(template: object) -> FillJson:

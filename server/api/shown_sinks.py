@@ -11,7 +11,7 @@ import msgspec
 from core.secret import MASK, Secret
 from journal import Journal
 from journal.reads import Counters, OldestPending, SinkRecords
-from journal.records import SinkRecord
+from journal.records import SinkRecord, owed_in
 from sinks.redact import masked_paths
 from sinks.sink import Sink
 from sinks.worker import Worker
@@ -24,8 +24,6 @@ from ..runtime.subscriptions import LiveSubscriptions
 from .deliveries import shown_error, utc
 
 _CODES = masked_paths("codes")
-#: The counters of pending deliveries begin with it.
-_PENDING = "pending/"
 _PRIVATE_NAMES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 
 
@@ -105,15 +103,8 @@ class ShownSinks:
 
     async def __call__(self, access: Access, *names: str) -> dict[str, ShownSink]:
         """Return the sinks by name: those with these names, or all."""
-        records, counted = (
-            await self._journal.ask(SinkRecords()),
-            await self._journal.ask(Counters()),
-        )
-        owed = {
-            name.removeprefix(_PENDING): count
-            for name, count in counted.items()
-            if name.startswith(_PENDING) and count > 0
-        }
+        records = await self._journal.ask(SinkRecords())
+        owed = owed_in(await self._journal.ask(Counters()))
         configured = self._current.config.sinks
         types = {name: str(sink.__struct_config__.tag) for name, sink in configured.items()}
         types |= {live.name: "subscription" for live in self._subscriptions}

@@ -13,8 +13,8 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
 from journal import Journal
-from journal.reads import PendingBySink, SinkRecords
-from journal.records import SinkRecord
+from journal.reads import Counters, SinkRecords
+from journal.records import SinkRecord, owed_in
 from routes.index import is_tried_always
 from routes.match import Invalid, compile_filter
 from sinks.health import Pause
@@ -127,7 +127,7 @@ class _Views:
 
     async def shown(self, access: Access, found: Iterable[Live]) -> Sequence[ShownSubscription]:
         records = await self._journal.ask(SinkRecords())
-        owed = await self._journal.ask(PendingBySink())
+        owed = owed_in(await self._journal.ask(Counters()))
         return [
             _shown(live, records.get(live.name) or SinkRecord(name=live.name), owed, access)
             for live in found

@@ -1,7 +1,7 @@
 """Looks at the service every two seconds, and passes what it finds to the alerts.
 
-It reads counters in memory. Only the pending deliveries come from the journal, by their indexes,
-and less often.
+It reads counters in memory. Only the pending deliveries come from the journal, by their counters
+and indexes, and less often.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ import structlog
 
 from core.clock import rfc3339
 from core.errors import Unavailable, origin
-from journal.reads import OldestPending, PendingBySink
+from journal.reads import Counters, OldestPending
+from journal.records import owed_in
 from receiver.source_health import ENOUGH
 from sinks.health import Pause
 from sinks.http.certificate import certificate_end
@@ -145,7 +146,7 @@ class Watching:
     async def _look_seldom(self) -> None:
         parts, ticks = self._parts, self._parts.clock.ticks()
         with contextlib.suppress(Unavailable):  # the figures of the last look stay
-            owed = await parts.journal.ask(PendingBySink())
+            owed = owed_in(await parts.journal.ask(Counters()))
             names = tuple(name for name in parts.config.sinks if owed.get(name))
             found = await parts.journal.ask(OldestPending(names)) if names else {}
             self._oldest = {name: one.accepted_at for name, one in found.items()}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +12,10 @@ from core.paths import Path as EventPath
 from core.secret import Secret
 from core.signing import Sign, decode_key, make_signer
 
-from ..sink import Outgoing, Receipt, Send, Sink, checked
-from ..template import compile_json, paths_of
+from ..sink import Outgoing, Receipt, Refused, Send, Sink, checked
+from ..template import compile_json, compile_url_path, paths_of
 from .answer import confirmed
-from .client import Tls, check_url, host_of, masked_url, posting, start_runtime
+from .client import Post, Tls, check_url, host_of, masked_url, posting, start_runtime
 
 _MASK = "***"
 #: RFC 9110, 5.6.2.
@@ -25,7 +25,8 @@ _VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
 _OURS = ("webhook-", "smshook-")
 _OF_THE_CONNECTION = frozenset({"content-length", "host", "transfer-encoding", "connection"})
 
-_Composed = tuple[dict[str, str], bytes]
+#: Takes what is sent; returns its headers and its body.
+_Compose = Callable[[Outgoing], tuple[dict[str, str], bytes]]
 
 
 class Http(Sink, tag="http", frozen=True, kw_only=True):
@@ -48,6 +49,9 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
     #: A body of your own in place of `format`, such as `{text: "{data.code}"}`. A path in braces
     #: is replaced by the event's value. The body is not masked: keep secrets in url or headers.
     json: Any = None
+    #: Append this to `url` for each event, such as `/{data.dedup}/close`. A path in braces is
+    #: replaced by the event's value, percent-encoded. Each delivery has a connection of its own.
+    path: str | None = None
     #: Further headers, such as `{Authorization: "Bearer ${TOKEN}"}`; their values are masked.
     headers: Mapping[str, Secret] = {}
     #: Certificates of your own. Unset: the system's authorities, and no client certificate.
@@ -66,6 +70,8 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
         for secret in self.secrets:
             checked("secrets", decode_key, secret)
         check_headers(self.headers)
+        if self.path is not None:
+            _check_path(self.url.reveal(), self.path)
         if self.json is not None:
             try:
                 compile_json(self.json)
@@ -93,24 +99,26 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
         return {"url": self.url} | ({} if self.proxy is None else {"proxy": self.proxy})
 
     def used_paths(self) -> tuple[EventPath, ...] | None:
-        return None if self.json is None else paths_of(self.json)
+        if self.json is None:
+            return None
+        return (*paths_of(self.json), *paths_of(self.path or ""))
 
     def request(self, outgoing: Outgoing) -> str:
         headers, body = self._composing()(outgoing)
         masked = headers | dict.fromkeys(_lower(self.headers), _MASK)
         lines = [f"{name}: {value}" for name, value in masked.items()]
-        return "\n".join([f"POST {masked_url(self.url.reveal())}", *lines, "", body.decode()])
+        url = masked_url(self.url.reveal())
+        if self.path is not None:
+            url += compile_url_path(self.path)(msgspec.json.decode(outgoing.body)) or self.path
+        return "\n".join([f"POST {url}", *lines, "", body.decode()])
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:
         compose = self._composing()
-        async with posting(
-            self.url.reveal(),
-            tls=self.tls,
-            proxy=self.proxy.reveal() if self.proxy is not None else None,
-            connections=self.concurrency,
-            within=self.timeout,
-        ) as post:
+        if self.path is not None:
+            yield self._send_to(compile_url_path(self.path), compose)
+            return
+        async with self._posting() as post:
 
             async def send(outgoing: Outgoing) -> Receipt:
                 headers, body = compose(outgoing)
@@ -118,10 +126,32 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
 
             yield send
 
+    def _send_to(
+        self, fill: Callable[[Mapping[str, object]], str | None], compose: _Compose
+    ) -> Send:
+        async def send(outgoing: Outgoing) -> Receipt:
+            path = fill(msgspec.json.decode(outgoing.body))
+            if path is None:
+                raise Refused("path")
+            headers, body = compose(outgoing)
+            async with self._posting(path) as post:
+                return confirmed(await post(headers, body), now=outgoing.at)
+
+        return send
+
+    def _posting(self, path: str = "") -> AbstractAsyncContextManager[Post]:
+        return posting(
+            self.url.reveal() + path,
+            tls=self.tls,
+            proxy=self.proxy.reveal() if self.proxy is not None else None,
+            connections=self.concurrency,
+            within=self.timeout,
+        )
+
     def _signer(self) -> Sign | None:
         return make_signer(self.secrets) if self.secrets else None
 
-    def _composing(self) -> Callable[[Outgoing], _Composed]:
+    def _composing(self) -> _Compose:
         content_type = "application/json"
         if self.format == "cloudevents":
             content_type = "application/cloudevents+json"
@@ -129,7 +159,7 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
         sign = self._signer()
         extra = {name: value.reveal() for name, value in _lower(self.headers).items()}
 
-        def compose(outgoing: Outgoing) -> _Composed:
+        def compose(outgoing: Outgoing) -> tuple[dict[str, str], bytes]:
             body = outgoing.body
             if fill is not None:
                 body = msgspec.json.encode(fill(msgspec.json.decode(body)))
@@ -165,6 +195,19 @@ class _EventHead(msgspec.Struct, frozen=True, kw_only=True):
 
 def _lower(headers: Mapping[str, Secret]) -> dict[str, Secret]:
     return {name.lower(): value for name, value in headers.items()}
+
+
+def _check_path(url: str, path: str) -> None:
+    if not re.fullmatch(r"/[!-~]*", path) or "#" in path:
+        raise ValueError(
+            "path: begin it with /, and percent-encode blanks and # and letters beyond ASCII"
+        )
+    if "?" in url or "#" in url:
+        raise ValueError("path: url has a query or a #; write them at the end of path")
+    try:
+        compile_url_path(path)
+    except ValueError as error:
+        raise ValueError(f"path: {error}") from None
 
 
 def check_headers(headers: Mapping[str, Secret]) -> None:

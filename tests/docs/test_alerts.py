@@ -2,7 +2,7 @@
 
 import json
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from endpoint import endpoint
@@ -96,13 +96,22 @@ async def test_pagerduty_incident_is_raised_and_resolved(tmp_path):
     assert is_text(raised["dedup_key"], 255)
 
 
-async def test_opsgenie_gets_the_begin_only(tmp_path):
-    [(target, body)] = await sent(2, RAISED, tmp_path)
+async def test_opsgenie_alert_is_raised_and_closed(tmp_path):
+    """As docs.opsgenie.com/docs/alert-api: POST /v2/alerts, POST /v2/alerts/{alias}/close.
+
+    Mutants: the alias as it is in the URL (a slash ends it); on the page: both routes take both.
+    """
+    [(target, raised)] = await sent(2, RAISED, tmp_path)
+    [(closing, closed)] = await sent(2, CLEARED, tmp_path)
 
     assert target == "/v2/alerts"
-    assert (body["alias"], body["message"]) == (RAISED.data.dedup, RAISED.data.summary)
-    assert is_text(body["alias"], 512)
-    assert await sent(2, CLEARED, tmp_path) == []
+    assert (raised["alias"], raised["message"]) == (RAISED.data.dedup, RAISED.data.summary)
+    assert is_text(raised["alias"], 512)
+    url = urlsplit(closing)
+    empty, version, alerts, alias, verb = url.path.split("/")
+    assert (empty, version, alerts, verb) == ("", "v2", "alerts", "close")
+    assert (unquote(alias), url.query) == (raised["alias"], "identifierType=alias")
+    assert closed == {"source": "smshook/sink/crm", "note": CLEARED.data.summary}
 
 
 @pytest.mark.parametrize("one", [RAISED, CLEARED], ids=["raised", "cleared"])

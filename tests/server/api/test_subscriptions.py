@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from core.secret import Secret
 from core.signing import make_signer
 from journal.keyring import Keyring
-from journal.reads import SinkRecords, Subscriptions
+from journal.reads import Counters, PendingBySink, SinkRecords, Subscriptions
 from journal.records import StoredSubscription
 from journal.writes import (
     ChangeSubscription,
@@ -571,6 +571,26 @@ async def test_410_pauses_at_once_until_it_is_resumed(service, receiver):
     resumed = await service.ask(path, "coder", method="POST")
     assert (resumed.status_code, resumed.json()["state"]) == (200, "active")
     assert (await receiver.got(2))[1]["id"] == kept
+
+
+async def test_pending_deliveries_are_counted_without_reading_them(service, receiver, monkeypatch):
+    """There may be a million. Mutant: the list asks for PendingBySink."""
+    made = await subscribed(service, receiver)
+    receiver.status = 500
+    await service.sms()
+    await became(service, made, state="failing", owed=1)
+    asked, ask = [], service.journal.ask
+
+    async def noted(read):
+        asked.append(type(read))
+        return await ask(read)
+
+    monkeypatch.setattr(service.journal, "ask", noted)
+    [listed] = await service.data("/v1/subscriptions")
+
+    assert listed["owed"] == 1
+    assert Counters in asked
+    assert PendingBySink not in asked
 
 
 async def test_five_days_of_failures_pause_it(service, receiver, monkeypatch):

@@ -15,7 +15,7 @@ from core.secret import Secret
 from core.units import Duration
 from sinks.http.client import Tls
 from sinks.http.sink import Http
-from sinks.sink import Outgoing, Receipt
+from sinks.sink import Outgoing, Receipt, Refused
 
 SECRETS = (
     Secret("whsec_Y2FuYXJ5LW9mLXRoZS1maXJzdC1zZWNyZXQ="),
@@ -65,6 +65,34 @@ async def test_event_is_posted_unchanged_with_its_headers(end):
         "host": f"127.0.0.1:{end.port}",
         "content-length": str(len(request.body)),
     }
+
+
+@pytest.mark.usefixtures("each_client")
+async def test_path_has_encoded_values_of_the_event(end):
+    """It cannot lead to another place. Mutants: `/` stays as it is; an empty value is sent."""
+    body = json.dumps({"subject": "a/../b?c#d é", "data": {"code": "..", "text": ""}}).encode()
+    event = msgspec.structs.replace(outgoing(1), body=body)
+
+    request = await sent(end, event, path="/{subject}/close?by={subject}")
+
+    assert request.target == (
+        "/hook/a%2F..%2Fb%3Fc%23d%20%C3%A9/close?by=a%2F..%2Fb%3Fc%23d%20%C3%A9"
+    )
+    for path in ("/{data.code}/x", "/{data.text}/x", "/{data.to}/x"):
+        with pytest.raises(Refused, match="path"):
+            await sent(end, event, path=path)
+
+
+def test_path_is_shown_and_its_values_are_used():
+    """What a sink uses is not erased before. Mutant: used_paths has those of the body alone."""
+    sink = Http(url=Secret("http://canary@h/canary"), path="/{subject}", json={"a": "{data.code}"})
+    body = json.dumps({"subject": "sink/crm", "data": {"code": "1"}}).encode()
+
+    shown = sink.request(msgspec.structs.replace(outgoing(1), body=body))
+
+    assert shown.startswith("POST http://h/***/sink%2Fcrm\n")
+    assert sink.used_paths() == (("data", "code"), ("subject",))
+    assert Http(url=Secret("http://h"), path="/{subject}").used_paths() is None
 
 
 async def test_headers_name_replay_and_attempt(end):
@@ -230,6 +258,11 @@ def test_files_are_relative_to_the_configuration(tmp_path):
         ({"headers": {"a": Secret(" canary")}}, "headers: the value of a has a newline"),
         ({"headers": {"a": Secret("canäry")}}, "headers: the value of a has a newline"),
         ({"headers": {"a": Secret("1"), "A": Secret("2")}}, "headers: a name is given twice"),
+        ({"path": "canary"}, "path: begin it with /"),
+        ({"path": "/a canary"}, "path: begin it with /"),
+        ({"path": "/#canary"}, "path: begin it with /"),
+        ({"path": "/{data.cod}"}, "path: character 2: no event has 'data.cod'"),
+        ({"path": "/a", "url": Secret("http://h/?canary")}, "path: url has a query or a #"),
         ({"concurrency": 0}, "concurrency is from 1"),
         ({"timeout": Duration(0)}, "timeout must be longer"),
     ],
