@@ -47,7 +47,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EntryFilter(Paging, frozen=True, kw_only=True):
-    """The parameters of the list."""
+    """The parameters of a list."""
 
     #: Those of this source.
     source: Text | None = None
@@ -83,16 +83,7 @@ def quarantine(
     async def fetch(
         given: EntryFilter, asked: PageRequest, _access: Access
     ) -> Page[QuarantinedCallback]:
-        rows = await journal.ask(
-            QuarantinedCallbacks(
-                source=given.source,
-                reason=given.reason,
-                after=asked.after,
-                limit=asked.limit + 1,
-                desc=asked.desc,
-            )
-        )
-        return first_page([(kept.seq, kept) for kept in rows], asked)
+        return await quarantined(journal, given, asked)
 
     listed = journal_list(
         cursors,
@@ -156,6 +147,23 @@ def quarantine(
         route_handlers=[listed, one, replay, drop],
         guards=[needs("admin", whole=True)],
     )
+
+
+async def quarantined(
+    journal: Journal, given: EntryFilter, asked: PageRequest, why: Reason | None = None
+) -> Page[QuarantinedCallback]:
+    """Return a page of the callbacks. `why` is that of QuarantinedCallbacks."""
+    rows = await journal.ask(
+        QuarantinedCallbacks(
+            source=given.source,
+            reason=given.reason,
+            after=asked.after,
+            limit=asked.limit + 1,
+            desc=asked.desc,
+            why=why,
+        )
+    )
+    return first_page([(kept.seq, kept) for kept in rows], asked)
 
 
 async def find_quarantined(
