@@ -19,9 +19,9 @@ from receiver.intake import Accepted
 from ..runtime.credentials import HeaderCredentials
 from ..runtime.keys import Access
 from ..runtime.quarantine import QuarantineKeeper, SourceGone
-from ..runtime.readers import Readers
+from ..runtime.readers import Readers, clean_reason, repeated
 from ..runtime.rejections import RejectionCounter
-from .auth import ApiRequest, needs
+from .auth import ApiRequest, in_process, needs
 from .deliveries import utc
 from .errors import Problem, not_found
 from .handlers import request_id
@@ -104,7 +104,10 @@ def quarantine(
         read(request.scope, NoParameters)
         kept = await find_quarantined(journal, quarantine_id)
         fields = () if kept.is_erased else ("headers", "body")
-        await readers.read(request.auth, "quarantine", fields, quarantine=kept.id)
+        inside = in_process(request.scope)
+        given = "" if inside is None else inside.reason
+        reason = clean_reason(given, repeated(given, kept.body)) or None
+        await readers.read(request.auth, "quarantine", fields, reason=reason, quarantine=kept.id)
         return _whole(kept, credentials)
 
     @post(
