@@ -429,6 +429,8 @@ class QuarantinedCallbacks(PageRead[Sequence[QuarantinedCallback]], frozen=True)
     #: None: any.
     source: str | None = None
     reason: str | None = None
+    #: Reason they are opened; None: sealed ones come without headers and body.
+    why: Reason | None = None
 
 
 class QuarantinedById(Read[QuarantinedCallback | None], frozen=True):

@@ -153,7 +153,7 @@ def quarantined(
         f"select {_QUARANTINE} from quarantine {beyond} limit ?",  # noqa: S608 - our words
         values,
     )
-    return [_quarantine(row, opener, None) for row in rows]
+    return [_quarantine(row, opener, read.why) for row in rows]
 
 
 def quarantined_one(

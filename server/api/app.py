@@ -184,7 +184,7 @@ def create_api(parts: Parts) -> Litestar:
                 readers=readers,
                 credentials=parts.credentials,
             ),
-            explain(journal=journal, keeper=parts.quarantine),
+            *explain(journal=journal, cursors=cursors("quarantine"), keeper=parts.quarantine),
             rejections(journal=journal, cursors=cursors("rejections"), counter=parts.rejections),
             sources(
                 journal=journal,

@@ -33,6 +33,8 @@ class InProcessCall(msgspec.Struct, frozen=True, kw_only=True):
     counts: bool = True
     #: Whether a reveal takes the code only.
     copies: bool = False
+    #: Why somebody wants to see a thing in clear, for calls that take no reason themselves.
+    reason: str = ""
 
 
 def authenticate(keys: Keys, scope: Scope) -> Access:

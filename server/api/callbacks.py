@@ -15,8 +15,9 @@ from receiver.source_state import SourceState
 from ..config.options import Config, host_and_port
 from ..config.urls import callback_url, url_at
 from ..runtime.audit import AuditFacts
+from ..runtime.readers import clean_reason
 from ..runtime.samples import NoSampleSource, SampleEvents
-from .auth import ApiRequest, needs
+from .auth import ApiRequest, in_process, needs
 from .errors import Problem, not_found
 from .handlers import request_id
 from .idempotency import Calls, MadeId
@@ -90,8 +91,10 @@ def callbacks(
         if whole is None:
             raise Problem(409, "no_url", f"sources.{name} has only sha256 tokens, or none")
         async with calls.begin(request, reread=True) as call:
-            fact = Fact("source.url_read", {**ACTING.get().fields, "source": name})
-            await facts.record(fact)
+            inside = in_process(request.scope)
+            why = {"reason": clean_reason(inside.reason)} if inside and inside.reason else {}
+            its = {**ACTING.get().fields, "source": name, **why}
+            await facts.record(Fact("source.url_read", its))
             if call.made is None:
                 await call.keep(MadeId(name), 200)
         return CallbackUrl(url=whole)

@@ -1,5 +1,6 @@
 """What a replay would make of a callback in quarantine."""
 
+import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -19,8 +20,9 @@ from receiver.decode import decode, encoding_of
 from ..runtime.quarantine import QuarantineKeeper, SourceGone
 from .auth import ApiRequest, needs
 from .operation import Operation
-from .parameters import NoParameters, read
-from .quarantine import Entry, entry_of, find_quarantined
+from .paging import Cursors, PageAnswer
+from .parameters import FewerItems, NoParameters, read
+from .quarantine import Entry, EntryFilter, entry_of, find_quarantined, quarantined
 
 #: Headers that say how a body is written, and by what.
 _PLAIN = frozenset(
@@ -58,39 +60,72 @@ class ExplainedEntry(Entry, frozen=True, kw_only=True):
     why_detail: str | None
 
 
-def explain(*, journal: Journal, keeper: QuarantineKeeper) -> HTTPRouteHandler:
-    """Declare the call."""
+class ExplainFilter(EntryFilter, frozen=True, kw_only=True):
+    """The parameters of a list of explained callbacks."""
+
+    #: The maximum number of items, at most 100.
+    limit: FewerItems = FewerItems(100)
+
+
+def explain(
+    *, journal: Journal, cursors: Cursors, keeper: QuarantineKeeper
+) -> Sequence[HTTPRouteHandler]:
+    """Declare the calls."""
+
+    @get(
+        "/quarantine/explain",
+        guards=[needs("admin", whole=True)],
+        operation=Operation(query=ExplainFilter),
+    )
+    async def many(request: ApiRequest) -> PageAnswer[ExplainedEntry]:
+        """Explain callbacks in quarantine.
+
+        The answer says of each what a replay would make of it. Values are masked, and nothing is
+        changed.
+        """
+        given = read(request.scope, ExplainFilter)
+        asked = await cursors.asked(given)
+        page = await quarantined(journal, given, asked, Reason.FILTER)
+        [next_cursor] = await cursors.at([page.next_seq], desc=asked.desc)
+        explained = []
+        for _, kept in page.items:
+            explained.append(_explained(kept, keeper))
+            await asyncio.sleep(0)  # callbacks are taken in between
+        return PageAnswer(data=explained, next_cursor=next_cursor, has_more=page.has_more)
 
     @get(
         "/quarantine/{quarantine_id:str}/explain",
         guards=[needs("admin", whole=True)],
         operation=Operation(),
     )
-    async def explained(request: ApiRequest, quarantine_id: FromPath[str]) -> ExplainedEntry:
+    async def one(request: ApiRequest, quarantine_id: FromPath[str]) -> ExplainedEntry:
         """Explain a callback in quarantine.
 
         The answer says what a replay would make of it. Values of the callback are masked, and
         nothing is changed.
         """
         read(request.scope, NoParameters)
-        kept = await find_quarantined(journal, quarantine_id, Reason.FILTER)
-        becomes: Sequence[ForetoldEvent] | None = None
-        why = detail = None
-        try:
-            becomes = [_foretold(planned) for planned in keeper.foretell(kept)]
-        except Malformed as exc:
-            why, detail = exc.reason, exc.detail
-        except SourceGone:
-            why, detail = "source_gone", "its source is no longer configured"
-        return ExplainedEntry(
-            **msgspec.structs.asdict(entry_of(kept)),
-            **_masked(kept),
-            becomes=becomes,
-            why=why,
-            why_detail=detail,
-        )
+        return _explained(await find_quarantined(journal, quarantine_id, Reason.FILTER), keeper)
 
-    return explained
+    return many, one
+
+
+def _explained(kept: QuarantinedCallback, keeper: QuarantineKeeper) -> ExplainedEntry:
+    becomes: Sequence[ForetoldEvent] | None = None
+    why = detail = None
+    try:
+        becomes = [_foretold(planned) for planned in keeper.foretell(kept)]
+    except Malformed as exc:
+        why, detail = exc.reason, exc.detail
+    except SourceGone:
+        why, detail = "source_gone", "its source is no longer configured"
+    return ExplainedEntry(
+        **msgspec.structs.asdict(entry_of(kept)),
+        **_masked(kept),
+        becomes=becomes,
+        why=why,
+        why_detail=detail,
+    )
 
 
 def _masked(kept: QuarantinedCallback) -> dict[str, Any]:

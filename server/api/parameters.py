@@ -70,6 +70,12 @@ class Scan(Limit):
     MOST = 50_000
 
 
+class FewerItems(Limit):
+    """The maximum number of items of a page whose items are work to make."""
+
+    MOST = 100
+
+
 class Wait(float):
     """Seconds that a call waits for an event."""
 

@@ -19,9 +19,9 @@ from receiver.intake import Accepted
 from ..runtime.credentials import HeaderCredentials
 from ..runtime.keys import Access
 from ..runtime.quarantine import QuarantineKeeper, SourceGone
-from ..runtime.readers import Readers
+from ..runtime.readers import Readers, clean_reason, repeated
 from ..runtime.rejections import RejectionCounter
-from .auth import ApiRequest, needs
+from .auth import ApiRequest, in_process, needs
 from .deliveries import utc
 from .errors import Problem, not_found
 from .handlers import request_id
@@ -47,7 +47,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EntryFilter(Paging, frozen=True, kw_only=True):
-    """The parameters of the list."""
+    """The parameters of a list."""
 
     #: Those of this source.
     source: Text | None = None
@@ -83,16 +83,7 @@ def quarantine(
     async def fetch(
         given: EntryFilter, asked: PageRequest, _access: Access
     ) -> Page[QuarantinedCallback]:
-        rows = await journal.ask(
-            QuarantinedCallbacks(
-                source=given.source,
-                reason=given.reason,
-                after=asked.after,
-                limit=asked.limit + 1,
-                desc=asked.desc,
-            )
-        )
-        return first_page([(kept.seq, kept) for kept in rows], asked)
+        return await quarantined(journal, given, asked)
 
     listed = journal_list(
         cursors,
@@ -113,7 +104,10 @@ def quarantine(
         read(request.scope, NoParameters)
         kept = await find_quarantined(journal, quarantine_id)
         fields = () if kept.is_erased else ("headers", "body")
-        await readers.read(request.auth, "quarantine", fields, quarantine=kept.id)
+        inside = in_process(request.scope)
+        given = "" if inside is None else inside.reason
+        reason = clean_reason(given, repeated(given, kept.body)) or None
+        await readers.read(request.auth, "quarantine", fields, reason=reason, quarantine=kept.id)
         return _whole(kept, credentials)
 
     @post(
@@ -156,6 +150,23 @@ def quarantine(
         route_handlers=[listed, one, replay, drop],
         guards=[needs("admin", whole=True)],
     )
+
+
+async def quarantined(
+    journal: Journal, given: EntryFilter, asked: PageRequest, why: Reason | None = None
+) -> Page[QuarantinedCallback]:
+    """Return a page of the callbacks. `why` is that of QuarantinedCallbacks."""
+    rows = await journal.ask(
+        QuarantinedCallbacks(
+            source=given.source,
+            reason=given.reason,
+            after=asked.after,
+            limit=asked.limit + 1,
+            desc=asked.desc,
+            why=why,
+        )
+    )
+    return first_page([(kept.seq, kept) for kept in rows], asked)
 
 
 async def find_quarantined(

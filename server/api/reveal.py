@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta
 
-from core.event import secrets_of
+from core.event import content_of, secrets_of
 from journal import Journal
 from journal.seal import Reason
 
@@ -62,7 +62,7 @@ def reveal(*, journal: Journal, readers: Readers, calls: Calls) -> HTTPRouteHand
         async with calls.begin(request, reread=True) as call:
             opening = access.opening_to_match(Reason.REVEAL)
             kept = await visible_event(journal, access, event_id, opening)
-            because = clean_reason(reason, kept.body) if reason else None
+            because = clean_reason(reason, content_of(kept.body)) if reason else None
             fields = secrets_of(kept.body)
             if inside is not None and inside.copies:
                 fields = tuple(name for name in fields if name == "code")

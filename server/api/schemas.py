@@ -9,11 +9,12 @@ from msgspec import inspect
 from core.instants import Instant
 
 from ..config.shapes import comments
-from .parameters import Limit, Scan, Wait
+from .parameters import FewerItems, Limit, Scan, Wait
 
 #: The types that `parameters` reads itself.
 _SPELLED: dict[type, dict[str, Any]] = {
     Limit: {"type": "integer", "minimum": 1, "maximum": Limit.MOST},
+    FewerItems: {"type": "integer", "minimum": 1, "maximum": FewerItems.MOST},
     Scan: {"type": "integer", "minimum": 1, "maximum": Scan.MOST},
     Wait: {"type": "number", "minimum": 0, "maximum": Wait.MOST, "multipleOf": 0.001},
     Instant: {

@@ -53,10 +53,11 @@ class ApiCalls:
         *,
         copies: bool = False,
         clear: bool = False,
+        reason: str = "",
     ) -> Any:
-        """Make any call. `body` is sent as JSON; None: none. `copies` is that of InProcessCall.
+        """Make any call. `body` is sent as JSON; None: none.
 
-        `clear` gives the rights of the key: somebody asked to see one thing in clear.
+        `copies` and `reason` are those of InProcessCall. `clear` gives the rights of the key: somebody asked to see one thing in clear.
         """
         sent = b"" if body is None else msgspec.json.encode(body)
         status, headers, answer = 500, {}, b""
@@ -72,7 +73,7 @@ class ApiCalls:
             else:
                 answer += message.get("body", b"")
 
-        scope = self._scope(method, path, parameters, copies=copies, clear=clear)
+        scope = self._scope(method, path, parameters, copies=copies, clear=clear, reason=reason)
         await self._app(scope, receive, send)  # type: ignore[arg-type]
         if status >= _ERRORS:
             document = msgspec.json.decode(answer, type=Document)
@@ -113,6 +114,7 @@ class ApiCalls:
         *,
         copies: bool = False,
         clear: bool = False,
+        reason: str = "",
     ) -> dict[str, Any]:
         counts, self._counts = self._counts, False
         given = {name: value for name, value in parameters.items() if value not in (None, (), "")}
@@ -139,5 +141,6 @@ class ApiCalls:
                 actor=self._actor,
                 counts=counts,
                 copies=copies,
+                reason=reason,
             ),
         }

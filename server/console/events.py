@@ -8,7 +8,7 @@ import msgspec
 
 from ..api.errors import Problem
 from .page import Answer, Body, Page, Redirect, Request, View, address
-from .reveals import SHOWN, needs_reason, reveal
+from .reveals import SHOWN, ask_reason, reveal
 
 _REVEALS = ("codes:reveal", "codes:read")
 
@@ -33,6 +33,8 @@ async def event(request: Request) -> Answer:
 
 async def revealed(request: Request) -> Answer:
     """Reveal something of an event: to the script as JSON, else on its page for a minute."""
+    if (asking := ask_reason(request)) is not None:
+        return asking
     shown = await reveal(request, request.parts["id"])
     if request.wants_json:
         return Body.json({**shown, "seconds": SHOWN})
@@ -65,7 +67,6 @@ async def _view(request: Request, shown: Mapping[str, str] = {}) -> View:
             "sinks": [name for name in await _sinks(request) if name not in is_open],
             "reveals": any(map(access.may, _REVEALS)),
             "reveals_all": access.goes_on is not None and _may_see_all(request),
-            "asks_reason": needs_reason(request),
             "sends": access.may("deliveries:write"),
             "erases": access.may("admin") and "erasedtime" not in own,
         },

@@ -10,11 +10,12 @@ from core.printable import plain_lines
 
 from ..api.errors import Problem, bad_body
 from .page import Answer, Page, Redirect, Request, View, address
+from .reveals import SHOWN, ask_reason, take_reason
 
 #: Callbacks on a page, and those that one form reads again.
 LISTED, AT_ONCE = 100, 100
-#: Seconds for which bytes are shown, and how many of them: as text and as hex.
-SHOWN, _TEXT, _HEX = 60, 16_384, 4_096
+#: How many bytes are shown: as text and as hex.
+_TEXT, _HEX = 16_384, 4_096
 _WIDTH = 16
 #: The reasons to filter by: docs/callbacks.md says what to do about each.
 REASONS = (
@@ -74,8 +75,11 @@ async def look(request: Request) -> Answer:
 
 async def reveal(request: Request) -> Answer:
     """Show the bytes of a callback for a minute. It is recorded first."""
+    if (asking := ask_reason(request)) is not None:
+        return asking
     id_ = request.parts["id"]
-    whole = await request.api.get(f"/v1/quarantine/{id_}")
+    reason = take_reason(request)
+    whole = await request.api.call("GET", f"/v1/quarantine/{id_}", reason=reason)
     if whole["body"] is None:
         raise Problem(410, "erased", "its bytes are erased")
     view = await _look(request, shown(whole["headers"], base64.b64decode(whole["body"])))
@@ -151,11 +155,8 @@ async def preview(request: Request) -> Answer:
     filter_ = _filter(request)
     if None in filter_.values():
         raise Problem(400, "bad_parameter", "name a source and a reason")
-    found = await request.api.get("/v1/quarantine", limit=AT_ONCE, **filter_)
-    entries = [
-        await request.api.get(f"/v1/quarantine/{one['id']}/explain") for one in found["data"]
-    ]
-    rows = [{"entry": entry, "becomes": outcome(entry)} for entry in entries]
+    found = await request.api.get("/v1/quarantine/explain", limit=AT_ONCE, **filter_)
+    rows = [{"entry": entry, "becomes": outcome(entry)} for entry in found["data"]]
     return View(
         template="quarantine_again.html",
         title=f"Read again: {filter_['source']}, {filter_['reason']} - Quarantine",

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from core.printable import plain_lines
 
 from ..api.errors import Problem, bad_body
-from .page import Request
+from .page import Request, View
 
 #: Seconds for which something is shown.
 SHOWN = 60
+#: Characters of a reason.
+_REASON = 500
 
 
 async def reveal(request: Request, event: str) -> Mapping[str, str]:
@@ -21,7 +23,7 @@ async def reveal(request: Request, event: str) -> Mapping[str, str]:
     what = request.field("what") or "text"
     if what not in _REVEALS:
         raise bad_body("what", f"one of {', '.join(_REVEALS)}")
-    reason = _reason(request)
+    reason = take_reason(request)
     if what in _SEEN and not reason:
         return await _SEEN[what](request, event)
     found = await request.api.call(
@@ -45,8 +47,22 @@ def needs_reason(request: Request) -> bool:
     return asks and not request.session.reason(request.now)
 
 
-def _reason(request: Request) -> str:
+def ask_reason(request: Request) -> View | None:
+    """Return a page that asks for the reason of a reveal; None: it needs none, or a script asks.
+
+    The form of the page repeats the request.
+    """
+    if request.wants_json or request.field("reason").strip() or not needs_reason(request):
+        return None
+    kept = [(name, text) for name, text in request.form if name not in ("csrf", "reason")]
+    return View(template="reason.html", title="Reason", values={"fields": kept}, status=422)
+
+
+def take_reason(request: Request) -> str:
+    """Return the reason of a reveal, and keep it for the next ones; empty: none. Raise Problem."""
     given = request.field("reason").strip()
+    if len(given) > _REASON:
+        raise bad_body("reason", f"at most {_REASON} characters")
     if given:
         request.session.keep_reason(given, request.now)
     elif needs_reason(request):

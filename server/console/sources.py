@@ -11,9 +11,8 @@ from httpd.own_host import is_loopback
 
 from .page import Answer, Page, Redirect, Request, View, address
 from .render import duration
+from .reveals import SHOWN, ask_reason, take_reason
 
-#: Seconds for which a callback URL is shown.
-SHOWN = 60
 #: Why callbacks are turned away: in few words, and what to do about it.
 _REASONS: Mapping[str, tuple[str, str]] = {
     "address": (
@@ -53,8 +52,11 @@ async def sources(request: Request) -> Answer:
 
 async def url(request: Request) -> Answer:
     """Show the callback URL of a source for a minute. It is recorded first."""
+    if (asking := ask_reason(request)) is not None:
+        return asking
     name = request.parts["name"]
-    found = await request.api.post(f"/v1/sources/{name}/url")
+    path = f"/v1/sources/{name}/url"
+    found = await request.api.call("POST", path, reason=take_reason(request))
     is_local = is_loopback(urlsplit(found["url"]).netloc)
     view = await _view(request, {"name": name, "url": found["url"], "is_local": is_local})
     return msgspec.structs.replace(view, headers={"Refresh": f"{SHOWN}; url={address('/sources')}"})

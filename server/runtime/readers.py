@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from core.bucket import Bucket
-from core.event import content_of, id_of, secrets_of
+from core.event import id_of, secrets_of
 from core.secret import MASK
 from journal import Journal
 from journal.actor import ACTING
@@ -351,12 +351,20 @@ def filter_fields(wanted: EventFilter) -> Sequence[str]:
     return [name for name in wanted.__struct_fields__ if getattr(wanted, name) not in ((), None)]
 
 
+#: A word that may be a code.
+_WITH_DIGIT = re.compile(r"(?=[\w-]*\d)[\w-]{3,}")
 #: Digits that may be a phone number, with what people write between them.
 _DIGITS = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){6,}")
 
 
-def clean_reason(reason: str, body: bytes | None = None) -> str:
-    """Return a reason without what the log must not hold: numbers, and codes of the event."""
-    for secret in () if body is None else content_of(body):
+def clean_reason(reason: str, secrets: Iterable[str] = ()) -> str:
+    """Return a reason without what the log must not hold: numbers, and the secrets."""
+    for secret in secrets:
         reason = reason.replace(secret, MASK)
     return _DIGITS.sub(MASK, reason)
+
+
+def repeated(reason: str, callback: bytes) -> Sequence[str]:
+    """Return the words of a reason that may be codes: with a digit, and part of a callback."""
+    words = _WITH_DIGIT.findall(reason)
+    return [word for word in words if word.encode() in callback]

@@ -291,6 +291,7 @@ CALLS = {
     ("GET", "/v1/quarantine/{quarantine_id}"): lambda world: plain(
         f"/v1/quarantine/{world.quarantined}"
     ),
+    ("GET", "/v1/quarantine/explain"): lambda _: plain("/v1/quarantine/explain"),
     ("GET", "/v1/quarantine/{quarantine_id}/explain"): lambda world: plain(
         f"/v1/quarantine/{world.quarantined}/explain"
     ),

@@ -229,6 +229,7 @@ async def audit(service, record):
 async def quarantine(record):
     [kept] = await record_list(record, "/v1/quarantine")
     await record("GET", f"/v1/quarantine/{kept['id']}")
+    await record("GET", "/v1/quarantine/explain")
     await record("GET", f"/v1/quarantine/{kept['id']}/explain")
     await record("POST", f"/v1/quarantine/{kept['id']}/replay")
     await record("DELETE", f"/v1/quarantine/{kept['id']}")

@@ -56,6 +56,7 @@ CALLS = [
     ("GET", "/v1/history"),
     ("GET", "/v1/quarantine"),
     ("GET", "/v1/quarantine/none"),
+    ("GET", "/v1/quarantine/explain"),
     ("GET", "/v1/quarantine/none/explain"),
     ("POST", "/v1/quarantine/none/replay"),
     ("DELETE", "/v1/quarantine/none"),

@@ -201,6 +201,27 @@ async def test_explained_callback_shows_what_it_would_become(service):
     assert (await service.ask("/v1/stats")).json() == before.json()
 
 
+async def test_page_of_callbacks_is_explained_by_one_call(service):
+    """Mutants: sealed bytes stay closed; the filter or the cursor is dropped; more than 100."""
+    ids = [(await service.post(b"event=new_kind&id=%d" % n))["id"] for n in range(3)]
+    await service.post(b"{", "herosms")
+    asked = {"source": "tellabot", "reason": "unknown_event", "limit": 2}
+
+    first = (await service.ask("/v1/quarantine/explain", params=asked)).json()
+    asked |= {"after": first["next_cursor"]}
+    rest = (await service.ask("/v1/quarantine/explain", params=asked)).json()
+
+    single = [await explained(service, id_) for id_ in ids]
+    assert single == [*first["data"], *rest["data"]]
+    assert [19, 19, 19] == [one["bytes"] for one in single]
+    assert (True, False) == (first["has_more"], rest["has_more"])
+    refused = await service.ask("/v1/quarantine/explain", params={"limit": 101})
+    assert (400, "limit: write a number from 1 to 100") == (
+        refused.status_code,
+        refused.json()["detail"],
+    )
+
+
 async def test_explained_callback_of_a_removed_source_says_so(run, tmp_path):
     async with run(tmp_path) as service:
         kept = (await service.post(UNKNOWN))["id"]

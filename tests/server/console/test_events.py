@@ -352,6 +352,48 @@ def test_reveal_asks_for_the_reason_once_in_ten_minutes(asking):
     assert ["raw", "console"] == [leaf["how"] for leaf in asking.leaves("code.read")][:2]
 
 
+@pytest.mark.parametrize(
+    ("path", "form", "shown", "do"),
+    [
+        ("/quarantine/{kept}/reveal", {}, "Body as hex", "code.read"),
+        ("/sources/tellabot/url", {}, live.TOKEN, "source.url_read"),
+        ("/events/{event}/reveal", {"what": "callback"}, "from 127.0.0.1", "code.read"),
+    ],
+)
+def test_every_reveal_asks_for_the_reason_without_a_script(asking, path, form, shown, do):
+    """Mutants: it is shown without a reason; the form loses what was asked; the line has none."""
+    admin, event = asking.browser("admin"), asking.sms(4)
+    kept = asking.post(f"event=new.kind&id=8&text={live.code(8)}".encode())["id"]
+    path = path.format(event=event, kept=kept)
+
+    asked = admin.post(path, form)
+    before = len(asking.leaves(do))
+    inputs = [its for its in Parsed(asked.text).all("input") if "name" in its]
+    fields = {its["name"]: its.get("value", "") for its in inputs}
+    given = admin.post(path, fields | {"reason": "ticket 4711"})
+    again = admin.post(path, form)
+
+    assert (422, False) == (asked.status_code, shown in asked.text)
+    assert form.items() <= fields.items()
+    assert [200, 200] == [given.status_code, again.status_code]
+    assert [True, True] == [shown in answer.text for answer in (given, again)]
+    leaves = asking.leaves(do)
+    lines = [leaf for leaf in leaves[: len(leaves) - before] if leaf.get("how") != "raw"]
+    assert ["ticket 4711"] * 2 == [leaf["reason"] for leaf in lines]
+
+
+def test_reason_does_not_repeat_what_was_revealed(asking):
+    """Mutants: codes of callbacks that were not understood; without a bound."""
+    admin = asking.browser("admin")
+    kept = asking.post(f"event=new.kind&id=9&text={live.code(9)}".encode())["id"]
+
+    long = admin.post(f"/quarantine/{kept}/reveal", {"reason": "a" * 501})
+    admin.post(f"/quarantine/{kept}/reveal", {"reason": f"ticket 4711, code {live.code(9)}"})
+
+    assert 400 == long.status_code
+    assert "ticket 4711, code ***" == asking.leaves("code.read")[0]["reason"]
+
+
 def test_dialog_asks_for_the_reason(browser, asking):
     """Mutants: the reason is lost; the dialog is not closed."""
     asking.sms(2, service="Asked")

@@ -6,6 +6,7 @@ import live
 import pytest
 from consoles import HOSTILE, Parsed, query_of
 
+from server.console.api import ApiCalls
 from server.console.quarantine import PAGES, dump, groups, outcome, shown, summary
 
 SMS = {"type": "sms.received", "service": "google", "routes": ["a"], "sinks": []}
@@ -184,6 +185,24 @@ def test_all_of_a_reason_are_read_again_as_shown(admin, service):
     assert [False, False, False, True, True] == [
         is_kept(service, id_) for id_ in (*ids, *later, other)
     ]
+
+
+def test_preview_of_many_is_one_call(admin, service, monkeypatch):
+    """Mutant: a call for each callback."""
+    for number in range(3):
+        service.post(b"event=new.kind&id=2%d" % number)
+    call, paths = ApiCalls.call, []
+
+    async def noted(api, method, path, *args, **named):
+        paths.append(path)
+        return await call(api, method, path, *args, **named)
+
+    monkeypatch.setattr(ApiCalls, "call", noted)
+
+    page = admin.get("/quarantine/again?source=tellabot&reason=unknown_event")
+
+    assert page.text.count("still not understood:") >= 3
+    assert ["/v1/quarantine/explain"] == [path for path in paths if "/quarantine" in path]
 
 
 def test_callbacks_that_left_meanwhile_are_named(admin, service):
