@@ -218,7 +218,7 @@ def test_keys_walk_through_the_list_and_back(tab, service):
 
 
 def test_keys_can_be_turned_off(tab):
-    """WCAG 2.1.4. Mutant: a key right after the dialog closed, which has the focus still, is lost."""
+    """WCAG 2.1.4. Mutant: a key is lost right after the dialog, which has the focus still."""
     one = tab("support")
     page = one.page
     page.keyboard.press("?")
