@@ -84,6 +84,7 @@ docs: .venv/.dev
 	@.venv/bin/python docs/reference/service_keys.py
 	@.venv/bin/python docs/pictures/take.py
 	@.venv/bin/python docs/pictures/rooms.py
+	@.venv/bin/python docs/pictures/console.py
 
 COMPILE := .venv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	--only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \

@@ -124,7 +124,7 @@ def state(source: Mapping[str, Any]) -> Mapping[str, str]:
         case "receiving":
             return {"kind": "ok", "words": "works"}
         case "polled":
-            return {"kind": "ok", "words": "asked only: it sends no callbacks"}
+            return {"kind": "ok", "words": "asked only"}
         case "silent":
             return {"kind": "wait", "words": "silent"}
     return {"kind": "off", "words": "no callback yet"}

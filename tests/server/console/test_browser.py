@@ -53,6 +53,35 @@ def test_page_is_accessible(reader, page, whole):
     assert [] == reader.faults(whole=whole)
 
 
+def test_words_in_tables_are_whole(reader):
+    """Narrow tables scroll in their frames. Mutant: `overflow-wrap: anywhere` for all cells."""
+    broken = []
+    for phone in (False, True):
+        reader.look(phone=phone, dark=False)
+        for path in ("/sources", "/sinks", "/audit"):
+            broken += reader.goto(path).evaluate(BROKEN)
+
+    assert [] == broken
+
+
+#: The words of cells, and of titles, that take more than one line.
+BROKEN = r"""() => {
+  const found = [], range = document.createRange();
+  const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const text = texts.currentNode;
+    if (!text.parentElement.closest("td, th")) continue;
+    for (const word of text.data.matchAll(/[\w.]{2,24}/g)) {
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+      if (lines.size > 1) found.push(word[0]);
+    }
+  }
+  return found;
+}"""
+
+
 def test_checker_finds_faults(tab):
     """Controls: it reports grey text and a field without a label."""
     one = tab()
