@@ -54,6 +54,8 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 
     def joined(self, name: str) -> str:
         """Return all fields of that (lower case) name, joined as in RFC 9110, 5.3."""
+        if self.header(name) is None:
+            return ""  # nearly always
         return ", ".join([value for key, value in self.headers if key == name])
 
 

@@ -35,27 +35,27 @@ def hide_credentials(
     headers stay as they are. A digest in the headers of a new callback is replaced like any value.
     """
     url = f"/in/{source}/"
-    names, values = zip(*headers, strict=True) if headers else ((), ())
-    places, joined = _secret_places(names, own), "\n".join(values)
-    if not places and "%" not in joined and url not in joined:
+    for name, value in headers:
+        if "%" in value or url in value or _is_secret(name, own):
+            break
+    else:
         return headers  # nearly all callbacks
     return tuple(
         [
             (name, digest(value))
             # Some proxies add `X-Original-URI: /in/NAME/TOKEN`; a `Referer` may have it, too.
-            if (place in places or url in (urllib.parse.unquote(value) if "%" in value else value))
+            if (
+                url in (urllib.parse.unquote(value) if "%" in value else value)
+                or _is_secret(name, own)
+            )
             and not (stored and DIGEST.fullmatch(value))
             else (name, value)
-            for place, (name, value) in enumerate(headers)
+            for name, value in headers
         ]
     )
 
 
-@lru_cache(maxsize=256)
-def _secret_places(names: tuple[str, ...], own: frozenset[str]) -> frozenset[int]:
-    """Return the places of names that are secret; callers send the same names again and again."""
-    return frozenset(
-        place
-        for place, name in enumerate(names)
-        if name in own or name in _STANDARD or _SUGGESTS_SECRET.search(name) is not None
-    )
+@lru_cache(maxsize=1024)
+def _is_secret(name: str, own: frozenset[str]) -> bool:
+    """Return whether the name is that of a secret; callers send the same names again and again."""
+    return name in own or name in _STANDARD or _SUGGESTS_SECRET.search(name) is not None

@@ -168,10 +168,11 @@ class Door:
             received=self._now(),
         )
         signature = callback.header(SAMPLE_HEADER)
-        if self._intake.is_sample(state.name, callback.body, signature):
+        if signature is not None and self._intake.is_sample(state.name, callback.body, signature):
             callback = msgspec.structs.replace(callback, sample=True)
         # Our own signature authenticates a sample: we do not have the provider's secret.
-        authentic = callback.sample or state.source.verify(callback, request.target)
+        signs = state.signs and not callback.sample
+        authentic = not signs or state.source.verify(callback, request.target)
         callback = self._intake.hide_credentials(state, callback)
         if not state.allowed.permits(callback.peer):
             # A replay from quarantine would not check the signature again.

@@ -22,6 +22,8 @@ class SourceState:
     ) -> None:
         """`before` is the state of the source with its former options: its health goes on."""
         self.name, self.source = name, source
+        #: Whether the provider may sign its callbacks.
+        self.signs = type(source).verify is not Source.verify
         timezone: str | None = getattr(source, "timezone", None)
         if before is None:
             self.health = SourceHealth(

@@ -133,23 +133,22 @@ class FilterIndex(Generic[T]):
         """
         found: _Entries[T] = {}
         for path, fields in self._fields.items():
-            values = value_at(event, path)
+            values = value_at(event, path) if path else event
             if not isinstance(values, dict):
                 continue
-            # Filters may name many labels, and an event has few: look only at those in both.
-            for name in fields.keys() & values.keys():
-                value, field = values[name], fields[name]
-                if value is None:
+            # Filters may name many labels, and an event has few.
+            for name in fields if len(fields) <= len(values) else values:
+                value, field = values.get(name), fields.get(name)
+                if value is None or field is None:
                     continue
                 is_plain = isinstance(value, str) and not (field.is_spelled or field.numbers)
                 for key in (value,) if is_plain else field.keys_in(value):
                     if key in field.entries:
                         found.update(field.entries[key])
+        candidates: Iterable[IndexEntry[T]] = self._always.values()
         if found:
             found.update(self._always)
             candidates = [found[number] for number in sorted(found)]
-        else:
-            candidates = list(self._always.values())
         return [entry.value for entry in candidates if entry.holds(event)]
 
 

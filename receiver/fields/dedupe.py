@@ -65,7 +65,7 @@ def all_spellings(
 
 
 def make_keys(
-    *parts: str, second: int | None, otherwise: tuple[str, ...], received: datetime
+    parts: tuple[str, ...], second: int | None, otherwise: tuple[str, ...], received: datetime
 ) -> tuple[Key, ...]:
     """Return one key if the provider sent a time; else windows over the parts and `otherwise`."""
     if second is not None:

@@ -98,7 +98,7 @@ def epoch(text: str) -> ProviderTime | None:
     if not (whole.isdecimal() and text.isascii() and len(whole) <= _LONGEST_EPOCH):
         return None
     fraction = point + decimals
-    if not _is_fraction(fraction):
+    if fraction and not _is_fraction(fraction):
         return None
     return ProviderTime(int(whole), zoned=True, fraction=fraction)
 

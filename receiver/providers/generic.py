@@ -308,9 +308,9 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
             keys: tuple[Key, ...] = (Key(second=grows, parts=(_SMS, subject, "msg", message)),)
         else:
-            parts = (mapped.raw(paths.from_), when.text, *map(mapped.raw, (paths.text, paths.code)))
-            second, received = when.second, callback.received
-            keys = make_keys(_SMS, subject, *parts, second=second, otherwise=(), received=received)
+            words = map(mapped.raw, (paths.text, paths.code))
+            parts = (_SMS, subject, mapped.raw(paths.from_), when.text, *words)
+            keys = make_keys(parts, when.second, (), callback.received)
         return Happening(
             subject=subject,
             time=time.rfc3339(zone(self.timezone)) if time else None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from core.event import Event
+from core.event import Data, Event
 
 #: Digits of the shortest number that may show its first four and its last four.
 _LONG = 10
@@ -10,15 +10,20 @@ _LONG = 10
 
 def event_fields(event: Event, sinks: Sequence[str]) -> Mapping[str, object]:
     """Return the fields of a log line about a new event with deliveries to `sinks`."""
-    data = event.data
-    service = getattr(data, "service", None)
+    service, to = service_and_number(event.data)
     return {
         "event_id": event.id,
         "type": event.type,
-        "service": service and (service.name or service.id),
-        "to": masked(getattr(data, "to", None)),
+        "service": service,
+        "to": to,
         "sinks": sinks,
     }
+
+
+def service_and_number(data: Data) -> tuple[str | None, str | None]:
+    """Return the service and the masked number of an event, as log lines show them."""
+    service = getattr(data, "service", None)
+    return service and (service.name or service.id), masked(getattr(data, "to", None))
 
 
 def masked(number: str | None) -> str | None:

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quote
-from typing import NamedTuple
 
+import msgspec
 import structlog
+from msgspec.structs import asdict
 
 from core.delivery import SettledAttempt
 from core.event import Event
 
-from .fields import event_fields
+from .fields import event_fields, service_and_number
 from .setup import LEVELS, json_output, json_value
 
 
-class Received(NamedTuple):
+class Received(msgspec.Struct, frozen=True):
     """The request that brought a callback, as log lines show it."""
 
     request_id: str
@@ -40,20 +41,21 @@ class FrequentLines:
 
     def accepted(self, event: Event, sinks: Sequence[str], received: Received) -> None:
         """Log a new event with deliveries to `sinks`."""
-        fields = event_fields(event, sinks)
         if self._json is None:
-            self._log.info("callback.accepted", **fields, **received._asdict())
+            fields = event_fields(event, sinks)
+            self._log.info("callback.accepted", **fields, **asdict(received))
             return
+        service, to = service_and_number(event.data)
+        number = "" if to is None else f',"to":{quote(to)}'
         self._json(
             f'callback.accepted","event_id":"{event.id}","type":"{event.type}"'
-            f"{_field('service', fields['service'])}{_field('to', fields['to'])}"
-            f',"sinks":[{_names(*sinks)}]{_of(received)}'
+            f'{_known("service", service)}{number},"sinks":[{_names(*sinks)}]{_of(received)}'
         )
 
     def duplicate(self, event_id: str, received: Received) -> None:
         """Log a further copy of a known event."""
         if self._json is None:
-            self._log.info("callback.duplicate", event_id=event_id, **received._asdict())
+            self._log.info("callback.duplicate", event_id=event_id, **asdict(received))
             return
         self._json(f'callback.duplicate","event_id":"{event_id}"{_of(received)}')
 
@@ -87,12 +89,14 @@ def frequent_lines() -> FrequentLines | None:
 
 
 def _of(received: Received) -> str:
-    request_id, source, peer, size, channel, trace_id = received
-    traced = "" if trace_id is None else f',"trace_id":"{trace_id}"'
-    return (
-        f',"request_id":"{request_id}"{_about(("source", source), ("peer", peer))}'
-        f',"bytes":{size}{_field("channel", channel)}{traced}'
+    line = (
+        f',"request_id":"{received.request_id}"{_known("source", received.source)}'
+        f'{_known("peer", received.peer)},"bytes":{received.bytes}'
     )
+    if received.channel is None and received.trace_id is None:
+        return line  # nearly all
+    traced = "" if received.trace_id is None else f',"trace_id":"{received.trace_id}"'
+    return f"{line}{_field('channel', received.channel)}{traced}"
 
 
 @lru_cache(maxsize=256)
@@ -103,6 +107,10 @@ def _names(*sinks: str) -> str:
 def _field(name: str, value: object) -> str:
     """Return a field with its comma, or nothing in place of None."""
     return "" if value is None else f',"{name}":{json_value(value)}'
+
+
+#: The same for one of few values: the names of sources and services, the addresses of providers.
+_known = lru_cache(maxsize=1024)(_field)
 
 
 @lru_cache(maxsize=256)

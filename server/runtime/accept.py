@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from core.errors import Unavailable
 from core.event import NumberAssigned
@@ -102,9 +102,9 @@ class Recorder:
             for one, _ in reversed(foreseen):
                 if one is not None:
                     self._order_book.take_back(one.order, one.before)
-            if isinstance(outcome, Unavailable):
-                self._monitor.log_error(outcome)
             if isinstance(outcome, Exception):
+                if isinstance(outcome, Unavailable):
+                    self._monitor.log_error(outcome)
                 return
             for order in outcome.orders:
                 self._order_book.put(order)
@@ -113,7 +113,7 @@ class Recorder:
             if waited is not None:
                 self._trace(plans, outcome.new, waited, callback if is_called else None)
             state = self._sources.get(caller.source)  # None: it was removed meanwhile
-            if state is not None and any(outcome.new) and is_called:
+            if state is not None and is_called and True in outcome.new:
                 state.health.record(callback, happenings)
             if self._lines is not None:
                 self._log_recorded(self._lines, caller, callback, plans, outcome)
@@ -253,7 +253,7 @@ class Recorder:
         if order is None:
             return self._planner.plan(source, happening, at, named_order=named_order)
         data, taken = complete(happening.data, order)
-        happening = msgspec.structs.replace(happening, data=data)
+        happening = replace(happening, data=data)
         return self._planner.plan(
             source, happening, at, order=order.id, taken=taken, named_order=named_order
         )
@@ -273,7 +273,7 @@ class Recorder:
         for index, planned in enumerate(plans):
             if recorded.new[index]:
                 trace_id = self._tracer.trace_id(planned.event.id)
-                its = received if trace_id is None else Received(*received[:-1], trace_id)
+                its = received if trace_id is None else replace(received, trace_id=trace_id)
                 lines.accepted(planned.event, [owed.sink for owed in planned.owed], its)
             elif channel is None:  # each poll finds the same messages again
                 lines.duplicate(recorded.ids[index], received)

@@ -465,6 +465,43 @@ async def test_attempt_beyond_its_timeout_fails(world):
     assert destination.inside == 0
 
 
+async def test_timeout_ends_with_its_attempt(world):
+    """Mutant: the timer goes on, and ends the sender while it waits for the next delivery."""
+    worker = await world.run(Destination(), concurrency=1, timeout=Duration(0.05))
+
+    await world.accept(worker)
+    await world.until(delivered=1)
+    await asyncio.sleep(0.1)
+    await world.accept(worker)
+
+    await world.until(delivered=2)
+
+
+class _Stubborn(Destination):
+    """It takes the first event although its time is up."""
+
+    async def send(self, outgoing):
+        if not self.arrived:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+        return await super().send(outgoing)
+
+
+async def test_sink_that_ignores_its_timeout_costs_no_sender(world):
+    """Mutant: the task stays cancelled. A CancelledError that the sink raises later ends it."""
+    destination = _Stubborn(Receipt(status=200), asyncio.CancelledError())
+    worker = await world.run(destination, concurrency=1, timeout=Duration(0.05))
+
+    late, faulty = await world.accept(worker), await world.accept(worker)
+    await until(lambda: destination.arrived[:2] == [late, faulty] and not worker._feed._known)
+    sound = await world.accept(worker)
+    await until(lambda: sound in destination.arrived and not worker._feed._known)
+
+    assert (await world.delivery(late)).attempts[0].outcome == "delivered"
+    assert (await world.delivery(faulty)).attempts[0].error == "fault"
+    assert (await world.delivery(sound)).state is State.DELIVERED
+
+
 @pytest.mark.parametrize(
     ("nonsense", "recorded"),
     [

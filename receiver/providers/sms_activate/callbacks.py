@@ -319,12 +319,7 @@ def _timed_keys(
     keys = [
         key
         for one in times
-        for key in make_keys(
-            *(*begin, one.text, *words),
-            second=one.second,
-            otherwise=(),
-            received=callback.received,
-        )
+        for key in make_keys((*begin, one.text, *words), one.second, (), callback.received)
     ]
     return tuple(keys)
 

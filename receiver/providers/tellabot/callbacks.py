@@ -226,21 +226,17 @@ def _message_keys(
     journals of 0.1: the key of a billing entry had its subject, which may differ in a poll.
     """
     text, pin, sent_to = reading.raw("reply"), reading.raw("pin"), reading.raw("to")
-
-    def make(number: str, words: str, *more: str) -> tuple[Key, ...]:
-        return make_keys(
-            *("billing" if billed else "sms", number, reading.raw("from"), when.text, words),
-            *more,
-            second=when.second,
-            otherwise=() if billed else (subject,),
-            received=callback.received,
-        )
-
+    kind, sender = "billing" if billed else "sms", reading.raw("from")
     to_as_written = as_written(sent_to, _US) if sent_to[:1] == " " else to
+    as_sent = to_as_written.removeprefix("+") if to_as_written else sent_to
     named = (subject,) if billed else ()
-    first = (to_as_written.removeprefix("+") if to_as_written else sent_to, text or pin, *named)
+    first = (kind, as_sent, sender, when.text, text or pin, *named)
     words = canonical_text(text) if text else canonical_code(pin)
     number = to.removeprefix("+") if to else sent_to.strip()
-    plain = (number, words, *(named if when.second is None else ()))
-    keys = make(*first)
-    return keys if plain == first else (*keys, *(key for key in make(*plain) if key not in keys))
+    plain = (kind, number, sender, when.text, words, *(named if when.second is None else ()))
+    otherwise = () if billed else (subject,)
+    keys = make_keys(first, when.second, otherwise, callback.received)
+    if plain == first:
+        return keys
+    more = make_keys(plain, when.second, otherwise, callback.received)
+    return (*keys, *(key for key in more if key not in keys))

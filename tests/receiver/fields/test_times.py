@@ -148,20 +148,20 @@ def test_key_has_the_time_as_sent(text, expected):
 
 
 def test_message_with_a_time_has_one_key():
-    made = make_keys("act", "1", second=5, otherwise=("subject",), received=RECEIVED)
+    made = make_keys(("act", "1"), 5, ("subject",), RECEIVED)
 
     assert made == (Key(second=5, parts=("act", "1")),)
 
 
 def test_first_second_of_2000_is_a_time():
     """Mutant: 0 counts as no time."""
-    made = make_keys("act", "1", second=0, otherwise=("subject",), received=RECEIVED)
+    made = make_keys(("act", "1"), 0, ("subject",), RECEIVED)
 
     assert made == (Key(second=0, parts=("act", "1")),)
 
 
 def test_message_without_a_time_has_two_windows():
-    made = make_keys("act", "1", second=None, otherwise=("subject",), received=RECEIVED)
+    made = make_keys(("act", "1"), None, ("subject",), RECEIVED)
 
     assert made == (
         Key(parts=("act", "1", "subject", "w0:249342")),

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.log.fields import masked
+from core.event import RentalRenewalFailed, Service
+from server.log.fields import masked, service_and_number
 
 
 def test_masked_number_is_recognized_but_not_whole():
@@ -16,3 +17,23 @@ def test_masked_number_is_recognized_but_not_whole():
 def test_masked_number_never_holds_the_number(number):
     assert number not in masked(number)
     assert len(masked(number).replace("***", "")) <= len(number) - 2
+
+
+def test_service_is_shown_by_its_name_or_its_id():
+    """Mutant: a service without a name is not shown."""
+
+    def shown(**service):
+        data = RentalRenewalFailed(
+            provider="a",
+            channel="callback",
+            labels={},
+            sample=False,
+            time_from="received",
+            to="+18503814729",
+            service=Service(key=None, **service) if service else None,
+        )
+        return service_and_number(data)
+
+    assert shown(id="go", name="Google") == ("Google", "+1850***4729")
+    assert shown(id="go", name=None) == ("go", "+1850***4729")
+    assert shown() == (None, "+1850***4729")

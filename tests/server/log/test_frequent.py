@@ -8,6 +8,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from core.delivery import SettledAttempt
 from core.event import Event, Service, SmsReceived
@@ -81,7 +82,7 @@ def test_line_of_an_accepted_event_is_that_of_structlog(service, to, sinks, rece
     is left out.
     """
     new = event(service, to)
-    fields = {**event_fields(new, sinks), **received._asdict()}
+    fields = {**event_fields(new, sinks), **asdict(received)}
 
     line = logged(lambda: frequent_lines().accepted(new, sinks, received))
 
@@ -91,7 +92,7 @@ def test_line_of_an_accepted_event_is_that_of_structlog(service, to, sinks, rece
 
 @given(requests)
 def test_line_of_a_duplicate_is_that_of_structlog(received):
-    fields = received._asdict()
+    fields = asdict(received)
 
     line = logged(lambda: frequent_lines().duplicate(ID, received))
 
