@@ -26,6 +26,8 @@ class Received(NamedTuple):
     channel: str | None = None
     #: None: the event is not traced.
     trace_id: str | None = None
+    #: The number of its line in the audit log, if it has one.
+    leaf: int | None = None
 
 
 class FrequentLines:
@@ -69,7 +71,7 @@ class FrequentLines:
             f',"outcome":"{one.outcome}","state":"{one.state}"'
             f"{_field('status', one.status)}{_field('error', one.error)}"
             f',"took_ms":{one.took_ms},"since_ms":{one.since_ms}{_field("due_at", one.due_at)}'
-            f"{_field('trace_id', one.trace_id)}"
+            f"{_field('trace_id', one.trace_id)}{_field('leaf', one.leaf)}"
         )
 
     def read(self, key: str | None, how: str, count: int, leaf: int) -> None:
@@ -87,11 +89,11 @@ def frequent_lines() -> FrequentLines | None:
 
 
 def _of(received: Received) -> str:
-    request_id, source, peer, size, channel, trace_id = received
+    request_id, source, peer, size, channel, trace_id, leaf = received
     return (
         f',"request_id":"{request_id}"{_about(("source", source), ("peer", peer))}'
         f',"bytes":{size}{_field("channel", channel)}'
-        f"{_field('trace_id', trace_id)}"
+        f"{_field('trace_id', trace_id)}{_field('leaf', leaf)}"
     )
 
 
