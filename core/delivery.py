@@ -137,6 +137,8 @@ class SettledAttempt(NamedTuple):
     due_at: float | None
     #: None: the attempt is not traced.
     trace_id: str | None = None
+    #: The number of its line in the audit log, if it has one.
+    leaf: int | None = None
 
     def fields(self) -> Mapping[str, object]:
         """Return the fields of the line, in order."""

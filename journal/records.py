@@ -1,7 +1,7 @@
 """Records that the journal keeps and returns."""
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -72,6 +72,16 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     new: tuple[bool, ...]
     #: The orders that its new events name, as they are now.
     orders: tuple[Order, ...] = ()
+    #: For each id, the number of its line in the audit log, if it has one. Empty: none has one.
+    leaves: Sequence[int | None] = ()
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """The result of storing an outcome: it is durable."""
+
+    #: The number of its first line in the audit log: that of the attempt, if one was made. A given
+    #: up delivery has another one after it. None: there is no line.
+    leaf: int | None = None
 
 
 class BriefDelivery(msgspec.Struct, frozen=True):
@@ -139,6 +149,8 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     #: False: the same bytes were stored before; their count grew.
     new: bool
+    #: The number of its line in the audit log, if it has one.
+    leaf: int | None = None
 
 
 class QuarantinedCallback(msgspec.Struct, frozen=True, kw_only=True):

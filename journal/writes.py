@@ -30,6 +30,7 @@ from .records import (
     Replayed,
     Retained,
     SealedStep,
+    Settled,
     StoredCondition,
     StoredConsumer,
     StoredDelivery,
@@ -161,8 +162,8 @@ class Probe(Write[Sequence[Delivery]], frozen=True):
     endless: ClassVar[bool] = True
 
 
-class Settle(Write[bool], frozen=True):
-    """Store the outcome of an attempt; False: the delivery is no longer ours."""
+class Settle(Write[Settled | None], frozen=True):
+    """Store the outcome of an attempt; None: the delivery is no longer ours."""
 
     delivery: Delivery
     attempt: Attempt | None

@@ -93,10 +93,12 @@ def log_outcome(
     shown: Callable[[int], str],
     jumped: float,
     log_attempted: Callable[[SettledAttempt], None] | None,
+    leaf: int | None,
 ) -> None:
     """Log a settled outcome.
 
     `shown` returns a delivery's id as the API shows it; `log_attempted` None: no line for attempts.
+    `leaf` is the number of its first line in the audit log, if it has one.
     """
     delivery, attempt = taken.delivery, outcome.attempt
     ended = outcome.state is State.DEAD or outcome.state is State.EXPIRED
@@ -121,6 +123,7 @@ def log_outcome(
                 since_ms=round(since_ms, 1),
                 due_at=outcome.due_at,
                 trace_id=outcome.trace_id,
+                leaf=leaf,
             )
         )
     if ended:
@@ -133,4 +136,5 @@ def log_outcome(
             delivery_id=delivery_id,
             attempt=delivery.attempts + is_dead,
             trace_id=outcome.trace_id,
+            leaf=None if leaf is None else leaf + (attempt is not None),
         )

@@ -23,7 +23,7 @@ from core.errors import Broken, InvalidRow
 from core.event import SYSTEM
 from core.paths import Path, order_at, parse
 from journal import Journal
-from journal.records import Owed, SinkRecord, StoredDelivery
+from journal.records import Owed, Settled, SinkRecord, StoredDelivery
 from journal.seal import Kind, kinds_at
 from journal.writes import Guard, Settle, unguarded
 
@@ -518,7 +518,7 @@ class Worker:
         # Put at once: the journal works in the order of the calls.
         self._journal.put(settle, partial(self._settled, taken, outcome))
 
-    def _settled(self, taken: Taken, outcome: Outcome, stored: bool | Exception) -> None:  # noqa: FBT001 - `put` passes the outcome
+    def _settled(self, taken: Taken, outcome: Outcome, stored: Settled | Exception | None) -> None:
         """Log a stored outcome. Store it again, however long the journal is unavailable."""
         if isinstance(stored, Broken):
             self._end(taken)
@@ -555,6 +555,7 @@ class Worker:
             shown=self._shown,
             jumped=self._clock.jumped(),
             log_attempted=self._log_attempted,
+            leaf=None if stored is None else stored.leaf,
         )
 
     async def _steer(self, taken: Taken) -> None:

@@ -3,10 +3,13 @@
 One thread writes. The right edge of the tree is in its memory; a failed commit leaves it as it was.
 """
 
+import itertools
 import sqlite3
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from core.clock import rfc3339
 from core.errors import InvalidRow, Unavailable
@@ -15,6 +18,7 @@ from ..actor import SERVICE, Actor
 from ..audit.lines import NEEDED, Fact, encode, erased_line, line_erased, restored
 from ..audit.note import Checkpoint
 from ..audit.tree import TILE_WIDTH, leaf_hash, prove_inclusion
+from ..decide import POLL
 from ..facts import (
     TRAFFIC,
     AuditOptions,
@@ -27,7 +31,7 @@ from ..facts import (
     is_plain,
 )
 from ..reads import Checkpoints
-from ..records import LineErasure
+from ..records import LineErasure, Quarantined, Recorded, Settled
 from ..rows import Changes
 from ..writes import (
     AddSignatures,
@@ -115,14 +119,26 @@ class AuditBatch:
         self._extend((line,))
         return n
 
-    def add_changes(self, changes: Changes) -> None:
-        """Add the lines of new and changed events. Raises as `add` does, and Unavailable."""
+    def add_changes(self, changes: Changes, results: Sequence[Any]) -> Sequence[Any]:
+        """Add the lines of new and changed events. Raises as `add` does, and Unavailable.
+
+        Return the results of the writes that made them, with the numbers of the lines.
+        """
         if not self._everything:
-            return
+            return results
+        numbers = itertools.count(self.frontier.size)
         try:
             self._add_changes(changes)
         except Exception as exc:
             raise _fault(exc) from exc
+        return [
+            msgspec.structs.replace(
+                result, leaves=tuple([next(numbers) if new else None for new in result.new])
+            )
+            if type(result) is Recorded and True in result.new
+            else result
+            for result in results
+        ]
 
     def _add_changes(self, changes: Changes) -> None:
         commit, stamp = self._options.commit, self._stamp
@@ -147,19 +163,34 @@ class AuditBatch:
         for one in ended:
             self.add(end_of_delivery(one.id, one.sink, one.state, one.error, self._options.shown))
 
-    def add_write(self, write: Write[Any], result: Any, actor: Actor = SERVICE) -> None:
-        """Add the lines of a write with its result. Raises as `add` does."""
+    def add_write(self, write: Write[Any], result: Any, actor: Actor = SERVICE) -> Any:
+        """Add the lines of a write with its result. Raises as `add` does.
+
+        Return the result, with the numbers of the lines about a callback or a delivery.
+        """
         if type(write) is Record and write.replaces is None and False not in result.new:
-            return  # most writes are of this kind: `add_changes` added their lines
+            return result  # most writes are of this kind: `add_changes` added their lines
+        n = self.frontier.size
         try:
             if type(write) is Settle and self._everything and result and write.attempt is not None:
-                n = self.frontier.size
                 self._extend((attempted_line(n, self._stamp, write, self._options.shown),))
             if not is_plain(write, result, everything=self._everything):
                 for fact in facts_of(write, result, actor, self._options.shown):
                     self.add(fact)
         except Exception as exc:
             raise _fault(exc) from exc
+        if not self._everything or self.frontier.size == n:
+            return result
+        if type(result) is Settled:
+            return Settled(n)
+        if type(result) is Quarantined:
+            return msgspec.structs.replace(result, leaf=n)
+        if type(write) is Record and write.arrival.channel != POLL:
+            # Its duplicates come first, in the order of the ids.
+            numbers, leaves = itertools.count(n), result.leaves or (None,) * len(result.ids)
+            leaves = tuple([next(numbers) if leaf is None else leaf for leaf in leaves])
+            return msgspec.structs.replace(result, leaves=leaves)
+        return result
 
     def _extend(self, lines: Sequence[bytes]) -> None:
         self._lines += lines

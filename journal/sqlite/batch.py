@@ -161,7 +161,7 @@ class BatchWriter:
             elif audit is not None and type(op) in AUDIT:
                 result = AUDIT[type(op)](audit, op, actor)
             if audit is not None:
-                audit.add_write(op, result, actor)
+                result = audit.add_write(op, result, actor)
             results.append(result)
         return results
 
@@ -177,11 +177,9 @@ class BatchWriter:
         write(self._conn, changes, self._sealer)
         visible.follow(self._conn, self._filters, changes.api_keys)
         outbox.announce(changes)
-        if audit is not None:
-            audit.add_changes(changes)
         for name, count in changes.counts.items():
             outbox.counts[name] += count
-        return made
+        return made if audit is None else audit.add_changes(changes, made)
 
     def _renew_orders(self, op: RenewOrders) -> bool:
         return self._sealer is not None and orders.renew(self._conn, op, self._sealer)

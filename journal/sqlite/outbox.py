@@ -15,7 +15,7 @@ from core.paths import Path, order_at, parse
 
 from ..feed import Committed
 from ..reads import DeliveryById
-from ..records import BriefDelivery, StoredDelivery, group_of
+from ..records import BriefDelivery, Settled, StoredDelivery, group_of
 from ..rows import Changes
 from ..seal import Kind, Opener, Opening, Reason, Sealer, kinds_at
 from ..writes import (
@@ -260,17 +260,17 @@ class Outbox:
 
     # --- take and settle ------------------------------------------------------------------
 
-    def settle(self, op: Settle) -> bool:
+    def settle(self, op: Settle) -> Settled | None:
         """Store an outcome. Owner and attempts are the fence: only the last taker is believed."""
         delivery, attempt = op.delivery, op.attempt
         attempts = delivery.attempts + (attempt is not None and not attempt.probes)
         if _is_delivered(op):
             # Only the first of several outcomes in this batch counts.
             if delivery.id not in self._delivered:
-                return False
+                return None
             self._delivered.remove(delivery.id)
         elif not self._update(op, attempts):
-            return False
+            return None
         if attempt is not None:
             if attempt.error != ERASED:  # no attempt at the sink
                 self._results[delivery.sink].add(attempt)
@@ -290,7 +290,7 @@ class Outbox:
             self.counts[f"{op.state}/{group_of(delivery.sink)}"] += 1
         if delivery.ordering is not None and op.state is not State.PENDING:
             self._advance(delivery.sink, delivery.ordering)
-        return True
+        return Settled()
 
     def _answer(
         self, delivery: Delivery, number: int, attempt: Attempt

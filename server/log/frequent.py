@@ -27,6 +27,8 @@ class Received(msgspec.Struct, frozen=True):
     channel: str | None = None
     #: None: the event is not traced.
     trace_id: str | None = None
+    #: The number of its line in the audit log, if it has one.
+    leaf: int | None = None
 
 
 class FrequentLines:
@@ -71,7 +73,7 @@ class FrequentLines:
             f',"outcome":"{one.outcome}","state":"{one.state}"'
             f"{_field('status', one.status)}{_field('error', one.error)}"
             f',"took_ms":{one.took_ms},"since_ms":{one.since_ms}{_field("due_at", one.due_at)}'
-            f"{_field('trace_id', one.trace_id)}"
+            f"{_field('trace_id', one.trace_id)}{_field('leaf', one.leaf)}"
         )
 
     def read(self, key: str | None, how: str, count: int, leaf: int) -> None:
@@ -93,10 +95,11 @@ def _of(received: Received) -> str:
         f',"request_id":"{received.request_id}"{_known("source", received.source)}'
         f'{_known("peer", received.peer)},"bytes":{received.bytes}'
     )
-    if received.channel is None and received.trace_id is None:
-        return line  # nearly all
-    traced = "" if received.trace_id is None else f',"trace_id":"{received.trace_id}"'
-    return f"{line}{_field('channel', received.channel)}{traced}"
+    if received.channel is not None:
+        line += _field("channel", received.channel)
+    if received.trace_id is not None:
+        line += f',"trace_id":"{received.trace_id}"'
+    return line if received.leaf is None else f'{line},"leaf":{received.leaf}'
 
 
 @lru_cache(maxsize=256)

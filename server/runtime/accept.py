@@ -271,12 +271,15 @@ class Recorder:
             caller.request_id, caller.source, callback.peer, len(callback.body), channel
         )
         for index, planned in enumerate(plans):
+            leaf = recorded.leaves[index] if recorded.leaves else None
             if recorded.new[index]:
                 trace_id = self._tracer.trace_id(planned.event.id)
-                its = received if trace_id is None else replace(received, trace_id=trace_id)
+                is_same = trace_id is None and leaf is None
+                its = received if is_same else replace(received, trace_id=trace_id, leaf=leaf)
                 lines.accepted(planned.event, [owed.sink for owed in planned.owed], its)
             elif channel is None:  # each poll finds the same messages again
-                lines.duplicate(recorded.ids[index], received)
+                its = received if leaf is None else replace(received, leaf=leaf)
+                lines.duplicate(recorded.ids[index], its)
 
 
 def arrival_of(caller: Caller, callback: Callback) -> Arrival:

@@ -76,6 +76,7 @@ class QuarantineKeeper:
                 detail=malformed.detail,
                 quarantine_id=outcome.id,
                 new=outcome.new,
+                leaf=outcome.leaf,
             )
 
         # A journal from before its key file keeps its hashes, and knows copies by them.

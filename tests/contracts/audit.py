@@ -38,7 +38,7 @@ from journal.reads import (
     LineFilter,
     LogBeginning,
 )
-from journal.records import Retained
+from journal.records import Recorded, Retained, Settled
 from journal.writes import (
     CancelOrder,
     CancelReplay,
@@ -184,6 +184,44 @@ class AuditContract:
                 f',"delivery":"d{due.id}","reason":"status"}}'.encode(),
             ),
         )
+
+    async def test_results_have_the_numbers_of_their_lines(self, journal):
+        """Of callbacks, duplicates, attempts and deliveries that end, all in one batch.
+
+        Mutants: the numbers of new events and of duplicates are mixed up; a result has the number
+        of another write of its batch; a delivery that ended has the number of its attempt.
+        """
+        await record(journal, known := planned(1))
+        (due,) = await handed(journal, planned(2, owed=[owed()]))
+        (late,) = await handed(journal, planned(3, owed=[owed("crm")]))
+        unread = QuarantineCallback(arrival(), "q", b"f", "unreadable", "detail")
+        polled = arrival(channel="poll", token="", peer="")
+        plans = (planned(4), planned(1), planned(5), planned(2))
+        recorded, kept, again, settled, ended, asked, alone = await asyncio.gather(
+            journal.submit(Record(arrival(), plans)),
+            journal.submit(unread),
+            journal.submit(msgspec.structs.replace(unread, id="r")),
+            journal.submit(Settle(due, attempt(), State.DEAD, None)),
+            journal.submit(Settle(late, None, State.EXPIRED, None)),
+            journal.submit(Record(polled, (planned(1), planned(6)))),
+            journal.submit(Settle(due, attempt(), State.DEAD, None)),
+        )
+
+        numbers = [*recorded.leaves, kept.leaf, again.leaf, settled.leaf, settled.leaf + 1]
+        said = {one["n"]: (one["do"], one.get("event")) for one in await lines(journal)}
+        assert [said[n] for n in (*numbers, ended.leaf, asked.leaves[1])] == [
+            ("callback.accepted", plans[0].event.id),
+            ("callback.duplicate", known.event.id),
+            ("callback.accepted", plans[2].event.id),
+            ("callback.duplicate", due.event_id),
+            ("callback.quarantined", None),
+            ("callback.duplicate", None),
+            ("delivery.attempted", due.event_id),
+            ("delivery.dead", due.event_id),
+            ("delivery.expired", late.event_id),
+            ("callback.accepted", asked.ids[1]),
+        ]
+        assert (asked.leaves[0], alone) == (None, None)
 
     async def test_lines_are_ascii_whatever_their_values(self, journal):
         """Mutant: the template writes names as they are."""
@@ -347,19 +385,25 @@ class AuditContract:
         ]
 
     async def test_access_leaves_out_callbacks_and_deliveries(self, store, hands):
-        """Mutant: attempts, or changed events, have lines whatever is recorded."""
+        """Mutants: attempts, or changed events, have lines whatever is recorded; the line of a
+        replay is given as that of a duplicate.
+        """
         journal = await store.start(audit=hands.options(everything=False))
         plan = planned(1, subject="request/7", request_id="7", owed=[owed("log"), owed("crm")])
         due, _ = await handed(journal, plan)
-        await record(journal, planned(1))
         await journal.submit(QuarantineCallback(arrival(), "q", b"f", "unreadable", "detail"))
+        again = await record(journal, planned(1), replaces="q")
         await journal.submit(RegisterOrder(order("7", reference="job 1"), None))
-        await journal.submit(Settle(due, attempt(), State.DEAD, None))
+        settled = await journal.submit(Settle(due, attempt(), State.DEAD, None))
         await journal.submit(EndDeliveries("crm", "gone", NOW))
         with acting(ANA):
             await journal.submit(RetryDelivery(due.id, NOW))
 
-        assert [one["do"] for one in await lines(journal)] == ["order.placed", "delivery.retried"]
+        assert [one["do"] for one in await lines(journal)] == [
+            *("quarantine.replayed", "order.placed", "delivery.retried")
+        ]
+        assert again == Recorded(ids=(plan.event.id,), new=(False,))
+        assert settled == Settled()
 
     async def test_reload_changes_what_is_recorded(self, store, hands):
         options = hands.options(everything=False)

@@ -58,6 +58,7 @@ from journal.records import (
     Rejection,
     ReplayState,
     SealedSecret,
+    Settled,
     SinkRecord,
     Stats,
     StoredCondition,
@@ -681,7 +682,7 @@ class JournalContract:
 
         kept = await journal.ask(DeliveryById(delivery.id))
         (of_event,) = (await journal.ask(EventById(plan.event.id))).deliveries
-        assert ours == [True, True]
+        assert ours == [Settled(), Settled()]
         assert again == msgspec.structs.replace(delivery, attempts=1)
         assert kept == kept_delivery(
             plan, id=delivery.id, state=State.DELIVERED, attempts=(failure, success)
@@ -696,7 +697,7 @@ class JournalContract:
 
         again = await journal.submit(Settle(delivery, attempt(), State.DELIVERED, due_at=None))
 
-        assert again is False
+        assert again is None
         assert await journal.ask(JournalStats()) == stats(events=1, dead=1)
 
     async def test_simultaneous_deliveries_are_settled_one_by_one(self, journal):
@@ -716,7 +717,7 @@ class JournalContract:
             )
         )
 
-        assert believed == [*[True] * 70, False]
+        assert believed == [*[Settled()] * 70, None]
         assert await journal.ask(JournalStats()) == stats(events=70, delivered=70)
         kept = [len((await journal.ask(DeliveryById(one.id))).attempts) for one in deliveries]
         assert kept == [2, 1] * 35
@@ -730,7 +731,7 @@ class JournalContract:
 
         late = await journal.submit(Settle(first, attempt(), state, due_at=None))
 
-        assert late is False
+        assert late is None
         assert await journal.submit(Settle(second, attempt(), State.DELIVERED, due_at=None))
 
     async def test_delivery_expires_without_an_attempt(self, journal):
@@ -752,7 +753,7 @@ class JournalContract:
 
         late = await journal.submit(Settle(delivery, attempt(), state, due_at=None))
 
-        assert late is False
+        assert late is None
         assert ours == msgspec.structs.replace(delivery, owner=ours.owner)
         assert ours.owner != delivery.owner
         assert await later.submit(Settle(ours, attempt(), State.DELIVERED, due_at=None))
@@ -936,7 +937,7 @@ class JournalContract:
         await journal.submit(Settle(heads[0], attempt(), State.DELIVERED, due_at=None))
         rest = await take(journal, "log", limit=9, now=NOW, known=[heads[1]])
 
-        assert (count, late) == (3, False)
+        assert (count, late) == (3, None)
         assert [one.event_id for one in (*heads, *rest)] == list(ids(plans))
 
     # --- sending again --------------------------------------------------------------------
@@ -1218,7 +1219,7 @@ class JournalContract:
         ended = [await journal.submit(write) for _ in range(3)]
         late = await journal.submit(Settle(crm[1], attempt(), State.DELIVERED, due_at=None))
 
-        assert (ended, late) == ([2, 1, 0], False)
+        assert (ended, late) == ([2, 1, 0], None)
         page = await journal.ask(Deliveries(filter=DeliveryFilter(sink=("crm",))))
         kept = [one for _, one in page.items]
         assert [(one.state, one.due_at, one.owner) for one in kept] == [
@@ -1614,7 +1615,7 @@ class JournalContract:
             with pytest.raises(Unavailable, match="closed"):
                 await journal.ask(JournalStats())
         assert [type(outcome) for outcome in outcomes] == [Unavailable]
-        assert (await settled, (await last).new) == (True, (True,))
+        assert (await settled, (await last).new) == (Settled(), (True,))
         assert await (await store.start()).ask(JournalStats()) == stats(events=2, delivered=1)
 
     async def test_waiting_counts_operations_not_yet_written(self, journal):
@@ -1901,7 +1902,7 @@ class JournalHistory(RuleBasedStateMachine):
 
         believed = self.model.settle(delivery, start, state, due_at)
 
-        assert self.run(settle) is believed
+        assert (self.run(settle) == Settled()) is believed
 
     @rule(target=taken, number=st.integers(0, 9), wanted=_OWED)
     def an_event_is_replayed(self, number, wanted):

@@ -58,4 +58,5 @@ def test_hidden_line_of_a_delivery_costs_no_work():
         shown=unexpected,
         jumped=0.0,
         log_attempted=None,
+        leaf=None,
     )

@@ -43,6 +43,7 @@ from journals import prepared
 from core.delivery import State, Turn
 from core.errors import Broken, InvalidRow, Unavailable
 from journal.reads import DeliveryFilter, EventFilter, Events, JournalStats, PendingBySink
+from journal.records import Settled
 from journal.sqlite import batch as sqlite_write
 from journal.sqlite import deliveries, paging, queries
 from journal.sqlite import journal as sqlite
@@ -553,7 +554,7 @@ def test_second_settle_in_a_batch_returns_false(failing):
     [committed] = writer.take_committed()
     settle = Settle(committed.deliveries["log"][0], attempt(), State.DELIVERED, None)
 
-    assert writer.write([settle, settle]) == [True, False]
+    assert writer.write([settle, settle]) == [Settled(), None]
 
 
 async def test_failed_fsync_answers_all_callers_and_ends_writing(path):
@@ -1109,4 +1110,4 @@ async def test_slow_query_does_not_delay_writes(journal):
     release.set()
     await asked
 
-    assert (recorded.new, settled) == ((True,), True)
+    assert (recorded.new, settled) == ((True,), Settled())

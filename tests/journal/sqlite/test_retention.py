@@ -34,7 +34,7 @@ from journal.reads import (
     PrunableCount,
     QuarantinedById,
 )
-from journal.records import Retained
+from journal.records import Retained, Settled
 from journal.sqlite.journal import SQLiteJournal
 from journal.writes import (
     EraseContent,
@@ -410,4 +410,4 @@ async def test_removed_attempts_do_not_change_the_delivery(journal):
     stored = await journal.submit(Settle(again, attempt(), State.DELIVERED, due_at=None))
 
     kept = await journal.ask(DeliveryById(delivery.id))
-    assert (stored, again.attempts, len(kept.attempts)) == (True, 1, 1)
+    assert (stored, again.attempts, len(kept.attempts)) == (Settled(), 1, 1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import re
 import sqlite3
 
@@ -86,6 +87,32 @@ def test_journal_fits_its_log(journal):
 
     assert events == stored(journal) > 200
     assert attempts >= events
+
+
+def test_lines_of_the_log_name_their_lines_in_the_audit_log(filled, journal):
+    """Of each event and attempt that was logged before a kill, and once at most.
+
+    Mutants: the number of another write of the same commit; a line without its number.
+    """
+    printed("audit", "export", "lines")
+    found = [
+        json.loads(line)
+        for line in (journal.parent / "lines/entries.jsonl").read_text().splitlines()
+    ]
+    by_number = {line["n"]: line for line in found}
+    logged = [
+        line
+        for line in map(json.loads, (filled / "stdout.log").read_text().splitlines())
+        if line["event"] in ("callback.accepted", "callback.duplicate", "delivery.attempted")
+    ]
+
+    assert len(logged) > 400
+    assert len({line["leaf"] for line in logged}) == len(logged)
+    for line in logged:
+        its = by_number[line["leaf"]]
+        assert (line["event"], line["event_id"]) == (its["do"], its["event"])
+        assert line.get("sink") == its.get("sink")
+        assert line.get("attempt") == its.get("attempt")
 
 
 @pytest.mark.nightly

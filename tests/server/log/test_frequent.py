@@ -69,17 +69,19 @@ def logged(log, *, people=False):
 
 services = st.builds(Service, id=TEXT, name=st.none() | TEXT, key=st.none())
 traces = st.none() | st.just(ID.replace("-", ""))
+leaves = st.none() | st.integers()
 requests = st.builds(
     *(Received, st.just("5f"), TEXT, TEXT, st.integers()),
     channel=st.none() | TEXT,
     trace_id=traces,
+    leaf=leaves,
 )
 
 
 @given(st.none() | services, st.none() | TEXT, st.lists(TEXT), requests)
 def test_line_of_an_accepted_event_is_that_of_structlog(service, to, sinks, received):
     """Mutants: null fields stay; long texts stay whole; names of sinks without escapes; the trace
-    is left out.
+    or the number of its line in the audit log is left out.
     """
     new = event(service, to)
     fields = {**event_fields(new, sinks), **asdict(received)}
@@ -111,6 +113,7 @@ def test_line_of_a_duplicate_is_that_of_structlog(received):
         sink=TEXT,
         delivery_id=st.just("d7"),
         trace_id=traces,
+        leaf=leaves,
         attempt=st.integers(),
         probe=st.sampled_from([None, True]),
         outcome=st.sampled_from(["delivered", "failed"]),
@@ -125,7 +128,7 @@ def test_line_of_a_duplicate_is_that_of_structlog(received):
 )
 def test_line_of_an_attempt_is_that_of_structlog(attempted):
     """Mutants: `status` as Python shows it; `probe` before `attempt`; `error` without escapes;
-    the trace before `due_at`.
+    the trace before `due_at`; `leaf` before the trace.
     """
     line = logged(lambda: frequent_lines().attempted(attempted))
 
