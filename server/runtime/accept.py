@@ -110,16 +110,15 @@ class Recorder:
                 self._order_book.put(order)
             self._measure(plans, outcome.new)
             is_called = callback.channel == "callback" and replaces is None
-            if waited is not None:
-                self._trace(plans, outcome.new, waited, callback if is_called else None)
+            traces = self._trace(plans, outcome.new, waited, callback if is_called else None)
             state = self._sources.get(caller.source)  # None: it was removed meanwhile
             if state is not None and any(outcome.new) and is_called:
                 state.health.record(callback, happenings)
             if self._lines is not None:
-                self._log_recorded(self._lines, caller, callback, plans, outcome)
+                self._log_recorded(self._lines, caller, callback, plans, outcome, traces)
 
         record = Record(arrival_of(caller, callback), plans, replaces=replaces)
-        waited = self._now() if self._tracer.is_on else None
+        waited = None if self._tracer.exporter.is_full else self._now()
         self._journal.put(guard(record), done, then)
 
     def foretell(self, source: str, happenings: Sequence[Happening]) -> Sequence[Planned]:
@@ -161,7 +160,7 @@ class Recorder:
         Returns None if the journal does not record the event. Raises Unavailable.
         """
         planned = self._planner.plan(source, happening, at, order=order, sinks=sinks)
-        waited = self._now()
+        waited = None if self._tracer.exporter.is_full else self._now()
         try:
             recorded = await self._journal.submit(write(planned))
         except Unavailable as exc:
@@ -169,8 +168,7 @@ class Recorder:
             raise
         if recorded is None:
             return None
-        if self._tracer.is_on:
-            self._trace((planned,), recorded.new, waited, None)
+        self._trace((planned,), recorded.new, waited, None)
         return planned
 
     def _foresee(self, source: str, happening: Happening, at: float) -> _Foreseen | None:
@@ -216,31 +214,40 @@ class Recorder:
         self,
         plans: Sequence[Planned],
         new: Sequence[bool],
-        waited: float,
+        waited: float | None,
         callback: Callback | None,
-    ) -> None:
-        """Make the spans of new events. `callback` None: no callback was received for them."""
-        for index, planned in enumerate(plans):
-            event = planned.event
-            if not new[index] or self._tracer.drops(event.id, received=callback is not None):
-                continue
-            received = origin = None
-            if callback is not None:
-                received = callback.received.timestamp()
-                origin = SpanContext.of_header(callback.header("traceparent"))
-            self._tracer.accept(
+    ) -> Mapping[str, str | None]:
+        """Make the spans of new events, and return their traces.
+
+        `waited` None: no span is made. `callback` None: no callback was received for them.
+        """
+        if not self._tracer.is_on:
+            return {}
+        events = [planned.event for index, planned in enumerate(plans) if new[index]]
+        if waited is None:
+            self._tracer.skip([event.id for event in events], received=callback is not None)
+            return {}
+        received = origin = None
+        if callback is not None:
+            received = callback.received.timestamp()
+            origin = SpanContext.of_header(callback.header("traceparent"))
+        durable, commit = self._now(), self._journal.meters.commits
+        return {
+            event.id: self._tracer.accept(
                 AcceptedSpan(
                     event_id=event.id,
                     source=event.source,
                     type=event.type,
                     received=received,
-                    planned=planned.at,
+                    planned=plans[0].at,
                     waited=waited,
-                    durable=self._now(),
-                    commit=self._journal.meters.commits,
+                    durable=durable,
+                    commit=commit,
                     origin=origin,
                 )
             )
+            for event in events
+        }
 
     def _plan(
         self, source: str, happening: Happening, at: float, *, named_order: Order | None
@@ -265,6 +272,7 @@ class Recorder:
         callback: Callback,
         plans: Sequence[Planned],
         recorded: Recorded,
+        traces: Mapping[str, str | None],
     ) -> None:
         channel = None if callback.channel == "callback" else callback.channel
         received = Received(
@@ -272,7 +280,7 @@ class Recorder:
         )
         for index, planned in enumerate(plans):
             if recorded.new[index]:
-                trace_id = self._tracer.trace_id(planned.event.id)
+                trace_id = traces.get(planned.event.id)
                 its = received if trace_id is None else Received(*received[:-1], trace_id)
                 lines.accepted(planned.event, [owed.sink for owed in planned.owed], its)
             elif channel is None:  # each poll finds the same messages again
