@@ -58,6 +58,8 @@ _INTERNAL, _SERVER, _PRODUCER = 1, 2, 4
 _ERROR = 2
 #: The randomness of a trace: its last 56 bits (W3C Trace Context, level 2).
 _RANDOM = 1 << 56
+#: Where it begins in the id of an event, after which one hyphen comes.
+_RANDOM_AT = 21
 #: No digits are as large: nothing is sampled.
 _NOTHING = "g"
 #: The ids of `callback` and `commit` are that of `accept`, with one bit of the last digit changed.
@@ -122,7 +124,7 @@ class Tracer:
         self.exporter = Exporter(ticks)
         #: Whether anything is traced.
         self.is_on = False
-        #: The smallest randomness of a sampled trace, as digits.
+        #: The smallest randomness of a sampled trace, written as in the id of an event.
         self._threshold = _NOTHING
         #: Events that are not sampled, oldest first. None: a delivery failed, so it is sampled now.
         self._remembered: OrderedDict[str, AcceptedSpan | None] = OrderedDict()
@@ -134,17 +136,18 @@ class Tracer:
         if options is None:
             self._remembered.clear()
         sampled = 0 if options is None else round(options.fraction * _RANDOM)
-        self._threshold = f"{_RANDOM - sampled:014x}" if sampled else _NOTHING
+        smallest = f"{_RANDOM - sampled:014x}"
+        self._threshold = f"{smallest[:2]}-{smallest[2:]}" if sampled else _NOTHING
 
     def trace_id(self, event_id: str) -> str | None:
         """Return the id of the trace of an event; None: it is not sampled."""
         if not self.is_on:
             return None
-        digits = event_id.replace("-", "")
         # Digits of one length have the order of their numbers.
-        if digits[18:] >= self._threshold:
-            return digits
-        return digits if self._remembered.get(event_id, self) is None else None
+        is_sampled = event_id[_RANDOM_AT:] >= self._threshold
+        if is_sampled or self._remembered.get(event_id, self) is None:
+            return event_id.replace("-", "")
+        return None
 
     # --- acceptance -----------------------------------------------------------------------
 
@@ -153,21 +156,20 @@ class Tracer:
 
         Return the id of its trace; None: it is not sampled, or its spans are dropped.
         """
-        trace_id = self.trace_id(accepted.event_id)
-        if trace_id is None:
-            self._remember(accepted.event_id, accepted)
+        event_id = accepted.event_id
+        if event_id[_RANDOM_AT:] < self._threshold:
+            self._remember(event_id, accepted)
         elif self.exporter.put(accepted, 2 if accepted.received is None else 3):
-            return trace_id
+            return event_id.replace("-", "")
         return None
 
-    def skip(self, event_ids: Sequence[str], *, received: bool) -> None:
-        """Count the spans of durable events as dropped: call it while the exporter is full.
+    def skip(self, event_id: str, *, received: bool) -> None:
+        """Count the spans of a durable event as dropped: call it while the exporter is full.
 
-        `received`: a callback brought the events.
+        `received`: a callback brought the event.
         """
-        sampled = [one for one in event_ids if one.replace("-", "")[18:] >= self._threshold]
-        if sampled:
-            self.exporter.drop(len(sampled) * (3 if received else 2))
+        if event_id[_RANDOM_AT:] >= self._threshold:
+            self.exporter.drop(3 if received else 2)
 
     def _remember(self, event_id: str, accepted: AcceptedSpan | None) -> None:
         self._remembered[event_id] = accepted

@@ -69,6 +69,8 @@ class Recorder:
         self._tracer = tracer
         self._identity, self._order_book, self._now = identity, order_book, now
         self._sources = sources
+        #: The last commit with a traced event, and when it was durable.
+        self._durable = -1, 0.0
         self._lines = frequent_lines()
         #: Seconds from the registration of an order to its first SMS or call, by source.
         self.code_seconds: dict[str, Histogram] = {}
@@ -110,7 +112,9 @@ class Recorder:
                 self._order_book.put(order)
             self._measure(plans, outcome.new)
             is_called = callback.channel == "callback" and replaces is None
-            traces = self._trace(plans, outcome.new, waited, callback if is_called else None)
+            traces: Mapping[str, str | None] = {}
+            if waited is not None:
+                traces = self._trace(plans, outcome, waited, callback if is_called else None)
             state = self._sources.get(caller.source)  # None: it was removed meanwhile
             if state is not None and any(outcome.new) and is_called:
                 state.health.record(callback, happenings)
@@ -118,7 +122,8 @@ class Recorder:
                 self._log_recorded(self._lines, caller, callback, plans, outcome, traces)
 
         record = Record(arrival_of(caller, callback), plans, replaces=replaces)
-        waited = None if self._tracer.exporter.is_full else self._now()
+        is_full = self._tracer.exporter.is_full
+        waited = None if not self._tracer.is_on else 0.0 if is_full else self._now()
         self._journal.put(guard(record), done, then)
 
     def foretell(self, source: str, happenings: Sequence[Happening]) -> Sequence[Planned]:
@@ -160,7 +165,7 @@ class Recorder:
         Returns None if the journal does not record the event. Raises Unavailable.
         """
         planned = self._planner.plan(source, happening, at, order=order, sinks=sinks)
-        waited = None if self._tracer.exporter.is_full else self._now()
+        waited = 0.0 if self._tracer.exporter.is_full else self._now()
         try:
             recorded = await self._journal.submit(write(planned))
         except Unavailable as exc:
@@ -168,7 +173,8 @@ class Recorder:
             raise
         if recorded is None:
             return None
-        self._trace((planned,), recorded.new, waited, None)
+        if self._tracer.is_on:
+            self._trace((planned,), recorded, waited, None)
         return planned
 
     def _foresee(self, source: str, happening: Happening, at: float) -> _Foreseen | None:
@@ -211,43 +217,41 @@ class Recorder:
                 histogram.add(max(0.0, planned.at - received.created_at))
 
     def _trace(
-        self,
-        plans: Sequence[Planned],
-        new: Sequence[bool],
-        waited: float | None,
-        callback: Callback | None,
+        self, plans: Sequence[Planned], outcome: Recorded, waited: float, callback: Callback | None
     ) -> Mapping[str, str | None]:
         """Make the spans of new events, and return their traces.
 
-        `waited` None: no span is made. `callback` None: no callback was received for them.
+        `waited` 0: none can be kept, so they count as dropped. `callback` None: no callback was
+        received for them.
         """
-        if not self._tracer.is_on:
-            return {}
-        events = [planned.event for index, planned in enumerate(plans) if new[index]]
-        if waited is None:
-            self._tracer.skip([event.id for event in events], received=callback is not None)
-            return {}
+        traces: dict[str, str | None] = {}
+        commit = self._journal.meters.commits
+        if waited and self._durable[0] != commit:
+            self._durable = commit, self._now()
         received = origin = None
-        if callback is not None:
+        if callback is not None and waited:
             received = callback.received.timestamp()
-            origin = SpanContext.of_header(callback.header("traceparent"))
-        durable, commit = self._now(), self._journal.meters.commits
-        return {
-            event.id: self._tracer.accept(
-                AcceptedSpan(
-                    event_id=event.id,
-                    source=event.source,
-                    type=event.type,
-                    received=received,
-                    planned=plans[0].at,
-                    waited=waited,
-                    durable=durable,
-                    commit=commit,
-                    origin=origin,
-                )
+            origin = callback.header("traceparent")
+        for planned, is_new in zip(plans, outcome.new, strict=True):
+            event = planned.event
+            if not is_new:
+                continue
+            if not waited:
+                self._tracer.skip(event.id, received=callback is not None)
+                continue
+            accepted = AcceptedSpan(
+                event_id=event.id,
+                source=event.source,
+                type=event.type,
+                received=received,
+                planned=planned.at,
+                waited=waited,
+                durable=self._durable[1],
+                commit=commit,
+                origin=None if origin is None else SpanContext.of_header(origin),
             )
-            for event in events
-        }
+            traces[event.id] = self._tracer.accept(accepted)
+        return traces
 
     def _plan(
         self, source: str, happening: Happening, at: float, *, named_order: Order | None
@@ -275,14 +279,13 @@ class Recorder:
         traces: Mapping[str, str | None],
     ) -> None:
         channel = None if callback.channel == "callback" else callback.channel
-        received = Received(
-            caller.request_id, caller.source, callback.peer, len(callback.body), channel
-        )
         for index, planned in enumerate(plans):
+            received = Received(
+                *(caller.request_id, caller.source, callback.peer, len(callback.body), channel),
+                traces.get(planned.event.id),
+            )
             if recorded.new[index]:
-                trace_id = traces.get(planned.event.id)
-                its = received if trace_id is None else Received(*received[:-1], trace_id)
-                lines.accepted(planned.event, [owed.sink for owed in planned.owed], its)
+                lines.accepted(planned.event, [owed.sink for owed in planned.owed], received)
             elif channel is None:  # each poll finds the same messages again
                 lines.duplicate(recorded.ids[index], received)
 
