@@ -58,6 +58,8 @@ _INTERNAL, _SERVER, _PRODUCER = 1, 2, 4
 _ERROR = 2
 #: The randomness of a trace: its last 56 bits (W3C Trace Context, level 2).
 _RANDOM = 1 << 56
+#: Where it begins in the id of an event, after which one hyphen comes.
+_RANDOM_AT = 21
 #: No digits are as large: nothing is sampled.
 _NOTHING = "g"
 #: The ids of `callback` and `commit` are that of `accept`, with one bit of the last digit changed.
@@ -122,7 +124,7 @@ class Tracer:
         self.exporter = Exporter(ticks)
         #: Whether anything is traced.
         self.is_on = False
-        #: The smallest randomness of a sampled trace, as digits.
+        #: The smallest randomness of a sampled trace, written as in the id of an event.
         self._threshold = _NOTHING
         #: Events that are not sampled, oldest first. None: a delivery failed, so it is sampled now.
         self._remembered: OrderedDict[str, AcceptedSpan | None] = OrderedDict()
@@ -134,37 +136,40 @@ class Tracer:
         if options is None:
             self._remembered.clear()
         sampled = 0 if options is None else round(options.fraction * _RANDOM)
-        self._threshold = f"{_RANDOM - sampled:014x}" if sampled else _NOTHING
+        smallest = f"{_RANDOM - sampled:014x}"
+        self._threshold = f"{smallest[:2]}-{smallest[2:]}" if sampled else _NOTHING
 
     def trace_id(self, event_id: str) -> str | None:
         """Return the id of the trace of an event; None: it is not sampled."""
         if not self.is_on:
             return None
-        digits = event_id.replace("-", "")
         # Digits of one length have the order of their numbers.
-        if digits[18:] >= self._threshold:
-            return digits
-        return digits if self._remembered.get(event_id, self) is None else None
+        is_sampled = event_id[_RANDOM_AT:] >= self._threshold
+        if is_sampled or self._remembered.get(event_id, self) is None:
+            return event_id.replace("-", "")
+        return None
 
     # --- acceptance -----------------------------------------------------------------------
 
-    def drops(self, event_id: str, *, received: bool) -> bool:
-        """Return whether no span can be kept now, so that `accept` need not be called.
+    def accept(self, accepted: AcceptedSpan) -> str | None:
+        """Make the spans of an event that is durable, or remember it.
 
-        Those of the event count as dropped if it is sampled. `received`: a callback brought it.
+        Return the id of its trace; None: it is not sampled, or its spans are dropped.
         """
-        if not self.exporter.is_full:
-            return False
-        if self.trace_id(event_id) is not None:
-            self.exporter.drop(_count(received=received))
-        return True
+        event_id = accepted.event_id
+        if event_id[_RANDOM_AT:] < self._threshold:
+            self._remember(event_id, accepted)
+        elif self.exporter.put(accepted, 2 if accepted.received is None else 3):
+            return event_id.replace("-", "")
+        return None
 
-    def accept(self, accepted: AcceptedSpan) -> None:
-        """Make the spans of an event that is durable, or remember it."""
-        if self.trace_id(accepted.event_id) is None:
-            self._remember(accepted.event_id, accepted)
-        else:
-            self.exporter.put(accepted)
+    def skip(self, event_id: str, *, received: bool) -> None:
+        """Count the spans of a durable event as dropped: call it while the exporter is full.
+
+        `received`: a callback brought the event.
+        """
+        if event_id[_RANDOM_AT:] >= self._threshold:
+            self.exporter.drop(3 if received else 2)
 
     def _remember(self, event_id: str, accepted: AcceptedSpan | None) -> None:
         self._remembered[event_id] = accepted
@@ -191,11 +196,11 @@ class Tracer:
             if not failed or accepted is None:
                 return None
             self._remember(event_id, None)
-            self.exporter.put(accepted)
-        _, trace_id, span_id, _ = traceparent.split("-")
+            self.exporter.put(accepted, 2 if accepted.received is None else 3)
         if self.exporter.is_full:
             self.exporter.drop(1)
-            return trace_id
+            return None
+        _, trace_id, span_id, _ = traceparent.split("-")
         self._put(
             SpanContext(trace_id, span_id),
             f"deliver {made.sink}",
@@ -230,6 +235,9 @@ class Tracer:
         events = [id_of(body) for body in bodies]
         sampled = [event_id for event_id in events if self.trace_id(event_id) is not None]
         if not sampled:
+            return
+        if self.exporter.is_full:
+            self.exporter.drop(1)
             return
         its = (
             _attribute("smshook.key", key),
@@ -365,11 +373,6 @@ def _named(source: str, type_: str) -> tuple[str, str]:
     return _attribute("smshook.source", source), _attribute("smshook.type", type_)
 
 
-def _count(*, received: bool) -> int:
-    """Return the number of spans of an acceptance."""
-    return 3 if received else 2
-
-
 class Exporter:
     """Sends spans to the collector in batches. Nobody waits for it: what is too much is dropped."""
 
@@ -380,18 +383,16 @@ class Exporter:
         self._waiting: deque[str | AcceptedSpan] = deque()
         #: Spans in `_waiting`, and how many there may be before others are dropped.
         self.size, self._most = 0, _MOST
+        #: Whether a span would be dropped: do not make it. True without options.
+        self.is_full = True
         #: The last commit of an event that was sent, and the first event of it.
         self._commit = (-1, "")
         #: Spans since the start.
         self.sent = self.dropped = 0
-        self._dropped_at = float("-inf")
+        #: Whether spans were dropped since it was full, and when that last ended.
+        self._drops, self._dropped_at = False, float("-inf")
         #: There is a whole batch, or other options.
         self._ready = asyncio.Event()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether a span would be dropped: do not make it."""
-        return self.size >= self._most
 
     def use(self, options: Tracing | None) -> None:
         """Send with these options from now on. None: forget what waits."""
@@ -399,26 +400,37 @@ class Exporter:
         if options is None:
             self._waiting.clear()
             self.size = 0
+        self._measure()
         self._ready.set()
 
-    def put(self, one: str | AcceptedSpan) -> None:
-        """Send a span, or those of an event, with one of the next batches, or drop them."""
-        count = _spans_in(one)
+    def put(self, one: str | AcceptedSpan, count: int = 1) -> bool:
+        """Send a span, or the `count` spans of an event, with one of the next batches.
+
+        Return False if they are dropped.
+        """
         if self.is_full:
             self.drop(count)
-            return
+            return False
         self._waiting.append(one)
         self.size += count
         if self.size >= BATCH:
+            self._measure()
             self._ready.set()
+        return True
 
     def drop(self, count: int, error: str = "full", status: int | None = None) -> None:
         """Count spans as dropped. The first of many drops is logged."""
         self.dropped += count
-        now = self._ticks()
-        if now - self._dropped_at > _QUIET:
-            log.warning("tracing.dropping", error=error, status=status)
-        self._dropped_at = now
+        if not self._drops:
+            self._drops = True
+            if self._ticks() - self._dropped_at > _QUIET:
+                log.warning("tracing.dropping", error=error, status=status)
+
+    def _measure(self) -> None:
+        """Find out whether there is room for a span."""
+        self.is_full = self._options is None or self.size >= self._most
+        if self._drops and not self.is_full:
+            self._drops, self._dropped_at = False, self._ticks()
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -470,13 +482,18 @@ class Exporter:
             self.sent += count
         else:
             self.drop(count, error, status)
+        self._measure()
         return error is None
 
     def _take(self) -> tuple[int, Sequence[str]]:
         """Take the spans of a batch out of the queue. Return their number, and their JSON."""
         count, spans = 0, []
-        while self._waiting and count + (more := _spans_in(self._waiting[0])) <= BATCH:
-            one = self._waiting.popleft()
+        while self._waiting:
+            one = self._waiting[0]
+            more = 1 if isinstance(one, str) else 2 if one.received is None else 3
+            if count + more > BATCH:
+                break
+            self._waiting.popleft()
             count += more
             if isinstance(one, str):
                 spans.append(one)
@@ -488,10 +505,6 @@ class Exporter:
                 self._commit = one.commit, one.event_id
         self.size -= count
         return count, spans
-
-
-def _spans_in(one: str | AcceptedSpan) -> int:
-    return 1 if isinstance(one, str) else _count(received=one.received is not None)
 
 
 def encode(spans: Sequence[str], service: str) -> bytes:

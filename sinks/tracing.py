@@ -32,7 +32,10 @@ class AttemptTracer(Protocol):
         ...
 
     def end_attempt(self, traceparent: str, made: AttemptMade) -> str | None:
-        """Make the span of an attempt. Return the id of its trace; None: it is not sampled."""
+        """Make the span of an attempt.
+
+        Return the id of its trace; None: it is not sampled, or the span is dropped.
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 from . import (
     accepting,
+    alerting,
     auditing,
     backing_up,
     bare,
@@ -33,6 +34,7 @@ CASES = (
     *latency.CASES,
     *scraping.CASES,
     *reloading.CASES,
+    *alerting.CASES,
     *readers.CASES,
     *pruning.CASES,
     *backing_up.CASES,

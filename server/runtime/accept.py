@@ -69,6 +69,8 @@ class Recorder:
         self._tracer = tracer
         self._identity, self._order_book, self._now = identity, order_book, now
         self._sources = sources
+        #: The last commit with a traced event, and when it was durable.
+        self._durable = -1, 0.0
         self._lines = frequent_lines()
         #: Seconds from the registration of an order to its first SMS or call, by source.
         self.code_seconds: dict[str, Histogram] = {}
@@ -110,16 +112,18 @@ class Recorder:
                 self._order_book.put(order)
             self._measure(plans, outcome.new)
             is_called = callback.channel == "callback" and replaces is None
+            traces: Mapping[str, str | None] = {}
             if waited is not None:
-                self._trace(plans, outcome.new, waited, callback if is_called else None)
+                traces = self._trace(plans, outcome, waited, callback if is_called else None)
             state = self._sources.get(caller.source)  # None: it was removed meanwhile
             if state is not None and is_called and True in outcome.new:
                 state.health.record(callback, happenings)
             if self._lines is not None:
-                self._log_recorded(self._lines, caller, callback, plans, outcome)
+                self._log_recorded(self._lines, caller, callback, plans, outcome, traces)
 
         record = Record(arrival_of(caller, callback), plans, replaces=replaces)
-        waited = self._now() if self._tracer.is_on else None
+        is_full = self._tracer.exporter.is_full
+        waited = None if not self._tracer.is_on else 0.0 if is_full else self._now()
         self._journal.put(guard(record), done, then)
 
     def foretell(self, source: str, happenings: Sequence[Happening]) -> Sequence[Planned]:
@@ -161,7 +165,7 @@ class Recorder:
         Returns None if the journal does not record the event. Raises Unavailable.
         """
         planned = self._planner.plan(source, happening, at, order=order, sinks=sinks)
-        waited = self._now()
+        waited = 0.0 if self._tracer.exporter.is_full else self._now()
         try:
             recorded = await self._journal.submit(write(planned))
         except Unavailable as exc:
@@ -170,7 +174,7 @@ class Recorder:
         if recorded is None:
             return None
         if self._tracer.is_on:
-            self._trace((planned,), recorded.new, waited, None)
+            self._trace((planned,), recorded, waited, None)
         return planned
 
     def _foresee(self, source: str, happening: Happening, at: float) -> _Foreseen | None:
@@ -213,34 +217,41 @@ class Recorder:
                 histogram.add(max(0.0, planned.at - received.created_at))
 
     def _trace(
-        self,
-        plans: Sequence[Planned],
-        new: Sequence[bool],
-        waited: float,
-        callback: Callback | None,
-    ) -> None:
-        """Make the spans of new events. `callback` None: no callback was received for them."""
-        for index, planned in enumerate(plans):
+        self, plans: Sequence[Planned], outcome: Recorded, waited: float, callback: Callback | None
+    ) -> Mapping[str, str | None]:
+        """Make the spans of new events, and return their traces.
+
+        `waited` 0: none can be kept, so they count as dropped. `callback` None: no callback was
+        received for them.
+        """
+        traces: dict[str, str | None] = {}
+        commit = self._journal.meters.commits
+        if waited and self._durable[0] != commit:
+            self._durable = commit, self._now()
+        received = origin = None
+        if callback is not None and waited:
+            received = callback.received.timestamp()
+            origin = callback.header("traceparent")
+        for planned, is_new in zip(plans, outcome.new, strict=True):
             event = planned.event
-            if not new[index] or self._tracer.drops(event.id, received=callback is not None):
+            if not is_new:
                 continue
-            received = origin = None
-            if callback is not None:
-                received = callback.received.timestamp()
-                origin = SpanContext.of_header(callback.header("traceparent"))
-            self._tracer.accept(
-                AcceptedSpan(
-                    event_id=event.id,
-                    source=event.source,
-                    type=event.type,
-                    received=received,
-                    planned=planned.at,
-                    waited=waited,
-                    durable=self._now(),
-                    commit=self._journal.meters.commits,
-                    origin=origin,
-                )
+            if not waited:
+                self._tracer.skip(event.id, received=callback is not None)
+                continue
+            accepted = AcceptedSpan(
+                event_id=event.id,
+                source=event.source,
+                type=event.type,
+                received=received,
+                planned=planned.at,
+                waited=waited,
+                durable=self._durable[1],
+                commit=commit,
+                origin=None if origin is None else SpanContext.of_header(origin),
             )
+            traces[event.id] = self._tracer.accept(accepted)
+        return traces
 
     def _plan(
         self, source: str, happening: Happening, at: float, *, named_order: Order | None
@@ -265,21 +276,19 @@ class Recorder:
         callback: Callback,
         plans: Sequence[Planned],
         recorded: Recorded,
+        traces: Mapping[str, str | None],
     ) -> None:
         channel = None if callback.channel == "callback" else callback.channel
-        received = Received(
-            caller.request_id, caller.source, callback.peer, len(callback.body), channel
-        )
         for index, planned in enumerate(plans):
-            leaf = recorded.leaves[index] if recorded.leaves else None
+            received = Received(
+                *(caller.request_id, caller.source, callback.peer, len(callback.body), channel),
+                traces.get(planned.event.id),
+                recorded.leaves[index] if recorded.leaves else None,
+            )
             if recorded.new[index]:
-                trace_id = self._tracer.trace_id(planned.event.id)
-                is_same = trace_id is None and leaf is None
-                its = received if is_same else replace(received, trace_id=trace_id, leaf=leaf)
-                lines.accepted(planned.event, [owed.sink for owed in planned.owed], its)
+                lines.accepted(planned.event, [owed.sink for owed in planned.owed], received)
             elif channel is None:  # each poll finds the same messages again
-                its = received if leaf is None else replace(received, leaf=leaf)
-                lines.duplicate(recorded.ids[index], its)
+                lines.duplicate(recorded.ids[index], received)
 
 
 def arrival_of(caller: Caller, callback: Callback) -> Arrival:

@@ -24,6 +24,7 @@ NAMED = {case.name: case for case in CASES}
                 *("accept/tellabot/64/1", "one-transaction/64", "retry-storm", "pipeline/file"),
                 *("hanging/with", "filters/1000", "scrape", "latency/800", "latency/storm"),
                 *("pruning", "sealing", "auditing", "tracing", "backup"),
+                "alerts-storm",
             )
         ),
     ],

@@ -405,33 +405,50 @@ async def test_no_span_is_made_while_the_collector_fails(tracer, monkeypatch):
         await exporter.finish()
         assert (exporter.size, exporter.sent, exporter.dropped) == (0, 0, 12)
 
-        for id_ in ids:
-            if not tracer.drops(id_, received=True):
-                tracer.accept(accepted(id_))
+        traces = [tracer.accept(accepted(id_)) for id_ in ids]
         kept = exporter.size
         assert BATCH <= kept < BATCH + 3
+        assert traces.count(None) == len(ids) - kept // 3
         assert exporter.dropped == 12 + 3 * QUEUED - kept
-        assert tracer.drops(ids[0], received=False)
-        assert exporter.dropped == 14 + 3 * QUEUED - kept
-        assert tracer.drops(event_id(1), received=True)  # it is not sampled
-        assert exporter.dropped == 14 + 3 * QUEUED - kept
+        assert exporter.is_full
+        before = exporter.dropped
+        # The last is not sampled.
+        for id_ in (*ids[:2], event_id(1)):
+            tracer.skip(id_, received=True)
+        tracer.skip(ids[0], received=False)
+        assert exporter.dropped == before + 8
 
         await exporter.finish()
         assert (exporter.size, exporter.sent) == (0, kept)
         for id_ in ids[:BATCH]:
-            assert not tracer.drops(id_, received=True)
+            assert not exporter.is_full
             tracer.accept(accepted(id_))
         assert exporter.size == 3 * BATCH
 
 
+async def test_minute_without_a_drop_ends_the_silence_of_the_log(tracer, monkeypatch):
+    """Mutants: a line for each failed request; none after the first."""
+    now = 0.0
+    monkeypatch.setattr(tracer.exporter, "_ticks", lambda: now)
+    async with endpoint.endpoint() as end:
+        end.says(endpoint.reply(503), endpoint.reply(503), endpoint.reply(200), endpoint.reply(503))
+        tracer.use(options(end))
+        with capture_logs() as lines:
+            for now in (0.0, 50.0, 100.0, 120.0):  # noqa: B007 - the clock of the exporter
+                tracer.accept(accepted())
+                await tracer.exporter.finish()
+
+    assert [line["status"] for line in lines] == [503, 503]
+
+
 async def test_attempt_and_read_are_dropped_while_the_collector_fails(tracer):
-    """Mutants: their spans are made; the line of an attempt has no trace."""
+    """Mutants: their spans are made; a line of the log names a trace that does not exist."""
     with capture_logs() as lines:
         for number in range(QUEUED):
             tracer.accept(accepted(event_id(number)))
         before = tracer.exporter.dropped
         traceparent = tracer.begin_attempt(EVENT, at=moment(EVENT), replay=False)
-        assert tracer.end_attempt(traceparent, made()) == TRACE
+        assert tracer.end_attempt(traceparent, made()) is None
         tracer.read("list", "crm", [body(EVENT)], began=AT, ended=AT + 1)
 
     assert tracer.exporter.dropped == before + 2

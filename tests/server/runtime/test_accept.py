@@ -6,6 +6,7 @@ import json
 import uuid
 from functools import partial
 
+import msgspec
 import pytest
 import structlog
 from services import assembled, clock_of, configured, identity_of
@@ -17,6 +18,7 @@ from journal.reads import EventById, JournalStats
 from receiver.door import read_happenings
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route, compile_table
+from server.config.options import Tracing
 from server.runtime.planner import Planner
 from sinks.file.sink import File
 
@@ -129,6 +131,26 @@ async def test_delivery_waits_in_the_journal_while_its_sink_is_closed(accept, sm
         "dead": 0,
         "expired": 0,
     }
+
+
+async def test_spans_that_cannot_be_kept_are_counted(accept, sms, parts):
+    """A callback has three spans, a message of a poll two, and a copy none.
+
+    Mutants: spans are made while the queue is full; copies count; a poll counts as a callback.
+    """
+    exporter = parts.tracer.exporter
+    parts.tracer.use(Tracing(endpoint="http://127.0.0.1:9", sample=1.0))
+    await accept(sms())
+    assert (exporter.size, exporter.dropped) == (3, 0)
+
+    while not exporter.is_full:
+        exporter.put("")
+    size = exporter.size
+    await accept(sms(2))
+    await accept(sms(2))
+    assert exporter.dropped == 3
+    await accept(msgspec.structs.replace(sms(3), channel="poll"))
+    assert (exporter.size, exporter.dropped) == (size, 5)
 
 
 async def test_failing_journal_is_logged_once_a_second(accept, sms, locked):

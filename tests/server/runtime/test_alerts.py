@@ -22,14 +22,15 @@ from journal.writes import EndDeliveries
 from receiver.callback import Callback
 from receiver.door import read_happenings
 from receiver.intake import Caller
-from server.conditions import Severity
+from server.conditions import Condition, Severity, Timing
 from server.config.alerting import Alerting
 from server.config.load import ConfigError
 from server.runtime.alert_kinds import KINDS, written
 from server.runtime.reload import NotReloaded
+from server.runtime.watching import EVERY, SELDOM
 from sinks.http.sink import Http
 
-#: Seconds between two looks of the week: a look each two seconds would take minutes.
+#: Seconds between two looks of most tests.
 STEP = 60
 #: An outage of two minutes.
 FLAP = {60: "sink_failing", 180: "sink_recovered"}
@@ -42,8 +43,8 @@ WEEK = [
     ("paused", 12 * HOUR, 1200, {0: "sink_paused", 1200: "sink_resumed"}),
     ("paused by hand", 14 * HOUR, 600, {0: "sink_paused info", 600: "sink_resumed info"}),
     ("silence", 16 * HOUR, 7200, {HOUR: "source_silent", 7200: "source_heard"}),
-    ("quarantine", 20 * HOUR, 0, {0: "quarantine_growing", 1020: "quarantine_quiet"}),
-    ("rejections", 22 * HOUR, 0, {0: "rejections_growing", 1020: "rejections_quiet"}),
+    ("quarantine", 20 * HOUR, 0, {0: "quarantine_growing", 990: "quarantine_quiet"}),
+    ("rejections", 22 * HOUR, 0, {0: "rejections_growing", 990: "rejections_quiet"}),
     ("nothing", DAY, 0, {0: "key_expiring"}),  # the key `temp` has 7 days left
     ("disk low", 28 * HOUR, HOUR, {0: "disk_low", HOUR: "disk_recovered"}),
     # It is low for half an hour, and then full.
@@ -75,14 +76,26 @@ WEEK = [
 ]  # fmt: skip
 
 
+def looks():
+    """The seconds of the looks at the week, in order: those of the service around each moment at
+    which something begins, ends or is reported.
+
+    Between them, no fault changes: what was reported meanwhile would be seen at the next look, at a
+    wrong time. The service looks at the disk every ten seconds.
+    """
+    moments = {
+        begin + at for _, begin, lasts, told in WEEK for at in (0, lasts, *told) if begin + at > 0
+    }
+    near = {moment + by for moment in moments for by in (-SELDOM, -EVERY, 0, EVERY)}
+    return sorted({*range(0, 7 * DAY, 2 * HOUR), *near})
+
+
 async def test_a_week_of_faults_is_reported_as_written_beside_each(tmp_path):
     """Mutants: told as long as it lasts; `after`, `clear` or `quiet` ignored; a short failure of an
     anchor raises; the severity of a full disk is that of a low one."""
     world = World(tmp_path)
-    begins = {begin for _, begin, _, _ in WEEK} | {begin + lasts for _, begin, lasts, _ in WEEK}
     async with world.started():
-        at = 0
-        while at < 7 * DAY:
+        for at in looks():
             world.at = BEGIN + at
             active = [one for one in WEEK if one[1] <= at < one[1] + max(one[2], 1)]
             world.faults = {name for name, *_ in active}
@@ -90,9 +103,6 @@ async def test_a_week_of_faults_is_reported_as_written_beside_each(tmp_path):
                 if begin == at:
                     world.happen(name)
             await world.look()
-            # Nothing happens long after a fault: look seldom there.
-            near = any(-300 <= at - begin < 2 * HOUR for begin in begins)
-            at += STEP if near else 300 - at % 300
         told = await world.told()
 
     expected = [
@@ -102,6 +112,25 @@ async def test_a_week_of_faults_is_reported_as_written_beside_each(tmp_path):
     ]
     assert sorted(told) == sorted(expected)
     assert [one.name for one in world.parts.alerts.raised()] == ["key_expiring"]
+
+
+def test_a_week_of_looks_at_one_condition_is_reported_the_same():
+    """All looks of the service, so the week above leaves out none that matters.
+
+    Mutants: `after`, `clear` or `quiet` ignored; the end of a short failure counts on.
+    """
+    condition, timing = Condition(), Timing(after=60, clear=60, quiet=900)
+    faults = [(begin, begin + lasts) for name, begin, lasts, _ in WEEK if name == "sink down"]
+    down = {at for begin, end in faults for at in range(begin, end, int(EVERY))}
+    found = [(at, condition.look(at in down, at, timing)) for at in range(0, 7 * DAY, int(EVERY))]
+
+    expected = [
+        (begin + at, name.replace("sink_failing", "raised").replace("sink_recovered", "cleared"))
+        for fault, begin, _, told in WEEK
+        for at, name in told.items()
+        if fault == "sink down"
+    ]
+    assert [(at, change) for at, change in found if change] == expected
 
 
 #: A fault, the seconds until it is reported, and the names of its begin and end.

@@ -1,0 +1,91 @@
+"""The time to an answer while a hundred sinks begin to fail, and each of them is reported."""
+
+import time
+import urllib.request
+
+from ..case import Case, Measured
+from ..lab.openloop import offered
+from ..lab.percentiles import percentile
+from ..lab.processes import Bench, CaseFailed, Product, meanwhile
+from ..lab.receiver import Receiver, receiving
+from .delivering import http
+
+#: Callbacks a second. No sink gets these events.
+_RATE = 800
+_SINKS = 100
+#: Port 9 refuses connections.
+_DEAD = "http://127.0.0.1:9/"
+_STORM = (
+    "event=incoming_message&id=1&timestamp={now}&from=22000&to=18505550000&service=WhatsApp"
+    "&reply=Your+code+is+123456&pin=123456&price=1.25"
+)
+_PERCENTILES = (50, 90, 99, 99.9)
+
+
+def _storm(bench: Bench) -> Measured:
+    """Send an event that all of the sinks are owed. A working sink gets the alerts."""
+    seconds = (2 if bench.quick else 5) * bench.seconds
+    names = [f"sink-{number}" for number in range(_SINKS)]
+    routes = (
+        f"everywhere: {{to: [{', '.join(names)}], when: {{data.service.key: whatsapp}}}}\n"
+        "alerts: {to: [team], when: {type: system.sink_failing}}"
+    )
+    with (
+        receiving() as receiver,
+        bench.product(
+            sinks=http({**dict.fromkeys(names, _DEAD), "team": receiver.url}),
+            routes=routes,
+            more="alerts: {sink_failing: {after: 1s}}",
+        ) as product,
+    ):
+        bench.load(product.callback(), connections=64, seconds=1)
+        without = offered(product.callback(), rate=_RATE, seconds=seconds, first=5_000_000)
+        with meanwhile(lambda: _fail(product)):
+            beside = offered(product.callback(), rate=_RATE, seconds=seconds, first=6_000_000)
+        _check(receiver)
+    found = {"alerts-storm/without": without.latencies, "alerts-storm/with": beside.latencies}
+    return Measured(
+        values={
+            f"{name}/p{wanted:g}": percentile(latencies, wanted)
+            for name, latencies in found.items()
+            for wanted in _PERCENTILES
+        }
+    )
+
+
+def _fail(product: Product) -> None:
+    body = _STORM.format(now=int(time.time())).encode()
+    urllib.request.urlopen(product.callback(), body, timeout=30).close()  # noqa: S310 - http, ours
+
+
+def _check(receiver: Receiver) -> None:
+    """Wait until each sink was reported. Raises CaseFailed."""
+    ends = time.monotonic() + 30
+    while (count := receiver.count) < _SINKS and time.monotonic() < ends:
+        time.sleep(0.1)
+    if count != _SINKS:
+        raise CaseFailed(f"{_SINKS} sinks fail, and {count} alerts were delivered")
+
+
+def _named(name: str) -> tuple[str, ...]:
+    return tuple(f"{name}/p{wanted:g}" for wanted in _PERCENTILES)
+
+
+CASES = (
+    Case(
+        name="alerts-storm",
+        what=f"alerts of {_SINKS} sinks that begin to fail, at {_RATE} callbacks a second",
+        unit="ms",
+        whats={
+            "alerts-storm/without": (
+                f"callback to answer, at {_RATE} callbacks a second, {_SINKS} idle sinks"
+            ),
+            "alerts-storm/with": "the same, while all these sinks begin to fail",
+        },
+        figures=(*_named("alerts-storm/without"), *_named("alerts-storm/with")),
+        seconds=35,
+        run=_storm,
+        once=True,
+        quick=False,
+    ),
+)
