@@ -339,6 +339,7 @@ CALLS = {
     ("GET", "/v1/seal/rows"): lambda _: plain("/v1/seal/rows"),
     ("POST", "/v1/seal/migrate"): lambda _: plain("/v1/seal/migrate"),
     ("GET", "/v1/alerts"): lambda _: plain("/v1/alerts"),
+    ("GET", "/v1/alerts/recent"): lambda _: plain("/v1/alerts/recent"),
     ("POST", "/v1/alerts/{name}/test"): lambda _: plain(
         "/v1/alerts/sink_failing/test", "/v1/alerts/none/test"
     ),

@@ -19,6 +19,7 @@ from receiver.providers.tellabot.callbacks import TellABot
 from server.api import openapi
 from server.runtime import samples
 from server.runtime import subscriptions as live_subscriptions
+from server.runtime.disk import Disk
 from server.runtime.watching import Watching
 from sinks.sink import Failed, Receipt
 
@@ -91,6 +92,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await readers(service, record)
         await metrics(service, record)
         await replays(record)
+        service.parts.disk.last = Disk(free=61 << 30, total=100 << 30, journal=3 << 30)
         for path in (
             "/v1/stats",
             "/v1/history",
@@ -174,6 +176,7 @@ async def alerts(service, record):
     await record("POST", "/v1/sinks/log/pause")
     await Watching(service.parts).look()
     await record("GET", "/v1/alerts")
+    await record("GET", "/v1/alerts/recent")
     await record("POST", "/v1/alerts/sink_failing/test")
 
 

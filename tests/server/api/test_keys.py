@@ -76,6 +76,7 @@ CALLS = [
     ("GET", "/v1/seal/rows"),
     ("POST", "/v1/seal/migrate"),
     ("GET", "/v1/alerts"),
+    ("GET", "/v1/alerts/recent"),
     ("POST", "/v1/alerts/none/test"),
     ("POST", "/v1/backups"),
     ("GET", "/v1/audit"),
