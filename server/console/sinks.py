@@ -99,21 +99,28 @@ def bars(points: Sequence[Mapping[str, Any]], name: str, figure: str, now: float
 
 
 def _row(sink: Mapping[str, Any], history: Mapping[str, Any], now: float) -> Mapping[str, Any]:
-    kind, words = state_of(sink, now)
     return {
-        "name": sink["name"],
+        **short(sink, now),
         "type": sink["type"] or "gone",
-        "kind": kind,
-        "words": words,
         "is_paused": sink["state"] == "paused",
         "is_gone": sink["state"] == "gone",
-        "owed": sink["owed"],
-        "oldest_at": None if sink["oldest"] is None else sink["oldest"]["accepted_at"],
-        "last_success_at": sink["last_success_at"],
         "last_error": sink["last_error"],
         "codes": sink["codes"],
         "exposes": sink["codes"] == "clear" and sink["is_public"],
         "hour": bars(history["points"], sink["name"], "delivered", now),
+    }
+
+
+def short(sink: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+    """Return what the overview shows of a sink."""
+    kind, words = state_of(sink, now)
+    return {
+        "name": sink["name"],
+        "kind": kind,
+        "words": words,
+        "owed": sink["owed"],
+        "oldest_at": None if sink["oldest"] is None else sink["oldest"]["accepted_at"],
+        "last_success_at": sink["last_success_at"],
     }
 
 

@@ -301,6 +301,7 @@ CALLS = {
         f"/v1/quarantine/{world.quarantined}"
     ),
     ("GET", "/v1/rejections"): lambda _: plain("/v1/rejections"),
+    ("GET", "/v1/rejections/recent"): lambda _: plain("/v1/rejections/recent"),
     ("GET", "/v1/sources"): lambda _: plain("/v1/sources"),
     ("POST", "/v1/sources/{name}/backfill"): lambda _: plain("/v1/sources/herosms/backfill"),
     ("POST", "/v1/sources/{name}/sample"): lambda _: plain("/v1/sources/herosms/sample"),

@@ -236,6 +236,7 @@ async def quarantine(record):
     await record("POST", f"/v1/quarantine/{kept['id']}/replay")
     await record("DELETE", f"/v1/quarantine/{kept['id']}")
     await record("GET", "/v1/rejections")
+    await record("GET", "/v1/rejections/recent")
 
 
 async def record_list(record, path):

@@ -60,6 +60,7 @@ CALLS = [
     ("POST", "/v1/quarantine/none/replay"),
     ("DELETE", "/v1/quarantine/none"),
     ("GET", "/v1/rejections"),
+    ("GET", "/v1/rejections/recent"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources/none/sample"),
     ("POST", "/v1/sources/none/url"),
