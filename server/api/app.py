@@ -43,6 +43,7 @@ from .router import ApiRouter
 from .routes import routes
 from .schema import schema
 from .seal import seal
+from .send import send
 from .shown_sinks import ShownSinks
 from .sinks import sinks
 from .sources import sources
@@ -126,6 +127,13 @@ def create_api(parts: Parts) -> Litestar:
                 redelivery=redelivery,
                 identity=identity,
                 states=states,
+                now=now,
+            ),
+            send(
+                journal=journal,
+                calls=calls,
+                redelivery=redelivery,
+                workers=parts.workers,
                 now=now,
             ),
             why(

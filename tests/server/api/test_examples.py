@@ -13,7 +13,8 @@ from core.delivery import State
 from core.secret import Secret
 from journal.audit.note import Algorithm, Checkpoint, SigningKey
 from journal.keyring import Keyring
-from journal.writes import SignCheckpoint
+from journal.records import Owed
+from journal.writes import ReplayEvent, SignCheckpoint
 from receiver.polling.options import Backfill
 from receiver.providers.tellabot.callbacks import TellABot
 from server.api import openapi
@@ -114,7 +115,10 @@ async def recorder(run, tmp_path, monkeypatch):
         await sealing(record, run, tmp_path)
         await record("POST", "/v1/backups", {"path": "smshook.backup"})
         await audit(service, record)
-        await record("POST", "/v1/sources/tellabot/sample")
+        sample = await record("POST", "/v1/sources/tellabot/sample")
+        write = ReplayEvent(sample["events"][0], (Owed(sink="old"),), at=service.now)
+        await service.journal.submit(write)
+        await record("POST", "/v1/sinks/old/send", {"to": "log", "dry_run": True})
         yield record
 
 

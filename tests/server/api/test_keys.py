@@ -36,6 +36,7 @@ CALLS = [
     ("GET", "/v1/deliveries/none"),
     ("POST", "/v1/deliveries/none/retry"),
     ("POST", "/v1/deliveries/retry"),
+    ("POST", "/v1/sinks/none/send"),
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000/why"),
     ("POST", "/v1/events/00000000-0000-7000-8000-000000000000/reveal"),
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000/preview?sink=log"),
@@ -113,7 +114,7 @@ ADMINS = (
     "/v1/audit",
     "/v1/sources/none/url",
 )
-WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume", "/sample")
+WRITERS = ("/replay", "/retry", "/send", "/test", "/pause", "/resume", "/sample")
 
 
 NO_KEYS = [
