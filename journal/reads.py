@@ -76,6 +76,8 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     #: Ids of pending deliveries with an attempt under way: their state is `sending`.
     under_way: tuple[int, ...] = ()
     sink: tuple[str, ...] = ()
+    #: Events without a delivery to this sink, in any state; None: any event.
+    without: str | None = None
     #: Ids of events.
     event: tuple[str, ...] = ()
     #: The source of the event.

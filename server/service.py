@@ -53,6 +53,7 @@ from .runtime.clock_jumps import ClockJumps, watch_clock
 from .runtime.configured_sinks import ConfiguredSinks, adapt, read_options
 from .runtime.credentials import HeaderCredentials
 from .runtime.current import Current
+from .runtime.disk import DiskMonitor
 from .runtime.erasure import ErasedIds, Erasures
 from .runtime.free_space import FreeSpace
 from .runtime.given_up import GivenUpCounts
@@ -419,6 +420,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
             alerts=alerts,
         ),
         space=space,
+        disk=DiskMonitor(ticks),
         pruner=pruner,
         row_sealer=row_sealer,
         erasures=erasures,

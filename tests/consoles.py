@@ -79,6 +79,7 @@ PAGES = [
     "/sinks",
     "/sinks/crm",
     "/sinks/log",
+    "/sinks/crm/send?to=log",
     "/sources",
     "/quarantine",
     "/quarantine?source=tellabot&reason=address",

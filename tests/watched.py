@@ -16,8 +16,9 @@ from routes.table import Route
 from server.config.options import Anchor, Api, ApiKey, Auditing, Witness
 from server.runtime.alert_kinds import KINDS
 from server.runtime.backfill import BackfillRun, Why
+from server.runtime.disk import Disk
 from server.runtime.retention import PruneRun
-from server.runtime.watching import Disk, Watching
+from server.runtime.watching import Watching
 from sinks.file.sink import File
 from sinks.health import Pause
 
@@ -64,7 +65,8 @@ class World:
         """Start it. The faults go on."""
         async with assembled(self.config, clock_of(lambda: self.at)) as self.parts:
             await self.parts.alerts.load()
-            self.watching = Watching(self.parts, disk=lambda _path: self.disk)
+            self.parts.disk.read = lambda _path: self.disk
+            self.watching = Watching(self.parts)
             self.worker = self.parts.workers["crm"]
             self.source = self.parts.sources["tellabot"].health
             self.backfiller = self.parts.backfills.of("tellabot")

@@ -110,6 +110,9 @@ def brief(conn: sqlite3.Connection, read: DeliveriesBriefly) -> Sequence[BriefDe
 
 def _conditions(conn: sqlite3.Connection, wanted: DeliveryFilter) -> list[Condition]:
     conditions = [*_states(wanted), *any_of(("sink",), wanted.sink)]
+    if wanted.without is not None:
+        known = "select 1 from deliveries as other where other.event = deliveries.event"
+        conditions.append((f"not exists ({known} and other.sink = ?)", (wanted.without,)))
     if wanted.event:
         slots = ", ".join("?" * len(wanted.event))
         ids = f"event in (select seq from events where id in ({slots}))"  # noqa: S608 - our words

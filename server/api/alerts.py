@@ -1,10 +1,10 @@
 """Alerts: what is raised now, and a test of each through the routes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from litestar import post
+from litestar import get, post
 from litestar.params import FromPath
 
 from ..runtime.alert_kinds import KINDS
@@ -39,6 +39,30 @@ class ShownAlert(msgspec.Struct, frozen=True, kw_only=True):
     event: str
 
 
+class ToldAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """An event `system.*`."""
+
+    #: Its id.
+    event: str
+    type: str
+    subject: str
+    severity: str
+    #: `raised`, `cleared` or `once`.
+    state: str
+    #: One line for people.
+    summary: str
+    #: Whether it is a test.
+    sample: bool
+    at: str
+
+
+class ToldAlerts(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest events about the service."""
+
+    #: At most ten, newest first.
+    data: Sequence[ToldAlert]
+
+
 class TestedAlert(msgspec.Struct, frozen=True, kw_only=True):
     """A sample that went through the routes."""
 
@@ -49,20 +73,36 @@ class TestedAlert(msgspec.Struct, frozen=True, kw_only=True):
     sinks: tuple[str, ...]
 
 
+def shown_alerts(alerts: Alerts) -> Sequence[ShownAlert]:
+    """Return what is raised now, the oldest first."""
+    return [
+        ShownAlert(
+            name=one.name,
+            subject=one.subject,
+            severity=one.severity,
+            summary=one.summary,
+            since=utc(one.since),
+            raised_at=utc(one.raised_at),
+            event=one.event,
+        )
+        for one in alerts.raised()
+    ]
+
+
 def alerts(*, alerts: Alerts, cursors: Cursors, calls: Calls) -> ApiRouter:
     async def raised(_access: Access) -> Mapping[str, ShownAlert]:
-        return {
-            f"{one.name} {one.subject}": ShownAlert(
-                name=one.name,
-                subject=one.subject,
-                severity=one.severity,
-                summary=one.summary,
-                since=utc(one.since),
-                raised_at=utc(one.raised_at),
-                event=one.event,
-            )
-            for one in alerts.raised()
-        }
+        return {f"{one.name} {one.subject}": one for one in shown_alerts(alerts)}
+
+    @get("/recent", guards=[needs("events:read", whole=True)], operation=Operation())
+    async def recent(request: ApiRequest) -> ToldAlerts:
+        """List recent alerts.
+
+        What began and what ended, the last ten. After a restart, older ones come from the last
+        50,000 events of the journal.
+        """
+        read(request.scope, NoParameters)
+        told = [ToldAlert(**msgspec.structs.asdict(one)) for one in reversed(alerts.told)]
+        return ToldAlerts(data=told)
 
     @post(
         "/{name:str}/test",
@@ -89,4 +129,4 @@ def alerts(*, alerts: Alerts, cursors: Cursors, calls: Calls) -> ApiRouter:
         return answer
 
     listed = named_list(cursors, raised, text="List alerts.", answer=PageAnswer[ShownAlert])
-    return ApiRouter("/alerts", route_handlers=[listed, test])
+    return ApiRouter("/alerts", route_handlers=[listed, recent, test])

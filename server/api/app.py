@@ -4,17 +4,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from litestar import Litestar
-from litestar.types import ControllerRouterHandler
+from litestar.types import ControllerRouterHandler, Guard, Scope
 
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
 from .acts import acts
-from .alerts import alerts
+from .alerts import ShownAlert, alerts, shown_alerts
 from .audit import audit
 from .audit_state import audit_state
-from .auth import authenticated, needs
+from .auth import authenticate, authenticated, needs
 from .backups import backups
 from .callbacks import callbacks
 from .consumers import consumers
@@ -43,6 +43,7 @@ from .router import ApiRouter
 from .routes import routes
 from .schema import schema
 from .seal import seal
+from .send import send
 from .shown_sinks import ShownSinks
 from .sinks import sinks
 from .sources import sources
@@ -128,6 +129,13 @@ def create_api(parts: Parts) -> Litestar:
                 states=states,
                 now=now,
             ),
+            send(
+                journal=journal,
+                calls=calls,
+                redelivery=redelivery,
+                workers=parts.workers,
+                now=now,
+            ),
             why(
                 journal=journal,
                 current=current,
@@ -175,7 +183,7 @@ def create_api(parts: Parts) -> Litestar:
                 calls=calls,
             ),
             stats(journal=journal, states=states),
-            history(parts.history),
+            history(parts.history, parts.disk),
             quarantine(
                 journal=journal,
                 cursors=cursors("quarantine"),
@@ -229,14 +237,21 @@ def create_api(parts: Parts) -> Litestar:
             backups(config=lambda: current.config, facts=parts.facts, calls=calls),
         ],
     )
-    is_public = current.config.server.admin_listen == "same"
-    guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
+    sees_all = needs("events:read", whole=True)
+
+    def raised(scope: Scope) -> Sequence[ShownAlert]:
+        sees_all.check(authenticate(keys, scope))
+        return shown_alerts(parts.alerts)
+
+    guards: list[Guard] = []
+    if current.config.server.admin_listen == "same":
+        guards = [authenticated(keys), sees_all]
     scrape = metrics(parts, guards=guards)
     return _app(
         [
             v1,
             *mcp(keys),
-            health(parts.ready, parts.not_ready),
+            health(parts.ready, parts.not_ready, raised),
             scrape,
             schema(),
             index(console=current.config.console.enabled),

@@ -100,7 +100,10 @@ class NeedsScope(msgspec.Struct, frozen=True):
     whole: bool = False
 
     def __call__(self, connection: _Connection, _handler: BaseRouteHandler) -> None:
-        access = connection.auth
+        self.check(connection.auth)
+
+    def check(self, access: Access) -> None:
+        """Raise Problem if these rights are not enough."""
         if not any(map(access.may, self.scopes)):
             raise missing(*self.scopes)
         if self.whole and access.sees is not None:
@@ -117,7 +120,7 @@ class NeedsScopeOrCommand(NeedsScope, frozen=True, kw_only=True):
             super().__call__(connection, handler)
 
 
-def needs(*scopes: str, whole: bool = False) -> Guard:
+def needs(*scopes: str, whole: bool = False) -> NeedsScope:
     """Return a guard that requires one of the scopes."""
     return NeedsScope(scopes, whole)
 

@@ -11,6 +11,7 @@ from core.meters import percentile
 from sinks.meters import LAG
 
 from ..runtime.accept import CODE_SECONDS
+from ..runtime.disk import DiskMonitor
 from ..runtime.history import Figures, History, SinkFigures
 from .auth import ApiRequest, needs
 from .operation import Operation
@@ -87,6 +88,18 @@ class CodesRead(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
+class ShownDisk(msgspec.Struct, frozen=True, kw_only=True):
+    """The disk of the journal now, in bytes."""
+
+    free: int
+    total: int
+    #: The journal with its write-ahead log.
+    journal: int
+    #: Days until it is full, at the pace of the last day. null: six hours are not measured yet, or
+    #: it does not get fuller.
+    days_left: float | None
+
+
 class HistoryAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Figures over a span of time."""
 
@@ -102,9 +115,11 @@ class HistoryAnswer(msgspec.Struct, frozen=True, kw_only=True):
     orders: OrderHistory
     #: Most first.
     codes_read: Sequence[CodesRead]
+    #: null: it is not measured yet.
+    disk: ShownDisk | None
 
 
-def history(figures: History) -> ApiRouter:
+def history(figures: History, disk: DiskMonitor) -> ApiRouter:
     @get(
         "/", guards=[needs("events:read", whole=True)], operation=Operation(query=HistoryParameters)
     )
@@ -147,9 +162,22 @@ def history(figures: History) -> ApiRouter:
                 CodesRead(by=name.partition("/")[2], how=name.partition("/")[0], count=count)
                 for name, count in read_by
             ],
+            disk=_disk(disk),
         )
 
     return ApiRouter("/history", route_handlers=[counted])
+
+
+def _disk(monitor: DiskMonitor) -> ShownDisk | None:
+    disk, days = monitor.last, monitor.days_left()
+    if disk is None:
+        return None
+    return ShownDisk(
+        free=disk.free,
+        total=disk.total,
+        journal=disk.journal,
+        days_left=None if days is None else round(days, 1),
+    )
 
 
 def _counts(sink: SinkFigures) -> dict[str, int]:

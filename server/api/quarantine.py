@@ -30,6 +30,7 @@ from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest, Paging, first_page, journal_list
 from .parameters import NoParameters, Text, read
 from .router import ApiRouter
+from .sources import ShownRejections, recent_rejections
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,6 +216,20 @@ class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime
 
 
+class RecentRejections(ShownRejections, frozen=True, kw_only=True):
+    """Requests of the last day that were rejected for one reason."""
+
+    #: Null if the path names no configured source.
+    source: str | None
+
+
+class RecentAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The rejections of the last day, since the start of the service."""
+
+    #: By source; of one source most first.
+    data: Sequence[RecentRejections]
+
+
 def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter) -> ApiRouter:
     async def fetch(_given: Paging, asked: PageRequest, _access: Access) -> Page[Rejection]:
         # Rejections are counted in memory and written once a second.
@@ -243,4 +258,21 @@ def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter)
         parameters=Paging,
         scope="admin",
     )
-    return ApiRouter("/rejections", route_handlers=[listed])
+
+    @get("/recent", guards=[needs("events:read", whole=True)], operation=Operation())
+    async def recent(request: ApiRequest) -> RecentAnswer:
+        """List recent rejections.
+
+        By source and reason, also those whose path names no source. They are counted since the
+        start of the service, for at most a day.
+        """
+        read(request.scope, NoParameters)
+        return RecentAnswer(
+            data=[
+                RecentRejections(**msgspec.structs.asdict(one), source=source or None)
+                for source in counter.recent_sources()
+                for one in recent_rejections(counter, source, request.auth)
+            ]
+        )
+
+    return ApiRouter("/rejections", route_handlers=[listed, recent])

@@ -125,6 +125,8 @@ class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     labels: Mapping[str, str]
     last_callback_at: datetime | None
+    #: Seconds within which callbacks are expected; null: the source does not say.
+    expect_every: float | None
     #: When the silence began.
     silent_since: datetime | None
     clock: ShownClock
@@ -174,6 +176,7 @@ def sources(  # noqa: PLR0913 - one for each part that its calls use
             state=word,
             labels=source.labels,
             last_callback_at=last_at,
+            expect_every=None if source.expect_every is None else float(source.expect_every),
             silent_since=utc(silent_since),
             clock=ShownClock(
                 offset=None if health.offset is None else round(health.offset, 3),
@@ -195,15 +198,7 @@ def sources(  # noqa: PLR0913 - one for each part that its calls use
                 )
                 for i, fingerprint in enumerate(fingerprints)
             ],
-            rejected=[
-                ShownRejections(
-                    reason=one.reason,
-                    count=one.count,
-                    peer=one.peer if access.may("admin") else None,
-                    last_at=utc(one.last_at),
-                )
-                for one in rejections.recent(state.name)
-            ],
+            rejected=recent_rejections(rejections, state.name, access),
         )
 
     @post(
@@ -238,6 +233,20 @@ def sources(  # noqa: PLR0913 - one for each part that its calls use
 
     listed = named_list(cursors, items, text="List sources.", answer=PageAnswer[ShownSource])
     return ApiRouter("/sources", route_handlers=[listed, backfill])
+
+
+def recent_rejections(
+    counter: RejectionCounter, source: str, access: Access
+) -> Sequence[ShownRejections]:
+    return [
+        ShownRejections(
+            reason=one.reason,
+            count=one.count,
+            peer=one.peer if access.may("admin") else None,
+            last_at=utc(one.last_at),
+        )
+        for one in counter.recent(source)
+    ]
 
 
 def _backfill(backfiller: Backfiller) -> ShownBackfill:

@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from litestar import Response, get, route
+from litestar.types import Scope
+from msgspec import UNSET, UnsetType
 
 from journal import Journal
 from journal.reads import JournalStats
 from receiver.door import RETRY_AFTER
 
 from ..runtime.delivery_states import DeliveryStates
+from .alerts import ShownAlert
 from .auth import ApiRequest, needs
 from .handlers import AnyRequest
 from .operation import Operation
@@ -17,10 +20,20 @@ from .parameters import NoParameters, read
 from .router import ApiRouter
 
 
-class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`ok`."""
+class HealthParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """What the answer has. Other parameters are ignored."""
 
+    #: `1`: the answer to a key with events:read and without a `when` has `alerts`.
+    details: str | None = None
+
+
+class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The process runs."""
+
+    #: `ok`.
     status: str
+    #: With `details`: what is raised now, the oldest first.
+    alerts: Sequence[ShownAlert] | UnsetType = UNSET
 
 
 class ReadyAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,13 +45,35 @@ class ReadyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     reasons: list[str]
 
 
-def health(ready: Callable[[], bool], not_ready: Callable[[], Sequence[str]]) -> ApiRouter:
-    """Return the health calls: without a key, and with any parameters."""
+def health(
+    ready: Callable[[], bool],
+    not_ready: Callable[[], Sequence[str]],
+    raised: Callable[[Scope], Sequence[ShownAlert]] | None = None,
+) -> ApiRouter:
+    """Return the health calls: without a key, and with any parameters.
 
-    @route("/healthz", http_method=["GET", "HEAD"], operation=Operation())
-    async def healthz() -> HealthAnswer:
-        """Check whether the process runs."""
-        return HealthAnswer(status="ok")
+    `raised` returns what the key of a request may see of what is raised now. It raises Problem. A
+    listener without the API has none.
+    """
+
+    @route(
+        "/healthz",
+        http_method=["GET", "HEAD"],
+        operation=Operation(
+            query=HealthParameters,
+            errors=("unauthorized", "missing_scope", "key_filtered", "too_many"),
+        ),
+    )
+    async def healthz(request: AnyRequest) -> HealthAnswer:
+        """Check whether the process runs.
+
+        With `details=1` and a key, the answer has the alerts that are raised now. Without a key, it
+        has none: a check of health never fails for want of a key.
+        """
+        asks = request.query_params.get("details") == "1" and "authorization" in request.headers
+        if raised is None or not asks:
+            return HealthAnswer(status="ok")
+        return HealthAnswer(status="ok", alerts=raised(request.scope))
 
     @route(
         "/readyz",

@@ -1,6 +1,6 @@
 """Orders: what was ordered, whether its code came, and how long it took."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +13,8 @@ from .page import Answer, Page, Redirect, Request, View, address
 SHOWN = 100
 #: Messages of an order whose deliveries are shown, the newest.
 FOLLOWED = 20
+#: Events with codes that are looked up for a page: a rental may have many.
+_EVENTS = 300
 STATES = ("waiting", "received", "expired", "cancelled")
 _KINDS = {"waiting": "wait", "received": "ok", "expired": "bad", "cancelled": "off"}
 
@@ -34,7 +36,8 @@ async def orders(request: Request) -> Answer:
         template="orders.html",
         title="Orders",
         values={
-            "rows": [_row(order, request.now) for order in found["data"]],
+            "rows": await _rows(request, found["data"]),
+            "copies": copies(request),
             "states": STATES,
             "state_": request.all("state"),
             "sources": [one["name"] for one in (await request.api.get("/v1/sources"))["data"]],
@@ -64,6 +67,7 @@ async def order(request: Request) -> Answer:
             "order": _row(found, request.now),
             "told": told,
             "rows": await rows(request, found["events"]),
+            "copies": copies(request),
             "line": _line(found, events),
             "may_cancel": request.session.access.may("subscriptions:write")
             and found["state"] != "cancelled",
@@ -76,6 +80,39 @@ async def cancel(request: Request) -> Answer:
     await request.api.delete(f"/v1/orders/{quote(request.parts['id'], safe='')}")
     to = address(f"/orders/{request.parts['id']}")
     return Redirect(to, "Cancelled here. The provider was told nothing.")
+
+
+def copies(request: Request) -> bool:
+    """Return whether the session may copy codes."""
+    return any(map(request.session.access.may, ("codes:reveal", "codes:read")))
+
+
+async def _rows(
+    request: Request, orders: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of orders, each with the id of its newest event with a code, if one is known.
+
+    An order without an id of the provider is not looked up: many events may have its number.
+    """
+    subjects = {
+        (one["source"], f"{kind}/{one[f'{kind}_id']}"): one["id"]
+        for one in orders
+        if one["received_at"] is not None
+        for kind in ("request", "activation", "rental")
+        if one[f"{kind}_id"] is not None
+    }
+    coded: dict[str, str] = {}
+    if subjects:
+        names = list(dict.fromkeys(subject for _, subject in subjects))
+        found = await request.api.get(
+            "/v1/events", subject=names, code="true", order="desc", limit=_EVENTS
+        )
+        for item in found["data"]:
+            event = item["event"]
+            order_id = subjects.get((event["source"], event["subject"]))
+            if order_id is not None:
+                coded.setdefault(order_id, event["id"])
+    return [{**_row(one, request.now), "coded": coded.get(one["id"])} for one in orders]
 
 
 _TOLD = (
@@ -98,11 +135,18 @@ def _row(order: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         "service": order["service_key"] or order["service"],
         "asked": order["created_at"],
         "state": state,
+        "words": _words(state, order["reason"]),
         "kind": _KINDS[state],
         "left": left if state == "waiting" and left > 0 else None,
         # A message may have come before its order was registered.
         "took": None if took is None else f"{max(took, 0.0):.1f} s",
     }
+
+
+def _words(state: str, reason: str | None) -> str:
+    if state == "expired":
+        return "expired: no code came" if reason in (None, "expired") else f"{state}: {reason}"
+    return state
 
 
 def _name(order: Mapping[str, Any]) -> str:

@@ -6,12 +6,15 @@ from typing import Any
 from core.instants import parse_rfc3339
 
 from ..api.errors import not_found
+from . import sinks, sources
 from .page import Answer, Body, Page, Request, View, address
 from .plot import MOST_LINES, Plot, PlotLine, svg, written
 
 #: The spans to choose from, in seconds.
 SPANS = {"1h": 3600, "3h": 10_800, "24h": 86_400, "7d": 604_800}
 _PERCENTILES = ("p50", "p95", "p99")
+_GB = 1_000_000_000
+_KINDS = {"critical": "bad", "warning": "wait"}
 #: The plots by the name in their address.
 PLOTS = ("events", "lag", "owed", "failed")
 
@@ -23,6 +26,8 @@ async def overview(request: Request) -> Answer:
     hour = history if span == "1h" else await _history(request, "1h")
     stats = await request.api.get("/v1/stats")
     deliveries = stats["deliveries"]
+    sinks_ = (await request.api.get("/v1/sinks", limit=1000))["data"]
+    sources_ = (await request.api.get("/v1/sources", limit=1000))["data"]
     return View(
         template="overview.html",
         title="Overview",
@@ -32,9 +37,20 @@ async def overview(request: Request) -> Answer:
             "accepted": hour["accepted"],
             "a_second": written(hour["accepted"] / SPANS["1h"]),
             "owed": deliveries["pending"] + deliveries["sending"],
+            "oldest": await _oldest(request, sinks_),
             "dead": deliveries["dead"],
             "quarantine": stats["quarantine"],
             "p95": None if hour["lag"]["p95"] is None else written(hour["lag"]["p95"]),
+            "disk": hour["disk"],
+            "gb": _GB,
+            "raised": [
+                _alert(one, "raised", one["since"])
+                for one in (await request.api.get("/v1/alerts", limit=1000))["data"]
+            ],
+            "told": [
+                _alert(one, one["state"], one["at"])
+                for one in (await request.api.get("/v1/alerts/recent"))["data"]
+            ],
             "plots": [
                 {
                     "name": name,
@@ -46,10 +62,36 @@ async def overview(request: Request) -> Answer:
                 for name in PLOTS
                 for plot in (make_plot(name, history),)
             ],
-            "sinks": (await request.api.get("/v1/sinks", limit=1000))["data"],
-            "sources": (await request.api.get("/v1/sources", limit=1000))["data"],
+            "sinks": [sinks.short(one, request.now) for one in sinks_],
+            "sources": [sources.row(one) for one in sources_],
+            "is_admin": request.session.access.may("admin"),
         },
     )
+
+
+async def _oldest(request: Request, sinks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the pending delivery that was accepted first, with its sink; None: nothing is owed."""
+    owing = [one for one in sinks if one["oldest"] is not None]
+    if not owing:
+        return None
+    sink = min(owing, key=lambda one: parse_rfc3339(one["oldest"]["accepted_at"]) or 0.0)
+    delivery = await request.api.get(f"/v1/deliveries/{sink['oldest']['delivery']}")
+    at = sink["oldest"]["accepted_at"]
+    return {"event": delivery["event"], "sink": sink["name"], "accepted_at": at}
+
+
+def _alert(one: Mapping[str, Any], state: str, at: str) -> Mapping[str, Any]:
+    """Return what is shown of an alert."""
+    is_over = state == "cleared"
+    return {
+        "at": at,
+        "kind": "ok" if is_over else _KINDS.get(one["severity"], "off"),
+        "words": "ended" if is_over else one["severity"],
+        "subject": one["subject"],
+        "summary": one["summary"],
+        "is_sample": one.get("sample", False),
+        "event": one["event"],
+    }
 
 
 async def table(request: Request) -> Answer:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from core.clock import rfc3339
 from core.instants import parse_rfc3339
 
 from .deliveries import delivery_row
@@ -99,21 +100,28 @@ def bars(points: Sequence[Mapping[str, Any]], name: str, figure: str, now: float
 
 
 def _row(sink: Mapping[str, Any], history: Mapping[str, Any], now: float) -> Mapping[str, Any]:
-    kind, words = state_of(sink, now)
     return {
-        "name": sink["name"],
+        **short(sink, now),
         "type": sink["type"] or "gone",
-        "kind": kind,
-        "words": words,
         "is_paused": sink["state"] == "paused",
         "is_gone": sink["state"] == "gone",
-        "owed": sink["owed"],
-        "oldest_at": None if sink["oldest"] is None else sink["oldest"]["accepted_at"],
-        "last_success_at": sink["last_success_at"],
         "last_error": sink["last_error"],
         "codes": sink["codes"],
         "exposes": sink["codes"] == "clear" and sink["is_public"],
         "hour": bars(history["points"], sink["name"], "delivered", now),
+    }
+
+
+def short(sink: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+    """Return what the overview shows of a sink."""
+    kind, words = state_of(sink, now)
+    return {
+        "name": sink["name"],
+        "kind": kind,
+        "words": words,
+        "owed": sink["owed"],
+        "oldest_at": None if sink["oldest"] is None else sink["oldest"]["accepted_at"],
+        "last_success_at": sink["last_success_at"],
     }
 
 
@@ -159,6 +167,49 @@ async def test(request: Request) -> Answer:
     return await _view(request, await request.api.call("POST", path, clear=clear))
 
 
+async def asking(request: Request) -> Answer:
+    """Answer the page that asks where to send what a sink is owed, and then counts it."""
+    name, to = request.parts["name"], request.one("to")
+    found = await request.api.get("/v1/sinks", limit=1000)
+    owed = next((one["owed"] for one in found["data"] if one["name"] == name), 0)
+    choices = [
+        one["name"]
+        for one in found["data"]
+        if one["type"] not in (None, "subscription") and one["name"] != name
+    ]
+    counted = None
+    # What is counted now is what is sent: no event comes in between.
+    until = rfc3339(request.now)
+    if to:
+        body = {"to": to, "until": until, "dry_run": True}
+        counted = await request.api.post(_path(name, "/send"), body)
+    return View(
+        template="send.html",
+        title=f"Send what {name} is owed",
+        values={
+            "name": name,
+            "back": address(_page(name)),
+            "action": address(f"{_page(name)}/send"),
+            "owed": owed,
+            "choices": choices,
+            "to": to,
+            "until": until,
+            "counted": counted,
+        },
+    )
+
+
+async def send(request: Request) -> Answer:
+    """Send what a sink is owed to another sink."""
+    name, to = request.parts["name"], request.field("to")
+    body = {"to": to, "until": request.field("until")}
+    done = await request.api.post(_path(name, "/send"), body)
+    more = "; there are more: send again" if done["has_more"] else ""
+    events = "event" if done["sent"] == 1 else "events"
+    said = f"Sent to {to}: {done['sent']:,} {events}. {name} is still owed {done['owed']:,}{more}"
+    return Redirect(address(_page(name)), said)
+
+
 def _page(name: str) -> str:
     return f"/sinks/{quote(name, safe=':')}"
 
@@ -168,5 +219,7 @@ PAGES = (
     Page(path="/sinks/{name}", answer=sink, whole=True),
     Page(path="/sinks/{name}/pause", answer=pause, scopes=_WRITES, method="POST", whole=True),
     Page(path="/sinks/{name}/resume", answer=resume, scopes=_WRITES, method="POST", whole=True),
+    Page(path="/sinks/{name}/send", answer=asking, scopes=_WRITES, whole=True),
+    Page(path="/sinks/{name}/send", answer=send, scopes=_WRITES, method="POST", whole=True),
     Page(path="/sinks/{name}/test", answer=test, scopes=_WRITES, method="POST", whole=True),
 )

@@ -32,6 +32,18 @@ _REASONS: Mapping[str, tuple[str, str]] = {
     "too_large": ("too large", "A higher server.max_body lets them in."),
     "timeout": ("not complete in time", "The connection from the provider or the proxy is slow."),
 }
+#: The same if the path names no configured source.
+_NO_SOURCE: Mapping[str, tuple[str, str]] = {
+    "token": (
+        "no such source",
+        "The provider of a removed or renamed source has its old URL, or somebody guesses.",
+    ),
+    "path": ("no callback URL", "A scanner, or a proxy that changes the path."),
+    "connections": (
+        "too many connections",
+        "Raise the limit of open files, or server.connections.",
+    ),
+}
 _PROXY = (
     "This is a private address: is it your proxy? Then set server.trusted_proxies. The callbacks "
     "are in quarantine and can be read again."
@@ -78,15 +90,14 @@ async def ask(request: Request) -> Answer:
 
 async def _view(request: Request, shown: Mapping[str, Any] | None = None) -> View:
     found = await request.api.get("/v1/sources", limit=1000)
+    recent = await request.api.get("/v1/rejections/recent")
     access = request.session.access
     return View(
         template="sources.html",
         title="Sources",
         values={
             "rows": [row(source) for source in found["data"]],
-            "turned_away": [
-                away(source["name"], one) for source in found["data"] for one in source["rejected"]
-            ],
+            "turned_away": [away(one) for one in recent["data"]],
             "shown": shown,
             "is_admin": access.may("admin"),
             "sends": access.may("deliveries:write"),
@@ -126,7 +137,9 @@ def state(source: Mapping[str, Any]) -> Mapping[str, str]:
         case "polled":
             return {"kind": "ok", "words": "asked only"}
         case "silent":
-            return {"kind": "wait", "words": "silent"}
+            every = source["expect_every"]
+            expected = "" if every is None else f", expected every {duration(every)}"
+            return {"kind": "wait", "words": f"silent{expected}"}
     return {"kind": "off", "words": "no callback yet"}
 
 
@@ -151,9 +164,11 @@ def backfill(polling: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"kind": "ok", "words": f"{run['new']} new", "at": at}
 
 
-def away(source: str, one: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what is said about callbacks of a source that were turned away, and what to do."""
-    words, hint = _REASONS.get(one["reason"], (one["reason"], ""))
+def away(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is said about callbacks that were turned away, and what to do."""
+    source = one["source"]
+    reasons = _REASONS if source is not None else {**_REASONS, **_NO_SOURCE}
+    words, hint = reasons.get(one["reason"], (one["reason"], ""))
     is_kept = one["reason"] == "address"
     if is_kept and _is_private(one["peer"]):
         hint = _PROXY

@@ -4,6 +4,7 @@ The state of each condition lies in the journal, in the transaction of its event
 reports nothing again, and reports the end of what ended meanwhile.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -11,9 +12,9 @@ import structlog
 
 from core.clock import WallClock
 from core.errors import Unavailable
-from core.event import SOURCE, System
+from core.event import SOURCE, Event, System
 from journal import Journal
-from journal.reads import Conditions
+from journal.reads import Conditions, EventFilter, Events
 from journal.records import Planned, StoredCondition
 from journal.writes import Guard, RecordOwn, SetCondition, unguarded
 from receiver.callback import Happening, Key
@@ -24,6 +25,10 @@ from .current import Current
 from .identity import Identity
 from .planner import Planner
 
+#: Events about the service that are known without reading the journal.
+TOLD = 10
+#: Their types. Checkpoints of the audit log go to its anchors, and are no news.
+_TYPES = tuple(kind.type for one in KINDS.values() for kind in (one.begin, one.end) if kind)
 #: Seconds that a condition which ended is kept. A longer `quiet` counts as long as this.
 _KEPT = 7 * 86_400.0
 
@@ -61,6 +66,40 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True):
     event: str
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """An event about the service, as it was stored."""
+
+    #: Its id.
+    event: str
+    type: str
+    subject: str
+    severity: str
+    #: `raised`, `cleared` or `once`.
+    state: str
+    #: One line for people.
+    summary: str
+    sample: bool
+    #: When it was recorded: RFC 3339, UTC.
+    at: str
+
+
+class _StoredData(msgspec.Struct, frozen=True):
+    severity: str
+    state: str
+    summary: str
+    sample: bool
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """The fields of a stored event that are told."""
+
+    id: str
+    type: str
+    subject: str
+    recordedtime: str
+    data: _StoredData
+
+
 class _Report(msgspec.Struct, frozen=True, kw_only=True):
     """An event that the journal does not have yet."""
 
@@ -95,6 +134,8 @@ class Alerts:
         self._unwritten: list[_Report] = []
         #: When something was reported once, by `ticks`.
         self._reported: dict[tuple[str, str], float] = {}
+        #: The newest events about the service, oldest first.
+        self.told: deque[Told] = deque(maxlen=TOLD)
 
     async def load(self) -> None:
         """Read the stored conditions. Raises Unavailable."""
@@ -112,6 +153,24 @@ class Alerts:
                 severity=Severity(stored.severity),
                 is_raised=stored.cleared_at is None,
             )
+
+    async def load_told(self) -> None:
+        """Add the newest events of earlier starts to `told`. Raises Unavailable.
+
+        It looks at a part of the journal, from its end.
+        """
+        wanted = EventFilter(type=_TYPES)
+        page = await self._journal.ask(Events(filter=wanted, desc=True, limit=TOLD))
+        known = {one.event for one in self.told}
+        for _, body in page.items:
+            event = msgspec.json.decode(body, type=_Stored)
+            if event.id not in known and len(self.told) < TOLD:
+                self.told.appendleft(_told(event, event.data, event.id))
+
+    def _keep(self, planned: Planned, event_id: str) -> None:
+        data = planned.event.data
+        if isinstance(data, System) and all(one.event != event_id for one in self.told):
+            self.told.append(_told(planned.event, data, event_id))
 
     def raised(self) -> Sequence[Raised]:
         """Return what is raised now, the oldest first."""
@@ -219,6 +278,7 @@ class Alerts:
         )
         planned = self._plan(kind.subject, data, at, self._identity.event_id(at))
         await self._journal.submit(guard(RecordOwn(planned)))
+        self._keep(planned, planned.event.id)
         return planned
 
     # --- events ---------------------------------------------------------------------------
@@ -272,6 +332,7 @@ class Alerts:
             planned = self._plan(report.subject, data, at, *([report.severity] * is_worse))
             if report.change is None:
                 await self._journal.submit(RecordOwn(planned))
+                self._keep(planned, planned.event.id)
                 _log("alert.raised", report, planned.event.id)
                 return
             condition = StoredCondition(
@@ -294,6 +355,8 @@ class Alerts:
         self._stored[name] = condition
         is_end = report.change is ConditionChange.CLEARED
         event_id = recorded.ids[0] if recorded.ids else None
+        if planned is not None and event_id is not None:
+            self._keep(planned, event_id)
         _log("alert.cleared" if is_end else "alert.raised", report, event_id)
 
     def _plan(self, subject: str, data: System, at: float, *parts: str) -> Planned:
@@ -317,6 +380,19 @@ def _details_of(stored: StoredCondition) -> Details:
     found = msgspec.json.decode(stored.data)
     types = {field.name: field.type for field in msgspec.structs.fields(begin)}
     return {name: msgspec.convert(value, types[name]) for name, value in found.items()}
+
+
+def _told(event: Event | _Stored, data: System | _StoredData, event_id: str) -> Told:
+    return Told(
+        event=event_id,
+        type=event.type,
+        subject=event.subject,
+        severity=data.severity,
+        state=data.state,
+        summary=data.summary,
+        sample=data.sample,
+        at=event.recordedtime,
+    )
 
 
 def _log(event: str, report: _Report, event_id: str | None) -> None:

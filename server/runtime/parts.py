@@ -20,6 +20,7 @@ from .balances import Balances
 from .configured_sinks import ConfiguredSinks
 from .credentials import HeaderCredentials
 from .current import Current
+from .disk import DiskMonitor
 from .erasure import Erasures
 from .free_space import FreeSpace
 from .given_up import GivenUpCounts
@@ -87,6 +88,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     given_up: GivenUpCounts
     reloads: Reloads
     space: FreeSpace
+    disk: DiskMonitor
     pruner: Pruner
     row_sealer: RowSealer
     erasures: Erasures

@@ -1,13 +1,15 @@
 """Replays events and retries deliveries when a person asks."""
 
+import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
 
 import msgspec
 
 from core.delivery import State
 from journal import Journal
+from journal.reads import EventById
 from journal.records import BriefDelivery, Replayed, StoredDelivery, StoredEvent
-from journal.seal import Opening
+from journal.seal import Opening, Reason
 from journal.writes import Guard, ReplayEvent, RetryDeliveries, RetryDelivery, unguarded
 from sinks.worker import Worker
 
@@ -83,6 +85,39 @@ class Redelivery:
         write = ReplayEvent(event["id"], owed, at=self._now())
         replayed = await self._journal.submit(guard(write))
         return Replayed(ids=()) if replayed is None else replayed
+
+    async def send(self, found: Sequence[BriefDelivery], to: str, *, dry_run: bool) -> int:
+        """Create a new delivery to a sink for the event of each of these deliveries.
+
+        Return the number of events. The deliveries themselves do not change. `dry_run`: only count.
+
+        Raises UnknownSinks, and Unavailable; the events before it are sent.
+        """
+        # Subscriptions are left out: each may not see all events.
+        check_sinks([to], [name for name in self._workers if not name.startswith(PREFIX)])
+        worker, events = self._workers[to], [*dict.fromkeys(one.event_id for one in found)]
+        for begin in range(0, 0 if dry_run else len(events), _AT_ONCE):
+            some = events[begin : begin + _AT_ONCE]
+            bodies = await asyncio.gather(*(self._planned_by(worker, one) for one in some))
+            # In one commit, and in the order of `found`: the sink may keep an order.
+            await asyncio.gather(
+                *(
+                    self._journal.submit(
+                        ReplayEvent(event_id, (worker.plan_delivery(event),), at=self._now())
+                    )
+                    for event_id, event in zip(some, bodies, strict=True)
+                )
+            )
+        return len(events)
+
+    async def _planned_by(self, worker: Worker, event_id: str) -> Mapping[str, object]:
+        """Return what a sink reads of an event to plan its delivery: nothing, or all."""
+        if not worker.is_ordered:
+            return {}
+        opening = Opening(tuple(worker.plans_by), Reason.REPLAY)
+        kept = await self._journal.ask(EventById(event_id, opening))
+        event: Mapping[str, object] = {} if kept is None else msgspec.json.decode(kept.body)
+        return event
 
     async def retry_all(self, found: Sequence[BriefDelivery], *, dry_run: bool) -> Retried:
         """Make these deliveries due now, as `retry` does. `dry_run`: change nothing.

@@ -95,14 +95,23 @@ class RejectionCounter:
 
     def recent(self, source: str) -> Sequence[RecentRejections]:
         """Return the rejections of a source in the last day, by reason: 23 to 24 hours."""
-        first = int(self._now() // _STEP) - _STEPS + 1
-        self._recent = {at: step for at, step in self._recent.items() if at >= first}
+        self._forget()
         found: dict[str, RecentRejections] = {}
         for step in self._recent.values():
             for (name, reason), one in step.items():
                 if name == source:
                     found[reason] = found[reason] + one if reason in found else one
         return sorted(found.values(), key=lambda one: -one.count)
+
+    def recent_sources(self) -> Sequence[str]:
+        """Return the sources with rejections in the last day. The last is empty: other paths."""
+        self._forget()
+        found = {source for step in self._recent.values() for source, _ in step}
+        return sorted(found, key=lambda source: (not source, source))
+
+    def _forget(self) -> None:
+        first = int(self._now() // _STEP) - _STEPS + 1
+        self._recent = {at: step for at, step in self._recent.items() if at >= first}
 
     def _count(self, more: Rejection) -> None:
         key = (more.reason, more.source, more.peer)

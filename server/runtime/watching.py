@@ -7,13 +7,9 @@ and indexes, and less often.
 import asyncio
 import contextlib
 import ipaddress
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 
 from core.clock import rfc3339
@@ -29,7 +25,6 @@ from ..conditions import Severity, Timing, Window
 from ..config.alerting import Alerting, GrowingQuarantine
 from .alert_kinds import Details
 from .alerts import Seen
-from .free_space import free_bytes
 from .parts import Parts
 
 #: Seconds between two looks, and between two at the pending deliveries and at the disk.
@@ -37,8 +32,6 @@ EVERY, SELDOM = 2.0, 10.0
 _DAY = 86_400.0
 #: Seconds after which a sink is asked for its certificate again.
 _CERTIFICATES = _DAY / 2
-#: Seconds between two samples of the free space, the samples kept, and those that tell a pace.
-_SAMPLED, _SAMPLES, _ENOUGH_SAMPLES = 3600.0, 24, 6
 #: A disk has room again if this much more is free.
 _MORE = 1.1
 _AT_ONCE = Timing()
@@ -58,32 +51,11 @@ _PROXY_HINT = "a private address: your proxy? Name it in server.trusted_proxies"
 log = structlog.get_logger()
 
 
-class Disk(msgspec.Struct, frozen=True):
-    """The disk of the journal, in bytes."""
-
-    free: int
-    total: int
-    journal: int
-
-
-def read_disk(journal: Path) -> Disk:
-    """Measure the disk of a journal. Raises OSError."""
-    disk = os.statvfs(journal.parent)
-    size = 0
-    for path in (journal, journal.with_name(f"{journal.name}-wal")):
-        with contextlib.suppress(OSError):
-            size += path.stat().st_size
-    return Disk(free_bytes(journal.parent), disk.f_blocks * disk.f_frsize, size)
-
-
 class Watching:
     """Looks at the parts of a service."""
 
-    def __init__(self, parts: Parts, *, disk: Callable[[Path], Disk] = read_disk) -> None:
-        self._parts, self._read_disk = parts, disk
-        self._disk: Disk | None = None
-        #: The free space of each hour of the last day, and when it was measured, in ticks.
-        self._free: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         #: By sink.
         self._owed: Mapping[str, int] = {}
         self._oldest: Mapping[str, float] = {}
@@ -100,6 +72,8 @@ class Watching:
 
     async def run(self) -> None:
         """Look every two seconds, until cancelled."""
+        with contextlib.suppress(Unavailable):  # a list of news is then shorter
+            await self._parts.alerts.load_told()
         try:
             while True:
                 try:
@@ -144,18 +118,14 @@ class Watching:
         await self._parts.alerts.look(list(self._seen(options)))
 
     async def _look_seldom(self) -> None:
-        parts, ticks = self._parts, self._parts.clock.ticks()
+        parts = self._parts
         with contextlib.suppress(Unavailable):  # the figures of the last look stay
             owed = owed_in(await parts.journal.ask(Counters()))
             names = tuple(name for name in parts.config.sinks if owed.get(name))
             found = await parts.journal.ask(OldestPending(names)) if names else {}
             self._oldest = {name: one.accepted_at for name, one in found.items()}
             self._owed = owed
-        with contextlib.suppress(OSError):
-            # The disk may hang.
-            self._disk = disk = await asyncio.to_thread(self._read_disk, parts.config.journal.path)
-            if not self._free or ticks - self._free[-1][0] >= _SAMPLED:
-                self._free.append((ticks, disk.free))
+        await parts.disk.look(parts.config.journal.path)
 
     # --- what is looked at ----------------------------------------------------------------
 
@@ -375,13 +345,13 @@ class Watching:
     # --- the machine ----------------------------------------------------------------------
 
     def _disk_low(self, options: Alerting) -> Iterator[Seen]:
-        rule, disk = options.disk_low, self._disk
+        rule, disk = options.disk_low, self._parts.disk.last
         if rule is None:
             return
         if disk is None:
             yield _unknown("disk_low", "service")
             return
-        days = self._days_left(disk)
+        days = self._parts.disk.days_left()
         more = _MORE if self._parts.alerts.is_raised("disk_low", "service") else 1.0
         is_full = disk.free < rule.free * more
         is_low = self._parts.space.is_low
@@ -398,14 +368,6 @@ class Watching:
                 "journal_bytes": disk.journal,
             },
         )
-
-    def _days_left(self, disk: Disk) -> float | None:
-        """Return the days until the disk is full, at the pace of the last day; None: unknown."""
-        if len(self._free) < _ENOUGH_SAMPLES:
-            return None
-        at, free = self._free[0]
-        passed, used = self._parts.clock.ticks() - at, free - disk.free
-        return disk.free / used * passed / _DAY if used > 0 else None
 
     def _clock_off(self, options: Alerting) -> Iterator[Seen]:
         rule = options.clock_off

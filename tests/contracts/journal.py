@@ -1390,6 +1390,9 @@ class JournalContract:
         few = await journal.ask(DeliveriesBriefly(filter=wanted, limit=1))
         brief = await journal.ask(DeliveriesBriefly(filter=wanted, limit=9))
         named = await journal.ask(DeliveriesBriefly(ids=(done.id, 99), limit=9))
+        await journal.submit(ReplayEvent(plans[0].event.id, (owed("crm"),), at=NOW))
+        without = DeliveryFilter(state=(State.DEAD, State.EXPIRED), without="crm")
+        other = await journal.ask(DeliveriesBriefly(filter=without, limit=9))
         every = (dead.id, done.id, expired.id, taken.id, 99)
         retried = await journal.submit(RetryDeliveries(every, now=NOW + 60))
         known = [taken]
@@ -1397,6 +1400,7 @@ class JournalContract:
 
         first = BriefDelivery(dead.id, plans[0].event.id, "log", State.DEAD, NOW)
         assert few == [first]
+        assert [one.id for one in other] == [expired.id]
         assert brief == [first, BriefDelivery(expired.id, plans[2].event.id, "log", "expired", NOW)]
         assert [(one.id, one.state) for one in named] == [(done.id, "delivered")]
         assert [(one.id, one.state) for one in retried] == [

@@ -37,6 +37,46 @@ async def test_alert_is_listed_until_it_ends(alerted):
     assert await alerted.data("/v1/alerts") == []
 
 
+async def test_health_has_what_is_raised_for_those_who_may_see_it(alerted):
+    """A check without a key never fails. Mutants: all requests get it; a key with a `when` does."""
+    service, path = alerted, "/healthz?details=1"
+    raised = await service.data("/v1/alerts")
+    plain = {"status": "ok"}
+
+    assert (await service.ask(path, "reader")).json() == {**plain, "alerts": raised}
+    assert [one["name"] for one in raised] == ["sink_paused"]
+    for asked, key in ((path, None), ("/healthz?details=0", "reader"), ("/healthz", "reader")):
+        assert (await service.ask(asked, key)).json() == plain
+    refused = [await service.ask(path, key) for key in ("nothing", "boss")]
+    refused.append(await service.admin.get(path, headers={"Authorization": "Bearer wrong"}))
+    assert [answer.status_code for answer in refused] == [403, 403, 401]
+    headers = {"Authorization": f"Bearer {service.config.api.keys['reader'].key.reveal()}"}
+    assert (await service.public.get(path, headers=headers)).json() == plain
+
+
+async def test_recent_alerts_are_known_after_a_restart(alerted):
+    """What began and what ended, newest first. Mutants: the oldest first; only since the start."""
+    service = alerted
+    await service.parts.workers["log"].resume()
+    await Watching(service.parts).look()
+
+    recent = await service.data("/v1/alerts/recent", "reader")
+    before = [*service.parts.alerts.told]
+    service.parts.alerts.told.clear()
+    await service.parts.alerts.load_told()
+
+    assert [(one["type"], one["state"]) for one in recent] == [
+        ("system.sink_resumed", "cleared"),
+        (PAUSED, "raised"),
+    ]
+    assert recent[1]["event"] == service.alert["id"]
+    assert recent[1]["summary"] == "the sink log is paused (operator); its deliveries wait"
+    assert [*service.parts.alerts.told] == before
+    await service.parts.alerts.load_told()
+    assert [*service.parts.alerts.told] == before
+    assert (await service.ask("/v1/alerts/recent", "growth")).status_code == 403
+
+
 async def test_readers_get_alerts_only_by_their_type(alerted):
     """Mutants: lists have them, also without a type; they count in the statistics."""
     types = [item["event"]["type"] for item in await alerted.data("/v1/events")]

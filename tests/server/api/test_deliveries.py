@@ -3,11 +3,13 @@ import json
 import re
 
 import pytest
+from contracts.journal import owed
 
+from core.clock import rfc3339
 from core.delivery import Attempt, State
 from core.units import Duration, Rate
 from journal.reads import DeliveryById
-from journal.writes import Probe, Settle
+from journal.writes import Probe, ReplayEvent, Settle
 from routes.table import Route
 from sinks.file.sink import File
 from sinks.sink import Failed, Receipt, Refused
@@ -412,6 +414,74 @@ async def test_retry_of_many_refuses_a_wrong_body(service, wanted):
 
     assert (answer.status_code, answer.json()["code"][:4]) == (400, "bad_")
     assert await service.data("/v1/deliveries") == before
+
+
+async def sent_to(service, sink="gone", key="writer", **wanted):
+    path = f"/v1/sinks/{sink}/send"
+    return await service.ask(path, key, method="POST", json={"to": "crm"} | wanted)
+
+
+async def test_what_a_sink_is_owed_is_sent_to_another(run, tmp_path, monkeypatch):
+    """Once, the oldest first, and the old deliveries stay.
+
+    Mutants: events that the other sink has; later ones than `until`; more than the bound; a dry run
+    that sends; an order without the event's value.
+    """
+    crm = File(path=str(tmp_path / "crm.jsonl"), ordered_by="data.to")
+    sinks = {"log": File(path=str(tmp_path / "log.jsonl")), "crm": crm}
+    monkeypatch.setattr("server.api.send.MOST", 2)
+    async with run(tmp_path, sinks=sinks, routes={"all": Route(to=("log",))}) as service:
+        events = []
+        for _ in range(4):
+            events.append(await service.sms())
+            service.now += 1
+        until = rfc3339(service.now - 0.5)
+        events.append(await service.sms())
+        for event_id in (events[0], *events):  # the first one twice
+            await service.journal.submit(ReplayEvent(event_id, (owed("gone"),), at=service.now))
+        await service.journal.submit(ReplayEvent(events[0], (owed("crm"),), at=service.now))
+        before = await service.data("/v1/deliveries", sink="gone")
+
+        async def got():
+            return [one["event"] for one in await service.data("/v1/deliveries", sink="crm")]
+
+        counted = (await sent_to(service, until=until, dry_run=True)).json()
+        assert await got() == events[:1]
+        done = [(await sent_to(service, until=until)).json() for _ in range(3)]
+        recorded = await service.ask(f"/v1/events/{events[1]}")
+
+        assert counted == done[0] | {"dry_run": True}
+        assert done[0] == {
+            "dry_run": False,
+            "owed": 6,
+            "sent": 2,
+            "has_more": True,
+            "oldest": recorded.json()["event"]["recordedtime"],
+        }
+        assert [(one["sent"], one["has_more"]) for one in done[1:]] == [(1, False), (0, False)]
+        assert await got() == events[:4]
+        assert await service.data("/v1/deliveries", sink="gone") == before
+        waits = [one["waits_for"] for one in await service.data("/v1/deliveries", sink="crm")]
+        assert waits.count("order") == 2  # the first was planned by this test, without an order
+
+
+@pytest.mark.parametrize(
+    ("sink", "wanted", "status", "code"),
+    [
+        ("none", {}, 404, "not_found"),
+        ("log", {"to": "none"}, 422, "unknown_sink"),
+        ("log", {"to": "log"}, 400, "bad_body"),
+        ("log", {"to": ""}, 400, "bad_body"),
+        ("log", {"sinks": ["x"]}, 400, "bad_body"),
+    ],
+)
+async def test_wrong_send_is_refused(service, sink, wanted, status, code):
+    """Mutant: a sink that nothing is owed to counts as one."""
+    await service.sms()
+
+    answer = await sent_to(service, sink, **wanted)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 async def test_delivered_delivery_is_not_retried(service):

@@ -243,6 +243,9 @@ CALLS = {
     ("POST", "/v1/deliveries/retry"): lambda world: plain(
         "/v1/deliveries/retry", json={"ids": world.deliveries}
     ),
+    ("POST", "/v1/sinks/{name}/send"): lambda _: plain(
+        "/v1/sinks/log/send", "/v1/sinks/none/send", json={"to": "log"}
+    ),
     ("POST", "/v1/deliveries/{delivery_id}/retry"): lambda world: plain(
         *(f"/v1/deliveries/{id_}/retry" for id_ in world.deliveries)
     ),
@@ -302,6 +305,7 @@ CALLS = {
         f"/v1/quarantine/{world.quarantined}"
     ),
     ("GET", "/v1/rejections"): lambda _: plain("/v1/rejections"),
+    ("GET", "/v1/rejections/recent"): lambda _: plain("/v1/rejections/recent"),
     ("GET", "/v1/sources"): lambda _: plain("/v1/sources"),
     ("POST", "/v1/sources/{name}/backfill"): lambda _: plain("/v1/sources/herosms/backfill"),
     ("POST", "/v1/sources/{name}/sample"): lambda _: plain("/v1/sources/herosms/sample"),
@@ -340,6 +344,7 @@ CALLS = {
     ("GET", "/v1/seal/rows"): lambda _: plain("/v1/seal/rows"),
     ("POST", "/v1/seal/migrate"): lambda _: plain("/v1/seal/migrate"),
     ("GET", "/v1/alerts"): lambda _: plain("/v1/alerts"),
+    ("GET", "/v1/alerts/recent"): lambda _: plain("/v1/alerts/recent"),
     ("POST", "/v1/alerts/{name}/test"): lambda _: plain(
         "/v1/alerts/sink_failing/test", "/v1/alerts/none/test"
     ),

@@ -13,12 +13,14 @@ from core.delivery import State
 from core.secret import Secret
 from journal.audit.note import Algorithm, Checkpoint, SigningKey
 from journal.keyring import Keyring
-from journal.writes import SignCheckpoint
+from journal.records import Owed
+from journal.writes import ReplayEvent, SignCheckpoint
 from receiver.polling.options import Backfill
 from receiver.providers.tellabot.callbacks import TellABot
 from server.api import openapi
 from server.runtime import samples
 from server.runtime import subscriptions as live_subscriptions
+from server.runtime.disk import Disk
 from server.runtime.watching import Watching
 from sinks.sink import Failed, Receipt
 
@@ -91,6 +93,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await readers(service, record)
         await metrics(service, record)
         await replays(record)
+        service.parts.disk.last = Disk(free=61 << 30, total=100 << 30, journal=3 << 30)
         for path in (
             "/v1/stats",
             "/v1/history",
@@ -112,7 +115,10 @@ async def recorder(run, tmp_path, monkeypatch):
         await sealing(record, run, tmp_path)
         await record("POST", "/v1/backups", {"path": "smshook.backup"})
         await audit(service, record)
-        await record("POST", "/v1/sources/tellabot/sample")
+        sample = await record("POST", "/v1/sources/tellabot/sample")
+        write = ReplayEvent(sample["events"][0], (Owed(sink="old"),), at=service.now)
+        await service.journal.submit(write)
+        await record("POST", "/v1/sinks/old/send", {"to": "log", "dry_run": True})
         yield record
 
 
@@ -174,6 +180,7 @@ async def alerts(service, record):
     await record("POST", "/v1/sinks/log/pause")
     await Watching(service.parts).look()
     await record("GET", "/v1/alerts")
+    await record("GET", "/v1/alerts/recent")
     await record("POST", "/v1/alerts/sink_failing/test")
 
 
@@ -234,6 +241,7 @@ async def quarantine(record):
     await record("POST", f"/v1/quarantine/{kept['id']}/replay")
     await record("DELETE", f"/v1/quarantine/{kept['id']}")
     await record("GET", "/v1/rejections")
+    await record("GET", "/v1/rejections/recent")
 
 
 async def record_list(record, path):

@@ -1,3 +1,6 @@
+from server.runtime.disk import Disk
+
+
 async def test_history_sums_its_points(service):
     await service.parts.history.count()
     await service.sms()
@@ -25,7 +28,26 @@ async def test_history_sums_its_points(service):
         "lag": nothing,
         "orders": {"received": 0, "expired": 0, "seconds": nothing},
         "codes_read": [],
+        "disk": None,
     }
+
+
+async def test_history_has_the_disk_and_its_days_left(service):
+    """At the pace of the last day. Mutants: days before six hours are measured; seconds as days."""
+    disk, begin, answers = service.parts.disk, service.now, []
+    for hour in range(7):
+        service.now = begin + 3600 * hour
+        disk.read = lambda _path, free=(48 - hour) << 30: Disk(free, 100 << 30, 3 << 30)
+        await disk.look(service.config.journal.path)
+        answers.append((await service.ask("/v1/history", "reader")).json()["disk"])
+
+    assert answers[1] == {
+        "free": 47 << 30,
+        "total": 100 << 30,
+        "journal": 3 << 30,
+        "days_left": None,
+    }
+    assert answers[6]["days_left"] == round(42 / 24, 1)
 
 
 async def test_codes_read_name_the_reader_and_the_way(service):

@@ -36,6 +36,7 @@ CALLS = [
     ("GET", "/v1/deliveries/none"),
     ("POST", "/v1/deliveries/none/retry"),
     ("POST", "/v1/deliveries/retry"),
+    ("POST", "/v1/sinks/none/send"),
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000/why"),
     ("POST", "/v1/events/00000000-0000-7000-8000-000000000000/reveal"),
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000/preview?sink=log"),
@@ -61,6 +62,7 @@ CALLS = [
     ("POST", "/v1/quarantine/none/replay"),
     ("DELETE", "/v1/quarantine/none"),
     ("GET", "/v1/rejections"),
+    ("GET", "/v1/rejections/recent"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources/none/sample"),
     ("POST", "/v1/sources/none/url"),
@@ -77,6 +79,7 @@ CALLS = [
     ("GET", "/v1/seal/rows"),
     ("POST", "/v1/seal/migrate"),
     ("GET", "/v1/alerts"),
+    ("GET", "/v1/alerts/recent"),
     ("POST", "/v1/alerts/none/test"),
     ("POST", "/v1/backups"),
     ("GET", "/v1/audit"),
@@ -112,7 +115,7 @@ ADMINS = (
     "/v1/audit",
     "/v1/sources/none/url",
 )
-WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume", "/sample")
+WRITERS = ("/replay", "/retry", "/send", "/test", "/pause", "/resume", "/sample")
 
 
 NO_KEYS = [

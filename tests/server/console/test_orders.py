@@ -21,6 +21,7 @@ ORDER = {
     "expires": "2026-11-30T06:20:00Z",
     "received_at": None,
     "state": "waiting",
+    "reason": None,
 }
 BEGIN = 1_796_018_400.0
 
@@ -36,7 +37,11 @@ BEGIN = 1_796_018_400.0
         ),
         # Its message came before it was registered.
         ({"state": "received", "received_at": "2026-11-30T05:59:00Z"}, {"took": "0.0 s"}),
-        ({"state": "expired"}, {"kind": "bad", "left": None}),
+        (
+            {"state": "expired", "reason": "expired"},
+            {"kind": "bad", "words": "expired: no code came", "left": None},
+        ),
+        ({"state": "expired", "reason": "revoked"}, {"words": "expired: revoked"}),
     ],
 )
 def test_row_says_what_became_of_the_order(changed, shown):
@@ -93,6 +98,24 @@ def test_order_has_its_messages_without_codes(service, admin, ordered):
     assert "••••••" in text
     assert "ZQ7-918" not in text
     assert "page-1" in admin.get("/orders?reference=page-1").text
+
+
+def test_code_of_an_order_can_be_copied_in_the_list(service, admin, person, ordered):
+    """By its provider's id and source. Mutants: codes of another source; a button for all keys."""
+    mine = ordered(request_id="10000735", number="+18505550735")
+    other = ordered(source="smsactivate", activation_id="10000735", number="+18505550736")
+    event = service.sms(735)
+
+    rows = {
+        id_: next(part for part in admin.get("/orders").text.split("<tr>") if id_ in part)
+        for id_ in (mine, other)
+    }
+
+    assert f'<td class="code" data-event="{event}">' in rows[mine]
+    assert "data-copy" in rows[mine]
+    assert "data-event" not in rows[other]
+    assert "data-copy" in admin.get(f"/orders/{mine}").text
+    assert "data-copy" not in person("reader").get("/orders").text
 
 
 def test_cancel_says_that_the_provider_is_told_nothing(service, admin, ordered):

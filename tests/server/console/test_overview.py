@@ -1,6 +1,10 @@
 """The overview: figures of now, and plots with a table under each."""
 
 import pytest
+from consoles import Parsed
+
+from server.runtime.disk import Disk
+from server.runtime.watching import Watching
 
 
 @pytest.fixture
@@ -42,7 +46,57 @@ def test_page_counts_what_wants_somebody(counted, admin):
 
     text = admin.get("/overview").text
 
-    assert f"<dt>Dead</dt><dd>{stats['deliveries']['dead']}</dd>" in text
-    assert f"<dt>Quarantine</dt><dd>{stats['quarantine']}</dd>" in text
+    dead, quarantine = stats["deliveries"]["dead"], stats["quarantine"]
+    assert f'<dd><a href="/console/deliveries?state=dead">{dead}</a></dd>' in text
+    assert f'<dd><a href="/console/quarantine">{quarantine}</a></dd>' in text
     assert stats["deliveries"]["dead"]
     assert stats["quarantine"]
+
+
+def text_of(answer):
+    return " ".join(Parsed(answer.text).text.split())
+
+
+def test_oldest_owed_delivery_is_linked(admin, service):
+    """With its age and its sink. Mutant: the newest."""
+    first = service.events["failing"]
+    service.sms(41, service="Telegram")
+
+    page = admin.get("/overview")
+
+    assert f'<a href="/console/events/{first}">oldest <time' in page.text
+    assert 'to <a href="/console/sinks/crm">crm</a>' in page.text
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(None, "61 GB of 107 GB"), (210.4, "61 GB 210 days left")]
+)
+def test_disk_has_its_free_space_and_days_left(admin, service, monkeypatch, days, words):
+    disk = Disk(free=61_000_000_000, total=107_000_000_000, journal=3 << 30)
+    monkeypatch.setattr(service.parts.disk, "last", disk)
+    monkeypatch.setattr(service.parts.disk, "days_left", lambda: days)
+
+    assert f"Disk, free{words}" in text_of(admin.get("/overview")).replace("free ", "free")
+
+
+def test_alerts_are_shown_with_links_to_their_events(admin, service):
+    """What is raised, and what began and ended. Mutant: what ended is raised."""
+    before = service.api("/alerts").json()["data"]
+    service.api("/sinks/log/pause", method="POST")
+    service.run(Watching(service.parts).look())
+    raised = service.api("/alerts").json()["data"]
+    [paused] = [one for one in raised if one["name"] == "sink_paused"]
+
+    during = admin.get("/overview")
+    service.api("/sinks/log/resume", method="POST")
+    service.run(Watching(service.parts).look())
+    after = admin.get("/overview")
+
+    link = f'<a href="/console/events/{paused["event"]}">the sink log is paused (operator)'
+    assert during.text.count(link) == 2
+    assert "Raised now" in during.text
+    assert after.text.count(link) == 1
+    assert ("Raised now" in after.text) is bool(before)
+    assert "the sink log was resumed after" in after.text
+    assert "● ended" in text_of(after)
+    assert admin.get(f"/events/{paused['event']}").status_code == 200

@@ -36,7 +36,13 @@ def test_words_of_a_backfill(polling, kind, words):
     [("receiving", "ok"), ("polled", "ok"), ("silent", "wait"), ("waiting", "off")],
 )
 def test_state_of_a_source(word, kind):
-    assert kind == state({"state": word})["kind"]
+    assert kind == state({"state": word, "expect_every": None})["kind"]
+
+
+def test_silent_source_says_what_was_expected():
+    found = state({"state": "silent", "expect_every": 21_600.0})
+
+    assert found == {"kind": "wait", "words": "silent, expected every 6 h"}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +68,7 @@ def test_hint_for_callbacks_that_were_turned_away(reason, peer, hint, is_kept):
     """Mutants: a public address counts as a proxy; each reason leads to quarantine."""
     one = {"reason": reason, "peer": peer, "count": 2, "last_at": "2026-12-01T10:00:00Z"}
 
-    found = away("tellabot", one)
+    found = away(one | {"source": "tellabot"})
 
     assert hint in found["hint"]
     assert ("server.trusted_proxies" == hint) == ("trusted_proxies" in found["hint"])
@@ -165,12 +171,17 @@ def test_provider_is_asked(admin, service, monkeypatch):
 
 
 def test_page_says_what_was_turned_away(admin, person, service):
-    """Mutant: keys without `admin` see addresses."""
+    """Also what named no source: its list has it last. Mutants: keys without `admin` see addresses;
+    only configured sources are asked for."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    live.client().post(f"{service.url}/in/tellabot/wrong-token-01234", content=b"", headers=headers)
+    for path in ("/in/tellabot/wrong-token-01234", "/in/removed/wrong-token-01234", "/in/wp-login"):
+        live.client().post(f"{service.url}{path}", content=b"", headers=headers)
 
     shown, masked = admin.get("/sources").text, person("reader").get("/sources").text
 
     assert "wrong token from <code>127.0.0.1</code>" in shown
     assert " wrong token, last" in masked
+    assert "<li>No source: 1 " in shown
+    assert " no such source from <code>127.0.0.1</code>" in shown
+    assert " no callback URL from <code>127.0.0.1</code>" in shown
     assert "127.0.0.1" not in masked

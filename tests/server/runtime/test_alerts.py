@@ -526,7 +526,7 @@ async def test_disk_that_will_be_full_soon_is_reported(tmp_path):
         for hour in range(10):
             world.at = BEGIN + hour * HOUR
             free = (20 - hour) << 30
-            world.watching._read_disk = lambda _path, free=free: type(world.disk)(free, 40 << 30, 1)
+            world.parts.disk.read = lambda _path, free=free: type(world.disk)(free, 40 << 30, 1)
             await world.look()
             told = await world.told()
             if told:

@@ -1,0 +1,110 @@
+"""Sends what a sink is owed to another sink: each event gets a new delivery."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from litestar import post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import Meta
+
+from core.delivery import State
+from core.instants import Instant
+from journal import Journal
+from journal.reads import Counters, DeliveriesBriefly, DeliveryFilter
+from journal.records import owed_in
+from sinks.worker import Worker
+
+from ..runtime.redelivery import Redelivery, UnknownSinks
+from .auth import ApiRequest, needs
+from .deliveries import utc
+from .errors import bad_body, not_found
+from .events import unknown_sinks
+from .idempotency import Calls
+from .operation import Operation
+from .parameters import NoParameters, Switch, read, read_body
+from .retries import MOST
+
+_BODY = "a JSON object is expected, with to, until, dry_run"
+
+
+class SendRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The sink that gets the events."""
+
+    #: The name of a configured sink.
+    to: Annotated[str, Meta(min_length=1, description="write the name of a sink")]
+    #: Leave out events with this `recordedtime` and later: RFC 3339, or how long ago.
+    until: Instant | None = None
+    #: Only count them.
+    dry_run: Switch = False
+
+
+class SendAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent. With `dry_run`: what would be."""
+
+    dry_run: bool
+    #: Pending deliveries of the sink. They stay.
+    owed: int
+    #: Events that get a new delivery, at most 10,000: the oldest. Those that the other sink has
+    #: any delivery of are left out.
+    sent: int
+    #: Whether there are more. Call it again for them.
+    has_more: bool
+    #: The earliest `recordedtime` of these events; null: there are none.
+    oldest: datetime | None
+
+
+def send(
+    *,
+    journal: Journal,
+    calls: Calls,
+    redelivery: Redelivery,
+    workers: Mapping[str, Worker],
+    now: Callable[[], float],
+) -> HTTPRouteHandler:
+    @post(
+        "/sinks/{name:str}/send",
+        status_code=200,
+        guards=[needs("deliveries:write", whole=True)],
+        operation=Operation(body=SendRequest, required=("to",), errors=("unknown_sink",)),
+    )
+    async def send_to(request: ApiRequest, name: FromPath[str]) -> SendAnswer:
+        """Send what a sink is owed to another sink.
+
+        For a sink that was removed. Each event with a pending delivery gets a new delivery to the
+        other sink, with the same id of the event: the oldest 10,000 at most. The pending deliveries
+        stay. A sink that gets the old name is sent these events, too.
+        """
+        read(request.scope, NoParameters)
+        owed = owed_in(await journal.ask(Counters()))
+        if name not in owed and name not in workers:
+            raise not_found("sink")
+        given = read_body(await request.body(), SendRequest, _BODY)
+        if given.to == name:
+            raise bad_body("to", "the same sink; retry its deliveries instead")
+        async with calls.begin(request) as call:
+            wanted = DeliveryFilter(
+                state=(State.PENDING, State.SENDING),
+                sink=(name,),
+                without=given.to,
+                until=None if given.until is None else given.until.at(now()),
+            )
+            found = await journal.ask(DeliveriesBriefly(filter=wanted, limit=MOST + 1))
+            try:
+                sent = await redelivery.send(found[:MOST], given.to, dry_run=given.dry_run)
+            except UnknownSinks as exc:
+                raise unknown_sinks(exc) from None
+            answer = SendAnswer(
+                dry_run=given.dry_run,
+                owed=owed.get(name, 0),
+                sent=sent,
+                has_more=len(found) > MOST,
+                oldest=utc(min((one.recorded_at for one in found[:MOST]), default=None)),
+            )
+            if not given.dry_run:
+                await call.keep(answer, 200)
+        return answer
+
+    return send_to

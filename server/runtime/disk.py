@@ -1,0 +1,67 @@
+"""Measures the disk of the journal, and when it will be full at the pace of the last day."""
+
+import asyncio
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from .free_space import free_bytes
+
+_DAY = 86_400.0
+#: Seconds between two samples of the free space, the samples kept, and those that tell a pace.
+_SAMPLED, _SAMPLES, _ENOUGH_SAMPLES = 3600.0, 24, 6
+
+
+class Disk(msgspec.Struct, frozen=True):
+    """The disk of the journal, in bytes."""
+
+    free: int
+    total: int
+    journal: int
+
+
+def read_disk(journal: Path) -> Disk:
+    """Measure the disk of a journal. Raises OSError."""
+    disk = os.statvfs(journal.parent)
+    size = 0
+    for path in (journal, journal.with_name(f"{journal.name}-wal")):
+        with contextlib.suppress(OSError):
+            size += path.stat().st_size
+    return Disk(free_bytes(journal.parent), disk.f_blocks * disk.f_frsize, size)
+
+
+class DiskMonitor:
+    """The last figures of the disk of a journal. `ticks` are seconds that only go forward."""
+
+    def __init__(
+        self, ticks: Callable[[], float], *, read: Callable[[Path], Disk] = read_disk
+    ) -> None:
+        self._ticks, self.read = ticks, read
+        #: None: it was not measured yet.
+        self.last: Disk | None = None
+        #: The free space of each hour of the last day, and when it was measured, in ticks.
+        self._free: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
+
+    async def look(self, journal: Path) -> None:
+        """Measure it. If that fails, the last figures stay."""
+        with contextlib.suppress(OSError):
+            # The disk may hang.
+            self.last = disk = await asyncio.to_thread(self.read, journal)
+            ticks = self._ticks()
+            if not self._free or ticks - self._free[-1][0] >= _SAMPLED:
+                self._free.append((ticks, disk.free))
+
+    def days_left(self) -> float | None:
+        """Return the days until it is full, at the pace of the last day.
+
+        None: it is not known yet, or the disk does not get fuller.
+        """
+        if self.last is None or len(self._free) < _ENOUGH_SAMPLES:
+            return None
+        at, free = self._free[0]
+        passed, used = self._ticks() - at, free - self.last.free
+        return self.last.free / used * passed / _DAY if used > 0 else None
