@@ -57,7 +57,8 @@ class ApiCalls:
     ) -> Any:
         """Make any call. `body` is sent as JSON; None: none.
 
-        `copies` and `reason` are those of InProcessCall. `clear` gives the rights of the key: somebody asked to see one thing in clear.
+        `copies` and `reason` are those of InProcessCall. `clear` gives the rights of the key:
+        somebody asked to see one thing in clear.
         """
         sent = b"" if body is None else msgspec.json.encode(body)
         status, headers, answer = 500, {}, b""
