@@ -12,6 +12,7 @@ from live import eventually
 
 from core.printable import plain
 from core.units import Rate
+from journal.records import AccountBalance
 from server.config.options import Api, ConsoleOptions
 from server.console.api import ApiCalls
 from server.console.events import boxes
@@ -207,7 +208,7 @@ def test_callback_and_answers_need_a_key_that_reads_codes(admin, person, service
 
     assert "from 127.0.0.1\n" in callback
     assert f"pin={live.code(2)}" in callback
-    assert "attempt 1: said by the sink" == answer
+    assert f"attempt 1: said by the sink {plain(HOSTILE)}" == answer
     assert {
         ("key/admin", "raw", ("text", "code", "callback")),
         ("key/admin", "answer", ("answer",)),
@@ -377,6 +378,31 @@ def test_hostile_texts_are_shown_as_texts(admin, browser, service):
         if text == "\u202etxt.exe":
             assert plain(text) in parsed.text
     tab.close()
+
+
+def test_hostile_labels_and_answers_are_shown_as_texts(admin, service, monkeypatch):
+    """Of a source, a sink and a provider. Mutants: `|safe` on event, answer, test or balance."""
+    event = service.events["failing"]
+    found = service.api(f"/deliveries?event={event}&sink=old").json()["data"]
+    asked = {"what": "answer", "delivery": found[0]["id"]}
+    balance = AccountBalance(source="tellabot", amount=HOSTILE, currency=HOSTILE, at=0.0, low=False)
+    monkeypatch.setattr(service.parts.balances, "of", lambda _name: balance)
+
+    label = admin.get(f"/events/{event}")
+    answer = admin.post(f"/events/{event}/reveal", asked)
+    tested = admin.post("/sinks/old/test")
+    balances = admin.get("/sources")
+
+    for page, shown in (
+        (label, r"onerror=alert(1)>\u202etxt.exe\u2066\u001b[31m"),
+        (answer, f"said by the sink {plain(HOSTILE)}"),
+        (tested, f"said by the sink {plain(HOSTILE)}"),
+        (balances, f"balance {plain(HOSTILE)} {plain(HOSTILE)}"),
+    ):
+        parsed = Parsed(page.text)
+        assert shown in parsed.text
+        assert [] == parsed.all("img")
+        assert not {"\u202e", "\u2066", "\x1b"} & set(page.text)
 
 
 # Options
