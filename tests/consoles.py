@@ -32,6 +32,7 @@ from sinks.file.sink import File
 from sinks.http.sink import Http
 from sinks.retry import Retry
 
+HOSTILE = '"><img src=x onerror=alert(1)>\u202etxt.exe\u2066\x1b[31m{{7*7}}=1+1'
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
 
 
@@ -96,7 +97,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        body = b"said by the sink"
+        body = f"said by the sink {HOSTILE}".encode()
         self.send_response(int(self.path.strip("/")))
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -126,7 +127,9 @@ class ConsoleService:
 
     def __init__(self, folder, **options):
         sources = {
-            "tellabot": TellABot(tokens=(Secret(live.TOKEN),), labels={"team": "growth"}),
+            "tellabot": TellABot(
+                tokens=(Secret(live.TOKEN),), labels={"team": "growth", "note": HOSTILE}
+            ),
             "smsactivate": HeroSms(tokens=(Secret(live.DIALECT_TOKEN),)),
         }
         self.config = configured(
@@ -309,9 +312,6 @@ class Parsed(html.parser.HTMLParser):
 
     def all(self, *tags):
         return [attributes for tag, attributes in self.elements if tag in tags]
-
-
-HOSTILE = '"><img src=x onerror=alert(1)>\u202etxt.exe\u2066\x1b[31m{{7*7}}=1+1'
 
 
 @contextlib.contextmanager

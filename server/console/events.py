@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from core.printable import is_unseen
+
 from ..api.errors import Problem
 from .page import Answer, Body, Page, Redirect, Request, View, address
 from .reveals import SHOWN, ask_reason, reveal
@@ -24,6 +26,9 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
     lines: Sequence[str]
     #: The time of the first line, if it has one.
     at: str | None = None
+    #: Of a delivery that is owed: its id and its sink.
+    delivery: str = ""
+    sink: str = ""
 
 
 async def event(request: Request) -> Answer:
@@ -49,6 +54,7 @@ async def _view(request: Request, shown: Mapping[str, str] = {}) -> View:
     why = await request.api.get(f"/v1/events/{id_}/why")
     own, data = found["event"], found["event"]["data"]
     access = request.session.access
+    sinks = await _sinks(request)
     is_open = {one["sink"] for one in found["deliveries"] if one["state"] == "sending"}
     return View(
         template="event.html",
@@ -57,20 +63,37 @@ async def _view(request: Request, shown: Mapping[str, str] = {}) -> View:
             "heading": title(own),
             "id": id_,
             "event": own,
-            "body": json.dumps(own, indent=2, ensure_ascii=False),
+            "body": _written(own),
             "code": data.get("code"),
             "text": data.get("text"),
             "shown": shown,
             "boxes": boxes(why, found["deliveries"]),
             "deliveries": found["deliveries"],
             "readers": found.get("readers"),
-            "sinks": [name for name in await _sinks(request) if name not in is_open],
+            "sinks": [
+                one["name"]
+                for one in sinks
+                if one["type"] is not None and one["name"] not in is_open
+            ],
+            #: What may be done with each sink.
+            "pauses": {
+                one["name"]: "resume" if one["state"] == "paused" else "pause"
+                for one in sinks
+                if one["type"] is not None
+            },
             "reveals": any(map(access.may, _REVEALS)),
             "reveals_all": access.goes_on is not None and _may_see_all(request),
-            "sends": access.may("deliveries:write"),
+            "sends": request.sends,
             "erases": access.may("admin") and "erasedtime" not in own,
         },
     )
+
+
+def _written(event: Mapping[str, Any]) -> str:
+    """Return JSON that can be copied: what is not visible is written as JSON writes it."""
+    text = json.dumps(event, indent=2, ensure_ascii=False)
+    seen = (one if one == "\n" or not is_unseen(one) else json.dumps(one)[1:-1] for one in text)
+    return "".join(seen)
 
 
 def _may_see_all(request: Request) -> bool:
@@ -79,13 +102,12 @@ def _may_see_all(request: Request) -> bool:
     return "codes:read" in scopes or "admin" in scopes
 
 
-async def _sinks(request: Request) -> Sequence[str]:
-    """Return the names of the sinks to which the session may send events again."""
-    access = request.session.access
-    if not access.may("deliveries:write") or access.sees is not None:
+async def _sinks(request: Request) -> Sequence[Mapping[str, Any]]:
+    """Return the sinks that the session may steer, and to which it may send events again."""
+    if not request.sends:
         return ()
-    found = await request.api.get("/v1/sinks", limit=1000)
-    return [one["name"] for one in found["data"] if one["type"] is not None]
+    found: Sequence[Mapping[str, Any]] = (await request.api.get("/v1/sinks", limit=1000))["data"]
+    return found
 
 
 # Why it is where it is
@@ -168,7 +190,10 @@ def _sink(delivery: Mapping[str, Any]) -> Box:
     if kind == "wait" and error is not None:
         kind = "bad"
     name = f"{delivery['sink']}{' (again)' if delivery['replay'] else ''}"
-    return Box(title=name, kind=kind, word=state, lines=lines, at=delivery["next_at"])
+    box = Box(title=name, kind=kind, word=state, lines=lines, at=delivery["next_at"])
+    if state not in ("pending", "sending"):
+        return box
+    return msgspec.structs.replace(box, delivery=delivery["id"], sink=delivery["sink"])
 
 
 # Writes

@@ -7,8 +7,10 @@ from typing import Any
 
 from core.printable import plain
 
+from ..api.errors import bad_parameter
 from .api import Parameter
-from .page import Answer, Page, Redirect, Request, Stream, View, address
+from .page import STATES, Answer, Body, Page, Redirect, Request, Stream, View, address
+from .render import MARKS
 
 #: In place of a code. The count of dots says nothing.
 DOTS = "••••••"
@@ -19,6 +21,8 @@ SHOWN = 100
 #: The times to choose from.
 TIMES = {"10m": "10 minutes", "1h": "1 hour", "24h": "24 hours", "7d": "7 days", "all": "any time"}
 _DEFAULT_TIME = "24h"
+#: The last for keys that may see deliveries.
+_TITLES = ("Number", "Service", "Code", "From", "When", "Delivered")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NUMBER = re.compile(r"\+[0-9]{1,15}|[0-9]{8,15}")
 _SUBJECT = re.compile(r"(activation|request|rental|telephone|number)/.+")
@@ -30,6 +34,7 @@ async def inbox(request: Request) -> Answer:
     if len(words) == 1 and _UUID.fullmatch(words[0].lower()):
         return Redirect(address(f"/events/{words[0].lower()}"))
     asked = await search(request)
+    follows = request.session.access.sees is None
     found = await request.api.get("/v1/events", limit=SHOWN, order="desc", **asked)
     events = [item["event"] for item in found["data"]]
     return View(
@@ -50,7 +55,9 @@ async def inbox(request: Request) -> Answer:
             "newest": request.link(after=None) if request.one("after") else None,
             "stream": None if request.one("after") else _stream_of(request),
             "place": found["data"][0]["cursor"] if found["data"] else "",
-            "blank": _BLANK,
+            "blank": _BLANK if follows else {**_BLANK, "delivered": None},
+            "titles": _TITLES if follows else _TITLES[:-1],
+            "sends": request.sends,
             "elsewhen": {name: request.link(since=name) for name in ("24h", "7d", "all")},
         },
     )
@@ -68,24 +75,39 @@ async def stream(request: Request) -> Answer:
 def _live(event: Mapping[str, Any], *, may_reveal: bool) -> Mapping[str, Any]:
     """Return what the script puts into a new row: texts only."""
     shown = row(event, None)
-    name = shown["service"] or shown["type"]
     code = DOTS if shown["has_code"] else "no code" if shown["has_text"] else NOTHING
     texts = {
+        "id": shown["id"],
         "number": shown["number"] or shown["type"],
         "service": shown["service"] or NOTHING,
         "code": code,
         "from": shown["from"] or NOTHING,
-        "delivered": "◆ new",
-        "about": f"{name} for {shown['number'] or shown['id']}",
+        "time": shown["at"],
+        "about": shown["about"],
+        **_filled({"kind": "wait", "words": "new"}),
     }
     return {
-        "id": shown["id"],
-        "time": shown["at"],
-        "kind": "wait",
         "texts": {name: plain(text) for name, text in texts.items()},
         "copies": may_reveal and shown["has_code"],
         "reveals": may_reveal and shown["has_text"],
     }
+
+
+async def states(request: Request) -> Answer:
+    """Answer the states of the deliveries of events, for a script that shows their rows."""
+    events = request.all("event")
+    if not 0 < len(events) <= SHOWN:
+        raise bad_parameter("event", f"1 to {SHOWN} ids")
+    found = await _deliveries(request, events) or {}
+    shown = {event: delivered(found.get(event, [])) for event in events}
+    return Body.json(
+        {event: {"texts": _filled(one), "is_owed": one["is_owed"]} for event, one in shown.items()}
+    )
+
+
+def _filled(state: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the texts that the script puts into a state."""
+    return {"kind": state["kind"], "mark": MARKS[state["kind"]], "words": state["words"]}
 
 
 def _stream_of(request: Request) -> str:
@@ -159,11 +181,14 @@ def row(event: Mapping[str, Any], states: Sequence[str] | None) -> Mapping[str, 
     """Return what a row shows. `states` are those of its deliveries; None: they are not known."""
     data = event["data"]
     service = data.get("service") or {}
+    name = service.get("name") or service.get("key") or service.get("id")
     return {
         "id": event["id"],
         "type": event["type"],
         "number": data.get("to"),
-        "service": service.get("name") or service.get("key") or service.get("id"),
+        "service": name,
+        "code": None,
+        "about": f"{name or event['type']} for {data.get('to') or event['id']}",
         "from": data.get("from"),
         "source": event["source"],
         "at": event["recordedtime"],
@@ -174,15 +199,19 @@ def row(event: Mapping[str, Any], states: Sequence[str] | None) -> Mapping[str, 
     }
 
 
-def delivered(states: Sequence[str]) -> Mapping[str, str]:
-    """Return the state of all deliveries of an event: its kind for `state`, and its words."""
+def delivered(states: Sequence[str]) -> Mapping[str, Any]:
+    """Return the state of all deliveries of an event: its kind for `state`, and its words.
+
+    `is_owed`: some are still to be made.
+    """
     done, lost = states.count("delivered"), states.count("dead") + states.count("expired")
+    is_owed = done + lost < len(states)
+    kind, words = "wait" if is_owed else "ok", f"{done} of {len(states)}"
     if not states:
-        return {"kind": "off", "words": "no route"}
-    words = f"{done} of {len(states)}"
+        kind, words = "off", "no route"
     if lost:
-        return {"kind": "bad", "words": f"{words}, {lost} given up"}
-    return {"kind": "ok" if done == len(states) else "wait", "words": words}
+        kind, words = "bad", f"{words}, {lost} given up"
+    return {"kind": kind, "words": words, "is_owed": is_owed}
 
 
 async def _deliveries(
@@ -210,16 +239,17 @@ def _title(asked: Mapping[str, Parameter]) -> str:
 
 
 _ORDERS = {"waiting": "wait", "received": "ok", "expired": "bad", "cancelled": "off"}
-_BLANK = {
-    "id": "",
-    "type": "",
-    "number": "",
-    "service": "",
-    "from": "",
-    "at": 0.0,
+#: A row that the script fills: it replaces each name in braces by its text.
+_BLANK: Mapping[str, Any] = {
+    **{name: f"{{{name}}}" for name in ("id", "number", "service", "code", "from", "about")},
+    "at": None,
     "has_code": True,
     "has_text": True,
     "is_sample": False,
-    "delivered": None,
+    "delivered": {"kind": "{kind}", "words": "{words}", "is_owed": True},
 }
-PAGES = (Page(path="/", answer=inbox), Page(path="/stream", answer=stream))
+PAGES = (
+    Page(path="/", answer=inbox),
+    Page(path="/stream", answer=stream),
+    Page(path=STATES, answer=states, whole=True),
+)

@@ -55,6 +55,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """Return all values of a field of the form."""
         return [text for key, text in self.form if key == name]
 
+    @property
+    def sends(self) -> bool:
+        """Whether the session may send events again and steer sinks."""
+        access = self.session.access
+        return access.may("deliveries:write") and access.sees is None
+
     def link(self, **changed: str | None) -> str:
         """Return the address of this page with other parameters; None: without this parameter."""
         kept = [(key, text) for key, text in self.query if key not in changed]
@@ -114,6 +120,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     show: Callable[[Any], Any]
 
 
+#: A page that a script asks for again and again: no use of a session.
+STATES = "/states"
 Answer = View | Redirect | Body | Stream
 
 

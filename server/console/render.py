@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _FOLDER = Path(__file__).parent / "templates"
+#: The shape of each kind of state.
+MARKS: Mapping[str, str] = {"ok": "●", "wait": "◆", "bad": "▲", "off": "○"}
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -45,6 +47,7 @@ def environment() -> "Environment":
         "seconds": _seconds,
         "utc": utc,
     }
+    made.globals["MARKS"] = MARKS
     for name in made.list_templates():
         made.get_template(name)
     return made

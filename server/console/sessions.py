@@ -98,11 +98,11 @@ class Sessions:
         self._found[_digest(token)] = session
         return token, session
 
-    def find(self, token: str) -> Session | None:
+    def find(self, token: str, *, is_use: bool = True) -> Session | None:
         """Return the session of a token, and count this as its use; None: there is none."""
         self.end_old()
         session = self._found.get(_digest(token))
-        if session is not None:
+        if session is not None and is_use:
             session.used = self._ticks()
         return session
 

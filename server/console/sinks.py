@@ -156,6 +156,8 @@ async def _steer(request: Request, verb: str, said: str) -> Answer:
     name = request.parts["name"]
     await request.api.post(_path(name, verb))
     own = address("/sinks") if request.field("from") == "list" else address(_page(name))
+    if event := request.field("event"):
+        own = address(f"/events/{quote(event, safe='')}")
     return Redirect(own, f"{said}: {name}")
 
 

@@ -27,7 +27,7 @@
   };
   localTimes(document);
 
-  const again = document.querySelectorAll("img[data-again]");
+  const again = $$("img[data-again]");
   if (again.length)
     setInterval(() => {
       if (!document.hidden) for (const img of again) img.src = img.src.replace(/(&at=\d+)?$/, `&at=${Date.now()}`);
@@ -67,15 +67,20 @@
     return null;
   };
   const copy = async (button) => {
-    const { id, event } = button.closest("[data-id], [data-event]").dataset;
-    const path = `/console/events/${id || event}/reveal`;
-    const said = await reveal(path, { what: "copy" });
-    if (!said) return;
+    const { id } = button.closest("[data-id]").dataset, what = button.dataset.copy;
+    const curl = `curl -H "Authorization: Bearer $SMSHOOK_API_KEY" "${location.origin}/v1/events/${id}"`;
+    let text = { curl, body: $("#body")?.textContent }[what], recorded = "";
+    if (!what) {
+      const said = await reveal(`/console/events/${id}/reveal`, { what: "copy" });
+      if (!said) return;
+      text = said.code;
+      recorded = " It was recorded.";
+    }
     try {
-      await navigator.clipboard.writeText(said.code);
-      say("Copied. It was recorded.");
+      await navigator.clipboard.writeText(text);
+      say(`Copied.${recorded}`);
     } catch {
-      say("The browser did not allow it. The reveal was recorded.");
+      say(`The browser did not allow it.${recorded}`);
     }
   };
   const show = async (button, path, fields, within) => {
@@ -131,31 +136,60 @@
   });
   addEventListener("pagehide", () => $$("[data-hide]").forEach((button) => button.hideAgain()));
 
+  // What a template holds, with texts in place of their names in braces.
+  const fill = (template, texts) => {
+    const made = $(template).content.firstElementChild.cloneNode(true);
+    for (const place of [made, ...$$("*", made)]) {
+      for (const one of [...place.attributes, ...place.childNodes]) {
+        if (one.nodeValue) one.nodeValue = one.nodeValue.replace(/\{(\w+)\}/g, (_, name) => texts[name]);
+      }
+    }
+    return made;
+  };
+  const addMenu = (row) => {
+    const [number, service] = [...row.cells].map((cell) => cell.textContent.trim());
+    row.append(fill("#menu", { id: row.dataset.id, about: `${service} for ${number}` }));
+  };
+  if (rows) [...rows.rows].forEach(addMenu);
+
   // New rows: they go in while the page is at its top and the focus is not in the list.
   const MOST = 200;
   if (rows && rows.dataset.stream) {
     const word = $("#live"), wait = $("#wait"), waiting = [];
     let source = null, last = rows.dataset.after;
-    const put = ({ id, texts, kind, time, copies, reveals }) => {
-      const row = $("#row").content.firstElementChild.cloneNode(true);
-      row.dataset.id = id;
-      for (const place of $$("[data-is]", row)) place.textContent = texts[place.dataset.is];
-      const link = $("a", row), at = $("time", row), state = $(".state", row);
-      link.href = `/console/events/${id}`;
-      at.dateTime = time;
-      state.classList.add(kind);
-      for (const button of $$("button", row)) {
-        button.setAttribute("aria-label", `${button.getAttribute("aria-label")} ${texts.about}`);
-        const copying = button.dataset.copy !== undefined;
-        if (!copying) button.setAttribute("formaction", `/console/events/${id}/reveal`);
-        if (!(copying ? copies : reveals)) button.remove();
-      }
+    const put = ({ texts, copies, reveals }) => {
+      const row = fill("#row", texts);
+      if (!copies) $("[data-copy='']", row)?.remove();
+      if (!reveals) $("[formaction]", row)?.remove();
       localTimes(row);
+      addMenu(row);
       rows.prepend(row);
       while (rows.children.length > MOST) rows.lastElementChild.remove();
     };
+    // Rows that are owed deliveries are asked for, less and less often.
+    const SOON = 1500;
+    let pause, timer;
+    const plan = (ms) => {
+      pause = ms;
+      clearTimeout(timer);
+      timer = setTimeout(follow, ms);
+    };
+    const follow = async () => {
+      const owed = $$("tr:has(.owed)", rows).slice(0, 100).map((row) => `event=${row.dataset.id}`);
+      if (owed.length && !document.hidden) {
+        const answer = await fetch(`/console/states?${owed.join("&")}`).catch(() => ({}));
+        for (const [id, { texts, is_owed }] of answer.ok ? Object.entries(await answer.json()) : []) {
+          const cell = $(`tr[data-id="${id}"] .owed`, rows);
+          cell?.replaceChildren(fill("#state", texts));
+          cell?.classList.toggle("owed", is_owed);
+        }
+      }
+      plan(Math.min(2 * pause, 15_000));
+    };
+    plan(SOON);
     const letIn = () => {
       while (waiting.length) put(waiting.shift());
+      if (pause > SOON) plan(SOON);
       wait.hidden = true;
       const empty = $("#empty");
       if (empty && rows.children.length) empty.remove();
@@ -219,7 +253,7 @@
     j: () => step(1),
     k: () => step(-1),
     u: () => back?.click(),
-    c: () => press("[data-copy]"),
+    c: () => press("[data-copy='']"),
     r: () => press("[formaction$=reveal], [data-reveal=text] button"),
     g: () => { going = true; setTimeout(() => { going = false; }, 1500); },
     "?": () => help.showModal(),

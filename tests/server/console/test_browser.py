@@ -1,5 +1,8 @@
 """Every page in a headless Chromium: accessibility, sizes, errors."""
 
+import json
+import shlex
+
 import live
 import pytest
 from consoles import HOSTILE, PAGES
@@ -174,7 +177,51 @@ def test_stream_resumes_without_gap(tab, service):
     page.evaluate(hide, False)
     page.get_by_text("+18505550222").wait_for()
 
-    assert ["+18505550222", "+18505550221"] == page.locator("#rows a").all_text_contents()
+    numbers = page.locator("#rows td:first-child a").all_text_contents()
+    assert ["+18505550222", "+18505550221"] == numbers
+
+
+def test_menu_and_deliveries_of_a_live_row(tab, service):
+    """The row is revealed and has the focus while its delivery is made, and keeps both.
+
+    Mutants: the whole row is put again; live rows have no menu; the page does not ask again.
+    """
+    one = tab("admin", permissions=["clipboard-read", "clipboard-write"])
+    page = one.goto("/?q=followed")
+    page.get_by_text("● live").wait_for()
+    service.api("/sinks/log/pause", method="POST")
+    event = service.sms(261, service="Followed")
+    row = page.locator(f'tr[data-id="{event}"]')
+    row.get_by_text("◆ 0 of 1").wait_for()
+    row.get_by_role("button", name="Reveal the text from Followed").click()
+    page.get_by_text(f"{live.code(261)} is your").wait_for()
+    row.locator("summary").press("Enter")
+
+    service.api("/sinks/log/resume", method="POST")
+    row.get_by_text("● 1 of 1").wait_for()
+
+    assert "More about Followed for +18505550261" == page.locator(":focus").get_attribute(
+        "aria-label"
+    )
+    assert page.get_by_text(f"{live.code(261)} is your").is_visible()
+    one.look(phone=True, dark=False)
+    assert ([], 0) == (one.findings(), one.overflow())
+    row.get_by_role("button", name="Copy as curl").click()
+    page.get_by_text("Copied.", exact=True).wait_for()
+    [curl, flag, header, url] = shlex.split(page.evaluate("navigator.clipboard.readText()"))
+    assert ("curl", "-H", "Authorization: Bearer $SMSHOOK_API_KEY") == (curl, flag, header)
+    assert f"{service.admin_url}/v1/events/{event}" == url
+    to = row.get_by_role("link", name="Send again").get_attribute("href")
+    assert f"/console/events/{event}#again" == to
+
+    page.reload()
+    row.locator("summary").press("Enter")
+    row.get_by_role("link", name="Why").click()
+    page.wait_for_url(f"**/events/{event}#why")
+    page.get_by_role("button", name="Copy the event, as it is shown").click()
+    page.get_by_text("Copied.", exact=True).wait_for()
+    copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert service.api(f"/events/{event}", "reader").json()["event"] == copied
 
 
 def test_copy_puts_the_code_on_the_clipboard_and_shows_it_nowhere(tab, service):

@@ -1,5 +1,7 @@
 """The page of an event, its reveals, and what is done with it."""
 
+import json
+import re
 import threading
 
 import canary
@@ -10,7 +12,9 @@ from live import eventually
 
 from core.printable import plain
 from core.units import Rate
+from journal.records import AccountBalance
 from server.config.options import Api, ConsoleOptions
+from server.console.api import ApiCalls
 from server.console.events import boxes
 from server.runtime.keys import in_console
 
@@ -204,7 +208,7 @@ def test_callback_and_answers_need_a_key_that_reads_codes(admin, person, service
 
     assert "from 127.0.0.1\n" in callback
     assert f"pin={live.code(2)}" in callback
-    assert "attempt 1: said by the sink" == answer
+    assert f"attempt 1: said by the sink {plain(HOSTILE)}" == answer
     assert {
         ("key/admin", "raw", ("text", "code", "callback")),
         ("key/admin", "answer", ("answer",)),
@@ -215,6 +219,17 @@ def test_callback_and_answers_need_a_key_that_reads_codes(admin, person, service
     other = service.events["plain"]
     assert 400 == reveal(admin, other, what="answer", delivery=delivery).status_code
     assert 400 == reveal(admin, event, what="everything").status_code
+
+
+def test_event_as_it_is_sent_is_json_without_what_is_not_visible(admin, service):
+    """It can be copied. Mutants: `\\u{202e}`, which is no JSON; a code."""
+    event = service.events["hostile"]
+
+    page = Parsed(admin.get(f"/events/{event}").text).text
+
+    written, _ = json.JSONDecoder().raw_decode(page[page.index("{\n") :])
+    assert service.api(f"/events/{event}", "reader").json()["event"] == written
+    assert "\\u202etxt.exe" in page
 
 
 # Writes
@@ -269,6 +284,48 @@ def test_pending_delivery_is_made_due_and_not_sent_twice(person, service):
     assert 1 == len(service.api(f"/deliveries?event={event}&sink=crm").json()["data"])
 
 
+def buttons(person, event):
+    """Return the buttons of the strip of an event: their words, with the forms around them."""
+    strip = person.get(f"/events/{event}").text.partition('class="strip">')[2].partition("</ol>")[0]
+    found = re.findall(r'action="([^"]+)">(.*?)<button[^>]*>([^<]+)<', strip, re.DOTALL)
+    named = {words: (action, Parsed(fields).all("input")) for action, fields, words in found}
+    return {
+        words: (action, {its["name"]: its["value"] for its in inputs if its["name"] != "csrf"})
+        for words, (action, inputs) in named.items()
+    }
+
+
+def test_delivery_is_steered_where_it_is_explained(person, service, monkeypatch):
+    """Mutants: `Now` while it is sent, or while its sink is paused; for keys that may not write;
+    the way back leads to the sink."""
+    writer, event = person("writer"), service.events["failing"]
+    shown = buttons(writer, event)
+    [pending] = service.api(f"/deliveries?event={event}&sink=crm").json()["data"]
+    to = {"event": event}
+    steered = ("/console/sinks/crm/pause", to), ("/console/sinks/crm/resume", to)
+
+    assert {
+        "Now": (f"/console/events/{event}/again", {"delivery": pending["id"]}),
+        "Pause crm": steered[0],
+    } == shown
+    assert [{}, {}] == [buttons(person(name), event) for name in ("reader", "growth")]
+    paused = writer.post(*steered[0])
+    assert f"/console/events/{event}" == paused.headers["location"]
+    assert {"Resume crm": steered[1]} == buttons(writer, event)
+    writer.post(*steered[1])
+    call = ApiCalls.call
+
+    async def sending(api, method, path, *args, **named):
+        found = await call(api, method, path, *args, **named)
+        if path.endswith("/why"):
+            for one in found["deliveries"]:
+                one["state"] = one["state"].replace("pending", "sending")
+        return found
+
+    monkeypatch.setattr(ApiCalls, "call", sending)
+    assert {"Pause crm": steered[0]} == buttons(writer, event)
+
+
 def test_content_is_erased_after_a_question(admin, service):
     """Mutants: GET erases; no question."""
     event = service.sms(321)
@@ -295,7 +352,8 @@ def test_hostile_texts_are_shown_as_texts(admin, browser, service):
     tab = browser.tab(service, "admin")
     page = tab.goto("/?source=tellabot&since=10m")
     page.get_by_text("● live").wait_for()
-    before = len(page.query_selector_all("main *:not(td, tr, a, span, time, button, small)"))
+    ours = "main *:not(td, tr, a, span, time, button, small, details, summary)"
+    before = len(page.query_selector_all(ours))
     events = [
         service.sms(
             400 + at,
@@ -308,7 +366,7 @@ def test_hostile_texts_are_shown_as_texts(admin, browser, service):
     ]
     page.locator(f'tr[data-id="{events[-1]}"]').wait_for()
 
-    after = len(page.query_selector_all("main *:not(td, tr, a, span, time, button, small)"))
+    after = len(page.query_selector_all(ours))
     assert before == after
     assert 0 == tab.overflow()
     for event, text in zip(events, HOSTILE_TEXTS, strict=True):
@@ -320,6 +378,31 @@ def test_hostile_texts_are_shown_as_texts(admin, browser, service):
         if text == "\u202etxt.exe":
             assert plain(text) in parsed.text
     tab.close()
+
+
+def test_hostile_labels_and_answers_are_shown_as_texts(admin, service, monkeypatch):
+    """Of a source, a sink and a provider. Mutants: `|safe` on event, answer, test or balance."""
+    event = service.events["failing"]
+    found = service.api(f"/deliveries?event={event}&sink=old").json()["data"]
+    asked = {"what": "answer", "delivery": found[0]["id"]}
+    balance = AccountBalance(source="tellabot", amount=HOSTILE, currency=HOSTILE, at=0.0, low=False)
+    monkeypatch.setattr(service.parts.balances, "of", lambda _name: balance)
+
+    label = admin.get(f"/events/{event}")
+    answer = admin.post(f"/events/{event}/reveal", asked)
+    tested = admin.post("/sinks/old/test")
+    balances = admin.get("/sources")
+
+    for page, shown in (
+        (label, r"onerror=alert(1)>\u202etxt.exe\u2066\u001b[31m"),
+        (answer, f"said by the sink {plain(HOSTILE)}"),
+        (tested, f"said by the sink {plain(HOSTILE)}"),
+        (balances, f"balance {plain(HOSTILE)} {plain(HOSTILE)}"),
+    ):
+        parsed = Parsed(page.text)
+        assert shown in parsed.text
+        assert [] == parsed.all("img")
+        assert not {"\u202e", "\u2066", "\x1b"} & set(page.text)
 
 
 # Options
@@ -407,6 +490,12 @@ def test_dialog_asks_for_the_reason(browser, asking):
     page.get_by_text(live.code(2)).first.wait_for()
 
     assert "ticket 4712" == asking.leaves("code.read")[0]["reason"]
+    other = browser.tab(asking, "admin")
+    other.goto("/sources").get_by_role("button", name="Callback URL of tellabot").click()
+    other.page.get_by_label("Reason, such as a ticket").first.wait_for()
+    assert [] == other.findings()
+    other.seen = [line for line in other.seen if "422" not in line]
+    other.close()
     tab.seen = [line for line in tab.seen if "422" not in line]
     tab.close()
 

@@ -60,6 +60,7 @@ def test_links_of_page_answer(admin, page):
     parsed = Parsed(admin.get(page).text)
     links = {its["href"] for its in parsed.all("a", "link") if not its["href"].startswith("#")}
     links |= {its["src"] for its in parsed.all("script", "img")}
+    links = {link for link in links if "{id}" not in link}  # in what the script fills
     links |= {its.get("action", page) for its in parsed.all("form") if its.get("method") == "get"}
 
     answers = {link: admin.get(link).status_code for link in links}
@@ -227,16 +228,46 @@ def request_of(api, query):
 
 
 @pytest.mark.parametrize(
-    ("states", "kind", "words"),
+    ("states", "kind", "words", "is_owed"),
     [
-        ([], "off", "no route"),
-        (["delivered"], "ok", "1 of 1"),
-        (["delivered", "pending"], "wait", "1 of 2"),
-        (["delivered", "dead", "expired"], "bad", "1 of 3, 2 given up"),
+        ([], "off", "no route", False),
+        (["delivered"], "ok", "1 of 1", False),
+        (["delivered", "pending"], "wait", "1 of 2", True),
+        (["delivered", "dead", "expired"], "bad", "1 of 3, 2 given up", False),
+        (["dead", "sending"], "bad", "0 of 2, 1 given up", True),
     ],
 )
-def test_state_of_all_deliveries(states, kind, words):
-    assert {"kind": kind, "words": words} == delivered(states)
+def test_state_of_all_deliveries(states, kind, words, is_owed):
+    assert {"kind": kind, "words": words, "is_owed": is_owed} == delivered(states)
+
+
+def test_states_of_rows_are_those_of_the_page(admin, person, service):
+    """Mutants: the rights of a key with a `when`; without a bound; an event without deliveries."""
+    ids = [service.events[name] for name in ("plain", "failing", "unrouted")]
+    path = f"/states?{'&'.join(f'event={id_}' for id_ in ids)}"
+
+    found = admin.get(path).json()
+
+    assert {
+        ids[0]: ({"kind": "ok", "mark": "●", "words": "1 of 1"}, False),
+        ids[1]: ({"kind": "bad", "mark": "▲", "words": "1 of 4, 2 given up"}, True),
+        ids[2]: ({"kind": "off", "mark": "○", "words": "no route"}, False),
+    } == {id_: (one["texts"], one["is_owed"]) for id_, one in found.items()}
+    text = admin.get("/?since=all&q=telegram").text
+    [cell, blank] = re.findall(r'<td role="cell" class="owed">.*', text)
+    assert ("1 of 4, 2 given up" in cell, "{words}" in blank) == (True, True)
+    assert 403 == person("growth").get(path).status_code
+    assert [400, 400] == [
+        admin.get(path).status_code for path in ("/states", f"/states?{'event=a&' * 101}")
+    ]
+
+
+def test_key_that_sees_no_deliveries_has_no_column_for_them(admin, person):
+    """Neither in rows nor in what live rows are made from. Mutant: live rows say `new` for ever."""
+    shown = [Parsed(one.get("/?since=all").text) for one in (admin, person("growth"))]
+
+    assert [True, False] == ["Delivered" in page.text for page in shown]
+    assert [2, 1] == [page.text.count("{words}") for page in shown]
 
 
 def test_search_for_an_id_leads_to_the_event(admin, service):

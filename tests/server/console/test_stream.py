@@ -46,14 +46,18 @@ def test_row_of_the_stream_is_masked_text(person, service):
     assert "no-store" == answer.headers["cache-control"]
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert {
+        "id": event,
+        "time": shown["texts"]["time"],
         "number": "+18505550501",
         "service": "Streamed",
         "code": "••••••",
         "from": f"from {plain(HOSTILE)}",
-        "delivered": "◆ new",
+        "kind": "wait",
+        "mark": "◆",
+        "words": "new",
         "about": "Streamed for +18505550501",
     } == shown["texts"]
-    assert (event, True, True) == (shown["id"], shown["copies"], shown["reveals"])
+    assert (True, True) == (shown["copies"], shown["reveals"])
     assert (False, False) == (read["copies"], read["reveals"])
 
 
@@ -65,9 +69,9 @@ def test_stream_resumes_after_the_last_event(person, service):
         first, shown = row()
 
     with stream(one, "q=resumed&since=all", **{"Last-Event-ID": first}) as (_, row):
-        rest = [row()[1]["id"] for _ in range(2)]
+        rest = [row()[1]["texts"]["id"] for _ in range(2)]
 
-    assert events == [shown["id"], *rest]
+    assert events == [shown["texts"]["id"], *rest]
 
 
 @pytest.mark.parametrize("end", ["sign out", "revoke"])
