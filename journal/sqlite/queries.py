@@ -46,6 +46,9 @@ _QUARANTINE = (
     "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body, sealed"
 )
 
+#: The time to read an event, in that of a row of `event_fields`.
+_WIDE = 5
+
 
 def stats(conn: sqlite3.Connection, _read: JournalStats) -> Stats:
     counts = dict(conn.execute("select name, value from counters"))
@@ -74,6 +77,8 @@ def events(conn: sqlite3.Connection, read: Events, opener: Opener) -> Page[bytes
         columns=sealed.BODY,
         conditions=[*([IN_BUCKET] if found.by_number else []), *found.conditions, *left_out],
         indexed=found.indexed and not reads_all,
+        # Rows of `event_fields` are narrow, those of events wide.
+        weight=_WIDE if wanted.type or wanted.source else 1,
         within=lambda newest: span(conn, newest, since=wanted.since, until=wanted.until),
         part=BUCKET if found.by_number else 0,
         narrow=found.narrow,
