@@ -6,6 +6,7 @@ from . import (
     backing_up,
     bare,
     beside,
+    console,
     delivering,
     filters,
     generator,
@@ -37,5 +38,6 @@ CASES = (
     *pruning.CASES,
     *backing_up.CASES,
     *scale.CASES,
+    *console.CASES,
     *profiled.CASES,
 )

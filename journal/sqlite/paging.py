@@ -17,7 +17,7 @@ Condition = tuple[str, tuple[object, ...]]
 #: journal, and an empty page has the place to continue from.
 WINDOW = 50_000
 #: The most rows of `Sought.among` that one page reads, and those of one statement.
-AMONG, _AT_ONCE = 3_000, 300
+AMONG, _AT_ONCE = 1_000, 100
 
 
 class Sought(NamedTuple):
