@@ -7,6 +7,7 @@ from . import (
     backing_up,
     bare,
     beside,
+    console,
     delivering,
     filters,
     generator,
@@ -39,5 +40,6 @@ CASES = (
     *pruning.CASES,
     *backing_up.CASES,
     *scale.CASES,
+    *console.CASES,
     *profiled.CASES,
 )

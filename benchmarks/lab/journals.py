@@ -22,6 +22,11 @@ import msgspec
 
 from core.clock import rfc3339
 from core.event import Event
+from core.order import Order, OrderState
+from journal.sqlite.event_search import FIELDS
+from journal.sqlite.event_search import fields as searched_fields
+from journal.sqlite.orders import INSERT as INSERT_ORDER
+from journal.sqlite.orders import order_values
 from journal.sqlite.schema import migrate
 from receiver.callback import Callback, Key
 from receiver.decode import decode
@@ -38,6 +43,13 @@ EVERY = 3
 SINCE_THE_LAST = 3600
 #: Subjects count from here. TellABot's requests have as many digits today.
 FIRST_REQUEST = 10_000_001
+#: Every so many events, one is of another source and service, and its delivery is dead.
+RARE, RARE_SOURCE, RARE_SERVICE = 2003, "herosms", "Telegram"
+#: Every so many events, a callback was not understood. Now and then it was no JSON at all.
+QUARANTINED, MALFORMED = 1009, 20
+#: Every so many events of the older half, one answered an order. Of so many orders, one got no
+#: message; of so many of these, one was cancelled.
+ORDERED, UNANSWERED, CANCELLED = 10, 100, 5
 #: A journal that grew by more than this part is filled again. Five repetitions add less to a
 #: million events, and hardly anything to ten million.
 MOST_GROWTH = 0.1
@@ -60,6 +72,10 @@ _HEADERS = (
     ("content-type", "application/x-www-form-urlencoded"),
 )
 _PEER, _TOKEN_NAME = "203.0.113.7", "0123456789ab"
+#: Outcome, status and error of attempts.
+_DELIVERED, _REFUSED = ("delivered", 200, None), ("refused", 410, "gone")
+#: Seconds from an order to its message, and to its end.
+_TAKES, _LASTS = 11.0, 900.0
 #: The values that differ between callbacks, as in the callback behind the templates.
 _MARK_ID, _MARK_NUMBER, _MARK_CODE = "98765432", "18505550142", "731946"
 _MARK_SECOND = 1_700_000_042
@@ -74,6 +90,8 @@ class _Templates(NamedTuple):
 
     callback: str
     event: str
+    #: The searched fields after the number.
+    searched: tuple[object, ...]
 
 
 class _FilledEvent(NamedTuple):
@@ -82,9 +100,16 @@ class _FilledEvent(NamedTuple):
     seq: int
     at: float
     id: str
+    source: str
     key: bytes
     callback: bytes
     event: str
+    number: str
+    searched: tuple[object, ...]
+
+    @property
+    def is_rare(self) -> bool:
+        return self.source == RARE_SOURCE
 
 
 def cache() -> Path:
@@ -153,8 +178,12 @@ def fill(path: Path, events: int) -> None:
         conn.execute(f"pragma cache_size = -{_CACHE}")
         last_at = _fill(conn, events)
         # The counters that the product keeps beside the rows.
-        for counter in ("events", "deliveries.delivered"):
-            conn.execute("update counters set value = ? where name = ?", (events, counter))
+        conn.execute("update counters set value = ? where name = 'events'", (events,))
+        conn.execute(
+            "update counters set value = (select count(*) from quarantine)"
+            " where name = 'quarantine'"
+        )
+        _recount(conn)
         conn.execute(
             "insert into token_uses values (?, ?, ?, ?)", (SOURCE, _TOKEN_NAME, events, last_at)
         )
@@ -180,9 +209,33 @@ def make_pending(path: Path, deliveries: int) -> None:
         _recount(conn)
 
 
-def make_delivered(path: Path) -> None:
-    """Turn all pending deliveries into delivered ones: undo `make_pending`."""
+def make_failing(path: Path, deliveries: int) -> None:
+    """Let the last pending deliveries have an attempt that failed, and pause their sink."""
     with _writing(path) as conn:
+        (last,) = conn.execute("select max(id) from deliveries").fetchone()
+        conn.execute(
+            "insert into attempts (delivery, n, at, outcome, status, error, took_ms)"
+            " select id, 1, accepted_at, 'failed', 503, 'status', 1.2 from deliveries"
+            " where id > ? and state = 'pending'",
+            (last - deliveries,),
+        )
+        conn.execute(
+            "update deliveries set attempts = 1 where id > ? and state = 'pending'",
+            (last - deliveries,),
+        )
+        conn.execute(
+            "update sinks set paused = 'operator', paused_at = last_success_at where name = ?",
+            (SINK,),
+        )
+
+
+def make_delivered(path: Path) -> None:
+    """Turn all pending deliveries into delivered ones: undo the two above."""
+    with _writing(path) as conn:
+        conn.execute(
+            "delete from attempts where delivery in"
+            " (select id from deliveries where state in ('pending', 'sending'))"
+        )
         conn.execute(
             "insert or ignore into attempts (delivery, n, at, outcome, status, took_ms)"
             " select id, 1, accepted_at, 'delivered', 200, 1.2 from deliveries"
@@ -220,6 +273,7 @@ def _fill(conn: sqlite3.Connection, events: int) -> float:
             ahead += [maker.submit(_rows, more, first_at) for more in parts[n + _AHEAD :][:1]]
             conn.execute("begin")
             _write(conn, rows)
+            _write_orders(conn, [row for row in rows if row.seq <= events // 2])
             conn.execute("commit")
             last_at = rows[-1].at
             _show(part.stop, events, began)
@@ -228,16 +282,17 @@ def _fill(conn: sqlite3.Connection, events: int) -> float:
 
 def _rows(part: range, first_at: float) -> list[_FilledEvent]:
     identity = Identity(os.urandom(32).hex(), os.urandom)
-    templates = _templates(identity)
+    templates = _templates(identity, SOURCE, "Google")
+    rare = _templates(identity, RARE_SOURCE, RARE_SERVICE)
     rows = []
     for n in part:
         at = round(first_at + n * EVERY + random.random(), 6)
         request, second = str(FIRST_REQUEST + n), int(at) - 1
         key = identity.dedupe_key(Key(second=second - _FIRST_SECOND, parts=("sms", request)))
-        id_ = identity.event_id(at)
+        id_, number = identity.event_id(at), _LOWEST_NUMBER + int(random.random() * _NUMBERS)
         values = {
             "request": request,
-            "number": _LOWEST_NUMBER + int(random.random() * _NUMBERS),
+            "number": number,
             "code": f"{int(random.random() * 1_000_000):06d}",
             "second": second,
             "id": id_,
@@ -245,12 +300,24 @@ def _rows(part: range, first_at: float) -> list[_FilledEvent]:
             "recorded": rfc3339(at),
             "key": key.hex(),
         }
-        callback, event = (templates.callback % values).encode(), templates.event % values
-        rows.append(_FilledEvent(n + 1, at, id_, key, callback, event))
+        its = rare if n % RARE == RARE - 1 else templates
+        rows.append(
+            _FilledEvent(
+                seq=n + 1,
+                at=at,
+                id=id_,
+                source=RARE_SOURCE if its is rare else SOURCE,
+                key=key,
+                callback=(its.callback % values).encode(),
+                event=its.event % values,
+                number=f"+{number}",
+                searched=its.searched,
+            )
+        )
     return rows
 
 
-def _templates(identity: Identity) -> _Templates:
+def _templates(identity: Identity, source_name: str, service: str) -> _Templates:
     """Let the product handle one callback, and make templates of what it writes."""
     body = urlencode(
         {
@@ -259,8 +326,8 @@ def _templates(identity: Identity) -> _Templates:
             "timestamp": _MARK_SECOND,
             "from": "22000",
             "to": _MARK_NUMBER,
-            "service": "Google",
-            "reply": f"G-{_MARK_CODE} is your Google verification code.",
+            "service": service,
+            "reply": f"G-{_MARK_CODE} is your {service} verification code.",
             "pin": f"G-{_MARK_CODE}",
             "price": "1.20",
         }
@@ -278,7 +345,7 @@ def _templates(identity: Identity) -> _Templates:
     [key] = map(identity.dedupe_key, happening.keys)
     event = Event(
         id=identity.event_id(at),
-        source=SOURCE,
+        source=source_name,
         type=happening.data.type,
         subject=happening.subject,
         time=str(happening.time),
@@ -291,6 +358,7 @@ def _templates(identity: Identity) -> _Templates:
     return _Templates(
         callback=_template(body, {**marks, str(_MARK_SECOND): "second"}),
         event=_template(msgspec.json.encode(event).decode(), {**marks, **kept}),
+        searched=searched_fields(event.data)[1:],
     )
 
 
@@ -309,7 +377,7 @@ def _write(conn: sqlite3.Connection, rows: list[_FilledEvent]) -> None:
         conn,
         "callbacks (id, source, channel, token, peer, at, headers, body)",
         (
-            (row.seq, SOURCE, "callback", _TOKEN_NAME, _PEER, row.at, headers, row.callback)
+            (row.seq, row.source, "callback", _TOKEN_NAME, _PEER, row.at, headers, row.callback)
             for row in rows
         ),
     )
@@ -318,23 +386,79 @@ def _write(conn: sqlite3.Connection, rows: list[_FilledEvent]) -> None:
         "events (seq, id, source, type, subject, recorded_at, callback, routes, body)",
         (
             (
-                *(row.seq, row.id, SOURCE, "sms.received"),
+                *(row.seq, row.id, row.source, "sms.received"),
                 *(f"request/{FIRST_REQUEST + row.seq - 1}", row.at, row.seq, routes, row.event),
             )
             for row in rows
         ),
     )
-    _insert(conn, "keys (source, key, event)", ((SOURCE, row.key, row.seq) for row in rows))
+    _insert(conn, "keys (source, key, event)", ((row.source, row.key, row.seq) for row in rows))
+    _insert(conn, FIELDS, ((row.seq, row.number, *row.searched) for row in rows))
     _insert(
         conn,
         "deliveries (id, event, sink, state, attempts, accepted_at)",
-        ((row.seq, row.seq, SINK, "delivered", 1, row.at) for row in rows),
+        (
+            (row.seq, row.seq, SINK, "dead" if row.is_rare else "delivered", 1, row.at)
+            for row in rows
+        ),
     )
     _insert(
         conn,
-        "attempts (delivery, n, at, outcome, status, took_ms)",
-        ((row.seq, 1, row.at + 0.001, "delivered", 200, 1.2) for row in rows),
+        "attempts (delivery, n, at, outcome, status, error, took_ms)",
+        (
+            (row.seq, 1, row.at + 0.001, *(_REFUSED if row.is_rare else _DELIVERED), 1.2)
+            for row in rows
+        ),
     )
+    _insert(
+        conn,
+        "quarantine (id, source, fingerprint, reason, detail, token, peer, at, last_at, headers,"
+        " body)",
+        (
+            (
+                *(row.id, row.source, row.key, *_not_understood(row.seq)),
+                *(_TOKEN_NAME, _PEER, row.at, row.at, headers, b"event=order.refund"),
+            )
+            for row in rows
+            if row.seq % QUARANTINED == 0
+        ),
+    )
+
+
+def _not_understood(seq: int) -> tuple[str, str]:
+    if seq // QUARANTINED % MALFORMED == 0:
+        return "malformed", "body: not JSON"
+    return "unknown_event", 'event "order.refund": unknown'
+
+
+def _write_orders(conn: sqlite3.Connection, rows: list[_FilledEvent]) -> None:
+    """Let some of these events answer orders. Some more orders end without an event."""
+    identity = Identity(os.urandom(32).hex(), os.urandom)
+    for row in rows:
+        if row.seq % ORDERED:
+            continue
+        order = Order(
+            id=identity.event_id(row.at),
+            source=row.source,
+            provider="tellabot",
+            kind="request_id",
+            name=str(FIRST_REQUEST + row.seq - 1),
+            number=row.number,
+            service="Google",
+            created_at=row.at - _TAKES,
+            expires_at=row.at + _LASTS,
+            state=OrderState.RECEIVED,
+        )
+        place, left = divmod(row.seq, ORDERED * UNANSWERED)
+        if left == 0:
+            state = OrderState.EXPIRED if place % CANCELLED else OrderState.CANCELLED
+            order = msgspec.structs.replace(order, state=state)
+        conn.execute(INSERT_ORDER, order_values(order, None))
+        if order.state is OrderState.RECEIVED:
+            conn.execute(
+                "insert into order_events (event, order_seq) values (?, last_insert_rowid())",
+                (row.seq,),
+            )
 
 
 def _insert(conn: sqlite3.Connection, into: str, rows: Iterable[tuple[object, ...]]) -> None:
@@ -356,11 +480,17 @@ def _show(done: int, events: int, began: float) -> None:
 
 
 def _recount(conn: sqlite3.Connection) -> None:
-    """Count the two rare states again. All other deliveries were delivered."""
-    for state in ("pending", "sending"):
+    """Count the rare states again. All other deliveries were delivered."""
+    for state, counter in (
+        ("pending", "deliveries.pending"),
+        ("dead", "deliveries.dead"),
+        ("pending", f"pending/{SINK}"),
+    ):
         conn.execute(
-            f"update counters set value = (select count(*) from deliveries where state = '{state}')"  # noqa: S608 - words of ours
-            f" where name = 'deliveries.{state}'"
+            "insert into counters (name, value)"
+            " select ?, count(*) from deliveries where state = ?"
+            " on conflict do update set value = excluded.value",
+            (counter, state),
         )
     conn.execute(
         "update counters set value = (select max(id) from deliveries) - (select sum(value)"
@@ -374,9 +504,9 @@ def _check(conn: sqlite3.Connection, path: Path) -> None:
     for (said,) in conn.execute("pragma quick_check(1)"):
         if said != "ok":
             raise AssertionError(f"{path}: {said}")
-    for counter, table in (("events", "events"), ("deliveries.delivered", "deliveries")):
+    for counter, table in (("events", "events"), ("deliveries.*", "deliveries")):
         said, rows = conn.execute(
-            f"select value, (select count(*) from {table}) from counters where name = ?",  # noqa: S608 - words of ours
+            f"select sum(value), (select count(*) from {table}) from counters where name glob ?",  # noqa: S608 - words of ours
             (counter,),
         ).fetchone()
         if said != rows:

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from msgspec.structs import fields
@@ -35,21 +36,27 @@ TURNS = {
     Turn.RETRIED: "attempts > 0",
     Turn.REPLAYED: "replay = 1 and attempts = 0",
 }
-#: States with few rows. Each has a partial index.
+#: The partial index of each state with few rows, and its condition.
 _FEW = {
-    State.PENDING: ("state = 'pending' and attempts = 0", "state = 'pending' and attempts > 0"),
-    State.DEAD: ("state = 'dead' and state in ('dead', 'expired')",),
-    State.EXPIRED: ("state = 'expired' and state in ('dead', 'expired')",),
+    State.PENDING: (
+        ("deliveries_fresh", "state = 'pending' and attempts = 0"),
+        ("deliveries_retried", "state = 'pending' and attempts > 0"),
+    ),
+    State.DEAD: (("deliveries_given_up", "state = 'dead' and state in ('dead', 'expired')"),),
+    State.EXPIRED: (("deliveries_given_up", "state = 'expired' and state in ('dead', 'expired')"),),
 }
-_FAILING = "state = 'pending' and attempts > 0"
+_FAILED = _FEW[State.PENDING][1]
+_FAILING = _FAILED[1]
 _ATTEMPT = tuple(field.name for field in fields(Attempt))
-#: Attempts and probes of a delivery. Probes of a number precede the attempt of that number.
+#: Attempts and probes of deliveries. Probes of a number precede the attempt of that number.
 _ATTEMPTS = f"""
-    select n, sealed, {", ".join(_ATTEMPT)} from (
-      select n, at, outcome, status, error, took_ms, answer, 0 as probes, sealed from attempts
-      where delivery = :id
-      union all select n, at, outcome, status, error, took_ms, answer, count, sealed from probes
-      where delivery = :id) order by n, probes desc
+    select delivery, n, sealed, {", ".join(_ATTEMPT)} from (
+      select delivery, n, at, outcome, status, error, took_ms, answer, 0 as probes, sealed
+      from attempts where delivery in (select value from json_each(:ids))
+      union all
+      select delivery, n, at, outcome, status, error, took_ms, answer, count, sealed
+      from probes where delivery in (select value from json_each(:ids))
+    ) order by delivery, n, probes desc
 """  # noqa: S608 - our words
 _PENDING = "select accepted_at, id from deliveries where sink = ?1 and state = 'pending'"
 #: The oldest pending delivery of a sink, from the ends of the partial indexes.
@@ -74,22 +81,39 @@ def deliveries(
     opener: Opener,
 ) -> Page[StoredDelivery]:
     wanted = read.filter
-    few = (wanted.state or wanted.failing) and set(wanted.state) <= {State.SENDING, *_FEW}
-    after, conditions = _place(conn, wanted), _conditions(conn, wanted)
+    after, conditions = _place(conn, wanted), [*_states(wanted), *_others(conn, wanted)]
+    by_index = not wanted.event and _is_few(wanted)
     sought = Sought(
         table="deliveries",
         place="id",
         columns=f"id, {_COLUMNS}",
         conditions=conditions,
-        indexed=not conditions or bool(wanted.event or few),
+        indexed=not conditions or by_index or bool(wanted.event),
         within=lambda newest: Span(after + 1, newest, 0),
+        # Conditions on the event look it up for each delivery.
+        weight=1 if wanted.source == () and wanted.since is wanted.until is None else 10,
+        among=(lambda *between: _few(conn, wanted, *between, desc=read.desc)) if by_index else None,
     )
-    return page(conn, sought, lambda row: _delivery(conn, row, opener, read.opening), read)
+    found = page(conn, sought, tuple, read)
+    kept = _read(conn, [row for _, row in found.items], opener, read.opening)
+    places = (place for place, _ in found.items)
+    return Page(
+        items=tuple(zip(places, kept, strict=True)),
+        next_seq=found.next_seq,
+        has_more=found.has_more,
+    )
 
 
 def brief(conn: sqlite3.Connection, read: DeliveriesBriefly) -> Sequence[BriefDelivery]:
     """Return deliveries of `_FEW` states, or with some ids."""
-    conditions = _conditions(conn, read.filter)
+    conditions = [*_states(read.filter), *_others(conn, read.filter)]
+    if _is_few(read.filter):
+        # One query for each state: for a list of states SQLite would read all delivered rows.
+        every = " union all ".join(
+            f"select id from deliveries indexed by {index} where {condition}"  # noqa: S608 - our words
+            for index, condition in _indexes(read.filter)
+        )
+        conditions.append((f"id in ({every})", ()))
     if read.ids is not None:
         conditions.append(("id in (select value from json_each(?))", (json.dumps(read.ids),)))
     # With the plus, SQLite does not read the table by its key.
@@ -108,8 +132,9 @@ def brief(conn: sqlite3.Connection, read: DeliveriesBriefly) -> Sequence[BriefDe
     ]
 
 
-def _conditions(conn: sqlite3.Connection, wanted: DeliveryFilter) -> list[Condition]:
-    conditions = [*_states(wanted), *any_of(("sink",), wanted.sink)]
+def _others(conn: sqlite3.Connection, wanted: DeliveryFilter) -> list[Condition]:
+    """Return the conditions on all but the state."""
+    conditions = [*any_of(("sink",), wanted.sink)]
     if wanted.without is not None:
         known = "select 1 from deliveries as other where other.event = deliveries.event"
         conditions.append((f"not exists ({known} and other.sink = ?)", (wanted.without,)))
@@ -151,27 +176,20 @@ def _place(conn: sqlite3.Connection, wanted: DeliveryFilter) -> int:
     return 0 if row is None else int(row[0])
 
 
+def _stored(wanted: DeliveryFilter) -> set[State]:
+    """Return the states as they are stored: what is being sent is pending."""
+    pending = {State.PENDING} if State.SENDING in wanted.state else set()
+    return (set(wanted.state) | pending) - {State.SENDING}
+
+
 def _states(wanted: DeliveryFilter) -> list[Condition]:
     if not wanted.state and not wanted.failing:
         return []
-    states = set(wanted.state)
-    sending, pending = State.SENDING in states, State.PENDING in states
-    stored = (states | {State.PENDING} if sending else states) - {State.SENDING}
-    conditions: list[Condition] = []
-    if stored <= set(_FEW):
-        # One query for each state: for a list of states SQLite would read all delivered rows.
-        each = (
-            f"select id from deliveries where {condition}"  # noqa: S608 - our words
-            for state in sorted(stored)
-            for condition in _FEW[state]
-        )
-        failing = f"select id from deliveries where {_FAILING}"  # noqa: S608 - our words
-        every = [*each, *([failing] if wanted.failing else [])]
-        conditions.append((f"id in ({' union all '.join(every)})", ()))
-    else:
-        slots = ", ".join("?" * len(stored))
-        failing = f" or {_FAILING}" if wanted.failing else ""
-        conditions.append((f"(state in ({slots}){failing})", tuple(stored)))
+    sending, pending = State.SENDING in wanted.state, State.PENDING in wanted.state
+    stored = _stored(wanted)
+    failing = f" or {_FAILING}" if wanted.failing else ""
+    slots = ", ".join("?" * len(stored))
+    conditions: list[Condition] = [(f"(state in ({slots}){failing})", tuple(stored))]
     if sending != pending:
         # Pending deliveries with an attempt under way are being sent.
         negation = "" if sending else "not "
@@ -186,12 +204,53 @@ def _states(wanted: DeliveryFilter) -> list[Condition]:
     return conditions
 
 
+def _is_few(wanted: DeliveryFilter) -> bool:
+    """Return whether it names only states with few rows."""
+    return bool(wanted.state or wanted.failing) and _stored(wanted) <= set(_FEW)
+
+
+def _indexes(wanted: DeliveryFilter) -> Sequence[tuple[str, str]]:
+    """Return the indexes that together have the rows of the states, with their conditions."""
+    each = [index for state in sorted(_stored(wanted)) for index in _FEW[state]]
+    return list(dict.fromkeys([*each, *([_FAILED] if wanted.failing else [])]))
+
+
+def _few(
+    conn: sqlite3.Connection, wanted: DeliveryFilter, low: int, high: int, most: int, *, desc: bool
+) -> list[int]:
+    """Return the first ids of the states between two ids, in order.
+
+    The index of those that were given up has the order of ids. The indexes of pending ones have
+    not: they are read as a whole.
+    """
+    slots = ", ".join("?" * len(wanted.sink))
+    of_sinks = f" and sink in ({slots})" if wanted.sink else ""
+    direction = "desc" if desc else "asc"
+    each: list[str] = []
+    values: list[object] = []
+    for index, condition in _indexes(wanted):
+        found = f"select id from deliveries indexed by {index} where {condition}"  # noqa: S608 - our words
+        if index == "deliveries_given_up":
+            ordered = f"{found} and id between ? and ? order by id {direction} limit ?"
+            each.append(f"select id from ({ordered})")  # noqa: S608 - our words
+            values += (low, high, most)
+        else:
+            each.append(f"{found}{of_sinks} and +id between ? and ?")
+            values += (*wanted.sink, low, high)
+    # With the plus, SQLite does not read the table in the order of its key.
+    rows = conn.execute(
+        f"select id from ({' union all '.join(each)}) order by +id {direction} limit ?",  # noqa: S608 - our words
+        (*values, most),
+    )
+    return [id_ for (id_,) in rows]
+
+
 def delivery(conn: sqlite3.Connection, read: DeliveryById, opener: Opener) -> StoredDelivery | None:
     row = conn.execute(
         f"select id, {_COLUMNS} from deliveries where id = ?",  # noqa: S608 - our words
         (read.id,),
     ).fetchone()
-    return None if row is None else _delivery(conn, row, opener, read.opening)
+    return None if row is None else _read(conn, [row], opener, read.opening)[0]
 
 
 def of_event(conn: sqlite3.Connection, seq: int, opener: Opener) -> tuple[StoredDelivery, ...]:
@@ -199,11 +258,27 @@ def of_event(conn: sqlite3.Connection, seq: int, opener: Opener) -> tuple[Stored
         f"select id, {_COLUMNS} from deliveries where event = ? order by id",  # noqa: S608 - our words
         (seq,),
     ).fetchall()
-    return tuple(_delivery(conn, row, opener, None) for row in rows)
+    return tuple(_read(conn, rows, opener, None))
+
+
+def _read(
+    conn: sqlite3.Connection,
+    rows: Sequence[Sequence[Any]],
+    opener: Opener,
+    opening: Opening | None,
+) -> list[StoredDelivery]:
+    """Return the deliveries of rows, with the attempts of all of them in one query."""
+    ids = json.dumps([id_ for id_, *_ in rows])
+    every = groupby(conn.execute(_ATTEMPTS, {"ids": ids}), key=lambda row: int(row[0]))
+    attempts = {id_: [columns for _, *columns in found] for id_, found in every}
+    return [_delivery(row, attempts.get(row[0], []), opener, opening) for row in rows]
 
 
 def _delivery(
-    conn: sqlite3.Connection, row: Sequence[Any], opener: Opener, opening: Opening | None
+    row: Sequence[Any],
+    attempts: Sequence[Sequence[Any]],
+    opener: Opener,
+    opening: Opening | None,
 ) -> StoredDelivery:
     def attempt(number: int, part: bytes | None, *columns: Any) -> Attempt:
         shown = dict(zip(_ATTEMPT, columns, strict=True))
@@ -222,7 +297,7 @@ def _delivery(
         accepted_at=accepted_at,
         due_at=due_at,
         owner=owner,
-        attempts=tuple(attempt(*columns) for columns in conn.execute(_ATTEMPTS, {"id": id_})),
+        attempts=tuple(attempt(*columns) for columns in attempts),
     )
 
 

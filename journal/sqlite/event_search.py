@@ -19,9 +19,16 @@ from .paging import Condition, any_of
 from .sealed import find_subjects
 from .times import TOLERATED
 
-#: Events of a bucket in the index of numbers, and the condition on one; both as in the migration.
-BUCKET: Final = 1 << 12
-IN_BUCKET: Final[Condition] = ("event_fields.seq >> 12 = ?1 >> 12", ())
+#: Events of a bucket in the index of numbers, as in the migration, and buckets of one statement.
+_BUCKET, _BUCKETS = 1 << 12, 16
+#: Events of one statement, and the condition on the buckets of those from `?1` on.
+PART: Final = _BUCKET * _BUCKETS
+IN_PART: Final[Condition] = (
+    "event_fields.seq >> 12 in ("
+    + ", ".join(f"(?1 >> 12) + {bucket}" for bucket in range(_BUCKETS))
+    + ")",
+    (),
+)
 #: With more numbers than this, reading all events is faster than a look-up in each bucket.
 _MOST_NUMBERS = 100
 #: Events of one step: about 20 milliseconds in the thread that writes.
@@ -59,9 +66,9 @@ class Search(NamedTuple):
     reads_fields: bool
     #: Whether an index leads to the events.
     indexed: bool
-    #: Whether it is the index of numbers. It is searched one BUCKET at a time, by `IN_BUCKET`.
+    #: Whether it is the index of numbers. It is searched one PART at a time, by `IN_PART`.
     by_number: bool
-    #: Takes the first and last place of a bucket; returns a further condition on it.
+    #: Takes the first and last place of a part; returns a further condition on it.
     narrow: Callable[[int, int], Condition] | None = None
 
     @property

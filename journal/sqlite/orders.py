@@ -16,6 +16,8 @@ from ..writes import RenewOrders
 from . import sealed
 from .paging import Condition, Sought, any_of, page
 
+#: The time to read an order, in that of a narrow row.
+_WIDE = 3
 #: An order is shown with this many events, the newest.
 SHOWN = 100
 
@@ -58,8 +60,30 @@ def orders(conn: sqlite3.Connection, read: KnownOrders, opener: Opener) -> Page[
         *named,
     ]
     indexed = not conditions or bool(wanted.reference or wanted.number or named)
-    sought = Sought("orders", "seq", READ, conditions, indexed=indexed)
+    is_waiting = wanted.state == (OrderState.WAITING,)
+    sought = Sought(
+        table="orders",
+        place="seq",
+        columns=READ,
+        conditions=conditions,
+        indexed=indexed or is_waiting,
+        weight=_WIDE,
+        among=(lambda *between: _waiting(conn, *between, desc=read.desc))
+        if is_waiting and not indexed
+        else None,
+    )
     return page(conn, sought, lambda row: read_order(row, opener), read)
+
+
+def _waiting(conn: sqlite3.Connection, low: int, high: int, most: int, *, desc: bool) -> list[int]:
+    """Return the first places of waiting orders: few among all that ever were."""
+    rows = conn.execute(
+        "select seq from orders indexed by orders_waiting"  # noqa: S608 - our words
+        " where state = 'waiting' and +seq between ? and ?"
+        f" order by +seq {'desc' if desc else 'asc'} limit ?",
+        (low, high, most),
+    )
+    return [place for (place,) in rows]
 
 
 def order(conn: sqlite3.Connection, read: OrderById, opener: Opener) -> StoredOrder | None:

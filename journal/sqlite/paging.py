@@ -1,5 +1,6 @@
 """Pages of a large table in the order of its key, each read in limited time."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -12,9 +13,11 @@ T = TypeVar("T")
 #: A condition in SQL, and its values.
 Condition = tuple[str, tuple[object, ...]]
 
-#: The most rows that one page reads without an index. A page is quick at any size of the journal,
-#: and an empty page has the place to continue from.
+#: The most narrow rows that one page reads without an index. A page is quick at any size of the
+#: journal, and an empty page has the place to continue from.
 WINDOW = 50_000
+#: The most rows of `Sought.among` that one page reads, and those of one statement.
+AMONG, _AT_ONCE = 1_000, 100
 
 
 class Sought(NamedTuple):
@@ -36,6 +39,11 @@ class Sought(NamedTuple):
     part: int = 0
     #: Takes the first and last place of a part; returns a further condition on its rows.
     narrow: Callable[[int, int], Condition] | None = None
+    #: The time to read a row, in that of a narrow one: of so many, fewer are read.
+    weight: int = 1
+    #: Takes the first and last place, and a number. Returns that many places at most, in the order
+    #: of the page, from indexes: only their rows are read.
+    among: Callable[[int, int, int], list[int]] | None = None
 
 
 def page(
@@ -51,7 +59,8 @@ def page(
     begin = (newest + 1 if desc else 0) if read.after is None else read.after
     begin = begin if desc else max(begin, oldest - 1)
     span = sought.within(newest).from_place(oldest)
-    first, last = window(begin, span, desc=desc, whole=sought.indexed)
+    width = None if sought.indexed else max(1, WINDOW // sought.weight)
+    first, last = window(begin, span, desc=desc, width=width)
     where = "".join(f" and {sql}" for sql, _ in sought.conditions)
     values = [value for _, given in sought.conditions for value in given]
     # With the plus, SQLite does not read the table by its key.
@@ -61,12 +70,15 @@ def page(
         f" where {key} between ? and ?{where}"
     )
     tail = f" order by {place} {'desc' if desc else 'asc'} limit ?"
+    parts = _parts(sought, first, last, desc=desc)
+    if sought.among is not None:
+        places = sought.among(first, last, AMONG + 1)
+        if len(places) > AMONG:
+            places.pop()
+            first, last = (places[-1], last) if desc else (first, places[-1])
+        parts = _groups(place, places)
     rows: list[Any] = []
-    size = sought.part
-    starts = range(first - first % size, last + 1, size) if size else (first,)
-    for start in reversed(starts) if desc else starts:
-        low, high = max(first, start), min(last, start + size - 1) if size else last
-        narrow, further = ("", ()) if sought.narrow is None else sought.narrow(low, high)
+    for low, high, narrow, further in parts:
         sql = f"{head} and {narrow}{tail}" if narrow else f"{head}{tail}"
         rows += conn.execute(sql, (low, high, *values, *further, limit + 1 - len(rows)))
         if len(rows) > limit:
@@ -77,6 +89,25 @@ def page(
     if desc:
         return Page(items=items, next_seq=max(min(first, begin), 1), has_more=first > span.lowest)
     return Page(items=items, next_seq=max(last, begin), has_more=last < span.last)
+
+
+#: The first and last place of a statement, a further condition on its rows, and its values.
+_Part = tuple[int, int, str, tuple[object, ...]]
+
+
+def _parts(sought: Sought, first: int, last: int, *, desc: bool) -> Iterator[_Part]:
+    size = sought.part
+    starts = range(first - first % size, last + 1, size) if size else (first,)
+    for start in reversed(starts) if desc else starts:
+        low, high = max(first, start), min(last, start + size - 1) if size else last
+        yield low, high, *(("", ()) if sought.narrow is None else sought.narrow(low, high))
+
+
+def _groups(place: str, places: Sequence[int]) -> Iterator[_Part]:
+    for at in range(0, len(places), _AT_ONCE):
+        group = places[at : at + _AT_ONCE]
+        sql = f"{place} in (select value from json_each(?))"  # noqa: S608 - our words
+        yield min(group), max(group), sql, (json.dumps(group),)
 
 
 def lowest_place(conn: sqlite3.Connection, table: str, place: str) -> int:
@@ -119,13 +150,13 @@ def marks(conn: sqlite3.Connection, read: MarksAt) -> Marks:
     )
 
 
-def window(begin: int, span: Span, *, desc: bool, whole: bool) -> tuple[int, int]:
-    """Return the first and last place to read from `begin` on; `whole`: to the end of the list."""
+def window(begin: int, span: Span, *, desc: bool, width: int | None) -> tuple[int, int]:
+    """Return the first and last of `width` places from `begin` on; None: to the end of the list."""
     if desc:
         last = min(begin - 1, span.last)
-        return (span.lowest if whole else max(span.lowest, last - WINDOW + 1)), last
+        return (span.lowest if width is None else max(span.lowest, last - width + 1)), last
     first = span.after(begin) + 1
-    return first, (span.last if whole else min(span.last, first + WINDOW - 1))
+    return first, (span.last if width is None else min(span.last, first + width - 1))
 
 
 def any_of(expressions: Sequence[str], allowed: Sequence[object]) -> Iterator[Condition]:

@@ -12,7 +12,7 @@ from ..records import ReplayState, StoredReplay
 from ..seal import Opener
 from .bulk import search as find
 from .event_search import hidden, search
-from .paging import lowest_place, window
+from .paging import WINDOW, lowest_place, window
 from .times import span
 
 _COLUMNS = StoredReplay.__struct_fields__
@@ -62,7 +62,7 @@ def count(conn: sqlite3.Connection, read: EventCount, opener: Opener) -> Counted
     within = span(conn, read.upto, since=wanted.since, until=wanted.until)
     oldest = lowest_place(conn, "events", "seq")
     within = within.from_place(oldest)
-    first, last = window(max(read.after, oldest - 1), within, desc=False, whole=False)
+    first, last = window(max(read.after, oldest - 1), within, desc=False, width=WINDOW)
     table, joined = found.tables
     conditions = (*found.conditions, *hidden(wanted))
     where = "".join(f" and {sql}" for sql, _ in conditions)

@@ -210,7 +210,7 @@ def page(
     """
     limit, desc = read.limit, read.desc
     begin = (span.last + 1 if desc else 0) if read.after is None else read.after
-    first, last = window(begin, span, desc=desc, whole=True)
+    first, last = window(begin, span, desc=desc, width=None)
     order = "desc" if desc else "asc"
     edge = None
     if search.conditions:

@@ -99,7 +99,8 @@ class NeedsScope(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...]
     whole: bool = False
 
-    def __call__(self, connection: _Connection, _handler: BaseRouteHandler) -> None:
+    # Litestar calls a function that is not a coroutine in a thread: that takes longer than it.
+    async def __call__(self, connection: _Connection, _handler: BaseRouteHandler) -> None:
         self.check(connection.auth)
 
     def check(self, access: Access) -> None:
@@ -115,9 +116,9 @@ class NeedsScopeOrCommand(NeedsScope, frozen=True, kw_only=True):
 
     keys: Keys
 
-    def __call__(self, connection: _Connection, handler: BaseRouteHandler) -> None:
+    async def __call__(self, connection: _Connection, handler: BaseRouteHandler) -> None:
         if connection.auth is not self.keys.local:
-            super().__call__(connection, handler)
+            await super().__call__(connection, handler)
 
 
 def needs(*scopes: str, whole: bool = False) -> NeedsScope:

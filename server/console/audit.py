@@ -10,7 +10,7 @@ from journal.audit.lines import ACTIONS
 
 from ..api.errors import Problem
 from .api import Parameter
-from .page import Answer, Body, Page, Redirect, Request, View, address
+from .page import Answer, Body, Page, Redirect, Request, View, address, looked_to
 
 #: Lines on a page, and those that it looks at.
 SHOWN, SCANNED = 100, 5_000
@@ -59,7 +59,9 @@ async def audit(request: Request) -> Answer:
             "since": request.one("since", _DEFAULT_TIME),
             "forms": FORMS,
             "kept": [(name, text) for name, text in request.query if name != "after"],
-            "looked_to": await _looked_to(request, found),
+            "looked_to": await looked_to(
+                request, "/v1/audit", found, SHOWN, lambda item: item["leaf"].get("at")
+            ),
             "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
             "newest": request.link(after=None) if request.one("after") else None,
             "read_by": await _read_by(request),
@@ -143,15 +145,6 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(_text, value))
     return value if isinstance(value, str) else json.dumps(value)
-
-
-async def _looked_to(request: Request, found: Mapping[str, Any]) -> str | None:
-    """Return the time to which a page looked, if it ended before it was full."""
-    if not found["has_more"] or len(found["data"]) == SHOWN:
-        return None
-    next_ = await request.api.get("/v1/audit", order="desc", limit=1, after=found["next_cursor"])
-    leaves = [item["leaf"] for item in next_["data"]]
-    return leaves[0].get("at") if leaves else None
 
 
 async def _read_by(request: Request) -> Sequence[Mapping[str, Any]] | None:

@@ -10,7 +10,7 @@ from core.instants import Instant
 from ..api.errors import bad_parameter
 from .api import Parameter
 from .inbox import TIMES, row
-from .page import Answer, Page, Redirect, Request, View, address
+from .page import Answer, Page, Redirect, Request, View, address, looked_to
 
 #: Deliveries on a page: with more it would be larger than 80 KB.
 SHOWN = 80
@@ -77,6 +77,9 @@ async def deliveries(request: Request) -> Answer:
             "back": urlencode([pair for pair in request.query if pair[0] != "after"]),
             "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
             "newest": request.link(after=None) if request.one("after") else None,
+            "looked_to": await looked_to(
+                request, "/v1/deliveries", found, SHOWN, lambda one: one["accepted_at"]
+            ),
         },
     )
 

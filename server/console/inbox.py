@@ -9,7 +9,7 @@ from core.printable import plain
 
 from ..api.errors import bad_parameter
 from .api import Parameter
-from .page import STATES, Answer, Body, Page, Redirect, Request, Stream, View, address
+from .page import STATES, Answer, Body, Page, Redirect, Request, Stream, View, address, looked_to
 from .render import MARKS
 
 #: In place of a code. The count of dots says nothing.
@@ -53,6 +53,9 @@ async def inbox(request: Request) -> Answer:
             "reveals": any(map(request.session.access.may, ("codes:reveal", "codes:read"))),
             "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
             "newest": request.link(after=None) if request.one("after") else None,
+            "looked_to": await looked_to(
+                request, "/v1/events", found, SHOWN, lambda item: item["event"]["recordedtime"]
+            ),
             "stream": None if request.one("after") else _stream_of(request),
             "place": found["data"][0]["cursor"] if found["data"] else "",
             "blank": _BLANK if follows else {**_BLANK, "delivered": None},

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from core.instants import parse_rfc3339
 
 from .inbox import rows
-from .page import Answer, Page, Redirect, Request, View, address
+from .page import Answer, Page, Redirect, Request, View, address, looked_to
 
 #: Orders on a page.
 SHOWN = 100
@@ -49,6 +49,9 @@ async def orders(request: Request) -> Answer:
             "median": day["seconds"]["p50"],
             "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
             "newest": request.link(after=None) if request.one("after") else None,
+            "looked_to": await looked_to(
+                request, "/v1/orders", found, SHOWN, lambda one: one["created_at"]
+            ),
         },
     )
 

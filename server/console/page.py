@@ -73,6 +73,20 @@ def address(path: str, query: Sequence[tuple[str, str]] = ()) -> str:
     return f"/console{path}{'?' if query else ''}{urlencode(query)}"
 
 
+async def looked_to(
+    request: Request, path: str, found: Mapping[str, Any], shown: int, at: Callable[[Any], Any]
+) -> str | None:
+    """Return the time to which a page looked, if its search ended before it had `shown` items.
+
+    `found` is the answer of the list at `path`; `at` returns the time of one of its items.
+    """
+    if not found["has_more"] or len(found["data"]) >= shown:
+        return None
+    next_ = await request.api.get(path, order="desc", limit=1, after=found["next_cursor"])
+    times: list[str | None] = [at(item) for item in next_["data"]]
+    return times[0] if times else None
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """A page: a template with the values that it shows."""
 

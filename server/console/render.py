@@ -31,7 +31,14 @@ def environment() -> "Environment":
     # A service whose console nobody opens does not need it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
 
-    made = Environment(
+    class Templates(Environment):
+        def getattr(self, obj: Any, attribute: str) -> Any:
+            # Rows are dicts. The base class first looks for an attribute, and catches the error.
+            if type(obj) is dict and attribute in obj:
+                return obj[attribute]
+            return super().getattr(obj, attribute)
+
+    made = Templates(
         autoescape=True,
         undefined=StrictUndefined,
         loader=FileSystemLoader(_FOLDER),
@@ -44,6 +51,7 @@ def environment() -> "Environment":
         "day": day,
         "clock": clock,
         "duration": duration,
+        "instant": instant,
         "seconds": _seconds,
         "utc": utc,
     }
@@ -60,7 +68,7 @@ def render(found: "Environment", template: str, values: Mapping[str, Any]) -> st
 
 def _visible(value: Any) -> Any:
     r"""Write controls and what moves the text around it as `\u{202e}`. Markup is our own."""
-    if type(value) is not str or (value.isascii() and value.isprintable()):
+    if type(value) is not str or value.isprintable():
         return value
     return plain_lines(value)
 
@@ -68,6 +76,14 @@ def _visible(value: Any) -> Any:
 def utc(at: str | float) -> str:
     """Return an instant, in seconds or RFC 3339, as RFC 3339 in UTC, to the second."""
     return f"{rfc3339(_seconds(at))[:19]}Z"
+
+
+def instant(at: str | float, now: float) -> tuple[str, str]:
+    """Return an instant as `utc` does, and as it is read at `now`: with its day on other days."""
+    written = at[:19] if isinstance(at, str) and at.endswith("Z") else utc(at)[:19]
+    its_day, _, its_clock = written.partition("T")
+    is_today = its_day == rfc3339(now)[:10]
+    return f"{written}Z", its_clock if is_today else f"{its_day} {its_clock}"
 
 
 def clock(at: str | float) -> str:

@@ -123,7 +123,7 @@ async def test_old_and_new_events_answer_a_filter_alike(said, more, asked, steps
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_search, "_FILLED_AT_ONCE", size)
         patch.setattr(paging, "WINDOW", 4)
-        patch.setattr(queries, "BUCKET", 4)
+        patch.setattr(queries, "PART", 4)
         path = prepared(Path(folder) / "smshook.db")
         journal = await opened(path)
         plans = [said_by_provider(one, NOW + n) for n, one in enumerate(said)]
@@ -248,14 +248,14 @@ async def test_filter_is_answered_by_its_index(path, wanted, expected, desc):
     assert {step for step in steps if step.startswith(("SEARCH", "SCAN"))} == expected
 
 
-async def test_search_of_a_time_skips_other_buckets(path):
-    """Mutant: all buckets of the journal are searched."""
+async def test_search_of_a_time_skips_other_parts(path):
+    """Mutant: all parts of the journal are searched."""
     journal = await opened(path)
     for n in range(3):
         await record(journal, planned(at=NOW + 3600 * n, to="+1"))
     await journal.close()
     with shell(path) as conn:  # as with many events between them
-        for seq, place in ((3, 9 * event_search.BUCKET), (2, 5 * event_search.BUCKET)):
+        for seq, place in ((3, 9 * event_search.PART), (2, 5 * event_search.PART)):
             conn.execute("update events set seq = ? where seq = ?", (place, seq))
             conn.execute("update event_fields set seq = ? where seq = ?", (place, seq))
 

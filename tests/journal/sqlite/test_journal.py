@@ -42,7 +42,14 @@ from journals import prepared
 
 from core.delivery import State, Turn
 from core.errors import Broken, InvalidRow, Unavailable
-from journal.reads import DeliveryFilter, EventFilter, Events, JournalStats, PendingBySink
+from journal.reads import (
+    Deliveries,
+    DeliveryFilter,
+    EventFilter,
+    Events,
+    JournalStats,
+    PendingBySink,
+)
 from journal.records import Settled
 from journal.sqlite import batch as sqlite_write
 from journal.sqlite import deliveries, paging, queries
@@ -1011,21 +1018,44 @@ def test_take_reads_an_index_without_a_sort(path, turn, index):
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.DELIVERED, State.SENDING}))
 def test_undelivered_deliveries_are_found_through_an_index(path, state):
-    """Mutant: a list of states, for which SQLite reads all delivered rows."""
+    """Mutant: no index is named: SQLite reads all delivered rows in the order of their ids."""
     migrate(path)
-    [(condition, _), *_rest] = deliveries._states(DeliveryFilter(state=(state,)))
+    statements = []
     with shell(path) as conn:
-        steps = [
-            row[3]
-            for row in conn.execute(
-                f"explain query plan {MINE} +id between 1 and 9 and {condition} order by id limit 5"
-            )
-        ]
+        conn.set_trace_callback(statements.append)
+        assert deliveries._few(conn, DeliveryFilter(state=(state,)), 1, 9, 5, desc=True) == []
+        conn.set_trace_callback(None)
+        steps = [row[3] for sql in statements for row in conn.execute(f"explain query plan {sql}")]
 
     indexes = {State.PENDING: ("_fresh", "_retried")}
-    assert [step for step in steps if "SCAN" in step and "INDEX" not in step] == []
+    assert [step for step in steps if step.startswith("SCAN deliv") and "INDEX" not in step] == []
     for index in indexes.get(state, ("_given_up",)):
         assert any(f"INDEX deliveries{index}" in step for step in steps)
+
+
+@pytest.mark.parametrize("desc", [False, True])
+async def test_page_looks_at_a_limited_number_of_dead_deliveries(store, monkeypatch, desc):
+    """Mutant: the page ends with the last row that it found, and the next one reads it all again.
+
+    Mutant: the whole list of dead deliveries is read for a rare source.
+    """
+    monkeypatch.setattr(paging, "AMONG", 4)
+    monkeypatch.setattr(paging, "_AT_ONCE", 3)
+    journal = await store.start()
+    plans = [planned(owed=[owed()], source="rare" if n == 5 else "common") for n in range(11)]
+    for plan in plans:
+        (delivery,) = await handed(journal, plan)
+        await journal.submit(Settle(delivery, attempt(), State.DEAD, due_at=None))
+
+    pages, after = [], None
+    while not pages or pages[-1].has_more:
+        wanted = DeliveryFilter(state=(State.DEAD,), source=("rare",))
+        asked = Deliveries(filter=wanted, after=after, limit=5, desc=desc)
+        pages.append(await journal.ask(asked))
+        after = pages[-1].next_seq
+
+    assert [[place for place, _ in page.items] for page in pages] == [[], [6], []]
+    assert [page.next_seq for page in pages] == ([8, 4, 1] if desc else [4, 8, 11])
 
 
 @pytest.mark.parametrize(

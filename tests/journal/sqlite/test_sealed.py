@@ -40,7 +40,7 @@ from journal.reads import (
     QuarantinedById,
 )
 from journal.seal import Kind, Opening, Reason
-from journal.sqlite import event_search
+from journal.sqlite import queries
 from journal.writes import (
     IndexVisible,
     RegisterOrder,
@@ -347,9 +347,8 @@ async def test_copy_is_found_by_the_sealed_number(journal):
 
 
 async def test_number_is_found_on_every_day(journal, monkeypatch):
-    """Mutants: only the newest day; days are left out by `since` or at the edge of a bucket."""
-    monkeypatch.setattr(event_search, "BUCKET", 4)
-    monkeypatch.setattr(event_search, "IN_BUCKET", ("event_fields.seq >> 2 = ?1 >> 2", ()))
+    """Mutants: only the newest day; days are left out by `since` or at the edge of a part."""
+    monkeypatch.setattr(queries, "PART", 4)
     mine, others = [], []
     for day in range(6):
         for _ in range(3):

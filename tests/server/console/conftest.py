@@ -58,3 +58,9 @@ def tab(browser, service):
 def page(request, service):
     """The address of a page, with an id."""
     return request.param.format(**service.events)
+
+
+@pytest.fixture(scope="session")
+def pages():
+    """The addresses of all pages, with names of events in place of their ids."""
+    return PAGES

@@ -1,0 +1,110 @@
+"""The queries of all pages: none reads a table that grows with the journal from end to end."""
+
+import contextlib
+import re
+import sqlite3
+
+import pytest
+from consoles import seeded
+
+from journal.sqlite import reader
+
+#: Tables that have rows for each event, order, callback or line.
+LARGE = (
+    *("events", "event_fields", "visible", "keys", "duplicates", "twins", "callbacks"),
+    *("deliveries", "attempts", "probes", "orders", "order_events", "order_copies", "quarantine"),
+    *("rejections", "pruned_events", "audit", "audit_hashes", "audit_events"),
+)
+#: Indexes of few rows: deliveries that are pending, and orders that wait.
+FEW = ("deliveries_fresh", "deliveries_retried", "orders_waiting")
+SCAN = re.compile(
+    rf"SCAN ({'|'.join(LARGE)})(?! USING (?:COVERING )?INDEX (?:{'|'.join(FEW)})\b)(?!\w)"
+)
+#: The first rows in the order of a key: the limit ends the scan.
+FIRST_ROWS = re.compile(r"from \w+ +order by (seq|id|n)( desc| asc)? +limit \d+$")
+MORE = [
+    "/?since=all&source=tellabot",
+    "/?since=all&source=tellabot&q=google",
+    "/?since=all&with=none",
+    "/?since=all&number=18505550001",
+    "/?q=request/10000006",
+    "/deliveries?state=any",
+    "/deliveries?state=any&since=24h",
+    "/deliveries?state=any&sink=nobody",
+    "/deliveries?state=dead&state=failing&source=tellabot&since=7d",
+    "/deliveries?state=pending&sink=crm",
+    "/deliveries?state=pending&state=sending&state=failing",
+    "/deliveries?state=expired",
+    "/orders?state=waiting",
+    "/orders?source=tellabot",
+    "/orders?state=waiting&source=tellabot",
+    "/quarantine?reason=malformed",
+    "/audit?since=all&q=crm",
+]
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory):
+    """A service, and the list of the statements that its readers run."""
+    statements, connect = [], sqlite3.connect
+
+    def connected(*args, **named):
+        conn = connect(*args, **named)
+        conn.set_trace_callback(statements.append)
+        return conn
+
+    class Traced:
+        """The module `sqlite3`, whose connections are traced."""
+
+        def __getattr__(self, name):
+            return connected if name == "connect" else getattr(sqlite3, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "sqlite3", Traced())
+        with seeded(tmp_path_factory.mktemp("plans")) as service:
+            yield service, statements
+
+
+def scans(path, statements):
+    """Return the scans of large tables in the plans of these statements."""
+    found = []
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        for sql in dict.fromkeys(statements):
+            if not FIRST_ROWS.search(sql):
+                steps = [row[3] for row in conn.execute(f"explain query plan {sql}")]
+                found += [(step, sql) for step in steps if SCAN.search(step)]
+    return found
+
+
+def test_no_page_scans_a_table_that_grows(traced, pages):
+    """Mutants: the indexes of states are not named, so SQLite reads all deliveries in order.
+
+    The attempts of a page are joined without the ids of its deliveries.
+    """
+    service, statements = traced
+    admin = service.browser("admin")
+    statements.clear()
+
+    for page in [*pages, *MORE]:
+        assert admin.get(page.format(**service.events)).status_code in (200, 303), page
+
+    assert len(statements) > 100
+    assert scans(service.config.journal.path, statements) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "is_found"),
+    [
+        ("select id from deliveries where state = 'dead'", True),
+        ("select id from deliveries where +id between 1 and 9 order by id", True),
+        ("select count(*) from orders", True),
+        ("select * from quarantine order by seq desc limit 5", False),
+        ("select id from deliveries where id between 1 and 9", False),
+        ("select 1 from counters", False),
+    ],
+)
+def test_scan_of_a_large_table_is_recognized(traced, sql, is_found):
+    """The control of the test above."""
+    service, _ = traced
+
+    assert bool(scans(service.config.journal.path, [sql])) is is_found
