@@ -24,7 +24,9 @@ _STATES = {
 }
 #: The first view: what wants somebody. If there is nothing, the newest.
 _WANTS_SOMEBODY, _ANY = ("dead", "failing"), "any"
-_CHOICES = {"": "dead or failing", _ANY: "any"} | _STATES
+_CHOICES = {"": "dead or failing", _ANY: "any", "owed": "owed"} | _STATES
+#: A choice of several states.
+_OWED = ("pending", "sending")
 #: The states that a retry of all can have.
 _RETRIED = ("dead", "expired", "failing", "pending")
 _LEFT_OUT = {
@@ -42,7 +44,8 @@ _WAITS = {
 
 async def deliveries(request: Request) -> Answer:
     """Answer the deliveries that match; at first those that want somebody."""
-    states = request.all("state")
+    chosen = request.all("state")
+    states = [state for one in chosen for state in (_OWED if one == "owed" else (one,))]
     wanted = _filter(request)
     found = await _list(request, state=states or _WANTS_SOMEBODY, **wanted)
     is_newest = not states and not found["data"] and not request.one("after")
@@ -63,7 +66,7 @@ async def deliveries(request: Request) -> Answer:
             "rows": await _rows(request, found["data"]),
             "is_newest": is_newest,
             "choices": _CHOICES,
-            "state": states or "",
+            "state": chosen or "",
             "sinks": [one["name"] for one in sinks["data"]],
             "sink": request.all("sink"),
             "sources": [one["name"] for one in sources["data"]],
@@ -209,7 +212,7 @@ async def retry(request: Request) -> Answer:
     if not any(name in ("id", "state") for name, _ in fields):
         return Redirect(_back(request.field("back")), "Choose deliveries first")
     done = await request.api.post("/v1/deliveries/retry", _body(fields))
-    made = f"{done['retried']:,} made due"
+    made = f"{done['retried']:,} made due" if done["retried"] else "Nothing was left to retry"
     said = ", ".join([made, *left_out(done)])
     more = "; more match: retry them again" if done["has_more"] else ""
     return Redirect(_back(request.field("back")), f"{said}{more}")
