@@ -57,7 +57,10 @@ async def deliveries(request: Request) -> Answer:
     may = request.session.access.may("deliveries:write")
     asked = ("dead", "expired", "pending") if _ANY in states else states or _WANTS_SOMEBODY
     can = [state for state in asked if state in _RETRIED]
+    back = urlencode([pair for pair in request.query if pair[0] != "after"])
     matching = [("state", state) for state in can] + _pairs(wanted)
+    if back:
+        matching.append(("back", back))
     return View(
         template="deliveries.html",
         title="Deliveries",
@@ -77,7 +80,7 @@ async def deliveries(request: Request) -> Answer:
             "all": address("/deliveries/retry", matching)
             if may and found["data"] and can and not is_newest
             else None,
-            "back": urlencode([pair for pair in request.query if pair[0] != "after"]),
+            "back": back,
             "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
             "newest": request.link(after=None) if request.one("after") else None,
         },
