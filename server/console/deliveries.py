@@ -24,7 +24,9 @@ _STATES = {
 }
 #: The first view: what wants somebody. If there is nothing, the newest.
 _WANTS_SOMEBODY, _ANY = ("dead", "failing"), "any"
-_CHOICES = {"": "dead or failing", _ANY: "any"} | _STATES
+_CHOICES = {"": "dead or failing", _ANY: "any", "owed": "owed"} | _STATES
+#: A choice of several states.
+_OWED = ("pending", "sending")
 #: The states that a retry of all can have.
 _RETRIED = ("dead", "expired", "failing", "pending")
 _LEFT_OUT = {
@@ -42,7 +44,8 @@ _WAITS = {
 
 async def deliveries(request: Request) -> Answer:
     """Answer the deliveries that match; at first those that want somebody."""
-    states = request.all("state")
+    chosen = request.all("state")
+    states = [state for one in chosen for state in (_OWED if one == "owed" else (one,))]
     wanted = _filter(request)
     found = await _list(request, state=states or _WANTS_SOMEBODY, **wanted)
     is_newest = not states and not found["data"] and not request.one("after")
@@ -54,7 +57,10 @@ async def deliveries(request: Request) -> Answer:
     may = request.session.access.may("deliveries:write")
     asked = ("dead", "expired", "pending") if _ANY in states else states or _WANTS_SOMEBODY
     can = [state for state in asked if state in _RETRIED]
+    back = urlencode([pair for pair in request.query if pair[0] != "after"])
     matching = [("state", state) for state in can] + _pairs(wanted)
+    if back:
+        matching.append(("back", back))
     return View(
         template="deliveries.html",
         title="Deliveries",
@@ -63,7 +69,7 @@ async def deliveries(request: Request) -> Answer:
             "rows": await _rows(request, found["data"]),
             "is_newest": is_newest,
             "choices": _CHOICES,
-            "state": states or "",
+            "state": chosen or "",
             "sinks": [one["name"] for one in sinks["data"]],
             "sink": request.all("sink"),
             "sources": [one["name"] for one in sources["data"]],
@@ -74,7 +80,7 @@ async def deliveries(request: Request) -> Answer:
             "all": address("/deliveries/retry", matching)
             if may and found["data"] and can and not is_newest
             else None,
-            "back": urlencode([pair for pair in request.query if pair[0] != "after"]),
+            "back": back,
             "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
             "newest": request.link(after=None) if request.one("after") else None,
             "looked_to": await looked_to(
@@ -212,7 +218,7 @@ async def retry(request: Request) -> Answer:
     if not any(name in ("id", "state") for name, _ in fields):
         return Redirect(_back(request.field("back")), "Choose deliveries first")
     done = await request.api.post("/v1/deliveries/retry", _body(fields))
-    made = f"{done['retried']:,} made due"
+    made = f"{done['retried']:,} made due" if done["retried"] else "Nothing was left to retry"
     said = ", ".join([made, *left_out(done)])
     more = "; more match: retry them again" if done["has_more"] else ""
     return Redirect(_back(request.field("back")), f"{said}{more}")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -64,6 +65,8 @@ async def _view(request: Request, shown: Mapping[str, str] = {}) -> View:
             "id": id_,
             "event": own,
             "body": _written(own),
+            "summary": data.get("summary"),
+            "concerns": concerns(own["subject"] or ""),
             "code": data.get("code"),
             "text": data.get("text"),
             "shown": shown,
@@ -250,6 +253,13 @@ async def erase(request: Request) -> Answer:
         raise Problem(400, "bad_body", "confirm it on the page before")
     await request.api.delete(f"/v1/events/{id_}/content")
     return Redirect(address(f"/events/{id_}"), "Erased: text, code, links and numbers")
+
+
+def concerns(subject: str) -> str | None:
+    """Return the address of the page about the subject of an alert, such as `sink/crm`."""
+    kind, _, name = subject.partition("/")
+    pages = {"sink": f"/sinks/{quote(name, safe=':')}", "source": "/sources"}
+    return address(pages[kind]) if kind in pages else None
 
 
 def title(event: Mapping[str, Any]) -> str:

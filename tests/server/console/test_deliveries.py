@@ -124,6 +124,33 @@ def test_without_any_that_want_somebody_the_newest_are_shown(admin):
     assert "Retry all that match" not in answer.text
 
 
+def test_owed_is_a_choice(admin, service):
+    """Mutants: the choice shows another state; `sending` only; a retry of what is not owed."""
+    failing = {one["event"] for one in service.api("/deliveries?state=pending").json()["data"]}
+
+    answer = admin.get("/deliveries?state=owed&sink=crm")
+    parsed = Parsed(answer.text)
+
+    assert '<option value="owed" selected>' in answer.text
+    shown = {its["href"].rpartition("/")[2] for its in parsed.all("a") if "/events/" in its["href"]}
+    assert shown == failing
+    assert "/console/deliveries/retry?state=pending&amp;sink=crm" in answer.text
+
+
+def test_retry_of_what_was_delivered_meanwhile_says_so(admin, service):
+    """Mutant: `0 made due`."""
+    event = service.sms(19)
+    live.eventually(lambda: attempts_of(service, event=event, state="delivered"))
+    [found] = service.api("/deliveries", params={"event": event}).json()["data"]
+
+    asked = admin.get("/deliveries/retry", params={"id": found["id"]})
+    post(admin, "/deliveries/retry", [("id", found["id"])])
+
+    assert "This makes no delivery due. Those that matched before" in text_of(asked)
+    said = text_of(admin.get("/deliveries"))
+    assert "Nothing was left to retry, 1 left out: delivered" in said
+
+
 def test_all_that_match_are_retried_and_not_the_page(admin, service, monkeypatch):
     """Mutants: the retry of the page only; of all sinks; also of what came after the question."""
     events = [telegram(service, number) for number in (21, 22, 23)]

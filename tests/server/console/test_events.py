@@ -15,7 +15,7 @@ from core.units import Rate
 from journal.records import AccountBalance
 from server.config.options import Api, ConsoleOptions
 from server.console.api import ApiCalls
-from server.console.events import boxes
+from server.console.events import boxes, concerns
 from server.runtime.keys import in_console
 
 JSON = SAME_SITE | {"Accept": "application/json"}
@@ -120,6 +120,21 @@ def test_boxes_of_an_event_without_a_callback():
     assert "and 2 more" == copies.lines[-1]
     assert ["r did not match: $or: a is missing, wanted 1"] == routes.lines
     assert ("off", "off") == (routes.kind, none.kind)
+
+
+@pytest.mark.parametrize(
+    ("subject", "page"),
+    [
+        ("sink/crm", "/console/sinks/crm"),
+        ("sink/a b", "/console/sinks/a%20b"),
+        ("source/tellabot", "/console/sources"),
+        ("request/10000001", None),
+        ("", None),
+    ],
+)
+def test_alert_leads_to_what_it_is_about(subject, page):
+    """Mutant: a link for each event."""
+    assert page == concerns(subject)
 
 
 def test_unknown_event_is_404(admin):

@@ -63,7 +63,7 @@ def test_sinks_are_shown_with_state_debts_and_codes(admin):
     assert "● works" in " ".join(Parsed(rows["log"]).text.split())
     assert "▲ failing for" in " ".join(Parsed(rows["crm"]).text.split())
     assert "503" in rows["crm"]
-    assert "state=pending&amp;state=sending&amp;sink=crm" in rows["crm"]
+    assert "state=owed&amp;sink=crm" in rows["crm"]
     assert "in clear" in rows["crm"]
     assert "state wait" not in rows["crm"]
 
