@@ -82,9 +82,9 @@ def send(
         if name not in owed and name not in workers:
             raise not_found("sink")
         given = read_body(await request.body(), SendRequest, _BODY)
-        if given.to == name:
-            raise bad_body("to", "the same sink; retry its deliveries instead")
         async with calls.begin(request) as call:
+            if given.to == name:
+                raise bad_body("to", "the same sink; retry its deliveries instead")
             wanted = DeliveryFilter(
                 state=(State.PENDING, State.SENDING),
                 sink=(name,),
