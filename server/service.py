@@ -42,6 +42,7 @@ from .config.options import Config, Server, host_and_port
 from .console.app import Console
 from .log.frequent import frequent_lines
 from .runtime.accept import Recorder
+from .runtime.accept_traces import AcceptTraces
 from .runtime.alerts import Alerts
 from .runtime.anchors import Anchors
 from .runtime.audit import AuditFacts, AuditKeeper, is_signed
@@ -266,7 +267,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
         order_book=order_book,
         sources=sources,
         now=now,
-        tracer=tracer,
+        traces=AcceptTraces(tracer, journal, now),
     )
     alerts = Alerts(
         journal=journal, planner=planner, identity=identity, current=current, clock=clock

@@ -10,7 +10,7 @@ from litestar import get
 from core.meters import percentile
 from sinks.meters import LAG
 
-from ..runtime.accept import CODE_SECONDS
+from ..runtime.code_times import CODE_SECONDS
 from ..runtime.disk import DiskMonitor
 from ..runtime.history import Figures, History, SinkFigures
 from .auth import ApiRequest, needs

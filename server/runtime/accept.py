@@ -9,9 +9,7 @@ from msgspec.structs import replace
 
 from core.errors import Unavailable
 from core.event import NumberAssigned
-from core.meters import Histogram
 from core.order import (
-    AWAITED,
     Order,
     RegisteredBy,
     complete,
@@ -29,13 +27,11 @@ from receiver.intake import Caller
 from receiver.source_state import SourceState
 
 from ..log.frequent import FrequentLines, Received, frequent_lines
-from ..tracing import AcceptedSpan, SpanContext, Tracer
+from .accept_traces import AcceptTraces
+from .code_times import CodeTimes
 from .identity import Identity
 from .journal_monitor import JournalMonitor
 from .planner import Planner
-
-#: Seconds that a code may take.
-CODE_SECONDS = (1, 2.5, 5, 10, 15, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
 
 
 class _Foreseen(NamedTuple):
@@ -63,17 +59,13 @@ class Recorder:
         order_book: OrderBook,
         sources: Mapping[str, SourceState],
         now: Callable[[], float],
-        tracer: Tracer,
+        traces: AcceptTraces,
     ) -> None:
         self._journal, self._monitor, self._planner = journal, monitor, planner
-        self._tracer = tracer
+        self._traces, self.codes = traces, CodeTimes(order_book)
         self._identity, self._order_book, self._now = identity, order_book, now
         self._sources = sources
-        #: The last commit with a traced event, and when it was durable.
-        self._durable = -1, 0.0
         self._lines = frequent_lines()
-        #: Seconds from the registration of an order to its first SMS or call, by source.
-        self.code_seconds: dict[str, Histogram] = {}
 
     def accept(
         self,
@@ -110,11 +102,10 @@ class Recorder:
                 return
             for order in outcome.orders:
                 self._order_book.put(order)
-            self._measure(plans, outcome.new)
+            self.codes.measure(plans, outcome.new)
             is_called = callback.channel == "callback" and replaces is None
-            traces: Mapping[str, str | None] = {}
-            if waited is not None:
-                traces = self._trace(plans, outcome, waited, callback if is_called else None)
+            caused = callback if is_called else None
+            traces = self._traces.record(plans, outcome, waited, caused)
             state = self._sources.get(caller.source)  # None: it was removed meanwhile
             if state is not None and is_called and True in outcome.new:
                 state.health.record(callback, happenings)
@@ -122,8 +113,7 @@ class Recorder:
                 self._log_recorded(self._lines, caller, callback, plans, outcome, traces)
 
         record = Record(arrival_of(caller, callback), plans, replaces=replaces)
-        is_full = self._tracer.exporter.is_full
-        waited = None if not self._tracer.is_on else 0.0 if is_full else self._now()
+        waited = self._traces.begin()
         self._journal.put(guard(record), done, then)
 
     def foretell(self, source: str, happenings: Sequence[Happening]) -> Sequence[Planned]:
@@ -165,7 +155,7 @@ class Recorder:
         Returns None if the journal does not record the event. Raises Unavailable.
         """
         planned = self._planner.plan(source, happening, at, order=order, sinks=sinks)
-        waited = 0.0 if self._tracer.exporter.is_full else self._now()
+        waited = self._traces.begin()
         try:
             recorded = await self._journal.submit(write(planned))
         except Unavailable as exc:
@@ -173,8 +163,7 @@ class Recorder:
             raise
         if recorded is None:
             return None
-        if self._tracer.is_on:
-            self._trace((planned,), recorded, waited, None)
+        self._traces.record((planned,), recorded, waited, None)
         return planned
 
     def _foresee(self, source: str, happening: Happening, at: float) -> _Foreseen | None:
@@ -205,53 +194,6 @@ class Recorder:
         given = mark_provided(given)
         before = self._order_book.known(given)
         return _Foreseen(given, before, self._order_book.foresee(given, None))
-
-    def _measure(self, plans: Sequence[Planned], new: Sequence[bool]) -> None:
-        """Measure the time from the registration of an order to its first SMS or call."""
-        for index, planned in enumerate(plans):
-            if planned.order is None or not new[index] or planned.event.type not in AWAITED:
-                continue
-            received = self._order_book.received(planned.order)
-            if received is not None:
-                histogram = self.code_seconds.setdefault(received.source, Histogram(CODE_SECONDS))
-                histogram.add(max(0.0, planned.at - received.created_at))
-
-    def _trace(
-        self, plans: Sequence[Planned], outcome: Recorded, waited: float, callback: Callback | None
-    ) -> Mapping[str, str | None]:
-        """Make the spans of new events, and return their traces.
-
-        `waited` 0: none can be kept, so they count as dropped. `callback` None: no callback was
-        received for them.
-        """
-        traces: dict[str, str | None] = {}
-        commit = self._journal.meters.commits
-        if waited and self._durable[0] != commit:
-            self._durable = commit, self._now()
-        received = origin = None
-        if callback is not None and waited:
-            received = callback.received.timestamp()
-            origin = callback.header("traceparent")
-        for planned, is_new in zip(plans, outcome.new, strict=True):
-            event = planned.event
-            if not is_new:
-                continue
-            if not waited:
-                self._tracer.skip(event.id, received=callback is not None)
-                continue
-            accepted = AcceptedSpan(
-                event_id=event.id,
-                source=event.source,
-                type=event.type,
-                received=received,
-                planned=planned.at,
-                waited=waited,
-                durable=self._durable[1],
-                commit=commit,
-                origin=None if origin is None else SpanContext.of_header(origin),
-            )
-            traces[event.id] = self._tracer.accept(accepted)
-        return traces
 
     def _plan(
         self, source: str, happening: Happening, at: float, *, named_order: Order | None

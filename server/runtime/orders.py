@@ -224,7 +224,7 @@ class Orders:
     @property
     def code_seconds(self) -> Mapping[str, Histogram]:
         """Seconds from the registration of an order to its first SMS or call, by source."""
-        return self._recorder.code_seconds
+        return self._recorder.codes.seconds
 
     def open(
         self, source: str, *, since: float | None = None, wide: bool = True

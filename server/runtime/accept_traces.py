@@ -1,0 +1,67 @@
+"""Makes the spans of accepted events."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from journal import Journal
+from journal.records import Planned, Recorded
+from receiver.callback import Callback
+
+from ..tracing import AcceptedSpan, SpanContext, Tracer
+
+
+class AcceptTraces:
+    """Makes a span for each new event of a commit. `now` returns seconds since the epoch."""
+
+    def __init__(self, tracer: Tracer, journal: Journal, now: Callable[[], float]) -> None:
+        self._tracer, self._journal, self._now = tracer, journal, now
+        #: The last commit with a traced event, and when it was durable.
+        self._durable = -1, 0.0
+
+    def begin(self) -> float | None:
+        """Return when a write begins to wait; 0: no span can be kept; None: traces are off."""
+        if not self._tracer.is_on:
+            return None
+        return 0.0 if self._tracer.exporter.is_full else self._now()
+
+    def record(
+        self,
+        plans: Sequence[Planned],
+        outcome: Recorded,
+        waited: float | None,
+        callback: Callback | None,
+    ) -> Mapping[str, str | None]:
+        """Make the spans of the new events of a write, and return their traces by event.
+
+        `waited` is what `begin` returned: 0 counts the spans as dropped. `callback` None: no
+        callback was received for them.
+        """
+        traces: dict[str, str | None] = {}
+        if waited is None:
+            return traces
+        commit = self._journal.meters.commits
+        if waited and self._durable[0] != commit:
+            self._durable = commit, self._now()
+        received = origin = None
+        if callback is not None and waited:
+            received = callback.received.timestamp()
+            origin = callback.header("traceparent")
+        for planned, is_new in zip(plans, outcome.new, strict=True):
+            event = planned.event
+            if not is_new:
+                continue
+            if not waited:
+                self._tracer.skip(event.id, received=callback is not None)
+                continue
+            accepted = AcceptedSpan(
+                event_id=event.id,
+                source=event.source,
+                type=event.type,
+                received=received,
+                planned=planned.at,
+                waited=waited,
+                durable=self._durable[1],
+                commit=commit,
+                origin=None if origin is None else SpanContext.of_header(origin),
+            )
+            traces[event.id] = self._tracer.accept(accepted)
+        return traces
