@@ -172,7 +172,7 @@ class Dev:
         config["sinks"] = {"log": config["sinks"]["log"], **sinks}
         config["routes"] = dict(routes)
         # Sooner than after a minute.
-        config["alerts"] = {"sink_failing": {"after": "1s"}, "delivery_dead": {"quiet": "1s"}}
+        config["alerts"] = {"sink_failing": {"after": "12s"}, "delivery_dead": {"quiet": "1s"}}
         path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         self.call("POST", "/reload")
 
