@@ -66,12 +66,13 @@ class FrequentLines:
             return
         self._json(
             f'delivery.attempted","event_id":"{one.event_id}"{_about(*one.about.items())}'
-            f',"sink":{json_value(one.sink)},"delivery_id":"{one.delivery_id}"'
-            f',"attempt":{one.attempt}{_field("probe", one.probe)}'
-            f',"outcome":"{one.outcome}","state":"{one.state}"'
-            f"{_field('status', one.status)}{_field('error', one.error)}"
-            f',"took_ms":{one.took_ms},"since_ms":{one.since_ms}{_field("due_at", one.due_at)}'
-            f"{_field('trace_id', one.trace_id)}"
+            f'{_known("sink", one.sink)},"delivery_id":"{one.delivery_id}"'
+            f',"attempt":{one.attempt}{"" if one.probe is None else _field("probe", one.probe)}'
+            f',"outcome":"{one.outcome}","state":"{one.state}"{_field("status", one.status)}'
+            f"{'' if one.error is None else _field('error', one.error)}"
+            f',"took_ms":{one.took_ms},"since_ms":{one.since_ms}'
+            f"{'' if one.due_at is None else _field('due_at', one.due_at)}"
+            f"{'' if one.trace_id is None else _field('trace_id', one.trace_id)}"
         )
 
     def read(self, key: str | None, how: str, count: int, leaf: int) -> None:
