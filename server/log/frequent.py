@@ -49,7 +49,7 @@ class FrequentLines:
         number = "" if to is None else f',"to":{quote(to)}'
         self._json(
             f'callback.accepted","event_id":"{event.id}","type":"{event.type}"'
-            f'{_known("service", service)}{number},"sinks":[{_names(*sinks)}]{_of(received)}'
+            f'{_field("service", service)}{number},"sinks":[{_names(*sinks)}]{_of(received)}'
         )
 
     def duplicate(self, event_id: str, received: Received) -> None:
@@ -109,7 +109,7 @@ def _field(name: str, value: object) -> str:
     return "" if value is None else f',"{name}":{json_value(value)}'
 
 
-#: The same for one of few values: the names of sources and services, the addresses of providers.
+#: The same for one of few short values: the names of sources and sinks, and addresses.
 _known = lru_cache(maxsize=1024)(_field)
 
 
