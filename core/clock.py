@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 #: Seconds. A shorter step is followed without a report: clocks are corrected all the time.
 SMALLEST_JUMP = 2.0
@@ -13,15 +13,19 @@ LONGEST_STEP = 3600.0
 _THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
 
 
-def boot_ticks() -> float:
-    """Return seconds that only go forward, also while the machine is asleep.
+def find_boot_ticks() -> Callable[[], float]:
+    """Return a clock of seconds that only go forward, also while the machine is asleep.
 
     CLOCK_BOOTTIME (clock_gettime(2), Linux); where it is missing, the monotonic clock.
     """
     try:
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+        return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     except AttributeError:
-        return time.monotonic()
+        return time.monotonic
+
+
+#: Found once: a callback reads it several times.
+boot_ticks = find_boot_ticks()
 
 
 class WallClock:

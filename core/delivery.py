@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -114,7 +114,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     probes: int = 0
 
 
-class SettledAttempt(NamedTuple):
+class SettledAttempt(msgspec.Struct, frozen=True):
     """A settled attempt, as a log line shows it."""
 
     event_id: str
@@ -142,5 +142,5 @@ class SettledAttempt(NamedTuple):
 
     def fields(self) -> Mapping[str, object]:
         """Return the fields of the line, in order."""
-        rest = {name: value for name, value in self._asdict().items() if name != "about"}
-        return {"event_id": self.event_id, **self.about, **rest}
+        rest = msgspec.structs.asdict(self)
+        return {"event_id": rest.pop("event_id"), **rest.pop("about"), **rest}

@@ -51,7 +51,7 @@ class FrequentLines:
         number = "" if to is None else f',"to":{quote(to)}'
         self._json(
             f'callback.accepted","event_id":"{event.id}","type":"{event.type}"'
-            f'{_known("service", service)}{number},"sinks":[{_names(*sinks)}]{_of(received)}'
+            f'{_field("service", service)}{number},"sinks":[{_names(*sinks)}]{_of(received)}'
         )
 
     def duplicate(self, event_id: str, received: Received) -> None:
@@ -68,12 +68,14 @@ class FrequentLines:
             return
         self._json(
             f'delivery.attempted","event_id":"{one.event_id}"{_about(*one.about.items())}'
-            f',"sink":{json_value(one.sink)},"delivery_id":"{one.delivery_id}"'
-            f',"attempt":{one.attempt}{_field("probe", one.probe)}'
-            f',"outcome":"{one.outcome}","state":"{one.state}"'
-            f"{_field('status', one.status)}{_field('error', one.error)}"
-            f',"took_ms":{one.took_ms},"since_ms":{one.since_ms}{_field("due_at", one.due_at)}'
-            f"{_field('trace_id', one.trace_id)}{_field('leaf', one.leaf)}"
+            f'{_known("sink", one.sink)},"delivery_id":"{one.delivery_id}"'
+            f',"attempt":{one.attempt}{"" if one.probe is None else _field("probe", one.probe)}'
+            f',"outcome":"{one.outcome}","state":"{one.state}"{_field("status", one.status)}'
+            f"{'' if one.error is None else _field('error', one.error)}"
+            f',"took_ms":{one.took_ms},"since_ms":{one.since_ms}'
+            f"{'' if one.due_at is None else _field('due_at', one.due_at)}"
+            f"{'' if one.trace_id is None else _field('trace_id', one.trace_id)}"
+            f"{'' if one.leaf is None else _field('leaf', one.leaf)}"
         )
 
     def read(self, key: str | None, how: str, count: int, leaf: int) -> None:
@@ -112,7 +114,7 @@ def _field(name: str, value: object) -> str:
     return "" if value is None else f',"{name}":{json_value(value)}'
 
 
-#: The same for one of few values: the names of sources and services, the addresses of providers.
+#: The same for one of few short values: the names of sources and sinks, and addresses.
 _known = lru_cache(maxsize=1024)(_field)
 
 

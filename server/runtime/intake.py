@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from core.meters import Histogram
 from journal.records import Recorded
@@ -61,19 +60,15 @@ class CallbackIntake:
         done: Callable[[Recorded | Exception], None],
     ) -> None:
         """Record the happenings of a callback; call `done` when they are durable."""
-        stored = partial(self._stored, caller.source, self._ticks(), done)
-        self._accept(caller, callback, happenings, stored)
+        began = self._ticks()
 
-    def _stored(
-        self,
-        source: str,
-        began: float,
-        done: Callable[[Recorded | Exception], None],
-        outcome: Recorded | Exception,
-    ) -> None:
-        if not isinstance(outcome, Exception):
-            self._count(source, "accepted" if True in outcome.new else "duplicate", began)
-        done(outcome)
+        def stored(outcome: Recorded | Exception) -> None:
+            if not isinstance(outcome, Exception):
+                word = "accepted" if True in outcome.new else "duplicate"
+                self._count(caller.source, word, began)
+            done(outcome)
+
+        self._accept(caller, callback, happenings, stored)
 
     def quarantine(
         self,
