@@ -139,10 +139,11 @@ async def test_file_has_each_line_once_over_a_restore(tmp_path, goes_on):
     """
     copy = tmp_path / "backup.db"
     async with writing(tmp_path) as (service, path):
-        await copied(service)  # the place is noted now, and not again within the minute
-        await service.add(10)
-        await copied(service)
-        await service.stop()
+        async with following(service):
+            await has_all(service)  # the place is noted now, and not again within the minute
+            await service.add(10)
+            await has_all(service)
+        await service.kill()
         shutil.copy(service.config.journal.path, copy)
         kept = lines_of(path)
         if goes_on:
