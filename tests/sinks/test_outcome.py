@@ -4,10 +4,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from core.delivery import Attempt, Delivery, State
 from sinks.lanes import Taken
-from sinks.outcome import Outcome, describe, log_outcome
+from sinks.outcome import Outcome, describe, log_attempted, log_outcome
 
 
 def body(**data):
@@ -38,6 +39,34 @@ def test_description_works_without_a_service():
 def test_description_of_other_data_is_empty(data):
     """Mutant: an exception, and the delivery's outcome is not logged."""
     assert describe(data) == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "attempted", "said"),
+    [
+        (State.DEAD, True, [("delivery.attempted", 7), ("delivery.dead", 8)]),
+        (State.EXPIRED, False, [("delivery.expired", 7)]),
+    ],
+)
+def test_lines_of_an_end_name_their_lines_in_the_audit_log(state, attempted, said):
+    """Mutant: the end has the number of its attempt."""
+    delivery = Delivery(
+        id=7, event_id="x", body=body(), sink="log", owner=1, attempts=0, accepted_at=1
+    )
+    refused = Attempt(at=1.0, outcome="failed", status=503, took_ms=1.0) if attempted else None
+
+    with capture_logs() as logs:
+        log_outcome(
+            Taken(delivery, 0.0),
+            Outcome(state=state, attempt=refused),
+            sink="log",
+            shown=str,
+            jumped=0.0,
+            log_attempted=log_attempted,
+            leaf=7,
+        )
+
+    assert [(line["event"], line["leaf"]) for line in logs] == said
 
 
 def unexpected(_number):

@@ -38,6 +38,7 @@ def accept_under_kills(folder, count, *, kills):
         asyncio.run(load.send(service.address(), path, sent, clients=CLIENTS))
         if round_ < kills:
             service.process.wait(10)
+    assert service.post(live.sms(0, at=1_700_000_000)).json()["status"] == "duplicate"
     live.eventually(lambda: service.stats()["deliveries"]["pending"] == 0, within=120)
     service.stop()
     return folder
@@ -92,7 +93,7 @@ def test_journal_fits_its_log(journal):
 def test_lines_of_the_log_name_their_lines_in_the_audit_log(filled, journal):
     """Of each event and attempt that was logged before a kill, and once at most.
 
-    Mutants: the number of another write of the same commit; a line without its number.
+    Mutants: the number of another write of the same commit; a duplicate without its number.
     """
     printed("audit", "export", "lines")
     found = [
@@ -107,6 +108,7 @@ def test_lines_of_the_log_name_their_lines_in_the_audit_log(filled, journal):
     ]
 
     assert len(logged) > 400
+    assert "callback.duplicate" in {line["event"] for line in logged}
     assert len({line["leaf"] for line in logged}) == len(logged)
     for line in logged:
         its = by_number[line["leaf"]]

@@ -131,18 +131,20 @@ def _lines(path):
     return (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()
 
 
-@pytest.mark.parametrize("goes_on", [False, True])
-async def test_file_has_each_line_once_over_a_restore(tmp_path, goes_on):
+@pytest.mark.parametrize(("goes_on", "is_other"), [(False, False), (True, False), (False, True)])
+async def test_file_has_each_line_once_over_a_restore(tmp_path, goes_on, is_other):
     """Numbers begin anew, and the lines after the backup are in the file only.
 
-    Mutants: only the number of the last line counts; the file goes on at the place of the backup.
+    Mutants: only the number of the last line counts; the file goes on at the place of the backup;
+    each unknown line stands for the whole backup.
     """
     copy = tmp_path / "backup.db"
     async with writing(tmp_path) as (service, path):
-        await copied(service)  # the place is noted now, and not again within the minute
-        await service.add(10)
-        await copied(service)
-        await service.stop()
+        async with following(service):
+            await has_all(service)  # the place is noted now, and not again within the minute
+            await service.add(10)
+            await has_all(service)
+        await service.kill()
         shutil.copy(service.config.journal.path, copy)
         kept = lines_of(path)
         if goes_on:
@@ -156,11 +158,17 @@ async def test_file_has_each_line_once_over_a_restore(tmp_path, goes_on):
         seal = identity_of(service.config).seal
         begin_generation(copy, seal=seal, now=service.at, actor=Actor("cli/0"))
         shutil.copy(copy, service.config.journal.path)
+        if is_other:
+            path.write_bytes(b'{"n":70,"at":"2020-01-01T00:00:00.000000Z","do":"key.refused"}\n')
         with contextlib.suppress(ValueError):  # there are two logs now
             await service.start(file=str(path))
         await service.add(20)
         await copied(service)
 
+        if is_other:
+            # A line of another time says nothing about those of the backup.
+            assert kept[-1] in lines_of(path)
+            return
         assert lines_of(path)[: len(before)] == before
         new = lines_of(path)[len(before) :]
         assert new[0].startswith(b'{"n":0,')
