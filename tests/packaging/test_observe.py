@@ -53,7 +53,7 @@ def metrics_in(text):
 def test_rules_pass_their_tests():
     """Each has a series for which it fires, and one for which it is quiet.
 
-    Mutants: another threshold; another label in an expression; `for` is longer.
+    Mutants: another threshold; another label in an expression; `for` is longer, or shorter.
     """
     for command in ("check", "test"):
         file = "alerts.yaml" if command == "check" else "alerts_test.yaml"

@@ -9,6 +9,7 @@ import logging
 import os
 import pty
 import sys
+import time
 import unicodedata
 import warnings
 
@@ -544,19 +545,31 @@ def test_warnings_and_lost_exceptions_are_logged(monkeypatch):
 # Time of writing
 
 
+def written(out, count):
+    """Return the lines once there are so many, without a flush: that wakes the writer."""
+    ends = time.monotonic() + 10
+    while out.getvalue().count(b"\n") < count and time.monotonic() < ends:
+        time.sleep(0.01)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
 async def test_lines_of_one_turn_are_written_together_at_its_end(stuck):
-    """Mutants: a write for each line; lines that wait for the next event."""
+    """Mutants: a write for each line; lines that wait for the next event; only the first turn wakes
+    the writer.
+    """
     stuck.released.set()
     log = logging_to(stuck)
 
     for number in range(3):
         log.info("service.stopping", pid=number)
     before = stuck.writes
-    await asyncio.sleep(0)
-    said = await asyncio.to_thread(lines_of, stuck)
+    await asyncio.to_thread(written, stuck, 3)
+    writes = stuck.writes
+    log.info("service.stopping", pid=3)
+    said = await asyncio.to_thread(written, stuck, 4)
 
     pids = [line["pid"] for line in said]
-    assert (before, stuck.writes, pids) == (0, 1, [0, 1, 2])
+    assert (before, writes, stuck.writes, pids) == (0, 1, 2, [0, 1, 2, 3])
 
 
 async def test_lines_before_a_sudden_end_are_written():
@@ -586,4 +599,4 @@ def test_line_of_a_closed_loop_comes_with_the_next(monkeypatch):
         log.info("service.stopping", pid=1)
     log.info("service.stopping", pid=2)
 
-    assert [line["pid"] for line in lines_of(out)] == [1, 2]
+    assert [line["pid"] for line in written(out, 2)] == [1, 2]

@@ -136,12 +136,16 @@ async def test_delivery_waits_in_the_journal_while_its_sink_is_closed(accept, sm
 async def test_spans_that_cannot_be_kept_are_counted(accept, sms, parts):
     """A callback has three spans, a message of a poll two, and a copy none.
 
-    Mutants: spans are made while the queue is full; copies count; a poll counts as a callback.
+    Mutants: spans are made while the queue is full; copies count; a poll counts as a callback; the
+    instant of the commit is lost.
     """
     exporter = parts.tracer.exporter
     parts.tracer.use(Tracing(endpoint="http://127.0.0.1:9", sample=1.0))
     await accept(sms())
     assert (exporter.size, exporter.dropped) == (3, 0)
+    [kept] = exporter._waiting
+    instants = kept.received, kept.planned, kept.waited, kept.durable
+    assert instants == pytest.approx([parts.clock.now()] * 4, abs=1e-6)
 
     while not exporter.is_full:
         exporter.put("")
