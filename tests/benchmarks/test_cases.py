@@ -23,7 +23,7 @@ NAMED = {case.name: case for case in CASES}
             for name in (
                 *("accept/tellabot/64/1", "one-transaction/64", "retry-storm", "pipeline/file"),
                 *("hanging/with", "filters/1000", "scrape", "latency/800", "latency/storm"),
-                *("pruning", "sealing", "auditing", "tracing", "backup"),
+                *("pruning", "sealing", "auditing", "tracing", "backup", "console", "paint"),
             )
         ),
     ],

@@ -1057,6 +1057,28 @@ async def test_page_looks_at_a_limited_number_of_dead_deliveries(store, monkeypa
     assert [page.next_seq for page in pages] == ([8, 4, 1] if desc else [4, 8, 11])
 
 
+@pytest.mark.parametrize("window", [3, 50])
+async def test_many_pending_deliveries_are_found_among_the_newest(store, monkeypatch, window):
+    """Mutants: only the newest window is read; its rows are not those of the sink.
+
+    With few of them among the newest deliveries, the index is read.
+    """
+    monkeypatch.setattr(paging, "AMONG", 3)
+    monkeypatch.setattr(deliveries, "WINDOW", window)
+    journal = await store.start()
+    for sinks in (("a",), ("b",), ("a", "b"), ("b",), ("a",), ("b",), ("b",)):
+        await record(journal, planned(owed=[owed(sink) for sink in sinks]))
+
+    places, after, has_more = [], None, True
+    wanted = DeliveryFilter(state=(State.PENDING,), sink=("a",))
+    while has_more:
+        page = await journal.ask(Deliveries(filter=wanted, after=after, limit=2, desc=True))
+        places += [place for place, _ in page.items]
+        after, has_more = page.next_seq, page.has_more
+
+    assert places == [6, 3, 1]
+
+
 @pytest.mark.parametrize(
     ("version", "has_it"),
     [
