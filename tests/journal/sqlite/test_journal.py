@@ -1017,7 +1017,7 @@ def test_take_reads_an_index_without_a_sort(path, turn, index):
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.DELIVERED, State.SENDING}))
 def test_undelivered_deliveries_are_found_through_an_index(path, state):
-    """Mutant: no index is named: SQLite reads all delivered rows in the order of their ids."""
+    """Mutant: no index is named, and the id has no plus: SQLite reads all rows in their order."""
     migrate(path)
     statements = []
     with shell(path) as conn:
