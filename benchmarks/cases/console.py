@@ -100,7 +100,8 @@ def _sign_in(product: Product) -> str:
 def _pages(product: Product, events: int) -> Mapping[str, str]:
     """Return the address of each page below `/console`, by its name; the hard filters, too."""
     rare, none = journals.RARE_SOURCE, "since=all&q=%2B12000000001"
-    [message] = product.ask(f"/events?request_id={journals.FIRST_REQUEST + events // 2}")["data"]
+    middle = journals.FIRST_REQUEST + events // 2
+    [message] = product.ask(f"/events?subject=request/{middle}")["data"]
     [order] = product.ask("/orders?order=desc&state=received&limit=1")["data"]
     [callback] = product.ask("/quarantine?order=desc&limit=1")["data"]
     return {

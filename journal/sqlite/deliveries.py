@@ -24,12 +24,11 @@ from ..reads import (
 from ..records import BriefDelivery, OldestDelivery, SinkRecord, StoredDelivery
 from ..seal import Opener, Opening
 from . import sealed
-from .paging import Condition, Sought, any_of, page
+from .paging import WINDOW, Condition, Sought, any_of, page
 from .times import Span, span
 
-_EVENT_ID = "(select id from events where seq = deliveries.event)"
-_RECORDED = "(select recorded_at from events where seq = deliveries.event)"
-_COLUMNS = f"{_EVENT_ID}, sink, state, replay, accepted_at, due_at, owner"
+_EVENTS = " cross join events on events.seq = deliveries.event"
+_COLUMNS = "deliveries.id, events.id, sink, state, replay, accepted_at, due_at, owner"
 #: The condition of each turn on a pending delivery. Each has an index.
 TURNS = {
     Turn.FRESH: "replay = 0 and attempts = 0",
@@ -85,8 +84,9 @@ def deliveries(
     by_index = not wanted.event and _is_few(wanted)
     sought = Sought(
         table="deliveries",
-        place="id",
-        columns=f"id, {_COLUMNS}",
+        joined=_EVENTS,
+        place="deliveries.id",
+        columns=_COLUMNS,
         conditions=conditions,
         indexed=not conditions or by_index or bool(wanted.event),
         within=lambda newest: Span(after + 1, newest, 0),
@@ -113,17 +113,18 @@ def brief(conn: sqlite3.Connection, read: DeliveriesBriefly) -> Sequence[BriefDe
             f"select id from deliveries indexed by {index} where {condition}"  # noqa: S608 - our words
             for index, condition in _indexes(read.filter)
         )
-        conditions.append((f"id in ({every})", ()))
+        conditions.append((f"deliveries.id in ({every})", ()))
     if read.ids is not None:
-        conditions.append(("id in (select value from json_each(?))", (json.dumps(read.ids),)))
+        conditions.append(
+            ("deliveries.id in (select value from json_each(?))", (json.dumps(read.ids),))
+        )
     # With the plus, SQLite does not read the table by its key.
-    place = "id > ?" if read.ids is not None else "+id > ?"
+    place = "deliveries.id > ?" if read.ids is not None else "+deliveries.id > ?"
     where = " and ".join([place, *(sql for sql, _ in conditions)])
     values = [value for _, given in conditions for value in given]
     rows = conn.execute(
-        "select found.id, events.id, found.sink, state, recorded_at from ("  # noqa: S608 - our words
-        f" select id, event, sink, state from deliveries where {where} order by id limit ?"
-        ") as found cross join events on events.seq = found.event order by found.id",
+        "select deliveries.id, events.id, sink, state, recorded_at"  # noqa: S608 - our words
+        f" from deliveries{_EVENTS} where {where} order by deliveries.id limit ?",
         (_place(conn, read.filter), *values, read.limit),
     )
     return [
@@ -142,16 +143,14 @@ def _others(conn: sqlite3.Connection, wanted: DeliveryFilter) -> list[Condition]
         slots = ", ".join("?" * len(wanted.event))
         ids = f"event in (select seq from events where id in ({slots}))"  # noqa: S608 - our words
         conditions.append((ids, wanted.event))
-    conditions += any_of(
-        ("(select source from events where seq = deliveries.event)",), wanted.source
-    )
+    conditions += any_of(("events.source",), wanted.source)
     if wanted.since is not None or wanted.until is not None:
         within = _times(conn, wanted)
         conditions.append(("+event between ? and ?", (within.lowest, within.last)))
     if wanted.since is not None:
-        conditions.append((f"{_RECORDED} >= ?", (wanted.since,)))
+        conditions.append(("recorded_at >= ?", (wanted.since,)))
     if wanted.until is not None:
-        conditions.append((f"{_RECORDED} < ?", (wanted.until,)))
+        conditions.append(("recorded_at < ?", (wanted.until,)))
     return conditions
 
 
@@ -193,7 +192,7 @@ def _states(wanted: DeliveryFilter) -> list[Condition]:
     if sending != pending:
         # Pending deliveries with an attempt under way are being sent.
         negation = "" if sending else "not "
-        under_way = "id in (select value from json_each(?))"
+        under_way = "deliveries.id in (select value from json_each(?))"
         failing = " or attempts > 0" if wanted.failing else ""
         conditions.append(
             (
@@ -221,33 +220,39 @@ def _few(
     """Return the first ids of the states between two ids, in order.
 
     The index of those that were given up has the order of ids. The indexes of pending ones have
-    not: they are read as a whole.
+    not, and are read as a whole, unless enough of them are among the newest deliveries.
     """
-    slots = ", ".join("?" * len(wanted.sink))
-    of_sinks = f" and sink in ({slots})" if wanted.sink else ""
-    direction = "desc" if desc else "asc"
-    each: list[str] = []
-    values: list[object] = []
-    for index, condition in _indexes(wanted):
-        found = f"select id from deliveries indexed by {index} where {condition}"  # noqa: S608 - our words
-        if index == "deliveries_given_up":
-            ordered = f"{found} and id between ? and ? order by id {direction} limit ?"
-            each.append(f"select id from ({ordered})")  # noqa: S608 - our words
-            values += (low, high, most)
-        else:
-            each.append(f"{found}{of_sinks} and +id between ? and ?")
-            values += (*wanted.sink, low, high)
+    order = f"order by id {'desc' if desc else 'asc'} limit ?"
     # With the plus, SQLite does not read the table in the order of its key.
-    rows = conn.execute(
-        f"select id from ({' union all '.join(each)}) order by +id {direction} limit ?",  # noqa: S608 - our words
-        (*values, most),
-    )
-    return [id_ for (id_,) in rows]
+    unordered = f"+id between ? and ? {order.replace('id', '+id')}"
+    (pending,) = conn.execute(
+        "select value from counters where name = 'deliveries.pending'"
+    ).fetchone()
+    found: set[tuple[int]] = set()
+    for index, condition in _indexes(wanted):
+        head, values = f"from deliveries indexed by {index} where {condition}", (low, high, most)
+        if index == "deliveries_given_up":
+            sql = f"select id {head} and id between ? and ? {order}"
+            found.update(conn.execute(sql, values))
+            continue
+        sinks = "".join(f" and {sql}" for sql, _ in any_of(("sink",), wanted.sink))
+        rows = []
+        if desc and pending >= most:
+            rows = conn.execute(
+                f"select id from deliveries not indexed where {condition}{sinks}"  # noqa: S608 - our words
+                f" and id between ? and ? {order}",
+                (*wanted.sink, max(low, high - WINDOW + 1), high, most),
+            ).fetchall()
+        if len(rows) < most:
+            sql = f"select id {head}{sinks} and {unordered}"
+            rows = conn.execute(sql, (*wanted.sink, *values)).fetchall()
+        found.update(rows)
+    return sorted((id_ for (id_,) in found), reverse=desc)[:most]
 
 
 def delivery(conn: sqlite3.Connection, read: DeliveryById, opener: Opener) -> StoredDelivery | None:
     row = conn.execute(
-        f"select id, {_COLUMNS} from deliveries where id = ?",  # noqa: S608 - our words
+        f"select {_COLUMNS} from deliveries{_EVENTS} where deliveries.id = ?",  # noqa: S608 - our words
         (read.id,),
     ).fetchone()
     return None if row is None else _read(conn, [row], opener, read.opening)[0]
@@ -255,7 +260,7 @@ def delivery(conn: sqlite3.Connection, read: DeliveryById, opener: Opener) -> St
 
 def of_event(conn: sqlite3.Connection, seq: int, opener: Opener) -> tuple[StoredDelivery, ...]:
     rows = conn.execute(
-        f"select id, {_COLUMNS} from deliveries where event = ? order by id",  # noqa: S608 - our words
+        f"select {_COLUMNS} from deliveries{_EVENTS} where event = ? order by deliveries.id",  # noqa: S608 - our words
         (seq,),
     ).fetchall()
     return tuple(_read(conn, rows, opener, None))

@@ -23,8 +23,8 @@ NAMED = {case.name: case for case in CASES}
             for name in (
                 *("accept/tellabot/64/1", "one-transaction/64", "retry-storm", "pipeline/file"),
                 *("hanging/with", "filters/1000", "scrape", "latency/800", "latency/storm"),
-                *("pruning", "sealing", "auditing", "tracing", "backup"),
-                "alerts-storm",
+                *("pruning", "sealing", "auditing", "tracing", "backup", "alerts-storm"),
+                *("console", "paint"),
             )
         ),
     ],

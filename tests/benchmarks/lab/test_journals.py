@@ -7,13 +7,22 @@ import pytest
 
 from benchmarks.lab import journals
 from core.delivery import State, Turn
+from core.order import OrderState
 from journal.reads import (
     CallbackOfEvent,
+    Counters,
+    Deliveries,
+    DeliveryFilter,
     EventById,
     EventFilter,
     Events,
     JournalStats,
+    KnownOrders,
+    OrderById,
+    OrderFilter,
     PendingBySink,
+    QuarantinedCallbacks,
+    SinkRecords,
     TokenUses,
 )
 from journal.sqlite.journal import SQLiteJournal
@@ -81,6 +90,70 @@ async def test_filled_event_is_found_by_its_request(journal):
     [delivery] = kept.deliveries
     assert (delivery.sink, delivery.state) == (journals.SINK, State.DELIVERED)
     assert [attempt.outcome for attempt in delivery.attempts] == ["delivered"]
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory):
+    """A journal that is large enough for rare events, orders and a quarantine."""
+    path = tmp_path_factory.mktemp("varied") / "journal.db"
+    journals.fill(path, 2 * journals.RARE + 2_000)
+    return path
+
+
+async def test_filled_journal_has_rare_rows_that_lists_find(varied):
+    """Mutant: the searched fields are not filled, and a search finds an empty table."""
+    opened = await SQLiteJournal.open(varied, seal="seal", now=0.0, version="0.1.0")
+    rare = {"source": (journals.RARE_SOURCE,)}
+    events = await opened.ask(
+        Events(filter=EventFilter(service=("telegram",), code=True, **rare), limit=9)
+    )
+    [first, _] = events.items
+    number = msgspec.json.decode(first[1])["data"]["to"]
+    by_number = await opened.ask(Events(filter=EventFilter(number=(number,)), limit=9))
+    dead = await opened.ask(Deliveries(filter=DeliveryFilter(state=(State.DEAD,), **rare), limit=9))
+    states = {
+        state: len((await opened.ask(KnownOrders(filter=OrderFilter(state=(state,))))).items)
+        for state in (OrderState.WAITING, OrderState.EXPIRED)
+    }
+    orders = await opened.ask(KnownOrders(filter=OrderFilter(), limit=1000))
+    answered = await opened.ask(OrderById(orders.items[0][1].id))
+    unclear = await opened.ask(QuarantinedCallbacks(source=journals.SOURCE, limit=9))
+    await opened.close()
+
+    assert [seq for seq, _ in events.items] == [journals.RARE, 2 * journals.RARE]
+    assert [seq for seq, _ in by_number.items] == [journals.RARE]
+    assert [(one.event_id != "", len(one.attempts)) for _, one in dead.items] == [(True, 1)] * 2
+    assert states == {OrderState.WAITING: 0, OrderState.EXPIRED: 3}
+    assert len(orders.items) == (2 * journals.RARE + 2_000) // 2 // journals.ORDERED
+    assert [msgspec.json.decode(body)["subject"] for body in answered.events] == [
+        f"request/{journals.FIRST_REQUEST + journals.ORDERED - 1}"
+    ]
+    assert len(unclear) == (2 * journals.RARE + 2_000) // journals.QUARANTINED
+
+
+async def test_failing_deliveries_wait_for_a_paused_sink(tmp_path):
+    """Mutant: the attempts of failed deliveries stay after they are delivered again."""
+    path = tmp_path / "journal.db"
+    journals.fill(path, EVENTS)
+    journals.make_pending(path, 100)
+    journals.make_failing(path, 40)
+    opened = await SQLiteJournal.open(path, seal="seal", now=0.0, version="0.1.0")
+    failing = await opened.ask(Deliveries(filter=DeliveryFilter(failing=True), limit=99))
+    owed, counted = await opened.ask(PendingBySink()), await opened.ask(Counters())
+    sinks = await opened.ask(SinkRecords())
+    await opened.close()
+    journals.make_delivered(path)
+    opened = await SQLiteJournal.open(path, seal="seal", now=0.0, version="0.1.0")
+    newest = await opened.ask(Deliveries(desc=True, limit=1))
+    await opened.close()
+
+    outcomes = [[one.outcome for one in kept.attempts] for _, kept in failing.items]
+    assert outcomes == [["failed"]] * 40
+    assert owed == {journals.SINK: 100}
+    assert counted[f"pending/{journals.SINK}"] == 100
+    assert sinks[journals.SINK].paused == "operator"
+    [(_, last)] = newest.items
+    assert [one.outcome for one in last.attempts] == ["delivered"]
 
 
 def test_keys_and_ids_grow_with_time(filled):

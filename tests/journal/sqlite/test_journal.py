@@ -1018,7 +1018,7 @@ def test_take_reads_an_index_without_a_sort(path, turn, index):
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.DELIVERED, State.SENDING}))
 def test_undelivered_deliveries_are_found_through_an_index(path, state):
-    """Mutant: no index is named: SQLite reads all delivered rows in the order of their ids."""
+    """Mutant: no index is named, and the id has no plus: SQLite reads all rows in their order."""
     migrate(path)
     statements = []
     with shell(path) as conn:
@@ -1056,6 +1056,28 @@ async def test_page_looks_at_a_limited_number_of_dead_deliveries(store, monkeypa
 
     assert [[place for place, _ in page.items] for page in pages] == [[], [6], []]
     assert [page.next_seq for page in pages] == ([8, 4, 1] if desc else [4, 8, 11])
+
+
+@pytest.mark.parametrize("window", [3, 50])
+async def test_many_pending_deliveries_are_found_among_the_newest(store, monkeypatch, window):
+    """Mutants: only the newest window is read; its rows are not those of the sink.
+
+    With few of them among the newest deliveries, the index is read.
+    """
+    monkeypatch.setattr(paging, "AMONG", 3)
+    monkeypatch.setattr(deliveries, "WINDOW", window)
+    journal = await store.start()
+    for sinks in (("a",), ("b",), ("a", "b"), ("b",), ("a",), ("b",), ("b",)):
+        await record(journal, planned(owed=[owed(sink) for sink in sinks]))
+
+    places, after, has_more = [], None, True
+    wanted = DeliveryFilter(state=(State.PENDING,), sink=("a",))
+    while has_more:
+        page = await journal.ask(Deliveries(filter=wanted, after=after, limit=2, desc=True))
+        places += [place for place, _ in page.items]
+        after, has_more = page.next_seq, page.has_more
+
+    assert places == [6, 3, 1]
 
 
 @pytest.mark.parametrize(
