@@ -476,11 +476,13 @@ async def test_what_a_sink_is_owed_is_sent_to_another(run, tmp_path, monkeypatch
     ],
 )
 async def test_wrong_send_is_refused(service, sink, wanted, status, code):
-    """Mutant: a sink that nothing is owed to counts as one."""
+    """A sink that is owed nothing is one. Mutant: it is unknown."""
+    nothing = await sent_to(service, "log")
     await service.sms()
 
     answer = await sent_to(service, sink, **wanted)
 
+    assert (nothing.status_code, nothing.json()["sent"]) == (200, 0)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 

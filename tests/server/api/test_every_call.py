@@ -243,8 +243,8 @@ CALLS = {
     ("POST", "/v1/deliveries/retry"): lambda world: plain(
         "/v1/deliveries/retry", json={"ids": world.deliveries}
     ),
-    ("POST", "/v1/sinks/{name}/send"): lambda _: plain(
-        "/v1/sinks/log/send", "/v1/sinks/none/send", json={"to": "log"}
+    ("POST", "/v1/sinks/{name}/send"): lambda world: plain(
+        *(f"/v1/sinks/sub:{id_}/send" for id_ in world.subscriptions[:2]), json={"to": "log"}
     ),
     ("POST", "/v1/deliveries/{delivery_id}/retry"): lambda world: plain(
         *(f"/v1/deliveries/{id_}/retry" for id_ in world.deliveries)
