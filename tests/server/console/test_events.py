@@ -472,6 +472,7 @@ def test_every_reveal_asks_for_the_reason_without_a_script(asking, path, form, s
     again = admin.post(path, form)
 
     assert (422, False) == (asked.status_code, shown in asked.text)
+    assert f'action="/console{path}"' in asked.text
     assert form.items() <= fields.items()
     assert [200, 200] == [given.status_code, again.status_code]
     assert [True, True] == [shown in answer.text for answer in (given, again)]
