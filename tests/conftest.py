@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib
+import inspect
 import ipaddress
 import os
 import pkgutil
@@ -19,7 +20,7 @@ import live
 import pytest
 import trustme
 import xdist
-from counting import Cases, counted, uncounted
+from counting import Runs, counted, of_examples, uncounted
 from examples import IN_CI
 
 # Derandomized, so that each run has the same inputs; without a deadline, because the machine may be
@@ -91,7 +92,7 @@ COUNTING_WORKER = "gw0"
 
 known_functions.remember()
 
-CASES = Cases()
+RUNS = Runs()
 #: Whether the coverage counts an item.
 COUNTS = pytest.StashKey[bool]()
 
@@ -130,7 +131,10 @@ def pytest_runtestloop():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    with CASES.run(item) as item.stash[COUNTS]:
+    item.stash[COUNTS] = False
+    if item.get_closest_marker("uncounted"):
+        return (yield)
+    with RUNS.of(item.nodeid.partition("[")[0]) as item.stash[COUNTS]:
         return (yield)
 
 
@@ -144,7 +148,12 @@ def pytest_fixture_setup(request):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    with counted() if item.stash[COUNTS] else contextlib.nullcontext():
+    if not item.stash[COUNTS]:
+        return (yield)
+    handle = getattr(item.obj, "hypothesis", None)
+    # pytest-asyncio runs the examples of a coroutine in another function.
+    is_property = handle is not None and not inspect.iscoroutinefunction(handle.inner_test)
+    with of_examples(handle) if is_property else counted():
         return (yield)
 
 

@@ -1,6 +1,7 @@
 """Where the coverage counts: tracing more than doubles the work of Python."""
 
 import contextlib
+import functools
 import sys
 import threading
 
@@ -34,6 +35,8 @@ TRACES = sys.gettrace(), threading.gettrace()
 
 #: After this many cases without a new line or branch, the other cases of a test are not counted.
 ENOUGH = 2
+#: The same for the examples of a property, which begin with the smallest ones.
+ENOUGH_EXAMPLES = 20
 
 
 @contextlib.contextmanager
@@ -64,26 +67,44 @@ def counted():
     return _traced(*TRACES)
 
 
-class Cases:
-    """Decides which cases of a test function are counted.
+class Runs:
+    """Decides which runs of a test function or of a property are counted.
 
-    A function of many parameters runs the same lines many times. After `ENOUGH` cases that added
-    no line and no branch, its other cases are not counted. So the coverage can only be too low.
+    A function of many parameters runs the same lines many times. After `ENOUGH` runs that added no
+    line and no branch, the others are not counted. So the coverage can only be too low.
     """
 
     def __init__(self):
         self._idle = {}
 
     @contextlib.contextmanager
-    def run(self, item):
-        """Yield whether to count this item; afterwards, see whether it added something."""
-        function = item.nodeid.partition("[")[0]
-        idle = self._idle.get(function, 0)
-        counts = idle < ENOUGH and not item.get_closest_marker("uncounted")
-        before = _size() if counts else 0
-        yield counts
-        if counts:
-            self._idle[function] = idle + 1 if _size() == before else 0
+    def of(self, key, *, enough=ENOUGH):
+        """Yield whether to count this run; afterwards, see whether it added something."""
+        idle = self._idle.get(key, 0)
+        before = _size() if idle < enough else 0
+        yield idle < enough
+        if idle < enough:
+            self._idle[key] = idle + 1 if _size() == before else 0
+
+
+@contextlib.contextmanager
+def of_examples(handle):
+    """Count examples of a property, and nothing that Hypothesis does between them."""
+    test, runs = handle.inner_test, Runs()
+
+    @functools.wraps(test)
+    def run(*args, **named):
+        with runs.of(test, enough=ENOUGH_EXAMPLES) as counts:
+            if not counts:
+                return test(*args, **named)
+            with counted():
+                return test(*args, **named)
+
+    handle.inner_test = run
+    try:
+        yield
+    finally:
+        handle.inner_test = test
 
 
 def _size():

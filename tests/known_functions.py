@@ -4,16 +4,21 @@ That is half of the time to make an app, and more for the first one. Each servic
 functions again, around other parts, which Litestar does not look at.
 """
 
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 
 from litestar._kwargs.kwargs_model import KwargsModel
 from litestar._signature import SignatureModel
+from litestar.router import Router
 from litestar.utils.signature import ParsedSignature
 
 _parse = ParsedSignature.from_fn
 _create_signature = SignatureModel.create
 _create_kwargs = KwargsModel.create_for_signature_model
 
+_handlers_by_path = Router.route_handler_method_map.fget
+
+#: The last router that was asked, its routes then, and their map.
+_LAST = None, [], {}
 #: By code: what else the signature comes from, and the signature.
 _SIGNATURES = {}
 #: By the id of a signature or of a model, which the value keeps.
@@ -61,8 +66,22 @@ def _kwargs_model(*, signature_model, path_parameters, dependencies, layered_par
     return _KWARGS_MODELS[key][0]
 
 
+def _method_map(router):
+    """Litestar asks for it before it adds each route."""
+    global _LAST  # noqa: PLW0603 - what is remembered belongs to the process
+    last, known, handlers = _LAST
+    routes = router.routes
+    if last is router and known == routes[:-1]:
+        handlers = handlers | _handlers_by_path(SimpleNamespace(routes=routes[-1:]))
+    elif last is not router or known != routes:
+        handlers = _handlers_by_path(router)
+    _LAST = router, list(routes), handlers
+    return handlers
+
+
 def remember():
     """Remember it from now on."""
     ParsedSignature.from_fn = staticmethod(_parsed)
     SignatureModel.create = staticmethod(_signature_model)
     KwargsModel.create_for_signature_model = staticmethod(_kwargs_model)
+    Router.route_handler_method_map = property(_method_map)

@@ -16,12 +16,12 @@ NAMED = {case.name: case for case in CASES}
 @pytest.mark.parametrize(
     "name",
     [
-        *("noop/64", "accept/herosms/64/3", "duplicates", "pipeline/http", "generator"),
-        "latency/hanging",
+        *("duplicates", "pipeline/http", "generator", "latency/hanging"),
         *(
             pytest.param(name, marks=pytest.mark.nightly)
             for name in (
-                *("accept/tellabot/64/1", "one-transaction/64", "retry-storm", "pipeline/file"),
+                *("noop/64", "accept/herosms/64/3", "accept/tellabot/64/1", "pipeline/file"),
+                *("one-transaction/64", "retry-storm"),
                 *("hanging/with", "filters/1000", "scrape", "latency/800", "latency/storm"),
                 *("pruning", "sealing", "auditing", "tracing", "backup", "alerts-storm"),
                 *("console", "paint"),

@@ -138,6 +138,7 @@ def test_installed_command_serves_from_any_folder(wheel, smshook, tmp_path):
     }
 
 
+@pytest.mark.nightly
 def test_installed_command_rehearses_in_any_folder(smshook, tmp_path):
     """The page of the simulated providers is in the wheel."""
     with Developing(tmp_path, "--output", "json", command=str(smshook)) as dev:

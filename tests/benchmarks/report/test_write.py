@@ -141,8 +141,11 @@ def gaps(made):
     ]
 
 
-def test_reasons_stand_beside_missed_goals_and_aims_only():
+def test_reasons_stand_beside_missed_goals_and_aims_only(monkeypatch):
     """Mutants: a reason beside a met goal; memory called flat; an aim without its reason."""
+    # Goals change no plot, and drawing takes most of the time.
+    drawn = write.plots(example())
+    monkeypatch.setattr(write, "plots", lambda _results: drawn)
     accept = replace(example().goals[0], aim=None)
     goals = [replace(accept, name=one.name, bound=one.bound, wanted=0.0) for one in GOALS]
     met = tuple(replace(one, bound="at least") for one in goals)
