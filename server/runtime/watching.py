@@ -72,8 +72,6 @@ class Watching:
 
     async def run(self) -> None:
         """Look every two seconds, until cancelled."""
-        with contextlib.suppress(Unavailable):  # a list of news is then shorter
-            await self._parts.alerts.load_told()
         try:
             while True:
                 try:
@@ -111,7 +109,10 @@ class Watching:
         """Look once, and report what changed."""
         ticks = self._parts.clock.ticks()
         if ticks - self._seldom >= SELDOM:
-            self._seldom = ticks
+            is_first, self._seldom = self._seldom == float("-inf"), ticks
+            if is_first:
+                with contextlib.suppress(Unavailable):  # the list of news is then shorter
+                    await self._parts.alerts.load_told()
             await self._look_seldom()
         options = self._parts.config.alerts
         await self._report_given_up(options)

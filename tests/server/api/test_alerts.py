@@ -63,7 +63,7 @@ async def test_recent_alerts_are_known_after_a_restart(alerted):
     recent = await service.data("/v1/alerts/recent", "reader")
     before = [*service.parts.alerts.told]
     service.parts.alerts.told.clear()
-    await service.parts.alerts.load_told()
+    await Watching(service.parts).look()  # the first look of a start
 
     assert [(one["type"], one["state"]) for one in recent] == [
         ("system.sink_resumed", "cleared"),
