@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 from consoles import seeded
 
-from journal.sqlite import reader
+from journal.sqlite import paging, reader
 
 #: Tables that have rows for each event, order, callback or line.
 LARGE = (
@@ -77,9 +77,7 @@ def scans(path, statements):
 
 
 def test_no_page_scans_a_table_that_grows(traced, pages):
-    """Mutants: neither is an index of a state named, nor has the id a plus: SQLite reads all
-    deliveries in their order. The attempts of a page are read without the ids of its deliveries.
-    """
+    """Mutant: the attempts of a page are read without the ids of its deliveries."""
     service, statements = traced
     admin = service.browser("admin")
     statements.clear()
@@ -89,6 +87,22 @@ def test_no_page_scans_a_table_that_grows(traced, pages):
 
     assert len(statements) > 100
     assert scans(service.config.journal.path, statements) == []
+
+
+def test_pages_say_how_far_their_search_looked(traced, monkeypatch):
+    """Mutant: a page that found nothing says so, and no more, although older rows may match."""
+    service, _ = traced
+    monkeypatch.setattr(paging, "WINDOW", 5)
+    admin = service.browser("admin")
+
+    for path in (
+        "/?since=all&source=nobody",
+        "/orders?state=cancelled",
+        "/deliveries?state=any&sink=nobody",
+    ):
+        text = admin.get(path).text
+        assert "The search looked back to" in text, path
+        assert 'rel="next">Older' in text, path
 
 
 @pytest.mark.parametrize(
