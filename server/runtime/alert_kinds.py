@@ -39,7 +39,7 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
 
     def summary(self, details: Details) -> str:
         """Return one line for people about its begin."""
-        return self.text.format_map({**details, "why": _why(details)})
+        return self.text.format_map({**details, **_words(details)})
 
     def make(
         self,
@@ -75,7 +75,7 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
         if self.end is None:
             return None
         lasted = max(0.0, ended - since)
-        said = {**details, "why": _why(details), "lasted": written(lasted)}
+        said = {**details, **_words(details), "lasted": written(lasted)}
         return self.end(
             **common(self.name, subject, since=since, labels=labels, sample=False),
             severity=severity,
@@ -109,10 +109,24 @@ def common(
     }
 
 
-def _why(details: Details) -> str:
-    """Return the error of a sink with its status, as in `status 503`."""
-    status = details.get("status")
-    return str(details.get("error")) + ("" if status is None else f" {status}")
+def _words(details: Details) -> Mapping[str, str]:
+    """Return what the texts say in other words than the details.
+
+    `why`: the error of a sink with its status, as in `status 503`. `lost`: how many deliveries.
+    `key_ends`: which key or certificate ends, and when.
+    """
+    status, count, name = details.get("status"), details.get("count"), details.get("name")
+    sink = f"to the sink {details.get('sink')}"
+    ends = f"ends at {details.get('ends_at')}"
+    return {
+        "why": str(details.get("error")) + ("" if status is None else f" {status}"),
+        "lost": f"1 delivery {sink} was" if count == 1 else f"{count} deliveries {sink} were",
+        "key_ends": {
+            "api_key": f"the API key {name} {ends}",
+            "certificate": f"the certificate of the sink {name} {ends}",
+            "provider_key": f"the provider refuses the key of the source {name}",
+        }.get(str(details.get("kind")), ""),
+    }
 
 
 def written(seconds: float) -> str:
@@ -142,7 +156,7 @@ _KINDS = (
     ),
     AlertKind(
         begin=event.DeliveryDead,
-        text="{count} deliveries to the sink {sink} were given up ({ended})",
+        text="{lost} given up ({ended})",
         subject="sink/crm",
         sample={
             "sink": "crm",
@@ -211,7 +225,7 @@ _KINDS = (
     ),
     AlertKind(
         begin=event.KeyExpiring,
-        text="{kind} {name}: ends at {ends_at}",
+        text="{key_ends}",
         subject="key/dashboard",
         sample={"kind": "api_key", "name": "dashboard", "ends_at": _AT},
     ),

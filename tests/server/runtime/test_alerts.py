@@ -469,6 +469,23 @@ def test_each_type_belongs_to_a_kind():
 
 
 @pytest.mark.parametrize(
+    ("name", "details", "expected"),
+    [
+        ("key_expiring", {"kind": "api_key"}, "the API key it ends at 2026"),
+        ("key_expiring", {"kind": "certificate"}, "the certificate of the sink it ends at 2026"),
+        ("key_expiring", {"kind": "provider_key"}, "the provider refuses the key of the source it"),
+        ("delivery_dead", {"count": 1}, "1 delivery to the sink crm was given up (dead)"),
+        ("delivery_dead", {"count": 2}, "2 deliveries to the sink crm were given up (dead)"),
+    ],
+)
+def test_summary_is_a_sentence(name, details, expected):
+    """Mutant: a refused key `ends at None`."""
+    fixed = {"name": "it", "ends_at": None if "provider_key" in details.values() else "2026"}
+
+    assert KINDS[name].summary({**KINDS[name].sample, **fixed, **details}) == expected
+
+
+@pytest.mark.parametrize(
     ("seconds", "expected"),
     [(0.4, "0s"), (60, "60s"), (119, "119s"), (120, "2m"), (7200, "2h"), (3 * DAY, "3d")],
 )
