@@ -78,10 +78,10 @@ def send(
         stay. A sink that gets the old name is sent these events, too.
         """
         read(request.scope, NoParameters)
+        given = read_body(await request.body(), SendRequest, _BODY)
         owed = owed_in(await journal.ask(Counters()))
         if name not in owed and name not in workers:
             raise not_found("sink")
-        given = read_body(await request.body(), SendRequest, _BODY)
         async with calls.begin(request) as call:
             if given.to == name:
                 raise bad_body("to", "the same sink; retry its deliveries instead")
