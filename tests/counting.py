@@ -36,7 +36,7 @@ TRACES = sys.gettrace(), threading.gettrace()
 #: After this many cases without a new line or branch, the other cases of a test are not counted.
 ENOUGH = 2
 #: The same for the examples of a property, which begin with the smallest ones.
-ENOUGH_EXAMPLES = 20
+ENOUGH_EXAMPLES = 100
 
 
 @contextlib.contextmanager

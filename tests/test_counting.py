@@ -68,7 +68,7 @@ from hypothesis import strategies as st
 traced = []
 
 
-@settings(database=None, derandomize=True, max_examples=60)
+@settings(database=None, derandomize=True, max_examples=300)
 @given(st.integers(0, 1000))
 def holds(number):
     traced.append(sys.gettrace() is not None)
@@ -83,7 +83,7 @@ from program import holds, traced
 
 with counting.uncounted(), counting.of_examples(holds.hypothesis):
     holds()
-print(traced[0], traced[-1], sum(traced) <= 30)
+print(traced[0], traced[-1], sum(traced) < 200)
 """
 
 
