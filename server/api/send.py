@@ -28,13 +28,14 @@ from .parameters import NoParameters, Switch, read, read_body
 from .retries import MOST
 
 _BODY = "a JSON object is expected, with to, until, dry_run"
+_A_SINK = "write the name of a sink"
 
 
 class SendRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The sink that gets the events."""
 
     #: The name of a configured sink.
-    to: Annotated[str, Meta(min_length=1, description="write the name of a sink")]
+    to: Annotated[str, Meta(min_length=1, description=_A_SINK)] = ""
     #: Leave out events with this `recordedtime` and later: RFC 3339, or how long ago.
     until: Instant | None = None
     #: Only count them.
@@ -79,6 +80,8 @@ def send(
         """
         read(request.scope, NoParameters)
         given = read_body(await request.body(), SendRequest, _BODY)
+        if not given.to:
+            raise bad_body("to", _A_SINK)
         owed = owed_in(await journal.ask(Counters()))
         if name not in owed and name not in workers:
             raise not_found("sink")
