@@ -8,7 +8,7 @@ from litestar import get, post
 from litestar.params import FromPath
 
 from ..runtime.alert_kinds import KINDS
-from ..runtime.alerts import Alerts
+from ..runtime.alerts import Alerts, ToldAlert
 from ..runtime.keys import Access
 from .auth import ApiRequest, needs
 from .deliveries import utc
@@ -37,23 +37,6 @@ class ShownAlert(msgspec.Struct, frozen=True, kw_only=True):
     raised_at: datetime | None
     #: The id of the event that reported it.
     event: str
-
-
-class ToldAlert(msgspec.Struct, frozen=True, kw_only=True):
-    """An event `system.*`."""
-
-    #: Its id.
-    event: str
-    type: str
-    subject: str
-    severity: str
-    #: `raised`, `cleared` or `once`.
-    state: str
-    #: One line for people.
-    summary: str
-    #: Whether it is a test.
-    sample: bool
-    at: str
 
 
 class ToldAlerts(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,8 +84,7 @@ def alerts(*, alerts: Alerts, cursors: Cursors, calls: Calls) -> ApiRouter:
         50,000 events of the journal.
         """
         read(request.scope, NoParameters)
-        told = [ToldAlert(**msgspec.structs.asdict(one)) for one in reversed(alerts.told)]
-        return ToldAlerts(data=told)
+        return ToldAlerts(data=tuple(reversed(alerts.told)))
 
     @post(
         "/{name:str}/test",

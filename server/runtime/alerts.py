@@ -66,7 +66,7 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True):
     event: str
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class ToldAlert(msgspec.Struct, frozen=True, kw_only=True):
     """An event about the service, as it was stored."""
 
     #: Its id.
@@ -78,6 +78,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     #: One line for people.
     summary: str
+    #: Whether it is a test.
     sample: bool
     #: When it was recorded: RFC 3339, UTC.
     at: str
@@ -135,7 +136,7 @@ class Alerts:
         #: When something was reported once, by `ticks`.
         self._reported: dict[tuple[str, str], float] = {}
         #: The newest events about the service, oldest first.
-        self.told: deque[Told] = deque(maxlen=TOLD)
+        self.told: deque[ToldAlert] = deque(maxlen=TOLD)
 
     async def load(self) -> None:
         """Read the stored conditions. Raises Unavailable."""
@@ -382,8 +383,8 @@ def _details_of(stored: StoredCondition) -> Details:
     return {name: msgspec.convert(value, types[name]) for name, value in found.items()}
 
 
-def _told(event: Event | _Stored, data: System | _StoredData, event_id: str) -> Told:
-    return Told(
+def _told(event: Event | _Stored, data: System | _StoredData, event_id: str) -> ToldAlert:
+    return ToldAlert(
         event=event_id,
         type=event.type,
         subject=event.subject,
