@@ -122,7 +122,7 @@ class AuditBatch:
     def add_changes(self, changes: Changes, results: Sequence[Any]) -> Sequence[Any]:
         """Add the lines of new and changed events. Raises as `add` does, and Unavailable.
 
-        Return the results of the writes that made them, with the numbers of the lines.
+        Return the results of the writes, with the numbers of their lines.
         """
         if not self._everything:
             return results
@@ -169,7 +169,7 @@ class AuditBatch:
         Return the result, with the numbers of the lines about a callback or a delivery.
         """
         if type(write) is Record and write.replaces is None and False not in result.new:
-            return result  # most writes are of this kind: `add_changes` added their lines
+            return result  # the most frequent writes: `add_changes` added their lines
         n = self.frontier.size
         try:
             if type(write) is Settle and self._everything and result and write.attempt is not None:

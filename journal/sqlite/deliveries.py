@@ -47,7 +47,7 @@ _FEW = {
 _FAILED = _FEW[State.PENDING][1]
 _FAILING = _FAILED[1]
 _ATTEMPT = tuple(field.name for field in fields(Attempt))
-#: Attempts and probes of deliveries. Probes of a number precede the attempt of that number.
+#: Attempts and probes of deliveries. Probes come before the attempt with the same number.
 _ATTEMPTS = f"""
     select delivery, n, sealed, {", ".join(_ATTEMPT)} from (
       select delivery, n, at, outcome, status, error, took_ms, answer, 0 as probes, sealed
@@ -90,7 +90,7 @@ def deliveries(
         conditions=conditions,
         indexed=not conditions or by_index or bool(wanted.event),
         within=lambda newest: Span(after + 1, newest, 0),
-        # Conditions on the event look it up for each delivery.
+        # For a condition on the event, each delivery needs a lookup of its event.
         weight=1 if wanted.source == () and wanted.since is wanted.until is None else 10,
         among=(lambda *between: _few(conn, wanted, *between, desc=read.desc)) if by_index else None,
     )
@@ -108,7 +108,7 @@ def brief(conn: sqlite3.Connection, read: DeliveriesBriefly) -> Sequence[BriefDe
     """Return deliveries of `_FEW` states, or with some ids."""
     conditions = [*_states(read.filter), *_others(conn, read.filter)]
     if _is_few(read.filter):
-        # One query for each state: for a list of states SQLite would read all delivered rows.
+        # One query for each state: with a list of states, SQLite would read all delivered rows.
         every = " union all ".join(
             f"select id from deliveries indexed by {index} where {condition}"  # noqa: S608 - our words
             for index, condition in _indexes(read.filter)
@@ -176,7 +176,7 @@ def _place(conn: sqlite3.Connection, wanted: DeliveryFilter) -> int:
 
 
 def _stored(wanted: DeliveryFilter) -> set[State]:
-    """Return the states as they are stored: what is being sent is pending."""
+    """Return the states as they are stored: a delivery that is being sent is pending."""
     pending = {State.PENDING} if State.SENDING in wanted.state else set()
     return (set(wanted.state) | pending) - {State.SENDING}
 
@@ -204,12 +204,12 @@ def _states(wanted: DeliveryFilter) -> list[Condition]:
 
 
 def _is_few(wanted: DeliveryFilter) -> bool:
-    """Return whether it names only states with few rows."""
+    """Return whether the filter names only states with few rows."""
     return bool(wanted.state or wanted.failing) and _stored(wanted) <= set(_FEW)
 
 
 def _indexes(wanted: DeliveryFilter) -> Sequence[tuple[str, str]]:
-    """Return the indexes that together have the rows of the states, with their conditions."""
+    """Return the indexes that have all rows of the states, with their conditions."""
     each = [index for state in sorted(_stored(wanted)) for index in _FEW[state]]
     return list(dict.fromkeys([*each, *([_FAILED] if wanted.failing else [])]))
 
@@ -219,8 +219,8 @@ def _few(
 ) -> list[int]:
     """Return the first ids of the states between two ids, in order.
 
-    The index of those that were given up has the order of ids. The indexes of pending ones have
-    not, and are read as a whole, unless enough of them are among the newest deliveries.
+    The index of given up deliveries is sorted by id. The indexes of pending deliveries are not:
+    they are read whole, unless the newest deliveries have enough pending ones.
     """
     order = f"order by id {'desc' if desc else 'asc'} limit ?"
     # With the plus, SQLite does not read the table in the order of its key.

@@ -68,7 +68,7 @@ class Search(NamedTuple):
     indexed: bool
     #: Whether it is the index of numbers. It is searched one PART at a time, by `IN_PART`.
     by_number: bool
-    #: Takes the first and last place of a part; returns a further condition on it.
+    #: Takes the first and last place of a part; returns a further condition for it.
     narrow: Callable[[int, int], Condition] | None = None
 
     @property

@@ -16,7 +16,7 @@ from ..writes import RenewOrders
 from . import sealed
 from .paging import Condition, Sought, any_of, page
 
-#: The time to read an order, in that of a narrow row.
+#: The time to read an order, as a multiple of the time for a narrow row.
 _WIDE = 3
 #: An order is shown with this many events, the newest.
 SHOWN = 100
@@ -76,7 +76,7 @@ def orders(conn: sqlite3.Connection, read: KnownOrders, opener: Opener) -> Page[
 
 
 def _waiting(conn: sqlite3.Connection, low: int, high: int, most: int, *, desc: bool) -> list[int]:
-    """Return the first places of waiting orders: few among all that ever were."""
+    """Return the first places of waiting orders, by their index: few orders wait."""
     rows = conn.execute(
         "select seq from orders indexed by orders_waiting"  # noqa: S608 - our words
         " where state = 'waiting' and +seq between ? and ?"

@@ -13,10 +13,10 @@ T = TypeVar("T")
 #: A condition in SQL, and its values.
 Condition = tuple[str, tuple[object, ...]]
 
-#: The most narrow rows that one page reads without an index. A page is quick at any size of the
-#: journal, and an empty page has the place to continue from.
+#: The most narrow rows that one page reads without an index. So a page is fast at any size of the
+#: journal. An empty page has the place to continue from.
 WINDOW = 50_000
-#: The most rows of `Sought.among` that one page reads, and those of one statement.
+#: The most rows of `Sought.among` that one page reads, and that one statement reads.
 AMONG, _AT_ONCE = 1_000, 100
 
 
@@ -39,10 +39,10 @@ class Sought(NamedTuple):
     part: int = 0
     #: Takes the first and last place of a part; returns a further condition on its rows.
     narrow: Callable[[int, int], Condition] | None = None
-    #: The time to read a row, in that of a narrow one: of so many, fewer are read.
+    #: The time to read a row, as a multiple of that for a narrow row: a page reads fewer such rows.
     weight: int = 1
-    #: Takes the first and last place, and a number. Returns that many places at most, in the order
-    #: of the page, from indexes: only their rows are read.
+    #: Takes the first and last place, and a maximum number. Returns places from indexes, in the
+    #: order of the page. The page reads only the rows at these places.
     among: Callable[[int, int, int], list[int]] | None = None
 
 
@@ -151,7 +151,7 @@ def marks(conn: sqlite3.Connection, read: MarksAt) -> Marks:
 
 
 def window(begin: int, span: Span, *, desc: bool, width: int | None) -> tuple[int, int]:
-    """Return the first and last of `width` places from `begin` on; None: to the end of the list."""
+    """Return the first and last of `width` places from `begin`. None: up to the end of the list."""
     if desc:
         last = min(begin - 1, span.last)
         return (span.lowest if width is None else max(span.lowest, last - width + 1)), last

@@ -46,7 +46,7 @@ _QUARANTINE = (
     "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body, sealed"
 )
 
-#: The time to read an event, and to compare the services of one, in that of a narrow row.
+#: The time to read an event, and to compare its services, as multiples of that for a narrow row.
 _WIDE, _SERVICES = 5, 2
 
 

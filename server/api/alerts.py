@@ -8,7 +8,7 @@ from litestar import get, post
 from litestar.params import FromPath
 
 from ..runtime.alert_kinds import KINDS
-from ..runtime.alerts import Alerts, ToldAlert
+from ..runtime.alerts import Alerts, RecentAlert
 from ..runtime.keys import Access
 from .auth import ApiRequest, needs
 from .deliveries import utc
@@ -39,11 +39,11 @@ class ShownAlert(msgspec.Struct, frozen=True, kw_only=True):
     event: str
 
 
-class ToldAlerts(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest events about the service."""
+class RecentAlerts(msgspec.Struct, frozen=True, kw_only=True):
+    """The alerts that began or ended last."""
 
     #: At most ten, newest first.
-    data: Sequence[ToldAlert]
+    data: Sequence[RecentAlert]
 
 
 class TestedAlert(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,14 +77,14 @@ def alerts(*, alerts: Alerts, cursors: Cursors, calls: Calls) -> ApiRouter:
         return {f"{one.name} {one.subject}": one for one in shown_alerts(alerts)}
 
     @get("/recent", guards=[needs("events:read", whole=True)], operation=Operation())
-    async def recent(request: ApiRequest) -> ToldAlerts:
+    async def recent(request: ApiRequest) -> RecentAlerts:
         """List recent alerts.
 
-        What began and what ended, the last ten. After a restart, older ones come from the last
-        50,000 events of the journal.
+        The last ten alerts that began or ended, newest first. After a restart, older ones come
+        from the newest 10,000 events of the journal.
         """
         read(request.scope, NoParameters)
-        return ToldAlerts(data=tuple(reversed(alerts.told)))
+        return RecentAlerts(data=tuple(reversed(alerts.recent)))
 
     @post(
         "/{name:str}/test",

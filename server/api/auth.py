@@ -33,7 +33,7 @@ class InProcessCall(msgspec.Struct, frozen=True, kw_only=True):
     counts: bool = True
     #: Whether a reveal takes the code only.
     copies: bool = False
-    #: Why somebody wants to see a thing in clear, for calls that take no reason themselves.
+    #: The reason for showing a value in clear, for calls that have no parameter for it.
     reason: str = ""
 
 
@@ -99,7 +99,7 @@ class NeedsScope(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...]
     whole: bool = False
 
-    # Litestar calls a function that is not a coroutine in a thread: that takes longer than it.
+    # Litestar runs a plain function in a thread, which takes longer than the check.
     async def __call__(self, connection: _Connection, _handler: BaseRouteHandler) -> None:
         self.check(connection.auth)
 

@@ -80,8 +80,8 @@ def explain(
     async def many(request: ApiRequest) -> PageAnswer[ExplainedEntry]:
         """Explain callbacks in quarantine.
 
-        The answer says of each what a replay would make of it. Values are masked, and nothing is
-        changed.
+        For each callback, the answer shows what a replay would make of it. Values are masked, and
+        nothing is changed.
         """
         given = read(request.scope, ExplainFilter)
         asked = await cursors.asked(given)
@@ -90,7 +90,7 @@ def explain(
         explained = []
         for _, kept in page.items:
             explained.append(_explained(kept, keeper))
-            await asyncio.sleep(0)  # callbacks are taken in between
+            await asyncio.sleep(0)  # the service accepts callbacks in between
         return PageAnswer(data=explained, next_cursor=next_cursor, has_more=page.has_more)
 
     @get(

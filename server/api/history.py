@@ -95,8 +95,8 @@ class ShownDisk(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     #: The journal with its write-ahead log.
     journal: int
-    #: Days until it is full, at the pace of the last day. null: six hours are not measured yet, or
-    #: it does not get fuller.
+    #: Days until it is full, at the pace of the last day. null: less than five hours are measured,
+    #: or the free space does not shrink.
     days_left: float | None
 
 
@@ -115,7 +115,7 @@ class HistoryAnswer(msgspec.Struct, frozen=True, kw_only=True):
     orders: OrderHistory
     #: Most first.
     codes_read: Sequence[CodesRead]
-    #: null: it is not measured yet.
+    #: null: not measured yet.
     disk: ShownDisk | None
 
 

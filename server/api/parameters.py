@@ -71,7 +71,7 @@ class Scan(Limit):
 
 
 class FewerItems(Limit):
-    """The maximum number of items of a page whose items are work to make."""
+    """The maximum number of items of a page whose items take time to make."""
 
     MOST = 100
 

@@ -156,7 +156,7 @@ def quarantine(
 async def quarantined(
     journal: Journal, given: EntryFilter, asked: PageRequest, why: Reason | None = None
 ) -> Page[QuarantinedCallback]:
-    """Return a page of the callbacks. `why` is that of QuarantinedCallbacks."""
+    """Return a page of the callbacks. `why` has the meaning that it has in QuarantinedCallbacks."""
     rows = await journal.ask(
         QuarantinedCallbacks(
             source=given.source,
@@ -226,7 +226,7 @@ class RecentRejections(ShownRejections, frozen=True, kw_only=True):
 class RecentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The rejections of the last day, since the start of the service."""
 
-    #: By source; of one source most first.
+    #: Sorted by source; within a source, the largest count first.
     data: Sequence[RecentRejections]
 
 
@@ -263,8 +263,8 @@ def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter)
     async def recent(request: ApiRequest) -> RecentAnswer:
         """List recent rejections.
 
-        By source and reason, also those whose path names no source. They are counted since the
-        start of the service, for at most a day.
+        They are counted by source and reason, also if the path names no source. The counts begin
+        with the start of the service, and go back a day at most.
         """
         read(request.scope, NoParameters)
         return RecentAnswer(

@@ -1,4 +1,4 @@
-"""Sends what a sink is owed to another sink: each event gets a new delivery."""
+"""Sends events with pending deliveries to another sink: each event gets a new delivery."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -32,26 +32,26 @@ _A_SINK = "write the name of a sink"
 
 
 class SendRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The sink that gets the events."""
+    """Where to send the events, and which."""
 
     #: The name of a configured sink.
     to: Annotated[str, Meta(min_length=1, description=_A_SINK)] = ""
-    #: Leave out events with this `recordedtime` and later: RFC 3339, or how long ago.
+    #: Only events with an earlier `recordedtime`: RFC 3339, or how long ago.
     until: Instant | None = None
-    #: Only count them.
+    #: Only count the events.
     dry_run: Switch = False
 
 
 class SendAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What was sent. With `dry_run`: what would be."""
+    """The result of a send. With `dry_run`: the expected result."""
 
     dry_run: bool
-    #: Pending deliveries of the sink. They stay.
+    #: Pending deliveries of the sink. They stay pending.
     owed: int
-    #: Events that get a new delivery, at most 10,000: the oldest. Those that the other sink has
-    #: any delivery of are left out.
+    #: Events that get a new delivery: the oldest, at most 10,000. Events that have a delivery to
+    #: the other sink are left out.
     sent: int
-    #: Whether there are more. Call it again for them.
+    #: Whether there are more events. Repeat the call for them.
     has_more: bool
     #: The earliest `recordedtime` of these events; null: there are none.
     oldest: datetime | None
@@ -72,11 +72,11 @@ def send(
         operation=Operation(body=SendRequest, required=("to",), errors=("unknown_sink",)),
     )
     async def send_to(request: ApiRequest, name: FromPath[str]) -> SendAnswer:
-        """Send what a sink is owed to another sink.
+        """Send pending events to another sink.
 
         For a sink that was removed. Each event with a pending delivery gets a new delivery to the
-        other sink, with the same id of the event: the oldest 10,000 at most. The pending deliveries
-        stay. A sink that gets the old name is sent these events, too.
+        other sink, with the same event id: the oldest events, at most 10,000. The pending
+        deliveries stay. If a sink gets the old name again, it gets these events, too.
         """
         read(request.scope, NoParameters)
         given = read_body(await request.body(), SendRequest, _BODY)

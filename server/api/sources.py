@@ -125,7 +125,7 @@ class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     labels: Mapping[str, str]
     last_callback_at: datetime | None
-    #: Seconds within which callbacks are expected; null: the source does not say.
+    #: Seconds within which a callback is expected; null: not configured.
     expect_every: float | None
     #: When the silence began.
     silent_since: datetime | None

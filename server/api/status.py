@@ -21,9 +21,9 @@ from .router import ApiRouter
 
 
 class HealthParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """What the answer has. Other parameters are ignored."""
+    """The parameters of the check. Others are ignored."""
 
-    #: `1`: the answer to a key with events:read and without a `when` has `alerts`.
+    #: `1`: add `alerts` to the answer, for a key with events:read and without a `when`.
     details: str | None = None
 
 
@@ -32,7 +32,7 @@ class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     #: `ok`.
     status: str
-    #: With `details`: what is raised now, the oldest first.
+    #: With `details`: the alerts that are raised now, the oldest first.
     alerts: Sequence[ShownAlert] | UnsetType = UNSET
 
 
@@ -52,8 +52,8 @@ def health(
 ) -> ApiRouter:
     """Return the health calls: without a key, and with any parameters.
 
-    `raised` returns what the key of a request may see of what is raised now. It raises Problem. A
-    listener without the API has none.
+    `raised` returns the alerts that are raised now. It raises Problem if the key of the request
+    may not see them. None: the listener does not serve the API.
     """
 
     @route(
@@ -67,8 +67,8 @@ def health(
     async def healthz(request: AnyRequest) -> HealthAnswer:
         """Check whether the process runs.
 
-        With `details=1` and a key, the answer has the alerts that are raised now. Without a key, it
-        has none: a check of health never fails for want of a key.
+        With `details=1` and a key, the answer has the alerts that are raised now. Without a key,
+        it has no alerts, and the check does not fail.
         """
         asks = request.query_params.get("details") == "1" and "authorization" in request.headers
         if raised is None or not asks:

@@ -28,8 +28,8 @@ from .reading import Selection, begin, end_with_client, only_get, write
 
 #: Seconds without an event after which a comment shows that the stream is alive.
 HEARTBEAT = 15.0
-#: Seconds between two writes of a stream, while it keeps up. Under load the events of several
-#: commits are one write, because a write costs as much as ten events.
+#: Seconds between two writes of a stream that keeps up. Under load, one write has the events of
+#: several commits, because a write costs as much as ten events.
 GATHER = 0.02
 #: The place before the oldest event, in place of a cursor.
 START = "start"

@@ -18,7 +18,7 @@ from .output import output_option, print_fields, print_json
 from .prune import log_on_stderr
 
 _STDIO = "-"
-#: Added to the niceness of the command: the service needs the processor first.
+#: Added to the niceness of the command, so that the service gets the processor first.
 _NICER = 10
 
 

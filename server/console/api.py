@@ -55,10 +55,10 @@ class ApiCalls:
         clear: bool = False,
         reason: str = "",
     ) -> Any:
-        """Make any call. `body` is sent as JSON; None: none.
+        """Make any call. `body` is sent as JSON; None: no body.
 
-        `copies` and `reason` are those of InProcessCall. `clear` gives the rights of the key:
-        somebody asked to see one thing in clear.
+        `copies` and `reason` are those of InProcessCall. `clear`: use all rights of the key, to
+        show one value in clear.
         """
         sent = b"" if body is None else msgspec.json.encode(body)
         status, headers, answer = 500, {}, b""

@@ -25,7 +25,7 @@ _STATES = {
 #: The first view: what wants somebody. If there is nothing, the newest.
 _WANTS_SOMEBODY, _ANY = ("dead", "failing"), "any"
 _CHOICES = {"": "dead or failing", _ANY: "any", "owed": "owed"} | _STATES
-#: A choice of several states.
+#: The states that the choice `owed` selects.
 _OWED = ("pending", "sending")
 #: The states that a retry of all can have.
 _RETRIED = ("dead", "expired", "failing", "pending")

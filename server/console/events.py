@@ -27,7 +27,7 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
     lines: Sequence[str]
     #: The time of the first line, if it has one.
     at: str | None = None
-    #: Of a delivery that is owed: its id and its sink.
+    #: The id and the sink of a pending delivery.
     delivery: str = ""
     sink: str = ""
 
@@ -78,7 +78,7 @@ async def _view(request: Request, shown: Mapping[str, str] = {}) -> View:
                 for one in sinks
                 if one["type"] is not None and one["name"] not in is_open
             ],
-            #: What may be done with each sink.
+            #: What the button of each sink does.
             "pauses": {
                 one["name"]: "resume" if one["state"] == "paused" else "pause"
                 for one in sinks
@@ -93,7 +93,7 @@ async def _view(request: Request, shown: Mapping[str, str] = {}) -> View:
 
 
 def _written(event: Mapping[str, Any]) -> str:
-    """Return JSON that can be copied: what is not visible is written as JSON writes it."""
+    """Return JSON that can be copied, with invisible characters as JSON escapes."""
     text = json.dumps(event, indent=2, ensure_ascii=False)
     seen = (one if one == "\n" or not is_unseen(one) else json.dumps(one)[1:-1] for one in text)
     return "".join(seen)
@@ -106,7 +106,7 @@ def _may_see_all(request: Request) -> bool:
 
 
 async def _sinks(request: Request) -> Sequence[Mapping[str, Any]]:
-    """Return the sinks that the session may steer, and to which it may send events again."""
+    """Return the sinks that the session may pause, resume and send events to."""
     if not request.sends:
         return ()
     found: Sequence[Mapping[str, Any]] = (await request.api.get("/v1/sinks", limit=1000))["data"]

@@ -21,7 +21,7 @@ SHOWN = 100
 #: The times to choose from.
 TIMES = {"10m": "10 minutes", "1h": "1 hour", "24h": "24 hours", "7d": "7 days", "all": "any time"}
 _DEFAULT_TIME = "24h"
-#: The last for keys that may see deliveries.
+#: Only keys that may see deliveries get the last column.
 _TITLES = ("Number", "Service", "Code", "From", "When", "Delivered")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NUMBER = re.compile(r"\+[0-9]{1,15}|[0-9]{8,15}")
@@ -97,7 +97,7 @@ def _live(event: Mapping[str, Any], *, may_reveal: bool) -> Mapping[str, Any]:
 
 
 async def states(request: Request) -> Answer:
-    """Answer the states of the deliveries of events, for a script that shows their rows."""
+    """Answer the script of the inbox with the states of the deliveries of its rows."""
     events = request.all("event")
     if not 0 < len(events) <= SHOWN:
         raise bad_parameter("event", f"1 to {SHOWN} ids")
@@ -109,7 +109,7 @@ async def states(request: Request) -> Answer:
 
 
 def _filled(state: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return the texts that the script puts into a state."""
+    """Return the texts that the script puts into the template of a state."""
     return {"kind": state["kind"], "mark": MARKS[state["kind"]], "words": state["words"]}
 
 
@@ -203,9 +203,9 @@ def row(event: Mapping[str, Any], states: Sequence[str] | None) -> Mapping[str, 
 
 
 def delivered(states: Sequence[str]) -> Mapping[str, Any]:
-    """Return the state of all deliveries of an event: its kind for `state`, and its words.
+    """Return the common state of the deliveries of an event: its kind for `state`, and its words.
 
-    `is_owed`: some are still to be made.
+    `is_owed`: some deliveries are pending.
     """
     done, lost = states.count("delivered"), states.count("dead") + states.count("expired")
     is_owed = done + lost < len(states)
@@ -242,7 +242,7 @@ def _title(asked: Mapping[str, Parameter]) -> str:
 
 
 _ORDERS = {"waiting": "wait", "received": "ok", "expired": "bad", "cancelled": "off"}
-#: A row that the script fills: it replaces each name in braces by its text.
+#: The template of a row: the script replaces each name in braces by its text.
 _BLANK: Mapping[str, Any] = {
     **{name: f"{{{name}}}" for name in ("id", "number", "service", "code", "from", "about")},
     "at": None,

@@ -13,7 +13,7 @@ from .page import Answer, Page, Redirect, Request, View, address, looked_to
 SHOWN = 100
 #: Messages of an order whose deliveries are shown, the newest.
 FOLLOWED = 20
-#: Events with codes that are looked up for a page: a rental may have many.
+#: The most events with codes that a page looks up: a rental may have many.
 _EVENTS = 300
 STATES = ("waiting", "received", "expired", "cancelled")
 _KINDS = {"waiting": "wait", "received": "ok", "expired": "bad", "cancelled": "off"}
@@ -93,9 +93,9 @@ def copies(request: Request) -> bool:
 async def _rows(
     request: Request, orders: Sequence[Mapping[str, Any]]
 ) -> Sequence[Mapping[str, Any]]:
-    """Return the rows of orders, each with the id of its newest event with a code, if one is known.
+    """Return the rows of orders, each with the id of its newest event with a code, if any.
 
-    An order without an id of the provider is not looked up: many events may have its number.
+    Orders without an id of the provider get none: many events may have the same number.
     """
     subjects = {
         (one["source"], f"{kind}/{one[f'{kind}_id']}"): one["id"]

@@ -47,7 +47,7 @@ async def overview(request: Request) -> Answer:
                 _alert(one, "raised", one["since"])
                 for one in (await request.api.get("/v1/alerts", limit=1000))["data"]
             ],
-            "told": [
+            "recent": [
                 _alert(one, one["state"], one["at"])
                 for one in (await request.api.get("/v1/alerts/recent"))["data"]
             ],
@@ -70,7 +70,7 @@ async def overview(request: Request) -> Answer:
 
 
 async def _oldest(request: Request, sinks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return the pending delivery that was accepted first, with its sink; None: nothing is owed."""
+    """Return the oldest pending delivery, with its sink; None: no delivery is pending."""
     owing = [one for one in sinks if one["oldest"] is not None]
     if not owing:
         return None
@@ -81,7 +81,7 @@ async def _oldest(request: Request, sinks: Sequence[Mapping[str, Any]]) -> Mappi
 
 
 def _alert(one: Mapping[str, Any], state: str, at: str) -> Mapping[str, Any]:
-    """Return what is shown of an alert."""
+    """Return the row of an alert."""
     is_over = state == "cleared"
     return {
         "at": at,

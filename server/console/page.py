@@ -57,7 +57,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sends(self) -> bool:
-        """Whether the session may send events again and steer sinks."""
+        """Whether the session may send events again, and pause, resume and test sinks."""
         access = self.session.access
         return access.may("deliveries:write") and access.sees is None
 
@@ -76,7 +76,7 @@ def address(path: str, query: Sequence[tuple[str, str]] = ()) -> str:
 async def looked_to(
     request: Request, path: str, found: Mapping[str, Any], shown: int, at: Callable[[Any], Any]
 ) -> str | None:
-    """Return the time to which a page looked, if its search ended before it had `shown` items.
+    """Return how far back a page searched, if its search ended before it had `shown` items.
 
     `found` is the answer of the list at `path`; `at` returns the time of one of its items.
     """
@@ -134,7 +134,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     show: Callable[[Any], Any]
 
 
-#: A page that a script asks for again and again: no use of a session.
+#: A script polls this path, so its requests do not extend the session.
 STATES = "/states"
 Answer = View | Redirect | Body | Stream
 

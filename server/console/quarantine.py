@@ -14,7 +14,7 @@ from .reveals import SHOWN, ask_reason, take_reason
 
 #: Callbacks on a page, and those that one form reads again.
 LISTED, AT_ONCE = 100, 100
-#: How many bytes are shown: as text and as hex.
+#: The number of bytes shown as text, and as hex.
 _TEXT, _HEX = 16_384, 4_096
 _WIDTH = 16
 #: The reasons to filter by: docs/callbacks.md says what to do about each.

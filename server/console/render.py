@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _FOLDER = Path(__file__).parent / "templates"
-#: The shape of each kind of state.
+#: The symbol of each kind of state.
 MARKS: Mapping[str, str] = {"ok": "●", "wait": "◆", "bad": "▲", "off": "○"}
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -33,7 +33,7 @@ def environment() -> "Environment":
 
     class Templates(Environment):
         def getattr(self, obj: Any, attribute: str) -> Any:
-            # Rows are dicts. The base class first looks for an attribute, and catches the error.
+            # Rows are dicts. The base class tries the attribute first, and an exception is slow.
             if type(obj) is dict and attribute in obj:
                 return obj[attribute]
             return super().getattr(obj, attribute)
@@ -79,7 +79,7 @@ def utc(at: str | float) -> str:
 
 
 def instant(at: str | float, now: float) -> tuple[str, str]:
-    """Return an instant as `utc` does, and as it is read at `now`: with its day on other days."""
+    """Return an instant as `utc` does, and as shown at `now`: with its date if not of today."""
     written = at[:19] if isinstance(at, str) and at.endswith("Z") else utc(at)[:19]
     its_day, _, its_clock = written.partition("T")
     is_today = its_day == rfc3339(now)[:10]

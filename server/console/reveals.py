@@ -10,7 +10,7 @@ from .page import Request, View
 
 #: Seconds for which something is shown.
 SHOWN = 60
-#: Characters of a reason.
+#: The most characters of a reason.
 _REASON = 500
 
 
@@ -48,9 +48,9 @@ def needs_reason(request: Request) -> bool:
 
 
 def ask_reason(request: Request) -> View | None:
-    """Return a page that asks for the reason of a reveal; None: it needs none, or a script asks.
+    """Return a page that asks for the reason of a reveal; None: no page is needed.
 
-    The form of the page repeats the request.
+    The form of the page repeats the request. Scripts get no page: they ask in a dialog.
     """
     if request.wants_json or request.field("reason").strip() or not needs_reason(request):
         return None
@@ -59,7 +59,7 @@ def ask_reason(request: Request) -> View | None:
 
 
 def take_reason(request: Request) -> str:
-    """Return the reason of a reveal, and keep it for the next ones; empty: none. Raise Problem."""
+    """Return the reason of a reveal, and keep it for the next ones; empty: none. Raises Problem."""
     given = request.field("reason").strip()
     if len(given) > _REASON:
         raise bad_body("reason", f"at most {_REASON} characters")

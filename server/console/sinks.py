@@ -170,7 +170,7 @@ async def test(request: Request) -> Answer:
 
 
 async def asking(request: Request) -> Answer:
-    """Answer the page that asks where to send what a sink is owed, and then counts it."""
+    """Answer the page that asks where to send the pending events of a sink, and counts them."""
     name, to = request.parts["name"], request.one("to")
     found = await request.api.get("/v1/sinks", limit=1000)
     owed = next((one["owed"] for one in found["data"] if one["name"] == name), 0)
@@ -180,14 +180,14 @@ async def asking(request: Request) -> Answer:
         if one["type"] not in (None, "subscription") and one["name"] != name
     ]
     counted = None
-    # What is counted now is what is sent: no event comes in between.
+    # Events that arrive after the preview are not sent.
     until = rfc3339(request.now)
     if to:
         body = {"to": to, "until": until, "dry_run": True}
         counted = await request.api.post(_path(name, "/send"), body)
     return View(
         template="send.html",
-        title=f"Send what {name} is owed",
+        title=f"Send pending events of {name}",
         values={
             "name": name,
             "back": address(_page(name)),
@@ -202,7 +202,7 @@ async def asking(request: Request) -> Answer:
 
 
 async def send(request: Request) -> Answer:
-    """Send what a sink is owed to another sink."""
+    """Send the pending events of a sink to another sink."""
     name, to = request.parts["name"], request.field("to")
     body = {"to": to, "until": request.field("until")}
     done = await request.api.post(_path(name, "/send"), body)

@@ -32,13 +32,13 @@ _REASONS: Mapping[str, tuple[str, str]] = {
     "too_large": ("too large", "A higher server.max_body lets them in."),
     "timeout": ("not complete in time", "The connection from the provider or the proxy is slow."),
 }
-#: The same if the path names no configured source.
+#: The same for requests whose path names no configured source.
 _NO_SOURCE: Mapping[str, tuple[str, str]] = {
     "token": (
         "no such source",
-        "The provider of a removed or renamed source has its old URL, or somebody guesses.",
+        "A provider has the old URL of a removed or renamed source, or somebody guesses URLs.",
     ),
-    "path": ("no callback URL", "A scanner, or a proxy that changes the path."),
+    "path": ("no callback URL", "It comes from a scanner, or from a proxy that changes the path."),
     "connections": (
         "too many connections",
         "Raise the limit of open files, or server.connections.",
@@ -165,7 +165,7 @@ def backfill(polling: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def away(one: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what is said about callbacks that were turned away, and what to do."""
+    """Return the reason why callbacks were turned away, in words, and what to do."""
     source = one["source"]
     reasons = _REASONS if source is not None else {**_REASONS, **_NO_SOURCE}
     words, hint = reasons.get(one["reason"], (one["reason"], ""))

@@ -114,7 +114,7 @@ def _field(name: str, value: object) -> str:
     return "" if value is None else f',"{name}":{json_value(value)}'
 
 
-#: The same for one of few short values: the names of sources and sinks, and addresses.
+#: The same with a cache, for short values that repeat: names of sources and sinks, and addresses.
 _known = lru_cache(maxsize=1024)(_field)
 
 

@@ -106,7 +106,7 @@ class Recorder:
             is_called = callback.channel == "callback" and replaces is None
             caused = callback if is_called else None
             traces = self._traces.record(plans, outcome, waited, caused)
-            state = self._sources.get(caller.source)  # None: it was removed meanwhile
+            state = self._sources.get(caller.source)  # None: a reload removed it meanwhile
             if state is not None and is_called and True in outcome.new:
                 state.health.record(callback, happenings)
             if self._lines is not None:

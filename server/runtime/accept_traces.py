@@ -18,7 +18,10 @@ class AcceptTraces:
         self._durable = -1, 0.0
 
     def begin(self) -> float | None:
-        """Return when a write begins to wait; 0: no span can be kept; None: traces are off."""
+        """Return the time at which a write begins to wait.
+
+        0: the queue of spans is full. None: traces are off.
+        """
         if not self._tracer.is_on:
             return None
         return 0.0 if self._tracer.exporter.is_full else self._now()
@@ -30,10 +33,10 @@ class AcceptTraces:
         waited: float | None,
         callback: Callback | None,
     ) -> Mapping[str, str | None]:
-        """Make the spans of the new events of a write, and return their traces by event.
+        """Make the spans of the new events of a write. Return the id of each trace by event id.
 
-        `waited` is what `begin` returned: 0 counts the spans as dropped. `callback` None: no
-        callback was received for them.
+        `waited` is the result of `begin`; 0 counts the spans as dropped. `callback` is None for
+        events that had no callback.
         """
         traces: dict[str, str | None] = {}
         if waited is None:

@@ -110,10 +110,10 @@ def common(
 
 
 def _words(details: Details) -> Mapping[str, str]:
-    """Return what the texts say in other words than the details.
+    """Return further values for the texts, made from the details.
 
-    `why`: the error of a sink with its status, as in `status 503`. `lost`: how many deliveries.
-    `key_ends`: which key or certificate ends, and when.
+    `why`: the error of a sink with its status, as in `status 503`. `lost`: how many deliveries, and
+    to which sink. `key_ends`: which key or certificate ends, and when.
     """
     status, count, name = details.get("status"), details.get("count"), details.get("name")
     sink = f"to the sink {details.get('sink')}"

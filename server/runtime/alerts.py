@@ -25,9 +25,9 @@ from .current import Current
 from .identity import Identity
 from .planner import Planner
 
-#: Events about the service that are known without reading the journal.
-TOLD = 10
-#: Their types. Checkpoints of the audit log go to its anchors, and are no news.
+#: Events about the service that stay in memory, so that no call has to search the journal.
+RECENT = 10
+#: Their types. Checkpoints of the audit log are left out: they report no problem.
 _TYPES = tuple(kind.type for one in KINDS.values() for kind in (one.begin, one.end) if kind)
 #: Seconds that a condition which ended is kept. A longer `quiet` counts as long as this.
 _KEPT = 7 * 86_400.0
@@ -66,7 +66,7 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True):
     event: str
 
 
-class ToldAlert(msgspec.Struct, frozen=True, kw_only=True):
+class RecentAlert(msgspec.Struct, frozen=True, kw_only=True):
     """An event about the service, as it was stored."""
 
     #: Its id.
@@ -92,7 +92,7 @@ class _StoredData(msgspec.Struct, frozen=True):
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """The fields of a stored event that are told."""
+    """The fields of a stored event that RecentAlert has."""
 
     id: str
     type: str
@@ -136,7 +136,7 @@ class Alerts:
         #: When something was reported once, by `ticks`.
         self._reported: dict[tuple[str, str], float] = {}
         #: The newest events about the service, oldest first.
-        self.told: deque[ToldAlert] = deque(maxlen=TOLD)
+        self.recent: deque[RecentAlert] = deque(maxlen=RECENT)
 
     async def load(self) -> None:
         """Read the stored conditions. Raises Unavailable."""
@@ -155,23 +155,23 @@ class Alerts:
                 is_raised=stored.cleared_at is None,
             )
 
-    async def load_told(self) -> None:
-        """Add the newest events of earlier starts to `told`. Raises Unavailable.
+    async def load_recent(self) -> None:
+        """Add the newest events of earlier starts to `recent`. Raises Unavailable.
 
-        It looks at a part of the journal, from its end.
+        It searches the newest part of the journal only.
         """
         wanted = EventFilter(type=_TYPES)
-        page = await self._journal.ask(Events(filter=wanted, desc=True, limit=TOLD))
-        known = {one.event for one in self.told}
+        page = await self._journal.ask(Events(filter=wanted, desc=True, limit=RECENT))
+        known = {one.event for one in self.recent}
         for _, body in page.items:
             event = msgspec.json.decode(body, type=_Stored)
-            if event.id not in known and len(self.told) < TOLD:
-                self.told.appendleft(_told(event, event.data, event.id))
+            if event.id not in known and len(self.recent) < RECENT:
+                self.recent.appendleft(_recent_alert(event, event.data, event.id))
 
     def _keep(self, planned: Planned, event_id: str) -> None:
         data = planned.event.data
-        if isinstance(data, System) and all(one.event != event_id for one in self.told):
-            self.told.append(_told(planned.event, data, event_id))
+        if isinstance(data, System) and all(one.event != event_id for one in self.recent):
+            self.recent.append(_recent_alert(planned.event, data, event_id))
 
     def raised(self) -> Sequence[Raised]:
         """Return what is raised now, the oldest first."""
@@ -383,8 +383,8 @@ def _details_of(stored: StoredCondition) -> Details:
     return {name: msgspec.convert(value, types[name]) for name, value in found.items()}
 
 
-def _told(event: Event | _Stored, data: System | _StoredData, event_id: str) -> ToldAlert:
-    return ToldAlert(
+def _recent_alert(event: Event | _Stored, data: System | _StoredData, event_id: str) -> RecentAlert:
+    return RecentAlert(
         event=event_id,
         type=event.type,
         subject=event.subject,

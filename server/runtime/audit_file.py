@@ -50,9 +50,9 @@ class _Line(msgspec.Struct, frozen=True):
 class AuditFile:
     """Appends each line of the log to `audit.file`, in order.
 
-    It goes on after the last line of the file, so a crash neither loses nor repeats a line. After a
-    restore it may go on at the log that the restore began. Without a line in the file, it goes on
-    at a place that the journal keeps: then lines of the last minute may be repeated.
+    It continues after the last line of the file, so a crash neither loses nor repeats a line. After
+    a restore, it may continue with the log that the restore began. If the file has no line, it
+    continues at a place that the journal keeps. Lines of the last minute may then be repeated.
     """
 
     def __init__(self, journal: Journal, clock: WallClock) -> None:
@@ -140,7 +140,7 @@ class AuditFile:
             younger = await self._journal.ask(AuditLines(limit=1, filter=since))
             # Places of pages count from 1.
             if len(logs) > 1 and all(place > logs[-1].first for place, _ in younger.items):
-                # It was written after the backup that was restored: the file has all lines of it.
+                # The line is younger than the restored backup: the file has all its lines.
                 return logs[-1].first
         return int(await self._journal.ask(Moment(_PLACE)) or 0)
 

@@ -1,4 +1,4 @@
-"""Measures how long codes take."""
+"""Measures the time from an order to its code."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ class CodeTimes:
         self.seconds: dict[str, Histogram] = {}
 
     def measure(self, plans: Sequence[Planned], new: Sequence[bool]) -> None:
-        """Look at the planned events of a write, and at which of them were new."""
+        """Add the times of the planned events of a write. `new` says which of them were new."""
         for index, planned in enumerate(plans):
             if planned.order is None or not new[index] or planned.event.type not in AWAITED:
                 continue

@@ -1,4 +1,4 @@
-"""Measures the disk of the journal, and when it will be full at the pace of the last day."""
+"""Measures the disk of the journal, and estimates when it will be full."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import msgspec
 from .free_space import free_bytes
 
 _DAY = 86_400.0
-#: Seconds between two samples of the free space, the samples kept, and those that tell a pace.
+#: Seconds between two samples of the free space, the samples kept, and the fewest for an estimate.
 _SAMPLED, _SAMPLES, _ENOUGH_SAMPLES = 3600.0, 24, 6
 
 
@@ -35,30 +35,30 @@ def read_disk(journal: Path) -> Disk:
 
 
 class DiskMonitor:
-    """The last figures of the disk of a journal. `ticks` are seconds that only go forward."""
+    """The last figures of the disk of a journal. `ticks` returns monotonic seconds."""
 
     def __init__(
         self, ticks: Callable[[], float], *, read: Callable[[Path], Disk] = read_disk
     ) -> None:
         self._ticks, self.read = ticks, read
-        #: None: it was not measured yet.
+        #: None: not measured yet.
         self.last: Disk | None = None
         #: The free space of each hour of the last day, and when it was measured, in ticks.
         self._free: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
 
     async def look(self, journal: Path) -> None:
-        """Measure it. If that fails, the last figures stay."""
+        """Measure the disk. If that fails, the last figures stay."""
         with contextlib.suppress(OSError):
-            # The disk may hang.
+            # In a thread, as the disk may hang.
             self.last = disk = await asyncio.to_thread(self.read, journal)
             ticks = self._ticks()
             if not self._free or ticks - self._free[-1][0] >= _SAMPLED:
                 self._free.append((ticks, disk.free))
 
     def days_left(self) -> float | None:
-        """Return the days until it is full, at the pace of the last day.
+        """Return the days until the disk is full, at the pace of the last day.
 
-        None: it is not known yet, or the disk does not get fuller.
+        None: there are too few samples, or the free space does not shrink.
         """
         if self.last is None or len(self._free) < _ENOUGH_SAMPLES:
             return None

@@ -29,10 +29,9 @@ _UNDER_KEY = "key:"
 _FETCHED = 4096
 #: The group of a UUIDv7 with its version and 12 bits of time, by microsecond of the millisecond.
 _BELOW = tuple(f"7{below * 4096 // 1000:03x}" for below in range(1000))
-#: The digit that has the two bits of the variant and two random ones (RFC 9562, 4.1), by a random
-#: digit.
+#: The digit with the two bits of the variant and two random bits (RFC 9562, 4.1), by a random digit.
 _VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
-#: Makes all times as long as one of the year 10889.
+#: Added to a time, so that its hexadecimal form always has the same length.
 _LONG_TIME = 1 << 48
 
 
@@ -92,7 +91,7 @@ class Identity:
         """
         ms, below = divmod(int(at * 1_000_000), 1000)
         time, rest = hex(ms | _LONG_TIME), self._chance(8).hex()
-        # Numbers of 128 bits cost three times as much.
+        # Computing with a number of 128 bits takes three times as long.
         return f"{time[3:11]}-{time[11:]}-{_BELOW[below]}-{_VARIANT[rest[0]]}{rest[1:4]}-{rest[4:]}"
 
     def request_id(self) -> str:

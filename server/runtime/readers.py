@@ -358,13 +358,13 @@ _DIGITS = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){6,}")
 
 
 def clean_reason(reason: str, secrets: Iterable[str] = ()) -> str:
-    """Return a reason without what the log must not hold: numbers, and the secrets."""
+    """Return a reason without numbers and these secrets, which the log must not hold."""
     for secret in secrets:
         reason = reason.replace(secret, MASK)
     return _DIGITS.sub(MASK, reason)
 
 
 def repeated(reason: str, callback: bytes) -> Sequence[str]:
-    """Return the words of a reason that may be codes: with a digit, and part of a callback."""
+    """Return the words of a reason that may be codes: they have a digit and are in the callback."""
     words = _WITH_DIGIT.findall(reason)
     return [word for word in words if word.encode() in callback]

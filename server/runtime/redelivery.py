@@ -89,9 +89,9 @@ class Redelivery:
     async def send(self, found: Sequence[BriefDelivery], to: str, *, dry_run: bool) -> int:
         """Create a new delivery to a sink for the event of each of these deliveries.
 
-        Return the number of events. The deliveries themselves do not change. `dry_run`: only count.
+        Return the number of events. The given deliveries do not change. `dry_run`: only count.
 
-        Raises UnknownSinks, and Unavailable; the events before it are sent.
+        Raises UnknownSinks and Unavailable. Before Unavailable, a part of the events may be sent.
         """
         # Subscriptions are left out: each may not see all events.
         check_sinks([to], [name for name in self._workers if not name.startswith(PREFIX)])
@@ -99,7 +99,7 @@ class Redelivery:
         for begin in range(0, 0 if dry_run else len(events), _AT_ONCE):
             some = events[begin : begin + _AT_ONCE]
             bodies = await asyncio.gather(*(self._planned_by(worker, one) for one in some))
-            # In one commit, and in the order of `found`: the sink may keep an order.
+            # Together, for one commit, and in the order of `found`: the sink may be ordered.
             await asyncio.gather(
                 *(
                     self._journal.submit(
@@ -111,7 +111,7 @@ class Redelivery:
         return len(events)
 
     async def _planned_by(self, worker: Worker, event_id: str) -> Mapping[str, object]:
-        """Return what a sink reads of an event to plan its delivery: nothing, or all."""
+        """Return the event for the plan of its delivery; empty if the sink is not ordered."""
         if not worker.is_ordered:
             return {}
         opening = Opening(tuple(worker.plans_by), Reason.REPLAY)

@@ -104,7 +104,10 @@ class RejectionCounter:
         return sorted(found.values(), key=lambda one: -one.count)
 
     def recent_sources(self) -> Sequence[str]:
-        """Return the sources with rejections in the last day. The last is empty: other paths."""
+        """Return the sources with rejections in the last day.
+
+        The last one is empty if a path named no source.
+        """
         self._forget()
         found = {source for step in self._recent.values() for source, _ in step}
         return sorted(found, key=lambda source: (not source, source))

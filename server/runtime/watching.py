@@ -1,7 +1,7 @@
 """Looks at the service every two seconds, and passes what it finds to the alerts.
 
-It reads counters in memory. Only the pending deliveries come from the journal, by their counters
-and indexes, and less often.
+It reads counters in memory. Only pending deliveries are read from the journal, less often, by its
+counters and indexes.
 """
 
 import asyncio
@@ -111,8 +111,8 @@ class Watching:
         if ticks - self._seldom >= SELDOM:
             is_first, self._seldom = self._seldom == float("-inf"), ticks
             if is_first:
-                with contextlib.suppress(Unavailable):  # the list of news is then shorter
-                    await self._parts.alerts.load_told()
+                with contextlib.suppress(Unavailable):  # the list of recent alerts is then shorter
+                    await self._parts.alerts.load_recent()
             await self._look_seldom()
         options = self._parts.config.alerts
         await self._report_given_up(options)

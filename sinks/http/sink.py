@@ -25,7 +25,7 @@ _VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
 _OURS = ("webhook-", "smshook-")
 _OF_THE_CONNECTION = frozenset({"content-length", "host", "transfer-encoding", "connection"})
 
-#: Takes what is sent; returns its headers and its body.
+#: Takes an event to send; returns the headers and the body of the request.
 _Compose = Callable[[Outgoing], tuple[dict[str, str], bytes]]
 
 
@@ -200,10 +200,10 @@ def _lower(headers: Mapping[str, Secret]) -> dict[str, Secret]:
 def _check_path(url: str, path: str) -> None:
     if not re.fullmatch(r"/[!-~]*", path) or "#" in path:
         raise ValueError(
-            "path: begin it with /, and percent-encode blanks and # and letters beyond ASCII"
+            "path: begin it with /, and percent-encode spaces, # and characters beyond ASCII"
         )
     if "?" in url or "#" in url:
-        raise ValueError("path: url has a query or a #; write them at the end of path")
+        raise ValueError("path: url has a query or a #; move it to the end of path")
     try:
         compile_url_path(path)
     except ValueError as error:

@@ -61,8 +61,8 @@ async def test_recent_alerts_are_known_after_a_restart(alerted):
     await Watching(service.parts).look()
 
     recent = await service.data("/v1/alerts/recent", "reader")
-    before = [*service.parts.alerts.told]
-    service.parts.alerts.told.clear()
+    before = [*service.parts.alerts.recent]
+    service.parts.alerts.recent.clear()
     await Watching(service.parts).look()  # the first look of a start
 
     assert [(one["type"], one["state"]) for one in recent] == [
@@ -71,9 +71,9 @@ async def test_recent_alerts_are_known_after_a_restart(alerted):
     ]
     assert recent[1]["event"] == service.alert["id"]
     assert recent[1]["summary"] == "the sink log is paused (operator); its deliveries wait"
-    assert [*service.parts.alerts.told] == before
-    await service.parts.alerts.load_told()
-    assert [*service.parts.alerts.told] == before
+    assert [*service.parts.alerts.recent] == before
+    await service.parts.alerts.load_recent()
+    assert [*service.parts.alerts.recent] == before
     assert (await service.ask("/v1/alerts/recent", "growth")).status_code == 403
 
 
