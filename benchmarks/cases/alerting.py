@@ -1,4 +1,4 @@
-"""The time to an answer while a hundred sinks begin to fail, and each of them is reported."""
+"""The time to an answer while a hundred sinks begin to fail and raise alerts."""
 
 import time
 import urllib.request
@@ -23,7 +23,7 @@ _PERCENTILES = (50, 90, 99, 99.9)
 
 
 def _storm(bench: Bench) -> Measured:
-    """Send an event that all of the sinks are owed. A working sink gets the alerts."""
+    """Send an event to all failing sinks. A working sink gets the alerts."""
     seconds = (2 if bench.quick else 5) * bench.seconds
     names = [f"sink-{number}" for number in range(_SINKS)]
     routes = (
@@ -59,12 +59,12 @@ def _fail(product: Product) -> None:
 
 
 def _check(receiver: Receiver) -> None:
-    """Wait until each sink was reported. Raises CaseFailed."""
+    """Wait until the alert of each sink is delivered. Raises CaseFailed."""
     ends = time.monotonic() + 30
     while (count := receiver.count) < _SINKS and time.monotonic() < ends:
         time.sleep(0.1)
     if count != _SINKS:
-        raise CaseFailed(f"{_SINKS} sinks fail, and {count} alerts were delivered")
+        raise CaseFailed(f"{_SINKS} sinks fail, but {count} alerts were delivered")
 
 
 def _named(name: str) -> tuple[str, ...]:

@@ -17,15 +17,15 @@ from .delivering import CONNECTIONS, to
 from .delivering import http as http_sinks
 
 _QUICK, _MILLION, _TEN_MILLION = 20_000, 1_000_000, 10_000_000
-#: Pending deliveries, and those of them that failed: a share of the events, and at most so many.
+#: Pending deliveries: one for this number of events, and the most of them.
 _PENDING_SHARE, _PENDING = 5, 100_000
-#: Each page is asked for so many times, after one time that does not count.
+#: The number of times that each page is measured, after one time that does not count.
 _ASKED = 9
-#: Nobody listens there, and nobody is asked: the sink is paused.
+#: Nothing listens there. The sink is paused, so nothing is sent.
 _NOWHERE = "http://127.0.0.1:9"
 _CHROMIUMS = ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium")
 _FLAGS = ("--no-sandbox", "--disable-gpu")
-#: Asked by the driver: the policy of the pages forbids to wait for a text that is evaluated.
+#: The driver evaluates this function: the policy of the pages forbids evaluating a text.
 _PAINT = """() => new Promise((done) => new PerformanceObserver((list) => {
   const [paint] = list.getEntriesByName("first-contentful-paint");
   if (paint) done(paint.startTime);
@@ -53,7 +53,7 @@ class _Signed(NamedTuple):
 
 @contextlib.contextmanager
 def _signed_in(bench: Bench) -> Iterator[_Signed]:
-    """Run the product on the largest journal that there is room for, with its sink paused."""
+    """Run the product on the largest journal that fits on the disk, with its sink paused."""
     with bench.scratch() as folder:
         events, journal = _filled(bench, folder)
         pending = min(events // _PENDING_SHARE, _PENDING)
@@ -102,7 +102,7 @@ def _sign_in(product: Product) -> str:
 
 
 def _pages(product: Product, events: int) -> Mapping[str, str]:
-    """Return the address of each page below `/console`, by its name; the hard filters, too."""
+    """Return the address of each page below `/console` by its name, also with slow filters."""
     rare, none = journals.RARE_SOURCE, "since=all&q=%2B12000000001"
     middle = journals.FIRST_REQUEST + events // 2
     [message] = product.ask(f"/events?subject=request/{middle}")["data"]
@@ -146,9 +146,9 @@ def _pages(product: Product, events: int) -> Mapping[str, str]:
 
 
 def _processor(bench: Bench) -> Measured:
-    """Return milliseconds of the whole process for each page, the median, and the largest.
+    """Return the processor time of each page, the median in milliseconds, and the largest.
 
-    Mutant: the page after signing out is measured, which is a redirection.
+    Mutant: the page after signing out is measured, which is a redirect.
     """
     with _signed_in(bench) as signed:
         found = {
@@ -174,11 +174,11 @@ def _paint(bench: Bench) -> Measured:
     """Return milliseconds from the request of each page to its first contentful paint."""
     chromium = next((path for path in _CHROMIUMS if Path(path).exists()), None)
     if chromium is None:
-        raise NotMeasured("no Chromium is there: apt install chromium")
+        raise NotMeasured("Chromium is not installed: apt install chromium")
     try:
         from playwright.sync_api import sync_playwright  # noqa: PLC0415 - of the development
     except ImportError:
-        raise NotMeasured("playwright is not there: pip install playwright") from None
+        raise NotMeasured("playwright is not installed: pip install playwright") from None
     with _signed_in(bench) as signed, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
         context = browser.new_context(viewport={"width": 1280, "height": 800})

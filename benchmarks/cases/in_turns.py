@@ -1,6 +1,6 @@
-"""Variants of the product that run at once and are loaded in short turns.
+"""Variants of the product that run at the same time and are loaded in short turns.
 
-The speed of a machine changes within seconds. So no variant is measured in one piece.
+The speed of a machine changes within seconds, so each variant is measured in many short turns.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,12 +13,12 @@ from .delivering import CONNECTIONS
 
 #: Seconds of a turn.
 _TURN = 0.5
-#: Callbacks of a turn have numbers of their own.
+#: The difference between the first numbers of two turns, so that no callback comes twice.
 _APART = 1_000_000
 
 
 class Spent(NamedTuple):
-    """What a variant did in all its turns."""
+    """The result of all turns of a variant."""
 
     #: Callbacks answered a second.
     rate: float
@@ -34,7 +34,7 @@ def in_turns(
     *,
     form: Form = "tellabot",
 ) -> Mapping[str, Spent]:
-    """Return what each variant spends. Its deliveries are settled before. Raises CaseFailed."""
+    """Return the rate and processor time of each variant, with deliveries. Raises CaseFailed."""
     turns = max(2, round(bench.seconds / _TURN))
     with ExitStack() as stack:
         products = {name: stack.enter_context(start()) for name, start in variants.items()}

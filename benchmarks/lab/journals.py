@@ -43,12 +43,12 @@ EVERY = 3
 SINCE_THE_LAST = 3600
 #: Subjects count from here. TellABot's requests have as many digits today.
 FIRST_REQUEST = 10_000_001
-#: Every so many events, one is of another source and service, and its delivery is dead.
+#: One of RARE events has this source and this service, and its delivery is dead.
 RARE, RARE_SOURCE, RARE_SERVICE = 2003, "herosms", "Telegram"
-#: Every so many events, a callback was not understood. Now and then it was no JSON at all.
+#: One of QUARANTINED events adds a callback in quarantine. One of MALFORMED of these is not JSON.
 QUARANTINED, MALFORMED = 1009, 20
-#: Every so many events of the older half, one answered an order. Of so many orders, one got no
-#: message; of so many of these, one was cancelled.
+#: In the older half, one of ORDERED events answers an order. One of UNANSWERED orders gets no
+#: message, and one of CANCELLED of these is cancelled.
 ORDERED, UNANSWERED, CANCELLED = 10, 100, 5
 #: A journal that grew by more than this part is filled again. Five repetitions add less to a
 #: million events, and hardly anything to ten million.
@@ -210,7 +210,7 @@ def make_pending(path: Path, deliveries: int) -> None:
 
 
 def make_failing(path: Path, deliveries: int) -> None:
-    """Let the last pending deliveries have an attempt that failed, and pause their sink."""
+    """Add a failed attempt to the last pending deliveries, and pause their sink."""
     with _writing(path) as conn:
         (last,) = conn.execute("select max(id) from deliveries").fetchone()
         conn.execute(
@@ -230,7 +230,7 @@ def make_failing(path: Path, deliveries: int) -> None:
 
 
 def make_delivered(path: Path) -> None:
-    """Turn all pending deliveries into delivered ones: undo the two above."""
+    """Turn all pending deliveries into delivered ones: undo make_pending and make_failing."""
     with _writing(path) as conn:
         conn.execute(
             "delete from attempts where delivery in"
@@ -432,7 +432,7 @@ def _not_understood(seq: int) -> tuple[str, str]:
 
 
 def _write_orders(conn: sqlite3.Connection, rows: list[_FilledEvent]) -> None:
-    """Let some of these events answer orders. Some more orders end without an event."""
+    """Write orders that some of these events answer, and a few that end without an event."""
     identity = Identity(os.urandom(32).hex(), os.urandom)
     for row in rows:
         if row.seq % ORDERED:
@@ -480,7 +480,7 @@ def _show(done: int, events: int, began: float) -> None:
 
 
 def _recount(conn: sqlite3.Connection) -> None:
-    """Count the rare states again. All other deliveries were delivered."""
+    """Count the deliveries in rare states again. All others are delivered."""
     for state, counter in (
         ("pending", "deliveries.pending"),
         ("dead", "deliveries.dead"),

@@ -29,7 +29,7 @@ _UNDER_KEY = "key:"
 _FETCHED = 4096
 #: The group of a UUIDv7 with its version and 12 bits of time, by microsecond of the millisecond.
 _BELOW = tuple(f"7{below * 4096 // 1000:03x}" for below in range(1000))
-#: The digit with the two bits of the variant and two random bits (RFC 9562, 4.1), by a random digit.
+#: The digit with the variant (RFC 9562, 4.1) and two random bits, by a random digit.
 _VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 #: Added to a time, so that its hexadecimal form always has the same length.
 _LONG_TIME = 1 << 48

@@ -1,4 +1,4 @@
-"""smshook, but with a wall clock that is ahead by the seconds that a file says.
+"""smshook with a wall clock that is ahead by the number of seconds in a file.
 
 Run `moved_clock.py FILE` with the arguments of the command.
 """

@@ -37,7 +37,7 @@ async def test_alert_is_listed_until_it_ends(alerted):
     assert await alerted.data("/v1/alerts") == []
 
 
-async def test_health_has_what_is_raised_for_those_who_may_see_it(alerted):
+async def test_health_shows_alerts_to_keys_that_may_see_them(alerted):
     """A check without a key never fails. Mutants: all requests get it; a key with a `when` does."""
     service, path = alerted, "/healthz?details=1"
     raised = await service.data("/v1/alerts")
@@ -55,7 +55,7 @@ async def test_health_has_what_is_raised_for_those_who_may_see_it(alerted):
 
 
 async def test_recent_alerts_are_known_after_a_restart(alerted):
-    """What began and what ended, newest first. Mutants: the oldest first; only since the start."""
+    """Begun and ended alerts, newest first. Mutants: the oldest first; only since the start."""
     service = alerted
     await service.parts.workers["log"].resume()
     await Watching(service.parts).look()

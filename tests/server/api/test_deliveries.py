@@ -421,8 +421,8 @@ async def sent_to(service, sink="gone", key="writer", **wanted):
     return await service.ask(path, key, method="POST", json={"to": "crm"} | wanted)
 
 
-async def test_what_a_sink_is_owed_is_sent_to_another(run, tmp_path, monkeypatch):
-    """Once, the oldest first, and the old deliveries stay.
+async def test_pending_events_are_sent_to_another_sink(run, tmp_path, monkeypatch):
+    """Each event is sent once, the oldest first, and the old deliveries stay.
 
     Mutants: events that the other sink has; later ones than `until`; more than the bound; a dry run
     that sends; an order without the event's value.
@@ -476,7 +476,7 @@ async def test_what_a_sink_is_owed_is_sent_to_another(run, tmp_path, monkeypatch
     ],
 )
 async def test_wrong_send_is_refused(service, sink, wanted, status, code):
-    """A sink that is owed nothing is one. Mutant: it is unknown."""
+    """A sink without pending deliveries is known. Mutant: it is unknown."""
     nothing = await sent_to(service, "log")
     await service.sms()
 

@@ -33,7 +33,7 @@ async def test_history_sums_its_points(service):
 
 
 async def test_history_has_the_disk_and_its_days_left(service):
-    """At the pace of the last day. Mutants: days before five hours are measured; seconds as days."""
+    """At the pace of the last day. Mutants: days after less than five hours; seconds as days."""
     disk, begin, answers = service.parts.disk, service.now, []
     for hour in range(7):
         service.now = begin + 3600 * hour

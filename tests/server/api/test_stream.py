@@ -37,7 +37,7 @@ async def test_stream_gives_new_events_as_they_are_listed(service):
 
 
 async def test_events_of_several_commits_are_one_write(service, monkeypatch):
-    """Twenty streams of a thousand events a second cost a fraction of twenty thousand writes.
+    """So 20 streams of 1,000 events a second need far fewer than 20,000 writes a second.
 
     Mutant: a write for each commit.
     """

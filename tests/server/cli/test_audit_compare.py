@@ -91,7 +91,7 @@ def test_journal_fits_its_log(journal):
 
 
 def test_lines_of_the_log_name_their_lines_in_the_audit_log(filled, journal):
-    """Of each event and attempt that was logged before a kill, and once at most.
+    """Each event and attempt logged before a kill names its line; no line is named twice.
 
     Mutants: the number of another write of the same commit; a duplicate without its number.
     """

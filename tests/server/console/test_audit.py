@@ -13,7 +13,7 @@ from journal.writes import RecordFacts
 
 def rows(answer):
     """Return the texts of the list, one a row."""
-    # Below the list stands the table of those who read codes, once readings are written.
+    # The table of readers follows the list, once a reading is written.
     above = answer.text.partition('action="/console/audit/export')[0]
     body = above.partition("<tbody>")[2].partition("</tbody>")[0]
     return [" ".join(Parsed(row).text.split()) for row in body.split("<tr>")[1:]]
@@ -84,7 +84,7 @@ def test_page_says_how_far_it_looked(tmp_path):
     async def add(service):
         await service.parts.journal.submit(RecordFacts(many))
 
-    # A service of its own: other tests would look in vain behind so many lines.
+    # A service of its own: these lines would hide those of other tests.
     with ConsoleService(tmp_path) as service:
         admin = service.browser("admin")
         for _ in range(2):

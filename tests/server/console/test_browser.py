@@ -12,7 +12,7 @@ from core.printable import plain
 #: The hostile text as a page shows it.
 HOSTILE_SHOWN = plain(HOSTILE)
 
-#: Pages with the template of another one: checked by night.
+#: Pages with the template of another page. The nightly run checks them.
 ALIKE = {
     "/?q=google&since=all&with=code",
     "/events/{hostile}",

@@ -137,7 +137,7 @@ def test_owed_is_a_choice(admin, service):
     assert "/console/deliveries/retry?state=pending&amp;sink=crm" in answer.text
 
 
-def test_retry_of_what_was_delivered_meanwhile_says_so(admin, service):
+def test_retry_of_deliveries_made_meanwhile_says_so(admin, service):
     """Mutant: `0 made due`."""
     event = service.sms(19)
     live.eventually(lambda: attempts_of(service, event=event, state="delivered"))

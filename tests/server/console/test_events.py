@@ -132,7 +132,7 @@ def test_boxes_of_an_event_without_a_callback():
         ("", None),
     ],
 )
-def test_alert_leads_to_what_it_is_about(subject, page):
+def test_alert_links_to_its_subject(subject, page):
     """Mutant: a link for each event."""
     assert page == concerns(subject)
 
@@ -236,7 +236,7 @@ def test_callback_and_answers_need_a_key_that_reads_codes(admin, person, service
     assert 400 == reveal(admin, event, what="everything").status_code
 
 
-def test_event_as_it_is_sent_is_json_without_what_is_not_visible(admin, service):
+def test_event_is_shown_as_json_without_invisible_characters(admin, service):
     """It can be copied. Mutants: `\\u{202e}`, which is no JSON; a code."""
     event = service.events["hostile"]
 
@@ -396,7 +396,7 @@ def test_hostile_texts_are_shown_as_texts(admin, browser, service):
 
 
 def test_hostile_labels_and_answers_are_shown_as_texts(admin, service, monkeypatch):
-    """Of a source, a sink and a provider. Mutants: `|safe` on event, answer, test or balance."""
+    """Texts of source, sink and provider. Mutants: `|safe` on event, answer, test or balance."""
     event = service.events["failing"]
     found = service.api(f"/deliveries?event={event}&sink=old").json()["data"]
     asked = {"what": "answer", "delivery": found[0]["id"]}
@@ -481,8 +481,8 @@ def test_every_reveal_asks_for_the_reason_without_a_script(asking, path, form, s
     assert ["ticket 4711"] * 2 == [leaf["reason"] for leaf in lines]
 
 
-def test_reason_does_not_repeat_what_was_revealed(asking):
-    """Mutants: codes of callbacks that were not understood; without a bound."""
+def test_reason_does_not_repeat_a_revealed_code(asking):
+    """Mutants: codes of quarantined callbacks stay; the length of a reason has no limit."""
     admin = asking.browser("admin")
     kept = asking.post(f"event=new.kind&id=9&text={live.code(9)}".encode())["id"]
 

@@ -23,12 +23,12 @@ from sinks.retry import Retry
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 ROOT = Path(__file__).parents[3]
 CAUSE = "the disk of crm-db-2 is full"
-#: Clicks and seconds that it may take.
+#: The most clicks and seconds that this may take.
 CLICKS, SECONDS = 8, 120
 
 
 class Crm:
-    """An endpoint that fails for a reason of its own, until it is mended."""
+    """An endpoint that answers with an error, until it is fixed."""
 
     def __init__(self):
         self.works = False
@@ -96,7 +96,7 @@ def alerts_of(service, type_):
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["screen", "phone"])
-def test_operator_finds_the_cause_and_sends_what_is_owed(tab, service, crm, phone):
+def test_operator_finds_the_cause_and_retries(tab, service, crm, phone):
     """Mutants: the alert's page does not lead to the sink; the list after the retry is another."""
     crm.works, known = False, len(alerts_of(service, "system.sink_failing"))
     numbers = [701, 702, 703] if phone else [711, 712, 713]

@@ -101,7 +101,7 @@ def test_order_has_its_messages_without_codes(service, admin, ordered):
 
 
 def test_code_of_an_order_can_be_copied_in_the_list(service, admin, person, ordered):
-    """By its provider's id and source. Mutants: codes of another source; a button for all keys."""
+    """It is found by id and source. Mutants: codes of another source; a button for all keys."""
     mine = ordered(request_id="10000735", number="+18505550735")
     other = ordered(source="smsactivate", activation_id="10000735", number="+18505550736")
     event = service.sms(735)

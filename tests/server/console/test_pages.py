@@ -57,7 +57,7 @@ def test_page_is_sound(admin, page):
 
 @pytest.fixture(scope="module")
 def answers():
-    """The status of each link that a page had: those of the navigation stand on all of them."""
+    """The status by link, for all pages: they share the links of the navigation."""
     return {}
 
 
@@ -269,7 +269,7 @@ def test_states_of_rows_are_those_of_the_page(admin, person, service):
 
 
 def test_key_that_sees_no_deliveries_has_no_column_for_them(admin, person):
-    """Neither in rows nor in what live rows are made from. Mutant: live rows say `new` for ever."""
+    """Rows and the template of live rows lack it. Mutant: live rows say `new` for ever."""
     shown = [Parsed(one.get("/?since=all").text) for one in (admin, person("growth"))]
 
     assert [True, False] == ["Delivered" in page.text for page in shown]

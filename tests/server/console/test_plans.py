@@ -1,4 +1,4 @@
-"""The queries of all pages: none reads a table that grows with the journal from end to end."""
+"""The queries of all pages: none scans a whole table that grows with the journal."""
 
 import contextlib
 import re
@@ -90,7 +90,7 @@ def test_no_page_scans_a_table_that_grows(traced, pages):
 
 
 def test_pages_say_how_far_their_search_looked(traced, monkeypatch):
-    """Mutant: a page that found nothing says so, and no more, although older rows may match."""
+    """Mutant: an empty page does not say that older rows may match."""
     service, _ = traced
     monkeypatch.setattr(paging, "WINDOW", 5)
     admin = service.browser("admin")

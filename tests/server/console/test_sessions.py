@@ -104,8 +104,8 @@ def test_session_ends_by_the_clock(world):
     assert ["idle", "longest"] == [fact.fields["why"] for fact in world.facts]
 
 
-def test_page_that_asks_by_itself_is_no_use(world):
-    """Mutant: a list that is left open keeps its session for ever."""
+def test_polling_does_not_extend_the_session(world):
+    """Mutant: an open inbox keeps its session for ever."""
     token, _ = world.begin()
     for world.now in (30, 59):
         assert world.sessions.find(token, is_use=False) is not None

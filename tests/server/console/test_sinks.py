@@ -98,8 +98,8 @@ def test_sink_that_is_not_configured_is_shown_with_its_debts(admin, service):
     assert f"/console/events/{event}" in own.text
 
 
-def test_what_a_removed_sink_is_owed_is_sent_to_another(person, service):
-    """Counted first; once; what it is owed stays. Mutants: sent again; another button's key."""
+def test_pending_events_of_a_removed_sink_go_to_another(person, service):
+    """Counted, then sent once; the old ones stay. Mutants: sent again; another button's key."""
     event = service.sms(43, service="Nobody")
     write = ReplayEvent(event, (owed("gone"),), at=service.parts.clock.now())
 
@@ -165,7 +165,7 @@ def test_test_shows_what_was_sent_and_answered(person, service, key, sees):
     """Mutants: an answer without codes:read; a sample that is stored."""
 
     def stored():
-        # Deliveries to other sinks, of alerts, go on meanwhile.
+        # Meanwhile, alerts are delivered to other sinks.
         found = service.api("/deliveries?sink=old").json()["data"]
         return service.api("/stats").json()["events"], [one["id"] for one in found]
 

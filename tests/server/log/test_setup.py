@@ -546,7 +546,7 @@ def test_warnings_and_lost_exceptions_are_logged(monkeypatch):
 
 
 def written(out, count):
-    """Return the lines once there are so many, without a flush: that wakes the writer."""
+    """Return the lines once this number is written. A flush would wake the writer."""
     ends = time.monotonic() + 10
     while out.getvalue().count(b"\n") < count and time.monotonic() < ends:
         time.sleep(0.01)

@@ -133,7 +133,7 @@ def _lines(path):
 
 @pytest.mark.parametrize(("goes_on", "is_other"), [(False, False), (True, False), (False, True)])
 async def test_file_has_each_line_once_over_a_restore(tmp_path, goes_on, is_other):
-    """Numbers begin anew, and the lines after the backup are in the file only.
+    """Numbers begin with 0 again, and only the file has the lines after the backup.
 
     Mutants: only the number of the last line counts; the file goes on at the place of the backup;
     each unknown line stands for the whole backup.

@@ -84,7 +84,7 @@ async def test_path_has_encoded_values_of_the_event(end):
 
 
 def test_path_is_shown_and_its_values_are_used():
-    """What a sink uses is not erased before. Mutant: used_paths has those of the body alone."""
+    """Used values are not erased before delivery. Mutant: used_paths has those of the body only."""
     sink = Http(url=Secret("http://canary@h/canary"), path="/{subject}", json={"a": "{data.code}"})
     body = json.dumps({"subject": "sink/crm", "data": {"code": "1"}}).encode()
 
