@@ -2,7 +2,7 @@
 
 The script runs `smshook dev` in a folder of its own, with sinks of which some fail. It sends
 messages through the simulated providers, and takes each page in light and dark. It needs Chromium.
-A picture whose page says the same as before, up to figures and times, stays as it is.
+A picture stays as it is if only figures and times of its page have changed.
 """
 
 import contextlib
@@ -44,14 +44,14 @@ _SMSHOOK = Path(sys.executable).with_name("smshook")
 _ANY_PORT = "127.0.0.1:0"
 _CONFIG = Path(".smshook-dev/smshook.yaml")
 _JOURNAL = Path(".smshook-dev/smshook-dev.db")
-#: Seconds until something must have happened.
+#: The most seconds to wait for anything.
 _PATIENCE = 30.0
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars")
 _SCREEN, _PHONE = (1280, 800), (320, 740)
 _COLOURS = 128
-#: The field of a picture with what its page said.
+#: The metadata field of a picture that has the digest of its page.
 _SAID = "smshook-page"
-#: What a page says of these differs each time: ids, secrets, figures and their units.
+#: The texts that differ each time: ids, secrets, figures and their units.
 _VARYING = re.compile(r"[\w-]*\d[\w:.,-]*(?: (?:ms|s|min|h)\b)?|[▁▂▃▄▅▆▇█]+")
 
 #: The pages by the names of their pictures. `{failing}` and others are ids.
@@ -88,7 +88,7 @@ uber: {when: {data.service.key: uber}, to: [billing]}
 discord: {when: {data.service.key: discord}, to: [old-crm]}
 alerts: {when: {type: {$startsWith: system.}}, to: [oncall]}
 """
-#: Who asks and what comes: source, id, number, service, reference of the order, sender, text.
+#: Orders and their messages: source, id, number, service, reference, sender, text.
 _MESSAGES = (
     ("tellabot", "10000001", "18505550114", "Discord", "signup-38", "22395", "8841 is your code"),
     ("herosms", "635468010", "447700900127", "wa", "signup-39", "WhatsApp", "Code: 553-901"),
@@ -166,12 +166,12 @@ class Dev:
         return self._client.post(f"http://{self._door}{path}", data=fields).json()
 
     def configure(self, sinks: Mapping[str, Any], routes: Mapping[str, Any]) -> None:
-        """Have these sinks, beside `log`, and these routes."""
+        """Configure these sinks, in addition to `log`, and these routes."""
         path = self.folder / _CONFIG
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         config["sinks"] = {"log": config["sinks"]["log"], **sinks}
         config["routes"] = dict(routes)
-        # Sooner than after a minute.
+        # Both defaults are a minute.
         config["alerts"] = {"sink_failing": {"after": "12s"}, "delivery_dead": {"quiet": "1s"}}
         path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         self.call("POST", "/reload")
@@ -249,7 +249,7 @@ def _endpoint() -> Iterator[str]:
 
 
 def _make_history(folder: Path) -> None:
-    """Let the journal have an hour of made-up figures, for the plots and the bars."""
+    """Write an hour of made-up figures to the journal, for the plots and the bars."""
     chance, now = random.Random(7), int(time.time()) // 60 * 60
     with contextlib.closing(sqlite3.connect(folder / _JOURNAL)) as journal, journal:
         for minute in range(60, 0, -1):
@@ -269,7 +269,7 @@ def _make_history(folder: Path) -> None:
 
 
 def _seed(dev: Dev, url: str) -> Mapping[str, str]:
-    """Send messages, and more that goes wrong; return the ids in PAGES."""
+    """Send messages and cause faults; return the ids in PAGES."""
     sinks, routes = yaml.safe_load(_SINKS.format(url=url)), yaml.safe_load(_ROUTES)
     dev.configure(sinks, routes)
     for number, message in enumerate(_MESSAGES):
@@ -337,7 +337,7 @@ def _receive(
 
 
 def eventually(found: Callable[[], Any]) -> Any:
-    """Return what it finds, as soon as it finds something. Raise TimeoutError."""
+    """Return the first result that is not empty. Raises TimeoutError."""
     ends = time.monotonic() + _PATIENCE
     while not (value := found()):
         if time.monotonic() > ends:
@@ -347,7 +347,7 @@ def eventually(found: Callable[[], Any]) -> Any:
 
 
 def _take(dev: Dev, browser: Browser, addresses: Mapping[str, str], folder: Path) -> None:
-    """Take pictures. `addresses`: below `/console`, by the names of the pictures."""
+    """Take pictures. `addresses`: paths below `/console`, by the names of the pictures."""
     context = browser.new_context(timezone_id="UTC")
     page = context.new_page()
     page.goto(dev.link())
@@ -372,7 +372,7 @@ def _said(page: Page) -> str:
 
 
 def keep(path: Path, picture: bytes, said: str) -> None:
-    """Write a picture in few colours, unless there is one of a page that said the same."""
+    """Write a picture in few colours, unless text and style of its page are unchanged."""
     if path.exists():
         with Image.open(path) as before:
             if before.info.get(_SAID) == said:
