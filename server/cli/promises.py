@@ -115,7 +115,7 @@ def _but(kind: str, retention: Retention) -> str:
 
 
 def _alerted(config: Config) -> Iterator[str]:
-    """Yield who is told when a sink fails."""
+    """Yield who is notified when a sink fails."""
     yield "alerts"
     at = "2026-12-01T09:30:00.000000Z"
     data = SinkFailing(
@@ -151,9 +151,9 @@ def _alerted(config: Config) -> Iterator[str]:
     table = compile_table(config.routes)
     sinks = list(dict.fromkeys(to for route in table if route.matches(fields) for to in route.to))
     if not sinks:
-        yield "  nobody is told when a sink fails: add a route for system.*"
+        yield "  nobody is notified when a sink fails: add a route for system.*"
     elif len(sinks) == 1:
-        yield f"  to {sinks[0]} only: nobody is told if it fails itself; add a second sink"
+        yield f"  to {sinks[0]} only: nobody is notified if it fails itself; add a second sink"
     else:
         yield f"  to {_and(sinks)}"
     if config.heartbeat.url is not None:

@@ -61,14 +61,14 @@ async def order(request: Request) -> Answer:
     found = await request.api.get(f"/v1/orders/{quote(request.parts['id'], safe='')}")
     newest = found["events"][-FOLLOWED:]
     events = [await request.api.get(f"/v1/events/{one['id']}") for one in newest]
-    told = [(name, found[name]) for name in _TOLD if found[name] is not None]
-    told += [(f"label {name}", value) for name, value in found["labels"].items()]
+    registered = [(name, found[name]) for name in _REGISTERED if found[name] is not None]
+    registered += [(f"label {name}", value) for name, value in found["labels"].items()]
     return View(
         template="order.html",
         title=f"Order {_name(found)}",
         values={
             "order": _row(found, request.now),
-            "told": told,
+            "registered": registered,
             "rows": await rows(request, found["events"]),
             "copies": copies(request),
             "line": _line(found, events),
@@ -79,10 +79,10 @@ async def order(request: Request) -> Answer:
 
 
 async def cancel(request: Request) -> Answer:
-    """Cancel an order here. The provider is told nothing."""
+    """Cancel an order here. The provider is not notified."""
     await request.api.delete(f"/v1/orders/{quote(request.parts['id'], safe='')}")
     to = address(f"/orders/{request.parts['id']}")
-    return Redirect(to, "Cancelled here. The provider was told nothing.")
+    return Redirect(to, "Cancelled here. The provider was not notified.")
 
 
 def copies(request: Request) -> bool:
@@ -118,7 +118,7 @@ async def _rows(
     return [{**_row(one, request.now), "coded": coded.get(one["id"])} for one in orders]
 
 
-_TOLD = (
+_REGISTERED = (
     *("request_id", "activation_id", "rental_id", "number", "service", "service_key", "country"),
     *("reference", "origin", "reason"),
 )

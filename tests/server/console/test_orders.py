@@ -118,14 +118,14 @@ def test_code_of_an_order_can_be_copied_in_the_list(service, admin, person, orde
     assert "data-copy" not in person("reader").get("/orders").text
 
 
-def test_cancel_says_that_the_provider_is_told_nothing(service, admin, ordered):
+def test_cancel_says_that_the_provider_is_not_notified(service, admin, ordered):
     id_ = ordered(number="+18505550732")
 
     answer = admin.post(f"/orders/{id_}/cancel")
 
     assert answer.status_code == 303
     text = admin.get(f"/orders/{id_}").text
-    assert "The provider was told nothing." in text
+    assert "The provider was not notified." in text
     assert "Cancel here" not in text
     assert service.api(f"/orders/{id_}").json()["state"] == "cancelled"
 
