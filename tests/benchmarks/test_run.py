@@ -49,11 +49,11 @@ def test_long_durations_are_in_minutes(seconds, text):
     assert duration(seconds) == text
 
 
-def test_whole_run_takes_at_most_43_minutes():
+def test_whole_run_takes_at_most_47_minutes():
     """Five repetitions, by the stated seconds, with kept journals."""
     whole = sum(case.seconds * (1 if case.once else 5) for case in CASES)
 
-    assert whole <= 43 * 60
+    assert whole <= 47 * 60
 
 
 def said(line):

@@ -212,6 +212,7 @@ class Service:
     async def delivering(self, send, sink="log"):
         """Deliver to that sink by `send`, while the context is entered."""
         running = asyncio.create_task(self.workers[sink].run(send))
+        await asyncio.sleep(0)  # until it runs
         try:
             yield
         finally:

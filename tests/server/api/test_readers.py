@@ -658,6 +658,7 @@ OPENERS = {
     "server/cli/audit_prove.py": {"PROVE"},
     "server/runtime/backfill.py": {"ORDER"},
     "server/runtime/keys.py": {"FILTER", "REVEAL"},
+    "server/runtime/redelivery.py": {"REPLAY"},
     "server/runtime/replays.py": {"REPLAY"},
     "sinks/attempt.py": {"DELIVERY"},
 }

@@ -36,6 +36,7 @@ async def test_source_is_waiting_until_its_first_callback(service):
         "state": "waiting",
         "labels": {"team": "growth"},
         "last_callback_at": None,
+        "expect_every": None,
         "silent_since": None,
         "clock": {"offset": None, "measured": 0, "timezone": None, "warning": None},
         "backfill": None,

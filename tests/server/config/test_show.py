@@ -206,6 +206,7 @@ def test_secrets_of_an_http_sink_are_masked(tmp_path):
         "secrets": ["***"],
         "format": "json",
         "json": {"t": "{data.code}"},
+        "path": None,
         "headers": {"Authorization": "***"},
         "tls": {"ca_file": "ca.pem", "cert_file": None, "key_file": None},
         "proxy": "***",
