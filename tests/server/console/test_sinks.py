@@ -130,7 +130,7 @@ def test_pending_events_of_a_removed_sink_go_to_another(person, service):
     assert (before, between, to_log()) == (0, 0, 1)
     assert sent.headers["location"] == "/console/sinks/gone"
     assert "Sent to log: 1 event. gone is still owed 1" in shown
-    assert "log gets nothing: it has a delivery of each" in again
+    assert "log gets nothing: it already has a delivery of each" in again
     assert service.api("/sinks/gone").json()["owed"] == 1
     reader = person("reader")
     assert "/sinks/gone/send" not in reader.get("/sinks").text + reader.get("/sinks/gone").text
