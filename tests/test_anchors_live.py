@@ -52,8 +52,10 @@ def _run(live, friend, tmp_path):
             *("--anchor", str(tmp_path / "notes")),
         )
         assert "unchanged" in done.stdout
-        [event] = _checkpoints(live)
-        assert event["data"]["note"].startswith(f"{origin}\n")
+        notes = [one["data"]["note"] for one in _checkpoints(live)]
+        # One an hour, and one more if a process is killed before it notes the first one.
+        assert 1 <= len(notes) <= 3
+        assert all(note.startswith(f"{origin}\n") for note in notes)
 
 
 def _signer(live):
