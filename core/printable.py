@@ -20,7 +20,7 @@ def named(text: str, most: int = NAMED) -> str:
 
 def plain(text: str) -> str:
     r"""Return the text with every character that is not visible written as `\u{202e}`."""
-    if text.isprintable():  # it has none of these categories
+    if text.isprintable():  # then no character is unseen
         return text
     return "".join(f"\\u{{{ord(char):x}}}" if is_unseen(char) else char for char in text)
 

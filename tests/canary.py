@@ -17,12 +17,14 @@ from urllib.parse import quote, quote_plus
 
 #: How the reserved codes and numbers begin. Numbers have four more digits.
 CODE, NUMBER = "ZQ7-918", "1850555"
-#: These, and how a number and a text begin that many tests share.
-RESERVED = (CODE, NUMBER, "1850381", "Your code is 4")
+#: The reserved numbers, and those that many tests share.
+_NUMBERS = (NUMBER, "1850381")
+#: What no file may have: these, and the beginning of a text that many tests share.
+RESERVED = (CODE, *_NUMBERS, "Your code is 4")
 #: A reserved number in UTF-8. Seven digits alone stand in some hexadecimal id now and then.
 _IN_UTF_8 = {
     begin: re.compile(rb"(?<![0-9a-f])%b\d{4}|%b\d{4}(?![0-9a-f])" % ((begin.encode(),) * 2))
-    for begin in (NUMBER, "1850381")
+    for begin in _NUMBERS
 }
 
 #: Names of files that may have codes and numbers, each with the reason.

@@ -33,7 +33,7 @@ _PAINT = """() => new Promise((done) => new PerformanceObserver((list) => {
 
 
 class _Signed(NamedTuple):
-    """A running product, and the cookie of somebody who is signed in to its console."""
+    """A running product, and the cookie of a session in its console."""
 
     product: Product
     cookie: str

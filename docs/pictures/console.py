@@ -245,7 +245,7 @@ def _endpoint() -> Iterator[str]:
             thread.join()
 
 
-# What the pages show
+# The data of the pages
 
 
 def _make_history(folder: Path) -> None:

@@ -39,7 +39,7 @@ _NUMBER_DIGITS = 18
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What the service found when it read its log. An auditor verifies an export."""
+    """The verdict of the service about its own log. Auditors verify an export themselves."""
 
     #: `unchecked`: not read since the start. `unchanged` or `changed`: the last verdict.
     outcome: Literal["unchecked", "unchanged", "changed"]

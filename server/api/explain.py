@@ -1,4 +1,4 @@
-"""What a replay would make of a callback in quarantine."""
+"""Explains callbacks in quarantine: the events that a replay would make of them."""
 
 import asyncio
 import re
