@@ -1,12 +1,17 @@
 """Makes the spans of accepted events."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from types import MappingProxyType
+from typing import Final
 
 from journal import Journal
 from journal.records import Planned, Recorded
 from receiver.callback import Callback
 
 from ..tracing import AcceptedSpan, SpanContext, Tracer
+
+_NO_TRACES: Final[Mapping[str, str | None]] = MappingProxyType({})
 
 
 class AcceptTraces:
@@ -38,23 +43,22 @@ class AcceptTraces:
         `waited` is the result of `begin`; 0 counts the spans as dropped. `callback` is None for
         events that had no callback.
         """
-        traces: dict[str, str | None] = {}
         if waited is None:
-            return traces
+            return _NO_TRACES
+        if not waited:
+            for planned in compress(plans, outcome.new):
+                self._tracer.skip(planned.event.id, received=callback is not None)
+            return _NO_TRACES
+        traces: dict[str, str | None] = {}
         commit = self._journal.meters.commits
-        if waited and self._durable[0] != commit:
+        if self._durable[0] != commit:
             self._durable = commit, self._now()
         received = origin = None
-        if callback is not None and waited:
+        if callback is not None:
             received = callback.received.timestamp()
             origin = callback.header("traceparent")
-        for planned, is_new in zip(plans, outcome.new, strict=True):
+        for planned in compress(plans, outcome.new):
             event = planned.event
-            if not is_new:
-                continue
-            if not waited:
-                self._tracer.skip(event.id, received=callback is not None)
-                continue
             accepted = AcceptedSpan(
                 event_id=event.id,
                 source=event.source,
