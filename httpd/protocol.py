@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from .connections import Connections
 from .exchange import Exchange, Head, RequestHandler, log, plain_answer
+from .fields import field_names
 from .flow import CycleTransport, Flow, Pipeline, SmallEvent
 
 #: Called with the status and the socket's address for each request that was rejected here.
@@ -37,6 +38,8 @@ _VERSIONS = ("1.0", "1.1")
 _LINE_REST = 64
 #: Bytes of a field line without name and value: colon, space and line end.
 _FIELD_REST = 4
+#: Bytes of the fields up to which their names are cached, to limit the memory for hostile ones.
+_CACHED = 2048
 
 
 def _call(gone: Callable[[], None]) -> None:
@@ -284,7 +287,7 @@ class DoorProtocol(HttpToolsProtocol):
         """
         version = self.parser.get_http_version().encode()
         line = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, version)
-        fields = [b"%s: %s\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        fields = [b"%s: %s\r\n" % field for field in self.headers if field[0].lower() != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.data_received(b"".join((line, *fields, b"\r\n", rest)))
@@ -318,14 +321,15 @@ class DoorProtocol(HttpToolsProtocol):
             self._broken(431)
         # uvicorn would add trailers, which follow the body, to the fields that the app has read.
         if self._in_head:
-            name = name.lower()
             self.headers.append((name, value))
-            if name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
         version, method = self.parser.get_http_version(), self.parser.get_method()
-        if not self._is_well_framed(version, method):
+        written, values = zip(*self.headers, strict=False) if self.headers else ((), ())
+        read = field_names if self._fields_size <= _CACHED else field_names.__wrapped__
+        names = read(written)
+        is_known = version in _VERSIONS and method != _CONNECT
+        if not is_known or not names.are_well_framed(values, version):
             self._broken(400)
         if self.parser.should_upgrade():
             return
@@ -333,15 +337,16 @@ class DoorProtocol(HttpToolsProtocol):
         url = httptools.parse_url(self.url)
         if not url.path or not url.path.isascii():
             self._broken(400)
+        expects = names.expect_continue(values)
         if self.door is not None and self.door.serves(url.path):
-            head = Head(method.decode(), url.path, url.query or b"", self.headers, self._peer)
+            head = Head(method.decode(), url.path, url.query or b"", names, values, self._peer)
             lasts = version != "1.0" and self.parser.should_keep_alive()
-            expects = self.expect_100_continue
             self._queue(Exchange(self.door, head, keep_alive=lasts, expects=expects))
         else:
-            sent = self.url, self.headers, self.expect_100_continue
+            url_sent = self.url
             super().on_message_begin()  # makes the scope, which only an app needs
-            self.url, self.scope["headers"], self.expect_100_continue = sent
+            self.url, self.expect_100_continue = url_sent, expects
+            self.headers += [*zip(names.names, values, strict=True)]
             self.scope["state"][GONE] = self._notify
             super().on_headers_complete()
             self.cycle.message_event = SmallEvent(is_set=False)  # type: ignore[assignment]
@@ -353,20 +358,6 @@ class DoorProtocol(HttpToolsProtocol):
         # An answer before the end of the body is the last one: an unread body is not skipped.
         self._lasting = self.cycle.keep_alive
         self.cycle.keep_alive = False
-
-    def _is_well_framed(self, version: str, method: bytes) -> bool:
-        """Whether all servers read this as the same request (RFC 9112, sections 3.2 and 6)."""
-        names = [name for name, _ in self.headers]
-        hosts, lengths = names.count(b"host"), names.count(b"content-length")
-        codings = names.count(b"transfer-encoding")
-        coding = dict(self.headers)[b"transfer-encoding"] if codings else b""
-        return (
-            version in _VERSIONS
-            and method != _CONNECT
-            and (hosts == 1 or (hosts == 0 and version == "1.0"))
-            and lengths + codings <= 1
-            and (not codings or (coding.strip(b" \t").lower() == b"chunked" and version == "1.1"))
-        )
 
     def on_body(self, body: bytes) -> None:
         self._steps += 1

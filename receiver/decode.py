@@ -103,12 +103,13 @@ def _decode_form(body: bytes) -> dict[str, str]:
     if "" in pairs:
         pairs = [pair for pair in pairs if pair]
     fields: dict[str, str] = {}
+    is_ascii = text.isascii()
     # A list of all names and values, and a dict made of it, cost half as much again.
     for pair in pairs:
         name, _, value = pair.partition("=")
+        if "%" in pair or not is_ascii:
+            name, value = _unescape(name), _unescape(value)
         fields[name] = value
-    if "%" in text or not text.isascii():
-        fields = {_unescape(name): _unescape(value) for name, value in fields.items()}
     if len(fields) < len(pairs):
         raise _given_twice()
     return fields

@@ -10,7 +10,7 @@ import structlog
 
 from core.errors import Unavailable
 from core.log_sampler import LogSampler
-from httpd.exchange import Head, Response, callers_request_id, first_field
+from httpd.exchange import Head, Response, callers_request_id
 
 from .addresses import Peers
 from .callback import Callback, Happening, Malformed
@@ -106,8 +106,14 @@ class Door:
         return first == b"in" or (b"%" in first and urllib.parse.unquote_to_bytes(first) == b"in")
 
     def admit(self, head: Head) -> Admission | Response:
-        headers = tuple([(k.decode("latin-1"), v.decode("latin-1")) for k, v in head.headers])
-        forwarded = (value for name, value in headers if name == "x-forwarded-for")
+        names, place_of = head.names.texts, head.names.places.get
+        texts = [value.decode("latin-1") for value in head.values]
+        headers = tuple(zip(names, texts, strict=False))
+        named = place_of(b"x-request-id")
+        id_ = None if named is None else callers_request_id(head.values[named])
+        forwarded: Iterable[str] = ()
+        if place_of(b"x-forwarded-for") is not None:
+            forwarded = [text for name, text in headers if name == "x-forwarded-for"]
         segments = head.path.split(b"/")[2:]
         if b"%" in head.path:
             segments = [urllib.parse.unquote_to_bytes(segment) for segment in segments]
@@ -120,7 +126,7 @@ class Door:
             headers,
             path,
             peer=self._peers.peer(head.client, forwarded),
-            id=callers_request_id(head.headers) or self._intake.request_id(),
+            id=id_ or self._intake.request_id(),
         )
         try:
             return self._admitted(request)
@@ -148,8 +154,10 @@ class Door:
         if wait := state.wait():
             retry_after = f"retry-after: {int(wait) + 1}\r\n"
             raise Rejected(429, "too_many", reason="rate", fields=retry_after)
-        length = int(first_field(head.headers, b"content-length") or 0)
-        if max(length, 0 if head.method == "POST" else len(head.query)) > self._max_body:
+        length = head.names.places.get(b"content-length")
+        if (length is not None and int(head.values[length]) > self._max_body) or (
+            head.method != "POST" and len(head.query) > self._max_body
+        ):
             raise _too_large()
         fingerprint = state.tokens.fingerprint(index)
         caller = Caller(source=state.name, token=fingerprint, request_id=request.id)
