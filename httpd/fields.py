@@ -48,7 +48,5 @@ def field_names(written: tuple[bytes, ...]) -> FieldNames:
         names=names,
         texts=tuple([name.decode("latin-1") for name in names]),
         places={name: names.index(name) for name in names},
-        are_plain=names.count(_HOST) == 1
-        and names.count(_LENGTH) <= 1
-        and _CODING not in names,
+        are_plain=names.count(_HOST) == 1 and names.count(_LENGTH) <= 1 and _CODING not in names,
     )

@@ -35,10 +35,9 @@ def hide_credentials(
     headers stay as they are. A digest in the headers of a new callback is replaced like any value.
     """
     url = f"/in/{source}/"
-    for name, value in headers:
-        if "%" in value or url in value or _is_secret(name, own):
-            break
-    else:
+    names, values = zip(*headers, strict=True) if headers else ((), ())
+    joined = "\n".join(values)
+    if not ("%" in joined or url in joined or _any_secret(names, own)):
         return headers  # nearly all callbacks
     return tuple(
         [
@@ -53,6 +52,11 @@ def hide_credentials(
             for name, value in headers
         ]
     )
+
+
+@lru_cache(maxsize=256)
+def _any_secret(names: tuple[str, ...], own: frozenset[str]) -> bool:
+    return any(_is_secret(name, own) for name in names)
 
 
 @lru_cache(maxsize=1024)

@@ -2,7 +2,7 @@
 
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -24,7 +24,7 @@ Respond = Callable[[Response], None]
 #: Seconds after which a provider may retry. All providers that retry wait longer anyway.
 RETRY_AFTER = 5
 #: Marks a callback that `smshook send` made.
-SAMPLE_HEADER = "smshook-sample"
+SAMPLE_HEADER, _SAMPLE = "smshook-sample", b"smshook-sample"
 
 _TITLES = {
     403: "Forbidden",
@@ -175,8 +175,9 @@ class Door:
             peer=request.peer,
             received=self._now(),
         )
-        signature = callback.header(SAMPLE_HEADER)
-        if signature is not None and self._intake.is_sample(state.name, callback.body, signature):
+        if _SAMPLE in request.head.names.places and self._intake.is_sample(
+            state.name, callback.body, callback.header(SAMPLE_HEADER)
+        ):
             callback = msgspec.structs.replace(callback, sample=True)
         # Our own signature authenticates a sample: we do not have the provider's secret.
         signs = state.signs and not callback.sample
