@@ -56,8 +56,8 @@ class DoorProtocol(HttpToolsProtocol):
     # Beside uvicorn's attributes, these would need a dict: a kilobyte more for each connection.
     __slots__ = (
         *("_begun", "_cycle_transport", "_discarding", "_due", "_ending", "_fault", "_fields"),
-        *("_fields_size", "_gone", "_in_head", "_lasting", "_parsing", "_peer", "_running"),
-        *("_steps", "_timer", "_unsent", "_wire", "_without_step"),
+        *("_fields_size", "_gone", "_in_head", "_lasting", "_names", "_parsing", "_peer"),
+        *("_running", "_steps", "_timer", "_unsent", "_values", "_wire", "_without_step"),
     )
 
     #: From the connection, or from the first byte of a later request, to the end of its fields.
@@ -113,6 +113,9 @@ class DoorProtocol(HttpToolsProtocol):
         #: Whether the connection stays open after this request, once its body is complete.
         self._lasting = False
         self._fields = self._fields_size = 0
+        #: The fields of the head, as sent.
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
         #: Steps of the parser, and the bytes received since the last step.
         self._steps = self._without_step = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -287,7 +290,8 @@ class DoorProtocol(HttpToolsProtocol):
         """
         version = self.parser.get_http_version().encode()
         line = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, version)
-        fields = [b"%s: %s\r\n" % field for field in self.headers if field[0].lower() != b"upgrade"]
+        sent = zip(self._names, self._values, strict=True)
+        fields = [b"%s: %s\r\n" % field for field in sent if field[0].lower() != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.data_received(b"".join((line, *fields, b"\r\n", rest)))
@@ -303,7 +307,7 @@ class DoorProtocol(HttpToolsProtocol):
             not self.cycle.keep_alive or len(self.pipeline) >= self.max_queued
         ):
             self._broken(0)
-        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self.url, self._names, self._values = b"", [], []
         self._begun = True
         if self.capacity is not None:
             self.capacity.busy(self)
@@ -321,13 +325,13 @@ class DoorProtocol(HttpToolsProtocol):
             self._broken(431)
         # uvicorn would add trailers, which follow the body, to the fields that the app has read.
         if self._in_head:
-            self.headers.append((name, value))
+            self._names.append(name)
+            self._values.append(value)
 
     def on_headers_complete(self) -> None:
         version, method = self.parser.get_http_version(), self.parser.get_method()
-        written, values = zip(*self.headers, strict=False) if self.headers else ((), ())
         read = field_names if self._fields_size <= _CACHED else field_names.__wrapped__
-        names = read(written)
+        names, values = read(tuple(self._names)), self._values
         is_known = version in _VERSIONS and method != _CONNECT
         if not is_known or not names.are_well_framed(values, version):
             self._broken(400)
@@ -346,7 +350,7 @@ class DoorProtocol(HttpToolsProtocol):
             url_sent = self.url
             super().on_message_begin()  # makes the scope, which only an app needs
             self.url, self.expect_100_continue = url_sent, expects
-            self.headers += [*zip(names.names, values, strict=True)]
+            self.headers += zip(names.names, values, strict=True)
             self.scope["state"][GONE] = self._notify
             super().on_headers_complete()
             self.cycle.message_event = SmallEvent(is_set=False)  # type: ignore[assignment]

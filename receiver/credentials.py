@@ -8,7 +8,9 @@ import re
 import urllib.parse
 from collections.abc import Callable
 from functools import lru_cache
+from operator import itemgetter
 
+_name, _value = itemgetter(0), itemgetter(1)
 Headers = tuple[tuple[str, str], ...]
 
 #: The text in place of a value: `digest:` and 32 hexadecimal digits.
@@ -35,9 +37,8 @@ def hide_credentials(
     headers stay as they are. A digest in the headers of a new callback is replaced like any value.
     """
     url = f"/in/{source}/"
-    names, values = zip(*headers, strict=True) if headers else ((), ())
-    joined = "\n".join(values)
-    if not ("%" in joined or url in joined or _any_secret(names, own)):
+    values = "\n".join(map(_value, headers))
+    if not ("%" in values or url in values or _any_secret(tuple(map(_name, headers)), own)):
         return headers  # nearly all callbacks
     return tuple(
         [

@@ -38,6 +38,8 @@ _TITLES = {
 #: The answers before the end of a body: it is not read, so the connection closes.
 _UNREAD = (408, 413)
 _JSON = "application/json"
+#: As a number: to look for bytes in bytes, Python first makes an exception.
+_PERCENT = ord("%")
 _UNLISTED = Malformed("address", "the peer is not in allow_from")
 _BY_GET = Malformed("method", "GET: this source expects POST; a replay reads the query")
 
@@ -115,7 +117,7 @@ class Door:
         if place_of(b"x-forwarded-for") is not None:
             forwarded = [text for name, text in headers if name == "x-forwarded-for"]
         segments = head.path.split(b"/")[2:]
-        if b"%" in head.path:
+        if _PERCENT in head.path:
             segments = [urllib.parse.unquote_to_bytes(segment) for segment in segments]
         path: tuple[bytes, bytes] | None = None
         match segments:
@@ -231,7 +233,7 @@ class Door:
 
     def _stored(self, admission: Admission, callback: Callback, body: bytes) -> Response:
         """Return our answer to a stored callback, or the one that its source wants."""
-        reply = admission.state.source.answer or admission.state.source.default_answer
+        reply = admission.state.reply
         if reply is None or callback.sample:
             return self._answer(admission.request, 200, body, _JSON)
         return self._answer(admission.request, 200, reply.body.encode(), reply.content_type)
@@ -287,7 +289,7 @@ def read_happenings(state: SourceState, callback: Callback) -> Sequence[Happenin
             callback.body,
             content_encoding=callback.joined("content-encoding"),
             encodings=state.source.encodings,
-            lists=state.source.takes_lists,
+            lists=state.takes_lists,
         )
         return state.source.normalize(fields, callback)
     except Malformed:

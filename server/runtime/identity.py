@@ -47,12 +47,15 @@ class Chance:
     def __init__(self, fetch: Callable[[int], bytes] = os.urandom) -> None:
         self._fetch, self._fetched, self._used = fetch, b"", 0
 
-    def __call__(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
+        """Return random bytes. Calling the object itself takes twice as long."""
         start = self._used
         if len(self._fetched) - start < size:
             self._fetched, start = self._fetch(max(size, _FETCHED)), 0
         self._used = start + size
         return self._fetched[start : self._used]
+
+    __call__ = take
 
 
 class BadCursor(Exception):
