@@ -2,7 +2,7 @@
 
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -38,8 +38,6 @@ _TITLES = {
 #: The answers before the end of a body: it is not read, so the connection closes.
 _UNREAD = (408, 413)
 _JSON = "application/json"
-#: As a number: to look for bytes in bytes, Python first makes an exception.
-_PERCENT = ord("%")
 _UNLISTED = Malformed("address", "the peer is not in allow_from")
 _BY_GET = Malformed("method", "GET: this source expects POST; a replay reads the query")
 
@@ -108,16 +106,14 @@ class Door:
         return first == b"in" or (b"%" in first and urllib.parse.unquote_to_bytes(first) == b"in")
 
     def admit(self, head: Head) -> Admission | Response:
-        names, place_of = head.names.texts, head.names.places.get
-        texts = [value.decode("latin-1") for value in head.values]
-        headers = tuple(zip(names, texts, strict=False))
-        named = place_of(b"x-request-id")
-        id_ = None if named is None else callers_request_id(head.values[named])
-        forwarded: Iterable[str] = ()
-        if place_of(b"x-forwarded-for") is not None:
-            forwarded = [text for name, text in headers if name == "x-forwarded-for"]
+        names, values = head.names, head.values
+        headers = tuple(zip(names.texts, [v.decode("latin-1") for v in values], strict=True))
+        is_forwarded = b"x-forwarded-for" in names.places
+        forwarded = [v for k, v in headers if k == "x-forwarded-for"] if is_forwarded else ()
+        place = names.places.get(b"x-request-id")
+        id_ = None if place is None else callers_request_id(values[place])
         segments = head.path.split(b"/")[2:]
-        if _PERCENT in head.path:
+        if head.path.find(b"%") >= 0:  # cheaper than `in`, which first makes an exception
             segments = [urllib.parse.unquote_to_bytes(segment) for segment in segments]
         path: tuple[bytes, bytes] | None = None
         match segments:
@@ -156,10 +152,9 @@ class Door:
         if wait := state.wait():
             retry_after = f"retry-after: {int(wait) + 1}\r\n"
             raise Rejected(429, "too_many", reason="rate", fields=retry_after)
-        length = head.names.places.get(b"content-length")
-        if (length is not None and int(head.values[length]) > self._max_body) or (
-            head.method != "POST" and len(head.query) > self._max_body
-        ):
+        place = head.names.places.get(b"content-length")
+        length = 0 if place is None else int(head.values[place] or 0)
+        if max(length, 0 if head.method == "POST" else len(head.query)) > self._max_body:
             raise _too_large()
         fingerprint = state.tokens.fingerprint(index)
         caller = Caller(source=state.name, token=fingerprint, request_id=request.id)
@@ -177,9 +172,8 @@ class Door:
             peer=request.peer,
             received=self._now(),
         )
-        if _SAMPLE in request.head.names.places and self._intake.is_sample(
-            state.name, callback.body, callback.header(SAMPLE_HEADER)
-        ):
+        signature = callback.header(SAMPLE_HEADER) if _SAMPLE in request.head.names.places else None
+        if signature is not None and self._intake.is_sample(state.name, callback.body, signature):
             callback = msgspec.structs.replace(callback, sample=True)
         # Our own signature authenticates a sample: we do not have the provider's secret.
         signs = state.signs and not callback.sample
