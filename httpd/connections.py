@@ -28,7 +28,8 @@ class _Idle:
         self._used: OrderedDict[Connection, None] = OrderedDict()
 
     def add(self, connection: Connection, *, silent: bool) -> None:
-        self.remove(connection)
+        self._silent.pop(connection, None)
+        self._used.pop(connection, None)
         (self._silent if silent else self._used)[connection] = None
 
     def remove(self, connection: Connection) -> None:
@@ -92,7 +93,7 @@ class Connections:
         self._open[connection] = peer
         if peer is not None:
             self._counts[peer] += 1
-        self._set_idle(connection, silent=True)
+        self.idle(connection, silent=True)
         return True
 
     def busy(self, connection: Connection) -> None:
@@ -102,11 +103,8 @@ class Connections:
         if peer is not None and peer in self._idle_of:
             self._idle_of[peer].remove(connection)
 
-    def idle(self, connection: Connection) -> None:
-        """Report that it waits for its next request."""
-        self._set_idle(connection, silent=False)
-
-    def _set_idle(self, connection: Connection, *, silent: bool) -> None:
+    def idle(self, connection: Connection, *, silent: bool = False) -> None:
+        """Report that it waits for its next request; `silent`: it never sent one."""
         if connection in self._open:
             self._idle.add(connection, silent=silent)
             peer = self._open[connection]

@@ -4,12 +4,14 @@ import asyncio
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from .fields import FieldNames
 
 #: A caller's request id that may be written to the log.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
@@ -41,8 +43,9 @@ class Head(msgspec.Struct, frozen=True):
     path: bytes
     #: Without its `?`.
     query: bytes
-    #: Names in lower case.
-    headers: list[tuple[bytes, bytes]]
+    names: FieldNames
+    #: One for each of the names.
+    values: Sequence[bytes]
     #: Address of the client; empty if unknown.
     client: str
 
@@ -167,18 +170,9 @@ class Exchange:
         return b"".join((STATUS_LINE[answer.status], answer.fields, end, body))
 
 
-def callers_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the caller's `X-Request-Id`, if it may be written to the log."""
-    value = first_field(headers, b"x-request-id")
+def callers_request_id(value: bytes | None) -> str | None:
+    """Return the value of a caller's `X-Request-Id`, if it may be written to the log."""
     return value.decode() if value is not None and _REQUEST_ID.fullmatch(value) else None
-
-
-def first_field(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """Return the value of the first field of that (lower case) name."""
-    for key, value in headers:
-        if key == name:
-            return value
-    return None
 
 
 def plain_answer(status: int) -> Response:

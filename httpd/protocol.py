@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from .connections import Connections
 from .exchange import Exchange, Head, RequestHandler, log, plain_answer
+from .fields import field_names
 from .flow import CycleTransport, Flow, Pipeline, SmallEvent
 
 #: Called with the status and the socket's address for each request that was rejected here.
@@ -37,6 +38,8 @@ _VERSIONS = ("1.0", "1.1")
 _LINE_REST = 64
 #: Bytes of a field line without name and value: colon, space and line end.
 _FIELD_REST = 4
+#: Bytes of the fields up to which their names are cached, to limit the memory for hostile ones.
+_CACHED = 2048
 
 
 def _call(gone: Callable[[], None]) -> None:
@@ -53,8 +56,8 @@ class DoorProtocol(HttpToolsProtocol):
     # Beside uvicorn's attributes, these would need a dict: a kilobyte more for each connection.
     __slots__ = (
         *("_begun", "_cycle_transport", "_discarding", "_due", "_ending", "_fault", "_fields"),
-        *("_fields_size", "_gone", "_in_head", "_lasting", "_parsing", "_peer", "_running"),
-        *("_steps", "_timer", "_unsent", "_wire", "_without_step"),
+        *("_fields_size", "_gone", "_in_head", "_lasting", "_names", "_parsing", "_peer"),
+        *("_running", "_steps", "_timer", "_unsent", "_values", "_wire", "_without_step"),
     )
 
     #: From the connection, or from the first byte of a later request, to the end of its fields.
@@ -110,6 +113,9 @@ class DoorProtocol(HttpToolsProtocol):
         #: Whether the connection stays open after this request, once its body is complete.
         self._lasting = False
         self._fields = self._fields_size = 0
+        #: The fields of the head, as sent.
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
         #: Steps of the parser, and the bytes received since the last step.
         self._steps = self._without_step = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -284,7 +290,8 @@ class DoorProtocol(HttpToolsProtocol):
         """
         version = self.parser.get_http_version().encode()
         line = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, version)
-        fields = [b"%s: %s\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        sent = zip(self._names, self._values, strict=True)
+        fields = [b"%s: %s\r\n" % field for field in sent if field[0].lower() != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.data_received(b"".join((line, *fields, b"\r\n", rest)))
@@ -300,7 +307,7 @@ class DoorProtocol(HttpToolsProtocol):
             not self.cycle.keep_alive or len(self.pipeline) >= self.max_queued
         ):
             self._broken(0)
-        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self.url, self._names, self._values = b"", [], []
         self._begun = True
         if self.capacity is not None:
             self.capacity.busy(self)
@@ -318,14 +325,15 @@ class DoorProtocol(HttpToolsProtocol):
             self._broken(431)
         # uvicorn would add trailers, which follow the body, to the fields that the app has read.
         if self._in_head:
-            name = name.lower()
-            self.headers.append((name, value))
-            if name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
+            self._names.append(name)
+            self._values.append(value)
 
     def on_headers_complete(self) -> None:
         version, method = self.parser.get_http_version(), self.parser.get_method()
-        if not self._is_well_framed(version, method):
+        read = field_names if self._fields_size <= _CACHED else field_names.__wrapped__
+        names, values = read(tuple(self._names)), self._values
+        is_known = version in _VERSIONS and method != _CONNECT
+        if not is_known or not names.are_well_framed(values, version):
             self._broken(400)
         if self.parser.should_upgrade():
             return
@@ -333,15 +341,16 @@ class DoorProtocol(HttpToolsProtocol):
         url = httptools.parse_url(self.url)
         if not url.path or not url.path.isascii():
             self._broken(400)
+        expects = names.expect_continue(values)
         if self.door is not None and self.door.serves(url.path):
-            head = Head(method.decode(), url.path, url.query or b"", self.headers, self._peer)
+            head = Head(method.decode(), url.path, url.query or b"", names, values, self._peer)
             lasts = version != "1.0" and self.parser.should_keep_alive()
-            expects = self.expect_100_continue
             self._queue(Exchange(self.door, head, keep_alive=lasts, expects=expects))
         else:
-            sent = self.url, self.headers, self.expect_100_continue
+            url_sent = self.url
             super().on_message_begin()  # makes the scope, which only an app needs
-            self.url, self.scope["headers"], self.expect_100_continue = sent
+            self.url, self.expect_100_continue = url_sent, expects
+            self.headers += zip(names.names, values, strict=True)
             self.scope["state"][GONE] = self._notify
             super().on_headers_complete()
             self.cycle.message_event = SmallEvent(is_set=False)  # type: ignore[assignment]
@@ -353,20 +362,6 @@ class DoorProtocol(HttpToolsProtocol):
         # An answer before the end of the body is the last one: an unread body is not skipped.
         self._lasting = self.cycle.keep_alive
         self.cycle.keep_alive = False
-
-    def _is_well_framed(self, version: str, method: bytes) -> bool:
-        """Whether all servers read this as the same request (RFC 9112, sections 3.2 and 6)."""
-        names = [name for name, _ in self.headers]
-        hosts, lengths = names.count(b"host"), names.count(b"content-length")
-        codings = names.count(b"transfer-encoding")
-        coding = dict(self.headers)[b"transfer-encoding"] if codings else b""
-        return (
-            version in _VERSIONS
-            and method != _CONNECT
-            and (hosts == 1 or (hosts == 0 and version == "1.0"))
-            and lengths + codings <= 1
-            and (not codings or (coding.strip(b" \t").lower() == b"chunked" and version == "1.1"))
-        )
 
     def on_body(self, body: bytes) -> None:
         self._steps += 1

@@ -112,12 +112,13 @@ class GroupCommit(Generic[Op, Result]):
         answer waits for the true result, however long the disk takes.
         """
         entry: _Waiting[Op, Result] = _Waiting(op, answer, then, endless)
-        if self.broken or self._closed or (self.stalled and not endless):
+        if self.failure is not None or self._closed or (self.stalled and not endless):
             _report(entry, self._refusal())
             return
         self._queue.append(entry)
         self._urgent = self._urgent or not patient
-        self._schedule()
+        if not self._hurried or self._timer is None:
+            self._schedule()
 
     def submit(
         self,
@@ -239,14 +240,15 @@ class GroupCommit(Generic[Op, Result]):
             settle(self._ended, None)
         if self.failure is not None:  # a reader failed it meanwhile: return no more results
             outcomes = [self.failure] * len(batch)
-        stored = sum(not isinstance(outcome, Exception) for outcome in outcomes)
+        errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        stored = len(outcomes) - len(errors)
         if self._began is not None and stored:
             self.meters.commits += 1
             self.meters.operations += stored
             self.meters.seconds.add(asyncio.get_running_loop().time() - self._began)
         for entry, outcome in zip(batch, outcomes, strict=True):
             _report(entry, outcome)
-        fatal = _fatal(outcomes)
+        fatal = _fatal(errors)
         if fatal is not None:
             self.fail(fatal)
         if self.broken:

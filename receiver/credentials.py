@@ -8,7 +8,9 @@ import re
 import urllib.parse
 from collections.abc import Callable
 from functools import lru_cache
+from operator import itemgetter
 
+_name, _value = itemgetter(0), itemgetter(1)
 Headers = tuple[tuple[str, str], ...]
 
 #: The text in place of a value: `digest:` and 32 hexadecimal digits.
@@ -35,10 +37,8 @@ def hide_credentials(
     headers stay as they are. A digest in the headers of a new callback is replaced like any value.
     """
     url = f"/in/{source}/"
-    for name, value in headers:
-        if "%" in value or url in value or _is_secret(name, own):
-            break
-    else:
+    values = "\n".join(map(_value, headers))
+    if not ("%" in values or url in values or _any_secret(tuple(map(_name, headers)), own)):
         return headers  # nearly all callbacks
     return tuple(
         [
@@ -53,6 +53,11 @@ def hide_credentials(
             for name, value in headers
         ]
     )
+
+
+@lru_cache(maxsize=256)
+def _any_secret(names: tuple[str, ...], own: frozenset[str]) -> bool:
+    return any(_is_secret(name, own) for name in names)
 
 
 @lru_cache(maxsize=1024)

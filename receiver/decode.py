@@ -8,7 +8,7 @@ import json
 import re
 from binascii import unhexlify
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, product
 from math import isfinite
 
 import multipart  # type: ignore[import-untyped]  # it ships no types
@@ -89,7 +89,9 @@ def _given_twice() -> Malformed:
 
 # -- application/x-www-form-urlencoded ------------------------------------------------------------
 
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_HEX = b"0123456789ABCDEFabcdef"
+#: The byte of each escape, by its two digits.
+_ESCAPED = {bytes(digits): unhexlify(bytes(digits)) for digits in product(_HEX, repeat=2)}
 
 
 def _decode_form(body: bytes) -> dict[str, str]:
@@ -103,12 +105,13 @@ def _decode_form(body: bytes) -> dict[str, str]:
     if "" in pairs:
         pairs = [pair for pair in pairs if pair]
     fields: dict[str, str] = {}
+    is_ascii = text.isascii()
     # A list of all names and values, and a dict made of it, cost half as much again.
     for pair in pairs:
         name, _, value = pair.partition("=")
+        if "%" in pair or not is_ascii:
+            name, value = _unescape(name), _unescape(value)
         fields[name] = value
-    if "%" in text or not text.isascii():
-        fields = {_unescape(name): _unescape(value) for name, value in fields.items()}
     if len(fields) < len(pairs):
         raise _given_twice()
     return fields
@@ -117,11 +120,13 @@ def _decode_form(body: bytes) -> dict[str, str]:
 def _unescape(text: str) -> str:
     if "%" not in text and text.isascii():
         return text
-    # For 64 KiB of `%` the standard library's `unquote_to_bytes` takes 20 ms, this takes 2 ms.
-    plain = _ESCAPE.sub(
-        lambda escape: unhexlify(escape[1]), text.encode("utf-8", "surrogateescape")
-    )
-    return plain.decode("utf-8", "replace")
+    # A regular expression takes three times as long for a few escapes, as in a time.
+    plain, *parts = text.encode("utf-8", "surrogateescape").split(b"%")
+    read = [plain]
+    for part in parts:
+        byte = _ESCAPED.get(part[:2])
+        read += (b"%", part) if byte is None else (byte, part[2:])
+    return b"".join(read).decode("utf-8", "replace")
 
 
 # -- multipart/form-data --------------------------------------------------------------------------

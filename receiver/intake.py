@@ -38,7 +38,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, stored: Stored) -> "Accepted":
-        return cls(status="accepted" if any(stored.new) else "duplicate", events=stored.ids)
+        return cls(status="accepted" if True in stored.new else "duplicate", events=stored.ids)
 
 
 class Intake(Protocol):

@@ -24,6 +24,9 @@ class SourceState:
         self.name, self.source = name, source
         #: Whether the provider may sign its callbacks.
         self.signs = type(source).verify is not Source.verify
+        self.takes_lists, self.secret_headers = source.takes_lists, source.secret_headers
+        #: The answer to a stored callback; None: our JSON.
+        self.reply = source.answer or source.default_answer
         timezone: str | None = getattr(source, "timezone", None)
         if before is None:
             self.health = SourceHealth(

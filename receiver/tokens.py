@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
+from itertools import repeat
 
 from core.secret import Secret, digest, digest_of
 
@@ -35,7 +36,7 @@ class Tokens:
     def find(self, candidate: bytes) -> int | None:
         """Return the index of the token, or None. All tokens are compared in either case."""
         sent = digest(candidate)
-        same = [hmac.compare_digest(sent, known) for known in self._digests]
+        same = [*map(hmac.compare_digest, repeat(sent), self._digests)]
         return same.index(True) if True in same[: self._count] else None
 
     def fingerprint(self, index: int) -> str:

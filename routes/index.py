@@ -149,6 +149,8 @@ class FilterIndex(Generic[T]):
         if found:
             found.update(self._always)
             candidates = [found[number] for number in sorted(found)]
+        if not candidates:
+            return ()
         return [entry.value for entry in candidates if entry.holds(event)]
 
 

@@ -42,6 +42,9 @@ class Plan(msgspec.Struct, frozen=True):
     routes: tuple[str, ...]
 
 
+_NOTHING = Plan((), ())
+
+
 def compile_table(routes: Mapping[str, Route]) -> tuple[CompiledRoute, ...]:
     """Compile all routes.
 
@@ -78,6 +81,8 @@ def plan(table: FilterIndex[CompiledRoute], event: Mapping[str, object]) -> Plan
     `data` is only needed if a route reads it.
     """
     matched = table.matching(event)
+    if not matched:
+        return _NOTHING
     sinks = dict.fromkeys([sink for route in matched for sink in route.to])
     return Plan(tuple(sinks), tuple([route.name for route in matched]))
 

@@ -133,7 +133,7 @@ async def _run(
     loop = asyncio.get_running_loop()
     signals.on_end(lambda: loop.call_soon_threadsafe(stop.set))
     await _prepare(config.sinks)
-    identity = Identity(config.server.secret.reveal(), Chance())
+    identity = Identity(config.server.secret.reveal(), Chance().take)
     clock = WallClock()
     lock.hold()
     period_keys: Keyring | None = None

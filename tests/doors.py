@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from httpd.exchange import Head, Response
+from httpd.fields import field_names
 
 
 class Answered:
@@ -19,10 +20,16 @@ class Answered:
         return json.loads(self.body)
 
 
+def head(method, path, query=b"", headers=(), peer="192.0.2.1"):
+    """Return the head of a request with these fields."""
+    names = field_names(tuple(name for name, _ in headers))
+    return Head(method, path, query, names, [value for _, value in headers], peer)
+
+
 async def ask(door, target, *, method="POST", body=b"", headers=(), peer="127.0.0.1"):
     """Make one request of a door, and return its answer."""
     path, _, query = target.partition(b"?")
-    admission = door.admit(Head(method, path, query, list(headers), peer))
+    admission = door.admit(head(method, path, query, headers, peer))
     if isinstance(admission, Response):
         return Answered(admission)
     if len(body) > admission.max_body:

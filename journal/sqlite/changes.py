@@ -8,20 +8,22 @@ from functools import lru_cache
 import msgspec
 from msgspec.structs import astuple
 
+from ..records import Arrival
 from ..rows import Changes, EventRow
 from ..seal import Kind, Sealer, is_clear
 from ..writes import CreateKey
 from . import conditions, keys, replays, sealed
-from .bulk import insert
+from .bulk import Row, insert
 from .event_search import FIELDS, fields
 from .orders import INSERT, UPDATE, order_values
 from .times import note_times
 
+_CLEAR_CALLBACKS = "callbacks (id, source, channel, token, peer, at, headers, body)"
 _CALLBACKS = "callbacks (id, source, channel, token, peer, at, headers, body, sealed)"
-_EVENTS = (
-    "events (seq, id, source, type, subject, also, recorded_at, callback, routes, body, reference,"
-    " codes, people)"
-)
+_PLAIN_EVENTS = "events (seq, id, source, type, subject, recorded_at, callback, routes, body)"
+_EVENTS = f"{_PLAIN_EVENTS[:-1]}, also, reference, codes, people)"
+#: The last columns of an event that has none of them, as most have.
+_NONE_OF_THEM = (None, None, None, None)
 _DELIVERIES = "deliveries (id, event, sink, state, due_at, owner, accepted_at, ordering, replay)"
 _LINK = """
     insert into order_events (event, order_seq, taken) select ?, seq, ? from orders where id = ?
@@ -122,16 +124,20 @@ def write(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | None = No
 
 
 def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | None) -> None:
-    callbacks = [
-        (
-            *(id_, one.source, one.channel, one.token, one.peer, one.at),
-            *sealed.callback_columns(sealer, Kind.RAW, str(id_), one),
-        )
-        for id_, one in changes.callbacks
-    ]
-    insert(conn, _CALLBACKS, callbacks)
+    if sealer is None:
+        insert(conn, _CLEAR_CALLBACKS, [_clear_row(id_, one) for id_, one in changes.callbacks])
+    else:
+        callbacks = [
+            (
+                *(id_, one.source, one.channel, one.token, one.peer, one.at),
+                *sealed.callback_columns(sealer, Kind.RAW, str(id_), one),
+            )
+            for id_, one in changes.callbacks
+        ]
+        insert(conn, _CALLBACKS, callbacks)
     note_times(conn, changes.events)
-    events, searched = [], []
+    # Statements without columns that are null: to bind a null takes longer than to bind a text.
+    plain, events, searched = [], [], []
     for new in changes.events:
         plan, event = new.plan, new.plan.event
         subject, body, its_fields = event.subject, plan.body.decode(), fields(event.data)
@@ -140,18 +146,31 @@ def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | N
             its = sealer.seal_new(event, plan.at)
             subject, body, codes, people = its.subject, its.body.decode(), its.codes, its.people
             its_fields = (its.number, *its_fields[1:])
-        row = (new.seq, event.id, event.source, event.type, subject, new.also, plan.at)
-        rest = (_encode_routes(plan.routes), body, event.data.reference, codes, people)
-        events.append((*row, new.callback, *rest))
+        row = (
+            *(new.seq, event.id, event.source, event.type, subject, plan.at, new.callback),
+            *(_encode_routes(plan.routes), body),
+        )
+        rest = (new.also, event.data.reference, codes, people)
+        if rest == _NONE_OF_THEM:
+            plain.append(row)
+        else:
+            events.append((*row, *rest))
         searched.append((new.seq, *its_fields))
+    insert(conn, _PLAIN_EVENTS, plain)
     insert(conn, _EVENTS, events)
     insert(conn, FIELDS, searched)
-    insert(conn, "keys", changes.keys)
+    insert(conn, "keys", [(source, bytearray(key), seq) for source, key, seq in changes.keys])
     insert(conn, _DELIVERIES, [astuple(one) for one in changes.deliveries])
     insert(conn, "duplicates", changes.duplicates)
     insert(conn, "twins", changes.copies)
     if changes.changed:
         _write_bodies(conn, changes.changed.values(), sealer)
+
+
+def _clear_row(id_: int, one: Arrival) -> Row:
+    headers = msgspec.json.encode(one.headers).decode()
+    body = bytearray(one.body)  # bytes need an adapter
+    return (id_, one.source, one.channel, one.token, one.peer, one.at, headers, body)
 
 
 def _write_bodies(

@@ -104,7 +104,8 @@ def look_up(conn: sqlite3.Connection, needs: Needs, opener: Opener) -> LookedUp:
         last_callback=last.get("callbacks", 0),
         last_delivery=last.get("deliveries", 0),
     )
-    for source, key, place in search(conn, "wanted(source, key)", _KEYS, needs.keys):
+    wanted_keys = [(source, bytearray(key)) for source, key in needs.keys]
+    for source, key, place in search(conn, "wanted(source, key)", _KEYS, wanted_keys):
         found.keys[source, key] = place
     places = set(found.keys.values())
     if needs.copies:

@@ -14,6 +14,9 @@ from core.event import Event
 from .fields import event_fields, service_and_number
 from .setup import LEVELS, json_output, json_value
 
+#: The longest name of a service that is cached: a provider may send any text.
+_LONGEST = 80
+
 
 class Received(msgspec.Struct, frozen=True):
     """The request that brought a callback, as log lines show it."""
@@ -51,7 +54,8 @@ class FrequentLines:
         number = "" if to is None else f',"to":{quote(to)}'
         self._json(
             f'callback.accepted","event_id":"{event.id}","type":"{event.type}"'
-            f'{_field("service", service)}{number},"sinks":[{_names(*sinks)}]{_of(received)}'
+            f'{_service(service)}{number},"sinks":[{_names(*sinks) if sinks else ""}]'
+            f"{_of(received)}"
         )
 
     def duplicate(self, event_id: str, received: Received) -> None:
@@ -94,8 +98,8 @@ def frequent_lines() -> FrequentLines | None:
 
 def _of(received: Received) -> str:
     line = (
-        f',"request_id":"{received.request_id}"{_known("source", received.source)}'
-        f'{_known("peer", received.peer)},"bytes":{received.bytes}'
+        f',"request_id":"{received.request_id}"{_about_caller(received.source, received.peer)}'
+        f',"bytes":{received.bytes}'
     )
     if received.channel is not None:
         line += _field("channel", received.channel)
@@ -114,8 +118,18 @@ def _field(name: str, value: object) -> str:
     return "" if value is None else f',"{name}":{json_value(value)}'
 
 
-#: The same with a cache, for short values that repeat: names of sources and sinks, and addresses.
+#: The same with a cache, for short values that repeat: names of sinks and services.
 _known = lru_cache(maxsize=1024)(_field)
+
+
+def _service(service: str | None) -> str:
+    is_short = service is None or len(service) <= _LONGEST
+    return (_known if is_short else _field)("service", service)
+
+
+@lru_cache(maxsize=1024)
+def _about_caller(source: str, peer: str) -> str:
+    return _field("source", source) + _field("peer", peer)
 
 
 @lru_cache(maxsize=256)

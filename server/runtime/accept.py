@@ -8,7 +8,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from core.errors import Unavailable
-from core.event import NumberAssigned
+from core.event import Data, NumberAssigned
 from core.order import (
     Order,
     RegisteredBy,
@@ -84,7 +84,7 @@ class Recorder:
         """
         # As `recordedtime` has it, to the last digit: `since` and `until` are compared with that.
         at = round(self._now() * 1_000_000) / 1_000_000
-        foreseen = [(self._foresee(caller.source, one, at), one) for one in happenings]
+        foreseen = [(self._foresee(caller.source, one.data, at), one) for one in happenings]
         plans = tuple(
             [
                 self._plan(caller.source, happening, at, named_order=one and one.given)
@@ -104,8 +104,10 @@ class Recorder:
                 self._order_book.put(order)
             self.codes.measure(plans, outcome.new)
             is_called = callback.channel == "callback" and replaces is None
-            caused = callback if is_called else None
-            traces = self._traces.record(plans, outcome, waited, caused)
+            traces: Mapping[str, str | None] = {}
+            if waited is not None:
+                caused = callback if is_called else None
+                traces = self._traces.record(plans, outcome, waited, caused)
             state = self._sources.get(caller.source)  # None: a reload removed it meanwhile
             if state is not None and is_called and True in outcome.new:
                 state.health.record(callback, happenings)
@@ -166,12 +168,11 @@ class Recorder:
         self._traces.record((planned,), recorded, waited, None)
         return planned
 
-    def _foresee(self, source: str, happening: Happening, at: float) -> _Foreseen | None:
+    def _foresee(self, source: str, data: Data, at: float) -> _Foreseen | None:
         """Put the order that a happening makes known into the order book.
 
         Later events belong to it at once, because they are recorded after it.
         """
-        data = happening.data
         if not isinstance(data, NumberAssigned) or data.request_id is None:
             return None
         if data.provider is None:  # an event of the service itself names no number
@@ -224,11 +225,12 @@ class Recorder:
         for index, planned in enumerate(plans):
             received = Received(
                 *(caller.request_id, caller.source, callback.peer, len(callback.body), channel),
-                traces.get(planned.event.id),
+                traces.get(planned.event.id) if traces else None,
                 recorded.leaves[index] if recorded.leaves else None,
             )
             if recorded.new[index]:
-                lines.accepted(planned.event, [owed.sink for owed in planned.owed], received)
+                sinks = [owed.sink for owed in planned.owed] if planned.owed else ()
+                lines.accepted(planned.event, sinks, received)
             elif channel is None:  # each poll finds the same messages again
                 lines.duplicate(recorded.ids[index], received)
 

@@ -26,7 +26,7 @@ class HeaderCredentials:
 
     def hide(self, state: SourceState, callback: Callback) -> Callback:
         """Return a callback of the source with digests in place of its secrets."""
-        own = state.source.secret_headers
+        own = state.secret_headers
         headers = hide_credentials(callback.headers, state.name, own, self._digest)
         if headers is callback.headers:
             return callback

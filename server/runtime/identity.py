@@ -19,6 +19,9 @@ from receiver.callback import Key
 
 #: Bytes of a keyed hash.
 _HASH = 16
+#: The lengths of nearly all parts of keys, in four bytes.
+_SHORT = 256
+_LENGTHS = [length.to_bytes(4) for length in range(_SHORT)]
 #: A cursor: the journal, the place, and a mark of the row there. With the tag it has 48 bytes, and
 #: these have a single spelling in base64.
 _CURSOR, _CURSOR_LENGTH = ">16sQ8s", 64
@@ -44,12 +47,15 @@ class Chance:
     def __init__(self, fetch: Callable[[int], bytes] = os.urandom) -> None:
         self._fetch, self._fetched, self._used = fetch, b"", 0
 
-    def __call__(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
+        """Return random bytes. Calling the object itself takes twice as long."""
         start = self._used
         if len(self._fetched) - start < size:
             self._fetched, start = self._fetch(max(size, _FETCHED)), 0
         self._used = start + size
         return self._fetched[start : self._used]
+
+    __call__ = take
 
 
 class BadCursor(Exception):
@@ -117,7 +123,8 @@ class Identity:
         message = b""
         for text in key.parts:
             part = text.encode()
-            message += len(part).to_bytes(4) + part
+            length = len(part)
+            message += (_LENGTHS[length] if length < _SHORT else length.to_bytes(4)) + part
         return (key.second & 0xFFFFFFFF).to_bytes(4) + hash_(message)[:_HASH]
 
     def fingerprint(self, body: bytes, key: bytes | None = None) -> bytes:

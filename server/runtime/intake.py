@@ -64,8 +64,9 @@ class CallbackIntake:
 
         def stored(outcome: Recorded | Exception) -> None:
             if not isinstance(outcome, Exception):
-                word = "accepted" if True in outcome.new else "duplicate"
-                self._count(caller.source, word, began)
+                source, word = caller.source, "accepted" if True in outcome.new else "duplicate"
+                self.outcomes[source, word] += 1
+                self.seconds[source].add(self._ticks() - began)
             done(outcome)
 
         self._accept(caller, callback, happenings, stored)
@@ -83,15 +84,12 @@ class CallbackIntake:
         def stored(outcome: str | Exception) -> None:
             # A callback from another address is stored and rejected.
             if not isinstance(outcome, Exception) and malformed.reason != "address":
-                self._count(caller.source, "quarantined", began)
+                self.outcomes[caller.source, "quarantined"] += 1
+                self.seconds[caller.source].add(self._ticks() - began)
                 self.quarantined[caller.source] = malformed.reason
             done(outcome)
 
         self._quarantine(caller, callback, malformed, stored)
-
-    def _count(self, source: str, outcome: str, began: float) -> None:
-        self.outcomes[source, outcome] += 1
-        self.seconds[source].add(self._ticks() - began)
 
     def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
         """Count a rejected request."""

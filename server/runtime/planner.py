@@ -83,14 +83,15 @@ class Planner:
             data=happening.data,
         )
         # The attributes alone are a quarter of the work.
-        whole = self._reads_data or self._subscriptions
+        subscriptions = self._subscriptions or None
+        whole = self._reads_data or subscriptions
         read = msgspec.to_builtins if whole else msgspec.structs.asdict
         fields: Mapping[str, object] = read(event)
         routed = plan(self._routes, fields)
         names = dict.fromkeys((*routed.sinks, *sinks)) if sinks else routed.sinks
-        owed = [self._workers[name].plan_delivery(fields) for name in names]
-        if self._subscriptions:
-            owed += self._subscriptions.plan(fields)
+        owed = [self._workers[name].plan_delivery(fields) for name in names] if names else []
+        if subscriptions is not None:
+            owed += subscriptions.plan(fields)
         return Planned(
             event=event,
             at=at,

@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 
 import live
 import pytest
-from doors import Answered, ask
+from doors import Answered, ask, head
 from services import SECRET, assembled, clock_of, configured
 
 from core.secret import Secret
 from core.units import Rate
-from httpd.exchange import Head
 from journal.reads import (
     CallbackOfEvent,
     Events,
@@ -217,7 +216,7 @@ async def test_body_over_the_limit_is_413(door, journal):
 
 
 async def test_late_or_large_body_is_counted_and_closes(door, parts, journal):
-    admission = door.admit(Head("POST", url(), b"", [], "192.0.2.1"))
+    admission = door.admit(head("POST", url()))
 
     answers = [Answered(door.refuse(admission, status)) for status in (408, 413)]
     await parts.rejections.write()
