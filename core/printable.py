@@ -18,6 +18,18 @@ def named(text: str, most: int = NAMED) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
+def is_utf8(text: str) -> bool:
+    """Whether it can be written as UTF-8.
+
+    Python reads other bytes of a variable, an argument or a path as halves of characters.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def plain(text: str) -> str:
     r"""Return the text with every character that is not visible written as `\u{202e}`."""
     if text.isprintable():  # then no character is unseen

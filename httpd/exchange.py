@@ -25,9 +25,12 @@ class _ExceptionFilter(logging.Filter):
         if isinstance(exc, asyncio.CancelledError):
             return False  # a listener that ends cancels the tasks that are left
         if exc is not None:
-            where = traceback.extract_tb(exc.__traceback__)[-1]
-            record.msg = "app.failed %s at %s:%d"
-            record.args = (type(exc).__name__, where.filename, where.lineno or 0)
+            while exc.__cause__ is not None:  # Litestar wraps what fails within an answer
+                exc = exc.__cause__
+            last = traceback.extract_tb(exc.__traceback__)[-1]
+            error, where = type(exc).__name__, f"{last.filename}:{last.lineno}"
+            record.__dict__.update(error=error, where=where)  # as by the argument `extra`
+            record.msg, record.args = "app.failed %s at %s", (error, where)
             record.exc_info = record.exc_text = None
         return True
 

@@ -21,6 +21,7 @@ from .connections import Connections
 from .exchange import Exchange, Head, RequestHandler, log, plain_answer
 from .fields import field_names
 from .flow import CycleTransport, Flow, Pipeline, SmallEvent
+from .timers import call_at
 
 #: Called with the status and the socket's address for each request that was rejected here.
 OnRejected = Callable[[int, str], None]
@@ -223,7 +224,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     def _set_timer(self, when: float) -> None:
         self._drop_timer()
-        self._timer = self.loop.call_at(when, self._on_timer)
+        self._timer = call_at(self.loop, when, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

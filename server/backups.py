@@ -26,6 +26,8 @@ def back_up(config: Path, journal: Path, target: Path, progress: Progress) -> Co
 
     `config` is the path of the configuration. Raises WrongPath, NotABackup, Unavailable, OSError.
     """
+    if "\0" in str(target):
+        raise WrongPath("no name of a file has NUL; name another file")
     for path, what in reserved_files(config, journal).items():
         if is_same(target, path):
             raise WrongPath(f"{target} {what}; name another file")

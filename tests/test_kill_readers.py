@@ -1,6 +1,7 @@
 """kill -9 while codes are read: the log names at least what the readers got."""
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import urllib.parse
@@ -55,9 +56,8 @@ class Killed:
         return {(one["by"], one["how"]) for one in readers}
 
     def lines(self):
-        rows = sqlite3.connect(self.service.folder / "smshook.db").execute(
-            "select lines from audit order by n"
-        )
+        with contextlib.closing(sqlite3.connect(self.service.folder / "smshook.db")) as conn:
+            rows = conn.execute("select lines from audit order by n").fetchall()
         return [json.loads(line) for (run,) in rows for line in run.split(b"\n")]
 
 

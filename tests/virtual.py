@@ -31,6 +31,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def end(self, _result=None):
         self._jobs -= 1
 
+    async def shutdown_default_executor(self, _timeout=None):
+        # Since Python 3.12 it has a time limit, which would pass at once.
+        await super().shutdown_default_executor()
+
 
 class _Selector(selectors.DefaultSelector):
     def __init__(self, loop):

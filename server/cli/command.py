@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from core.printable import named, plain
+from core.printable import is_utf8, named, plain
 
 from .terminal import no_color_option, remember
 
@@ -113,6 +113,13 @@ class CommandGroup(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += [config_option(), no_color_option()]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # The API, the journal and the log have only UTF-8.
+        wrong = next((argument for argument in args if not is_utf8(argument)), None)
+        if wrong is not None:
+            raise Wrong(f"{named(wrong)}: not UTF-8; write ordinary text")
+        return super().parse_args(ctx, args)
 
 
 def unknown(kind: str, name: str, names: Sequence[str]) -> Wrong:

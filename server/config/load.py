@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from core.printable import is_utf8
 from receiver.source import Source
 from routes.table import Route
 
@@ -252,6 +253,10 @@ def _read(
 
 def _parse(reading: Complaints, path: Path) -> bool:
     """Return whether there is a mapping to continue with."""
+    if not is_utf8(str(path.absolute())):
+        # The address of the service, the audit log and answers have paths.
+        reading.complain((), "its folder or its name is not UTF-8; rename it")
+        return False
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

@@ -202,8 +202,9 @@ def options_of(struct: type[msgspec.Struct]) -> Mapping[str, Option]:
 def comments(struct: type) -> Mapping[str, str]:
     """Return the `#:` comment of each option. Those of the class override those of its bases."""
     found: dict[str, str] = {}
-    for base in reversed(struct.__mro__[:-1]):
-        if base.__module__.startswith("msgspec"):
+    for base in reversed(struct.__mro__):
+        # Others have no options, and Generic has no source since Python 3.12.
+        if base is msgspec.Struct or not issubclass(base, msgspec.Struct):
             continue
         source = _source(base.__module__)
         # `inspect.getsource` of a class would parse the whole module each time.

@@ -1,12 +1,15 @@
 """Replacement of `${NAME}`, `${NAME:-default}` and `${file:path}` in the texts of a configuration.
 
-It follows parsing: a value that holds quotes, colons or newlines stays one text.
+It follows parsing: a value that holds quotes, colons or newlines stays one text. What is no text
+after it has a complaint.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
+
+from core.printable import is_utf8
 
 from .complaints import Complaints
 from .yaml import Path, Scalar, Style
@@ -45,10 +48,27 @@ class _Replacement:
     def value(self, path: Path, value: Any) -> Any:
         """Return the value; None in place of a scalar with a complaint."""
         if isinstance(value, dict):
-            return {key: self.value((*path, key), item) for key, item in value.items()}
+            items = {key: self.value((*path, key), item) for key, item in value.items()}
+            return {key: item for key, item in items.items() if self.is_text((*path, key), key)}
         if isinstance(value, list):
             return [self.value((*path, i), item) for i, item in enumerate(value)]
-        if isinstance(value, Scalar) and "${" in value.text:
+        if not isinstance(value, Scalar):
+            return value
+        replaced = self.replaced(path, value)
+        return replaced if replaced and self.is_text(path, replaced.text) else None
+
+    def is_text(self, path: Path, text: str) -> bool:
+        """Complain of what no event, path or header can hold. YAML and JSON can escape both."""
+        if "\0" in text:
+            self.reading.complain(path, "has the character NUL; leave it out")
+        elif not is_utf8(text):
+            self.reading.complain(path, "not UTF-8; write ordinary text")
+        else:
+            return True
+        return False
+
+    def replaced(self, path: Path, value: Scalar) -> Scalar | None:
+        if "${" in value.text:
             is_file = any(
                 (match["inner"] or "").startswith("file:")
                 for match in _REFERENCE.finditer(value.text)
@@ -56,7 +76,8 @@ class _Replacement:
             try:
                 text = _REFERENCE.sub(lambda match: self.reference(path, match), value.text)
             except _Unreplaced as exc:
-                return self.reading.complain(path, str(exc))
+                self.reading.complain(path, str(exc))
+                return None
             return Scalar(text, Style.FILE if is_file else Style.VARIABLE)
         return value
 

@@ -209,7 +209,9 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         exc = record.exc_info[1] if record.exc_info else None
-        where = f"{record.name}:{record.lineno}"
+        # A filter of the HTTP server has replaced an exception by these.
+        error = type(exc).__name__ if exc else getattr(record, "error", None)
+        where = getattr(record, "where", f"{record.name}:{record.lineno}")
         if exc is not None and exc.__traceback__ is not None:
             last = traceback.extract_tb(exc.__traceback__)[-1]
             where = f"{last.filename}:{last.lineno}"
@@ -219,7 +221,7 @@ class _Forward(logging.Handler):
         complain(
             "library.complained",
             logger=record.name,
-            error=type(exc).__name__ if exc else None,
+            error=error,
             where=where,
         )
 

@@ -27,6 +27,7 @@ from typing import Any, Literal, Self
 import msgspec
 
 from core.event import secrets_of
+from httpd.timers import call_at
 from journal import Journal
 from journal.feed import Committed
 from journal.reads import MarksAt, Page
@@ -245,7 +246,7 @@ class _Deadlines:
     def _set_timer(self, tick: int) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(tick * _TICK, self._on_timer)
+        self._timer = call_at(asyncio.get_running_loop(), tick * _TICK, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -10,6 +10,8 @@ from typing import Any, Final, cast
 
 import httptools
 
+from httpd.timers import call_at
+
 from ..sink import ANSWER_KEPT, Failed
 from .answer import MOST_READ, SinkAnswer, body_until
 from .names import Addresses, look_up, numeric
@@ -100,7 +102,7 @@ class PlainClient:
     def _watch(self, until: float) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self._loop.call_at(until, self._end_late)
+        self._deadline = call_at(self._loop, until, self._end_late)
 
     def _end_late(self) -> None:
         self._deadline, now = None, self._loop.time()

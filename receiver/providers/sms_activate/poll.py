@@ -8,6 +8,7 @@ getRentList and getRentStatus. A command that the provider does not have is skip
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ import msgspec
 from core.canonical import canonical_code
 from core.event import CallReceived, Price, Service
 
-from ...callback import Happening, Key
+from ...callback import Happening, Key, Malformed
+from ...decode import json_value
 from ...fields.code import read_code
 from ...fields.dedupe import all_spellings
 from ...fields.numbers import e164
@@ -495,10 +497,9 @@ def _number(value: object) -> str | None:
 def _several(value: object) -> list[str]:
     """Return the texts in a list, in a list written as a text, or one text."""
     if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value, parse_int=str, parse_float=str)
-        except (ValueError, RecursionError):
-            value = str(value)
+        # The text of an SMS may be JSON, too. Half a character in it would end every poll.
+        with suppress(Malformed):
+            value = json_value(value.encode())
     items = value if isinstance(value, list) else [value]
     return [words for item in items if (words := _words(item))]
 

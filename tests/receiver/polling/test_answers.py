@@ -478,6 +478,19 @@ def test_sentence_in_list_of_codes_is_the_text():
     assert codes(came) == [("2222", "Your code is 2222")]
 
 
+@pytest.mark.parametrize(
+    "text", [r'["\ud800 code 2222"]', "[" * 100 + "code 2222", "[NaN, code 2222]"]
+)
+def test_message_that_is_broken_json_stays_as_sent(text):
+    """Anybody may send such an SMS. With half a character, no event of the poll was stored.
+
+    Mutants: `json.loads`; Malformed is not caught.
+    """
+    came, _ = asked("sms_online", {"getActiveActivations": active(smsCode=text)})
+
+    assert codes(came) == [("2222", text)]
+
+
 def test_sentence_in_get_status_v2_is_the_text():
     v2 = json.dumps({"sms": {"dateTime": "2026-11-30 10:00:00", "code": "Your code is 2222"}})
     answers = {"getStatusV2": v2, "getActiveActivations": active(smsCode=["Your code is 2222"])}

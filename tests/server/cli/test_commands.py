@@ -231,6 +231,20 @@ def test_name_cannot_control_the_terminal(arguments):
     assert result.stderr.startswith(r"\u{1b}]0;owned\u{7}\u{202e}.yaml: no such file")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("events", "list", "--service"), ("erase", "--number"), ("backup",), ("--config",)],
+    ids=" ".join,
+)
+def test_argument_that_is_not_utf_8_is_refused(arguments):
+    """Mutant: `parse_args` removed: a traceback."""
+    assert outcome(run(*arguments, os.fsdecode(b"caf\xe9"))) == (
+        2,
+        "",
+        "caf\\u{dce9}: not UTF-8; write ordinary text\n",
+    )
+
+
 # init
 
 

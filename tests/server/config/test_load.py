@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 from pathlib import Path
 
@@ -341,6 +342,16 @@ def test_unreadable_file_is_one_clear_complaint(tmp_path):
         "smshook.yaml: no such file; `smshook init` writes one"
     ]
     assert complaints(tmp_path) == [f"{tmp_path.name}: cannot be read: Is a directory"]
+
+
+def test_folder_that_is_not_utf_8_is_a_complaint(tmp_path):
+    """The service could not publish its address. Mutant: not refused."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+
+    assert complaints(written(folder, SERVER)) == [
+        "smshook.yaml: its folder or its name is not UTF-8; rename it"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`${…}` in the texts of a configuration."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_reference_is_replaced_and_literal_stays(text, value):
     assert (_text(reading), reading.complaints) == (value, [])
 
 
-@given(st.text())
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_replaced_value_stays_one_text(value):
     """Mutants: replaced before parsing, so `a", admin: {` is YAML; `${B}` in a value replaced."""
     whole = value.removesuffix("\n").removesuffix("\r")
@@ -95,6 +96,34 @@ def test_reference_that_cannot_be_replaced_is_a_complaint(text, complaint):
 
     assert reading.value == {"a": [None]}
     assert [(it.path, it.text) for it in reading.complaints] == [(("a", 0), complaint)]
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (os.fsdecode(b"caf\xe9"), "not UTF-8; write ordinary text"),
+        ("a\0b", "has the character NUL; leave it out"),
+    ],
+)
+def test_value_that_is_no_text_is_a_complaint(value, complaint):
+    """As a label, it would send every callback to quarantine.
+
+    Mutants: `is_text` returns True for values; for keys.
+    """
+    reading = Complaints("smshook.yaml")
+    reading.value = {
+        "a": [Scalar("${A}", Style.QUOTED), Scalar(value, Style.PLAIN)],
+        value: Scalar("b", Style.PLAIN),
+    }
+
+    replace(reading, {"A": value}, Path("/nowhere"))
+
+    assert reading.value == {"a": [None, None]}
+    assert [(it.path, it.text) for it in reading.complaints] == [
+        (("a", 0), complaint),
+        (("a", 1), complaint),
+        ((value,), complaint),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.secret import Secret
+from httpd import exchange
 from server.log.setup import configure, forward_stderr, say, write_out
 
 AT = 1_600_108_957.25
@@ -141,6 +142,28 @@ def test_line_of_a_library_has_its_place_without_its_text():
 
     assert (said["level"], said["event"]) == ("error", "library.complained")
     assert (said["logger"], said["error"]) == ("some.library", "ValueError")
+    assert said["where"].startswith(__file__)
+    assert b"t0ken" not in out.getvalue()
+
+
+def test_failure_of_the_app_has_its_place_without_its_text():
+    """Litestar raises another exception from what fails within an answer.
+
+    Mutants: the place of the logging call; the exception that Litestar raised.
+    """
+    out = io.BytesIO()
+    logging_to(out)
+    try:
+        try:
+            int("t0ken")
+        except ValueError as exc:
+            raise RuntimeError("an answer had begun") from exc
+    except RuntimeError as exc:
+        exchange.log.error("Exception in ASGI application\n", exc_info=exc)
+
+    [said] = lines_of(out)
+
+    assert (said["event"], said["error"]) == ("library.complained", "ValueError")
     assert said["where"].startswith(__file__)
     assert b"t0ken" not in out.getvalue()
 

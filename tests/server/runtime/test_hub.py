@@ -8,6 +8,7 @@ import sys
 import hypothesis
 import msgspec
 import pytest
+import uvloop
 from examples import examples
 from hypothesis import strategies as st
 
@@ -263,6 +264,24 @@ async def test_readers_with_one_timer_end_each_in_its_own_time():
 
     assert ended == [(0.0, True), (0.11, True), (0.31, True), (0.51, True)]
     assert hub.deadlines._inboxes == {}
+
+
+def test_readers_of_one_moment_share_its_timer(monkeypatch):
+    """Mutant: `loop.call_at`, whose handle of uvloop has no `when`: the second reader ends."""
+    monkeypatch.setattr(module, "_TICK", 0.0001)
+
+    async def wait_twice():
+        hub = hub_of(MemoryJournal())
+        await hub.begin()
+        soon = asyncio.get_running_loop().time() + 0.0002
+        with inbox(hub, "wait") as first, inbox(hub, "wait") as second:
+            first.restart()
+            second.restart()
+            async with asyncio.timeout(5):
+                return await asyncio.gather(first.wait(soon), second.wait(soon - 0.0001))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(wait_twice()) == [False, False]
 
 
 async def test_changed_event_makes_some_waits_look_again():

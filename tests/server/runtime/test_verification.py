@@ -117,6 +117,7 @@ async def test_missing_and_damaged_lines_are_found(service):
         pass
     with sqlite3.connect(path) as conn:
         conn.execute("update audit set lines = ? where n = 0", (b"\x78damaged",))
+    conn.close()
     found = await look(service, WHOLE_EVERY)
     assert found.error == "line 0 or one after it is damaged"
     with sqlite3.connect(path) as conn:

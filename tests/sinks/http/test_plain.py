@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+import uvloop
 from endpoint import endpoint, hang, reply
 
 from sinks.http import answer, plain
@@ -225,6 +226,22 @@ async def test_deadline_ends_each_post_at_its_time():
             await asyncio.gather(fail(0), fail(0.1), fail(0.2))
 
     assert all(0.25 < each < 1 for each in ended)
+
+
+def test_posts_of_one_moment_share_its_timer():
+    """Mutant: `loop.call_at`, whose handle of uvloop has no `when`: an AttributeError."""
+
+    async def post_twice():
+        async with endpoint() as end, posting(end.url, connections=2) as post:
+            await asyncio.gather(post({}, b"body"), post({}, b"body"))  # two idle connections
+            end.usual = hang
+            post.__self__._within = 0.0003
+            return await asyncio.gather(
+                post({}, b"body"), post({}, b"body"), return_exceptions=True
+            )
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert [str(each) for each in runner.run(post_twice())] == ["timeout", "timeout"]
 
 
 async def test_idle_connection_is_closed(monkeypatch):

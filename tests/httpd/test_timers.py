@@ -1,0 +1,23 @@
+"""Timers of less than a millisecond."""
+
+import asyncio
+
+import pytest
+
+from httpd.timers import call_at
+
+
+@pytest.mark.parametrize("delay", [-1, 0, 0.0001, 0.0004, 0.002])
+async def test_timer_knows_its_time_however_soon_it_is(delay):
+    """Of uvloop, a handle of less than half a millisecond has no `when`.
+
+    A stream that began to wait in such a moment ended with an error. Mutant: `loop.call_at(when`.
+    """
+    loop, called = asyncio.get_running_loop(), asyncio.Event()
+    when = loop.time() + delay
+
+    timer = call_at(loop, when, called.set)
+
+    assert when <= timer.when() <= max(when, loop.time()) + 0.01
+    async with asyncio.timeout(5):
+        await called.wait()
