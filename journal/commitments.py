@@ -7,7 +7,7 @@ would stay a test for each guessed code.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from .audit.lines import commitment, commitment_key, commitment_keys
+from .audit.lines import commitment, commitment_key, make_commitment
 from .seal import Kind
 
 
@@ -21,25 +21,32 @@ class CodeKeys(Protocol):
     def periods(self, kind: Kind) -> Sequence[int]: ...
 
 
+#: An event's id, its bytes as sent, and when it was recorded: seconds since the epoch.
+ToCommit = tuple[str, bytes, float]
+
+
 class Commitments:
     """Commits to events. Calls come from the thread that writes."""
 
     def __init__(self, keys: CodeKeys) -> None:
         self._keys = keys
-        #: The key of codes that was used last, and what returns the keys of its events.
-        self._last: tuple[bytes, Callable[[str], bytes]] = (b"", commitment_keys(b""))
+        #: The key of codes that was used last, and what commits with it.
+        self._last: tuple[bytes, Callable[[str, bytes], str]] = (b"", make_commitment(b""))
 
-    def commit(self, event_id: str, body: bytes, at: float) -> str:
-        """Return the commitment to an event that was recorded at `at`.
+    def commit(self, events: Sequence[ToCommit]) -> Sequence[str]:
+        """Return the commitments to events.
 
         Raises Unavailable if a key is missing and cannot be written.
         """
-        _, key = self._keys.current(Kind.CODES, at)
-        last, key_of = self._last
+        times = [at for _, _, at in events]
+        _, key = self._keys.current(Kind.CODES, min(times))
+        if key != self._keys.current(Kind.CODES, max(times))[1]:  # a period ends between them
+            return [c for one in events for c in self.commit((one,))]
+        last, commit = self._last
         if key is not last:
-            key_of = commitment_keys(key)
-            self._last = key, key_of
-        return commitment(key_of(event_id), body)
+            commit = make_commitment(key)
+            self._last = key, commit
+        return [commit(event_id, body) for event_id, body, _ in events]
 
     def could_be(self, c: str, event_id: str, body: bytes, at: float) -> bool | None:
         """Return whether `c` commits to the event. None: its key is destroyed."""

@@ -73,8 +73,11 @@ class AuditOptions(msgspec.Struct):
     now: Callable[[], float]
     #: Returns the public id of a delivery.
     shown: Shown
-    #: Takes an event's id, its bytes as sent, and when it was accepted; returns its commitment.
-    commit: Callable[[str, bytes, float], str | None] = lambda _id, _body, _at: None
+    #: Takes events, at least one. Of each: its id, its bytes as sent, and when it was accepted.
+    #: Returns their commitments.
+    commit: Callable[[Sequence[tuple[str, bytes, float]]], Sequence[str | None]] = lambda events: (
+        [None] * len(events)
+    )
     #: Whether the keys at hand signed a note.
     signed: Callable[[str], bool] = lambda _note: True
     #: Whether callbacks and deliveries have lines, too.

@@ -10,7 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -189,6 +189,17 @@ class _Uses(NamedTuple):
     hash: Callable[[bytes], bytes]
 
 
+#: Takes the id of a row, a part, and a time; returns the sealed part.
+Seal = Callable[[str, bytes, float], bytes]
+
+
+class _AtTimes(NamedTuple):
+    """`seal_part` and `index_number` for times that are known."""
+
+    seal: Seal
+    index_number: Callable[[str, float], str]
+
+
 class Opener:
     """Opens sealed parts, as long as their keys exist. `keys` None: all are erased."""
 
@@ -315,8 +326,7 @@ class Opener:
     def _index(self, number: str, period: int, key: bytes) -> str:
         # The period comes first: the index grows at its end. The text is never like a number in
         # clear, which begins with a plus.
-        uses = self._ready.get(key) or self._uses(key)
-        return (_head(period)[1:] + uses.hash(number.encode())[:_HASH]).hex()
+        return (_head(period)[1:] + self._uses(key).hash(number.encode())[:_HASH]).hex()
 
     def _uses(self, key: bytes) -> "_Uses":
         uses = self._ready.get(key)
@@ -395,36 +405,77 @@ class Sealer(Opener):
             number=index,
         )
 
-    def seal_new(self, event: Event, at: float) -> Sealed:
-        """Seal a new event that was recorded at `at`.
+    def seal_new(self, events: Sequence[tuple[Event, float]]) -> Sequence[Sealed]:
+        """Seal new events, each with the time at which it was recorded.
 
-        It returns what `seal` returns, in less time, because it does not take the event apart.
+        It returns what `seal` returns of each, in half the time: keys are looked up once, and no
+        event is taken apart.
         """
-        codes, people, masks = _take_out(event.data)
-        id_, subject, stored = event.id, event.subject, event.subject
-        if subject.startswith(NUMBER):
-            people["subject"], stored = subject, MASK
-        its_codes = its_people = index = None
-        current, encrypt = self._keys.current, self._encrypt
-        if codes:
-            keyed = current(Kind.CODES, at)
-            its_codes = encrypt(Kind.CODES, id_, _encode(codes), *keyed)
-        if people:
-            keyed = current(Kind.PEOPLE, at)
-            its_people = encrypt(Kind.PEOPLE, id_, _encode(people), *keyed)
-            number = people.get("to")
-            index = None if number is None else self._index(number, *keyed)
-            if stored is MASK:
-                its = self._index(subject.removeprefix(NUMBER), *keyed)
-                subject = f"{NUMBER}{its}"
-        data = replace(event.data, **masks)
-        return Sealed(
-            body=_encode(replace(event, subject=stored, data=data)),
-            codes=its_codes,
-            people=its_people,
-            subject=subject,
-            number=index,
-        )
+        times = [at for _, at in events]
+        of_codes: _AtTimes | None = None
+        of_people: _AtTimes | None = None
+        sealed: list[Sealed] = []
+        for event, at in events:
+            id_, subject, stored, data = event.id, event.subject, event.subject, event.data
+            codes: dict[str, Any] = {}
+            people: dict[str, Any] = {}
+            masks: dict[str, Any] = {}
+            read, its = _attributes(type(data))
+            for (attribute, name, is_code), value in zip(its, read(data)):  # noqa: B905 - a call less
+                if value or value == "":  # neither null nor an empty list
+                    masks[attribute] = MASK if type(value) is str else (MASK,)
+                    (codes if is_code else people)[name] = value
+            if subject.startswith(NUMBER):
+                people["subject"], stored = subject, MASK
+            its_codes = its_people = index = None
+            if codes:
+                of_codes = of_codes or self._at(Kind.CODES, times)
+                its_codes = of_codes.seal(id_, _encode(codes), at)
+            if people:
+                of_people = of_people or self._at(Kind.PEOPLE, times)
+                its_people = of_people.seal(id_, _encode(people), at)
+                number = people.get("to")
+                index = None if number is None else of_people.index_number(number, at)
+                if stored is MASK:
+                    subject = f"{NUMBER}{of_people.index_number(subject.removeprefix(NUMBER), at)}"
+            sealed.append(
+                Sealed(
+                    body=_encode(replace(event, subject=stored, data=replace(data, **masks))),
+                    codes=its_codes,
+                    people=its_people,
+                    subject=subject,
+                    number=index,
+                )
+            )
+        return sealed
+
+    def make_seal(self, kind: Kind, times: Sequence[float]) -> Seal:
+        """Return `seal_part` of a kind for these times, at least one. It takes half the time.
+
+        Use it at once: it does not see that a key is destroyed.
+        """
+        return self._at(kind, times).seal
+
+    def _at(self, kind: Kind, times: Sequence[float]) -> _AtTimes:
+        current = self._keys.current
+        keyed = current(kind, min(times))
+        if keyed != current(kind, max(times)):  # a period ends between them
+            return _AtTimes(partial(self.seal_part, kind), self.index_number)
+        period, key = keyed
+        head, bound, uses = _head(period), self._bound[kind], self._uses(key)
+        encrypt, hash_, pop, begin = uses.encrypt, uses.hash, self._nonces.pop, head[1:].hex()
+
+        def seal(id_: str, part: bytes, _at: float) -> bytes:
+            try:
+                nonce = pop()
+            except IndexError:
+                nonce = self._nonce()
+            return head + nonce + encrypt(nonce, part, bound + id_.encode())
+
+        def index(number: str, _at: float) -> str:
+            return begin + hash_(number.encode())[:_HASH].hex()
+
+        return _AtTimes(seal, index)
 
     def seal_clear(self, stored: StoredBody, at: float) -> Sealed:
         """Seal an event that was stored in clear at `at`, under the keys of that time.
@@ -503,14 +554,9 @@ class Sealer(Opener):
         return None if keyed is None else self._encrypt(kind, id_, part, *keyed)
 
     def _encrypt(self, kind: Kind, id_: str, part: bytes, period: int, key: bytes) -> bytes:
-        # Three calls an event: a look-up is cheaper here than a function that does it.
-        uses = self._ready.get(key) or self._uses(key)
-        try:
-            nonce = self._nonces.pop()
-        except IndexError:
-            nonce = self._nonce()
-        sealed = uses.encrypt(nonce, part, self._bound[kind] + id_.encode())
-        return b"".join((_head(period), nonce, sealed))
+        nonce = self._nonce()
+        sealed = self._uses(key).encrypt(nonce, part, self._bound[kind] + id_.encode())
+        return _head(period) + nonce + sealed
 
     def _nonce(self) -> bytes:
         while True:
@@ -587,19 +633,6 @@ def _attributes(
     ]
     # `attrgetter` returns a tuple only for two names or more: some types have fewer fields.
     return attrgetter(*(attribute for attribute, _, _ in found), "__class__", "__class__"), found
-
-
-def _take_out(data: Data) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return the values of codes and of people by name, and the masks by attribute."""
-    codes: dict[str, Any] = {}
-    people: dict[str, Any] = {}
-    masks: dict[str, Any] = {}
-    read, its = _attributes(type(data))
-    for (attribute, name, is_code), value in zip(its, read(data), strict=False):
-        if value or value == "":  # neither null nor an empty list
-            (codes if is_code else people)[name] = value
-            masks[attribute] = MASK if isinstance(value, str) else (MASK,)
-    return codes, people, masks
 
 
 def _put(event: dict[str, Any], values: Mapping[str, Any]) -> None:

@@ -83,6 +83,8 @@ LONGEST = 16 * 1024
 _RANGES = 12 * 1024
 #: Bytes of a commitment.
 _COMMITMENT = 24
+#: Before the id of an event, in what its key is made of.
+_COMMIT = b"commit|"
 _FIRST = ("n", "at", "do")
 _ERASED = b'{"erased":"'
 
@@ -188,15 +190,23 @@ def commitment_key(code_key: bytes, event_id: str) -> bytes:
 
     `code_key` is the key of codes of the event's period.
     """
-    return commitment_keys(code_key)(event_id)
-
-
-def commitment_keys(code_key: bytes) -> Callable[[str], bytes]:
-    """Return `commitment_key` of many events with the same key of codes, in half the time."""
-    hash_ = make_hmac(code_key)
-    return lambda event_id: hash_(f"commit|{event_id}".encode())
+    return make_hmac(code_key)(_COMMIT + event_id.encode())
 
 
 def commitment(key: bytes, event: bytes) -> str:
     """Return `c`: it proves the bytes of an event, as sent, to whoever has the key."""
     return b2a_base64(hmac_once(key, event)[:_COMMITMENT], newline=False).decode()
+
+
+def make_commitment(code_key: bytes) -> Callable[[str, bytes], str]:
+    """Return what commits to events with this key of codes, in less time than the two above.
+
+    It takes an event's id and its bytes as sent.
+    """
+    hash_ = make_hmac(code_key)
+
+    def commit(event_id: str, event: bytes) -> str:
+        hashed = hmac_once(hash_(_COMMIT + event_id.encode()), event)
+        return b2a_base64(hashed[:_COMMITMENT], newline=False).decode()
+
+    return commit

@@ -25,12 +25,20 @@ TILE_WIDTH = 1 << TILE_HEIGHT
 _SIZE = ">Q"
 
 
+#: Hashes that begin as those of leaves and nodes do. A copy takes less time than a new one.
+_LEAF, _NODE = hashlib.sha256(b"\0").copy, hashlib.sha256(b"\1").copy
+
+
 def leaf_hash(line: bytes) -> bytes:
-    return hashlib.sha256(b"\0" + line).digest()
+    begun = _LEAF()
+    begun.update(line)
+    return begun.digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\1" + left + right).digest()
+    begun = _NODE()
+    begun.update(left + right)
+    return begun.digest()
 
 
 class TreeHash(NamedTuple):
@@ -94,12 +102,14 @@ class Frontier:
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add leaves by their hashes."""
-        hashes, sha256 = self._hashes, hashlib.sha256
+        hashes = self._hashes
         for hash_ in leaves:
             n, level = self.size, 0
             while n & 1:
                 # As `node_hash`: each leaf has one such node, and a call takes as long as the hash.
-                hash_ = sha256(b"\1" + hashes.pop() + hash_).digest()  # noqa: PLW2901
+                node = _NODE()
+                node.update(hashes.pop() + hash_)
+                hash_ = node.digest()  # noqa: PLW2901
                 n >>= 1
                 level += 1
                 if level % TILE_HEIGHT == 0:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from core.clock import rfc3339
 from core.errors import InvalidRow, Unavailable
@@ -131,29 +131,33 @@ class AuditBatch:
             self._add_changes(changes)
         except Exception as exc:
             raise _fault(exc) from exc
-        return [
-            msgspec.structs.replace(
-                result, leaves=tuple([next(numbers) if new else None for new in result.new])
-            )
-            if type(result) is Recorded and True in result.new
-            else result
-            for result in results
-        ]
+        numbered = []
+        for result in results:
+            if type(result) is not Recorded or True not in result.new:
+                numbered.append(result)
+                continue
+            if len(result.new) == 1:  # nearly always
+                leaves: tuple[int | None, ...] = (next(numbers),)
+            else:
+                leaves = tuple([next(numbers) if new else None for new in result.new])
+            numbered.append(replace(result, leaves=leaves))
+        return numbered
 
     def _add_changes(self, changes: Changes) -> None:
-        commit, stamp = self._options.commit, self._stamp
-        arrivals = dict(changes.callbacks)
-        self._extend(
-            [
-                accepted_line(
-                    *(n, stamp, new, arrivals[new.callback]),
-                    commit((plan := new.plan).event.id, plan.body, plan.at),
-                )
-                for n, new in enumerate(changes.events, self.frontier.size)
-            ]
-        )
+        commit, stamp, events = self._options.commit, self._stamp, changes.events
+        if events:
+            arrivals = dict(changes.callbacks)
+            plans = [new.plan for new in events]
+            commitments = commit([(plan.event.id, plan.body, plan.at) for plan in plans])
+            numbered = enumerate(zip(events, commitments, strict=True), self.frontier.size)
+            self._extend(
+                [
+                    accepted_line(n, stamp, new, arrivals[new.callback], c)
+                    for n, (new, c) in numbered
+                ]
+            )
         for row in changes.changed.values():
-            c = commit(row.id, row.body.encode(), row.at)
+            (c,) = commit(((row.id, row.body.encode(), row.at),))
             self.add(Fact("event.gained", {"event": row.id} | ({} if c is None else {"c": c})))
         for fact in facts_of_changes(changes):
             self.add(fact)
@@ -184,12 +188,12 @@ class AuditBatch:
         if type(result) is Settled:
             return Settled(n)
         if type(result) is Quarantined:
-            return msgspec.structs.replace(result, leaf=n)
+            return replace(result, leaf=n)
         if type(write) is Record and write.arrival.channel != POLL:
             # Its duplicates come first, in the order of the ids.
             numbers, leaves = itertools.count(n), result.leaves or (None,) * len(result.ids)
             leaves = tuple([next(numbers) if leaf is None else leaf for leaf in leaves])
-            return msgspec.structs.replace(result, leaves=leaves)
+            return replace(result, leaves=leaves)
         return result
 
     def _extend(self, lines: Sequence[bytes]) -> None:

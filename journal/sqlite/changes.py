@@ -3,14 +3,15 @@
 import json
 import sqlite3
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import repeat
 
 import msgspec
 from msgspec.structs import astuple
 
 from ..records import Arrival
 from ..rows import Changes, EventRow
-from ..seal import Kind, Sealer, is_clear
+from ..seal import Kind, Sealed, Sealer, is_clear
 from ..writes import CreateKey
 from . import conditions, keys, replays, sealed
 from .bulk import Row, insert
@@ -92,11 +93,12 @@ def write(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | None = No
         # Delete first: the same bytes may arrive again after they were dismissed.
         dismissed = [(id_,) for id_ in changes.dismissed]
         conn.executemany("delete from quarantine where id = ?", dismissed)
+        seal = None if sealer is None else partial(sealer.seal_part, Kind.QUARANTINE)
         kept = [
             (
                 *(one.id, one.arrival.source, one.fingerprint, one.reason, one.detail),
                 *(one.arrival.token, one.arrival.peer, one.arrival.at, one.arrival.at),
-                *sealed.callback_columns(sealer, Kind.QUARANTINE, one.id, one.arrival),
+                *sealed.callback_columns(seal, one.id, one.arrival),
             )
             for again in changes.quarantine.values()
             for one in again
@@ -127,28 +129,32 @@ def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | N
     if sealer is None:
         insert(conn, _CLEAR_CALLBACKS, [_clear_row(id_, one) for id_, one in changes.callbacks])
     else:
+        times = [one.at for _, one in changes.callbacks if one.headers or one.body]
+        seal = sealer.make_seal(Kind.RAW, times) if times else None
         callbacks = [
             (
                 *(id_, one.source, one.channel, one.token, one.peer, one.at),
-                *sealed.callback_columns(sealer, Kind.RAW, str(id_), one),
+                *sealed.callback_columns(seal, str(id_), one),
             )
             for id_, one in changes.callbacks
         ]
         insert(conn, _CALLBACKS, callbacks)
     note_times(conn, changes.events)
+    parts: Iterable[Sealed | None] = repeat(None)
+    if sealer is not None:
+        parts = sealer.seal_new([(new.plan.event, new.plan.at) for new in changes.events])
     # Statements without columns that are null: to bind a null takes longer than to bind a text.
     plain, events, searched = [], [], []
-    for new in changes.events:
+    for new, its in zip(changes.events, parts, strict=False):
         plan, event = new.plan, new.plan.event
-        subject, body, its_fields = event.subject, plan.body.decode(), fields(event.data)
+        subject, body, its_fields = event.subject, plan.body, fields(event.data)
         codes = people = None
-        if sealer is not None:
-            its = sealer.seal_new(event, plan.at)
-            subject, body, codes, people = its.subject, its.body.decode(), its.codes, its.people
+        if its is not None:
+            subject, body, codes, people = its.subject, its.body, its.codes, its.people
             its_fields = (its.number, *its_fields[1:])
         row = (
             *(new.seq, event.id, event.source, event.type, subject, plan.at, new.callback),
-            *(_encode_routes(plan.routes), body),
+            *(_encode_routes(plan.routes), body.decode()),
         )
         rest = (new.also, event.data.reference, codes, people)
         if rest == _NONE_OF_THEM:

@@ -11,7 +11,7 @@ from core.order import BY_NUMBER, Order
 from core.secret import MASK
 
 from ..records import Arrival
-from ..seal import GONE, Kind, Opener, Opening, Reason, Sealer, StoredBody
+from ..seal import GONE, Kind, Opener, Opening, Reason, Seal, Sealer, StoredBody
 
 #: The columns of an event for `stored_body`.
 BODY: Final = "events.id, events.body, events.codes, events.people, events.erased_at"
@@ -56,13 +56,13 @@ def find_subjects(opener: Opener, subject: str) -> Sequence[str]:
 
 
 def callback_columns(
-    sealer: Sealer | None, kind: Kind, id_: str, arrival: Arrival
+    seal: Seal | None, id_: str, arrival: Arrival
 ) -> tuple[str, bytes, bytes | None]:
-    """Return headers, body and the sealed part of a callback."""
+    """Return headers, body and the sealed part of a callback. `seal` None: it stays in clear."""
     headers = msgspec.json.encode(arrival.headers)
-    if sealer is None or not (arrival.headers or arrival.body):
+    if seal is None or not (arrival.headers or arrival.body):
         return headers.decode(), arrival.body, None
-    return "[]", b"", sealer.seal_part(kind, id_, callback_part(headers, arrival.body), arrival.at)
+    return "[]", b"", seal(id_, callback_part(headers, arrival.body), arrival.at)
 
 
 def callback_part(headers: bytes, body: bytes) -> bytes:

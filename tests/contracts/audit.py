@@ -87,9 +87,9 @@ class Hands:
         return AuditOptions(**plain | {"everything": True} | said)
 
 
-def commit(id_, body, at):
-    """Stand in for a commitment: it shows what it was made from."""
-    return f"{id_}/{len(body)}/{at:.0f}"
+def commit(events):
+    """Stand in for commitments: each shows what it was made from."""
+    return [f"{id_}/{len(body)}/{at:.0f}" for id_, body, at in events]
 
 
 async def lines(journal, **said):

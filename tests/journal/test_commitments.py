@@ -16,8 +16,9 @@ def test_commitments_change_with_the_period():
     commitments = Commitments(keys)
     instants = (NOW, NOW + 1, NOW + HOUR * 60, NOW)
 
-    made = [commitments.commit("event", BODY, at) for at in instants]
+    made = [*commitments.commit([("event", BODY, at) for at in instants])]
+    made += [c for at in instants for c in commitments.commit([("event", BODY, at)])]
 
     its = [keys.current(Kind.CODES, at)[1] for at in instants]
-    assert made == [commitment(commitment_key(key, "event"), BODY) for key in its]
+    assert made == [commitment(commitment_key(key, "event"), BODY) for key in its] * 2
     assert len(set(made)) == 2

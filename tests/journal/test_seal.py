@@ -102,7 +102,8 @@ def test_new_event_is_sealed_like_a_changed_one(sms, change):
     event = sms if change is None else msgspec.structs.replace(sms, data=change)
     by = sealer()
 
-    new, other = by.seal_new(event, AT), by.seal(event.id, msgspec.to_builtins(event), AT)
+    (new,) = by.seal_new([(event, AT)])
+    other = by.seal(event.id, msgspec.to_builtins(event), AT)
     opened = by.open(StoredBody(event.id, new.body, new.codes, new.people), SHOWN)
 
     assert (new.body, new.subject, new.number) == (other.body, other.subject, other.number)
