@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 
+import screenshots
 import tools
 from consoles import KEYS
 
@@ -41,6 +42,8 @@ def chromium():
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield Browser(started)
+        # Those of failed tests are still open.
+        screenshots.OPEN.clear()
         started.close()
 
 
@@ -68,16 +71,20 @@ class Tab:
         self._context, self.service = context, service
         #: Errors, dialogs and violations of the policy. Tests that expect some remove them.
         self.seen = []
+        #: All that the page wrote to its console.
+        self.said = []
         context.add_init_script(WATCH)
         self.page = context.new_page()
         self.page.set_default_timeout(30_000)
         self.page.on("pageerror", lambda error: self.seen.append(f"error: {error}"))
         self.page.on("console", self._said)
         self.page.on("dialog", self._dialog)
+        screenshots.OPEN.append(self)
         if key is not None:
             self.sign_in(key)
 
     def _said(self, message):
+        self.said.append(f"{message.type}: {message.text}")
         if message.type in ("error", "warning"):
             self.seen.append(f"{message.type}: {message.text}")
 
@@ -132,6 +139,18 @@ class Tab:
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
 
+    def picture(self):
+        """Return a screenshot. It is empty if the browser makes none."""
+        try:
+            png = self.page.screenshot(full_page=True, timeout=5_000)
+        except Exception as exc:  # noqa: BLE001 - the page may be what has failed
+            png = b""
+            self.said.append(f"no screenshot: {exc}")
+        return screenshots.Picture(self.page.url, png, tuple(self.said))
+
     def close(self):
+        screenshots.OPEN.remove(self)
+        if self.seen:
+            screenshots.CLOSED.append(self.picture())
         self._context.close()
         assert [] == self.seen, json.dumps(self.seen, indent=2)

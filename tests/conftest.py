@@ -18,6 +18,7 @@ import hypothesis
 import known_functions
 import live
 import pytest
+import screenshots
 import trustme
 import xdist
 from counting import Runs, counted, of_examples, uncounted
@@ -91,6 +92,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 COUNTING_WORKER = "gw0"
 
 known_functions.remember()
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(screenshots)
+
 
 RUNS = Runs()
 #: Whether the coverage counts an item.

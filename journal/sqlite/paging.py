@@ -16,8 +16,9 @@ Condition = tuple[str, tuple[object, ...]]
 #: The most narrow rows that one page reads without an index. So a page is fast at any size of the
 #: journal. An empty page has the place to continue from.
 WINDOW = 50_000
-#: The most rows of `Sought.among` that one page reads, and that one statement reads.
-AMONG, _AT_ONCE = 1_000, 100
+#: The most rows of `Sought.among` that one page reads, unless it shows more, and that one statement
+#: reads.
+AMONG, _AT_ONCE = 500, 100
 
 
 class Sought(NamedTuple):
@@ -72,8 +73,9 @@ def page(
     tail = f" order by {place} {'desc' if desc else 'asc'} limit ?"
     parts = _parts(sought, first, last, desc=desc)
     if sought.among is not None:
-        places = sought.among(first, last, AMONG + 1)
-        if len(places) > AMONG:
+        most = max(AMONG, limit)
+        places = sought.among(first, last, most + 1)
+        if len(places) > most:
             places.pop()
             first, last = (places[-1], last) if desc else (first, places[-1])
         parts = _groups(place, places)

@@ -46,7 +46,8 @@ _QUARANTINE = (
     "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body, sealed"
 )
 
-#: The time to read an event, and to compare its services, as multiples of that for a narrow row.
+#: The time to read an event, and to compare its services, as multiples of that for a narrow row. If
+#: a page does both, they add up.
 _WIDE, _SERVICES = 5, 2
 
 
@@ -70,6 +71,7 @@ def events(conn: sqlite3.Connection, read: Events, opener: Opener) -> Page[bytes
     left_out = hidden(wanted)
     # A condition on the type alone has no index: such a page reads a WINDOW.
     reads_all = bool(left_out) and not found.conditions and not found.by_number
+    weight = _WIDE * bool(wanted.type or wanted.source) + _SERVICES * bool(wanted.service)
     sought = Sought(
         table=table,
         joined=joined,
@@ -77,7 +79,7 @@ def events(conn: sqlite3.Connection, read: Events, opener: Opener) -> Page[bytes
         columns=sealed.BODY,
         conditions=[*([IN_PART] if found.by_number else []), *found.conditions, *left_out],
         indexed=found.indexed and not reads_all,
-        weight=_WIDE if wanted.type or wanted.source else _SERVICES if wanted.service else 1,
+        weight=weight or 1,
         within=lambda newest: span(conn, newest, since=wanted.since, until=wanted.until),
         part=PART if found.by_number else 0,
         narrow=found.narrow,

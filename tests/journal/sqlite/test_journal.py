@@ -842,6 +842,27 @@ async def test_page_reads_a_limited_window_and_can_be_continued(store, monkeypat
     assert await listed(journal, code=True, desc=True) == [plans[8].event.id]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "width"),
+    [
+        ({"code": True}, 70),
+        ({"service": ("nobody",)}, 35),
+        ({"source": ("nobody",)}, 14),
+        ({"source": ("nobody",), "service": ("nobody",)}, 10),
+    ],
+)
+async def test_page_reads_fewer_events_if_each_takes_longer(store, monkeypatch, wanted, width):
+    """Mutant: the time to compare services is not added to that of the source."""
+    monkeypatch.setattr(paging, "WINDOW", 70)
+    journal = await store.start()
+    for _ in range(80):
+        await record(journal, planned())
+
+    page = await journal.ask(Events(filter=EventFilter(**wanted), limit=5))
+
+    assert (page.items, page.next_seq, page.has_more) == ((), width, True)
+
+
 @pytest.mark.uncounted
 @hypothesis.given(
     ages=hypothesis.strategies.lists(
@@ -1037,9 +1058,10 @@ def test_undelivered_deliveries_are_found_through_an_index(path, state):
 async def test_page_looks_at_a_limited_number_of_dead_deliveries(store, monkeypatch, desc):
     """Mutant: the page ends with the last row that it found, and the next one reads it all again.
 
-    Mutant: the whole list of dead deliveries is read for a rare source.
+    Mutants: a page reads fewer rows than it may show; the whole list of dead deliveries is read
+    for a rare source.
     """
-    monkeypatch.setattr(paging, "AMONG", 4)
+    monkeypatch.setattr(paging, "AMONG", 2)
     monkeypatch.setattr(paging, "_AT_ONCE", 3)
     journal = await store.start()
     plans = [planned(owed=[owed()], source="rare" if n == 5 else "common") for n in range(11)]
@@ -1050,7 +1072,7 @@ async def test_page_looks_at_a_limited_number_of_dead_deliveries(store, monkeypa
     pages, after = [], None
     while not pages or pages[-1].has_more:
         wanted = DeliveryFilter(state=(State.DEAD,), source=("rare",))
-        asked = Deliveries(filter=wanted, after=after, limit=5, desc=desc)
+        asked = Deliveries(filter=wanted, after=after, limit=4, desc=desc)
         pages.append(await journal.ask(asked))
         after = pages[-1].next_seq
 
