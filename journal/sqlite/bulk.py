@@ -12,8 +12,8 @@ from typing import Any
 sqlite3.register_adapter(NoneType, dict[None, None]().get)
 sqlite3.register_adapter(bytes, bytes)
 sqlite3.register_adapter(bool, int)
-# Even so, an adapted value takes several times as long as one that needs no adapter: a number, a
-# text or a bytearray. The rows of each callback have only these.
+# Even so, an adapted value takes four times as long as one that needs no adapter: a number, a text
+# or a bytearray. Rows of callbacks in clear have hardly any others.
 
 Row = Sequence[object]
 #: The most rows of a statement. Each number of rows is a statement of its own, and all of them stay

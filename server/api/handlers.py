@@ -141,7 +141,7 @@ def request_id(scope: Scope) -> str:
     """Return the caller's id if a log can hold it, else a random one; the same in each call."""
     state = scope["state"]
     if "request_id" not in state:
-        sent = dict(reversed(scope["headers"])).get(b"x-request-id")  # the first one
+        sent = next((value for key, value in scope["headers"] if key == b"x-request-id"), None)
         state["request_id"] = callers_request_id(sent) or secrets.token_hex(8)
     return str(state["request_id"])
 

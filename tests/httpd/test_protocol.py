@@ -3,6 +3,7 @@ import contextlib
 import gc
 import logging
 import re
+import secrets
 import socket
 import struct
 
@@ -12,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from httpd.connections import Connections
 from httpd.exchange import Exchange, Response
+from httpd.fields import field_names
 from httpd.listener import Listener
 from httpd.protocol import GONE, DoorProtocol, make_protocol
 
@@ -905,6 +907,18 @@ async def test_head_reaches_the_door_as_it_was_sent():
     assert (head.method, head.path, head.query) == ("POST", b"/in/%73", b"a=%20")
     assert head.values[head.names.places[b"x-one"]] == b"\xe9"
     assert head.client == "127.0.0.1"
+
+
+@pytest.mark.parametrize(("size", "is_cached"), [(1_000, True), (3_000, False)])
+async def test_long_names_are_not_cached(size, is_cached):
+    """Mutant: without the limit, a stranger fills the cache with 256 times 16 KiB."""
+    name = secrets.token_hex(size // 2).encode()
+    before = field_names.cache_info().misses
+    async with Door(App()) as door:
+        answered = await door.exchange(get(b"Host: h\r\n%s: 1\r\nConnection: close\r\n" % name))
+
+    assert answered.startswith(b"HTTP/1.1 200 ")
+    assert (field_names.cache_info().misses > before) == is_cached
 
 
 async def test_chunked_body_reaches_the_door_whole():
