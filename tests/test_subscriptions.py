@@ -53,6 +53,10 @@ class Application:
             self.arrived.append(headers["webhook-id"])
         return status, text.encode()
 
+    def close(self):
+        with self._lock:
+            self._db.close()
+
     @property
     def codes(self):
         """The codes that it has worked on, in their order."""
@@ -87,6 +91,7 @@ def application():
         finally:
             server.shutdown()
             thread.join()
+            app.close()
 
 
 def subscribe(service, app, **fields):

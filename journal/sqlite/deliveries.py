@@ -57,7 +57,7 @@ _ATTEMPTS = f"""
       from probes where delivery in (select value from json_each(:ids))
     ) order by delivery, n, probes desc
 """  # noqa: S608 - our words
-_PENDING = "select accepted_at, id from deliveries where sink = ?1 and state = 'pending'"
+_PENDING = "select accepted_at, id from deliveries where sink = :sink and state = 'pending'"
 #: The oldest pending delivery of a sink, from the ends of the partial indexes.
 _ENDS = (
     *(
@@ -325,7 +325,7 @@ def oldest_pending(conn: sqlite3.Connection, read: OldestPending) -> Mapping[str
     """
     found: dict[str, OldestDelivery] = {}
     for sink in read.sinks:
-        oldest = conn.execute(_OLDEST, (sink,)).fetchone()
+        oldest = conn.execute(_OLDEST, {"sink": sink}).fetchone()
         if oldest is not None:
             found[sink] = OldestDelivery(*oldest)
     return found

@@ -21,14 +21,10 @@ from .times import TOLERATED
 
 #: Events of a bucket in the index of numbers, as in the migration, and buckets of one statement.
 _BUCKET, _BUCKETS = 1 << 12, 16
-#: Events of one statement, and the condition on the buckets of those from `?1` on.
+#: Events of one statement.
 PART: Final = _BUCKET * _BUCKETS
-IN_PART: Final[Condition] = (
-    "event_fields.seq >> 12 in ("
-    + ", ".join(f"(?1 >> 12) + {bucket}" for bucket in range(_BUCKETS))
-    + ")",
-    (),
-)
+# Not `(?1 >> 12) + 1`: Python 3.12.0 to 3.12.3 warns of numbered placeholders.
+_IN_BUCKETS: Final = f"event_fields.seq >> 12 in ({', '.join('?' * _BUCKETS)})"
 #: With more numbers than this, reading all events is faster than a look-up in each bucket.
 _MOST_NUMBERS = 100
 #: Events of one step: about 20 milliseconds in the thread that writes.
@@ -67,7 +63,7 @@ class Search(NamedTuple):
     reads_fields: bool
     #: Whether an index leads to the events.
     indexed: bool
-    #: Whether it is the index of numbers. It is searched one PART at a time, by `IN_PART`.
+    #: Whether it is the index of numbers. It is searched one PART at a time, by `in_part`.
     by_number: bool
     #: Takes the first and last place of a part; returns a further condition for it.
     narrow: Callable[[int, int], Condition] | None = None
@@ -80,6 +76,18 @@ class Search(NamedTuple):
         if self.indexed and not self.by_number:
             return "events", " cross join event_fields using (seq)"
         return "event_fields", " cross join events using (seq)"
+
+
+def in_part(further: Callable[[int, int], Condition] | None) -> Callable[[int, int], Condition]:
+    """Return what narrows a part to its buckets of the index, and `further`."""
+
+    def narrow(low: int, high: int) -> Condition:
+        first = low // _BUCKET
+        sql, values = ("", ()) if further is None else further(low, high)
+        buckets = range(first, first + _BUCKETS)
+        return f"{_IN_BUCKETS} and {sql}" if sql else _IN_BUCKETS, (*buckets, *values)
+
+    return narrow
 
 
 def search(conn: sqlite3.Connection, wanted: EventFilter, opener: Opener) -> Search:

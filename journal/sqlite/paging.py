@@ -35,8 +35,7 @@ class Sought(NamedTuple):
     within: Callable[[int], Span] = lambda newest: Span(1, newest, 0)
     #: SQL that joins further tables.
     joined: str = ""
-    #: If not 0, each statement searches that many places, from a multiple of it on. A condition
-    #: may name the first of them as `?1`.
+    #: If not 0, each statement searches that many places, from a multiple of it on.
     part: int = 0
     #: Takes the first and last place of a part; returns a further condition on its rows.
     narrow: Callable[[int, int], Condition] | None = None
@@ -65,7 +64,8 @@ def page(
     where = "".join(f" and {sql}" for sql, _ in sought.conditions)
     values = [value for _, given in sought.conditions for value in given]
     # With the plus, SQLite does not read the table by its key.
-    key = f"+{place}" if sought.indexed and sought.conditions else place
+    has_conditions = bool(sought.conditions) or sought.narrow is not None
+    key = f"+{place}" if sought.indexed and has_conditions else place
     head = (
         f"select {place}, {sought.columns} from {sought.table}{sought.joined}"  # noqa: S608 - our words
         f" where {key} between ? and ?{where}"

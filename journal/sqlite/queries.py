@@ -38,7 +38,7 @@ from ..records import (
 from ..seal import Kind, Opener, Reason
 from . import sealed, visible
 from .deliveries import of_event
-from .event_search import IN_PART, PART, hidden, search
+from .event_search import PART, hidden, in_part, search
 from .paging import Sought, page
 from .times import span
 
@@ -77,12 +77,12 @@ def events(conn: sqlite3.Connection, read: Events, opener: Opener) -> Page[bytes
         joined=joined,
         place="seq",
         columns=sealed.BODY,
-        conditions=[*([IN_PART] if found.by_number else []), *found.conditions, *left_out],
+        conditions=[*found.conditions, *left_out],
         indexed=found.indexed and not reads_all,
         weight=weight or 1,
         within=lambda newest: span(conn, newest, since=wanted.since, until=wanted.until),
         part=PART if found.by_number else 0,
-        narrow=found.narrow,
+        narrow=in_part(found.narrow) if found.by_number else None,
     )
     return page(
         conn, sought, lambda row: opener.open(sealed.stored_body(row), read.opening).body, read

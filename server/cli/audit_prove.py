@@ -77,8 +77,8 @@ def prove_event(conn: sqlite3.Connection, keys: Keyring, typed: str) -> EventPro
     Raises Failure if there is no such event, or if it is erased; Wrong if it cannot be proved.
     """
     found = conn.execute(
-        "select id from events where substr(id, -length(?1)) = ?1 order by seq desc",
-        (typed.lower(),),
+        "select id from events where substr(id, -length(:end)) = :end order by seq desc",
+        {"end": typed.lower()},
     )
     id_ = choose("event", typed, (id_ for (id_,) in found))
     at, *columns = conn.execute(
