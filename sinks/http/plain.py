@@ -63,10 +63,12 @@ class PlainClient:
         """POST once. Raises Failed as `posting` says."""
         until = self._loop.time() + self._within
         request = self._request(headers, body)
-        connection = self._take_idle() or await self._connect(until)
-        if self._closed or connection.is_closed:
-            connection.abort()
-            raise Failed("protocol")
+        connection = self._take_idle()
+        if connection is None:
+            connection = await self._connect(until)
+            if self._closed or connection.is_closed:
+                connection.abort()
+                raise Failed("protocol")
         self._busy.add(connection)
         if self._deadline is None or until < self._deadline.when():
             self._watch(until)
