@@ -35,6 +35,7 @@ from .lanes import Lanes, Taken
 from .meters import SinkMeters
 from .outages import Outages, Step
 from .outcome import Outcome, Tested, describe, log_attempted, log_outcome
+from .pace import Pace
 from .recovery import Recovery
 from .retry import LONGEST_RETRY_AFTER
 from .sink import Send, Sink
@@ -57,7 +58,8 @@ class Worker:
 
     `record` is the state that the journal kept; `shown` gives a delivery's id for the log.
     `log_attempted` logs a settled attempt; None: the level hides it. `code_sent` is called after
-    each attempt by which the sink got a code in clear. `traces` makes the spans of attempts.
+    each attempt by which the sink got a code in clear. `traces` makes the spans of attempts. `pace`
+    is shared by the workers of a service.
     """
 
     def __init__(  # noqa: PLR0913 - one for each part that it uses
@@ -72,6 +74,7 @@ class Worker:
         code_sent: Callable[[], None] = lambda: None,
         *,
         traces: AttemptTracer | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.name, self._shown, self._log_attempted = name, shown, log_attempted
         self._code_sent = code_sent
@@ -99,7 +102,8 @@ class Worker:
         self._outages = Outages(clock.ticks, down=health.is_failing, holds=record.held)
         self._order = _order(sink)
         self._bucket = _bucket(sink, clock)
-        self._pace = asyncio.Lock()  # senders wait for the rate in a line
+        self._pace = Pace() if pace is None else pace
+        self._rated = asyncio.Lock()  # senders wait for the rate in a line
         capacities = {Turn.FRESH: CAPACITY, Turn.RETRIED: RETRIED, Turn.REPLAYED: REPLAYED}
         self._lanes = lanes = Lanes(sink.concurrency, capacities)
         self._feed = feed = Feed(name, journal, clock, lanes, health)
@@ -332,18 +336,15 @@ class Worker:
         """Wait for a delivery and for the rate, and begin it; None: it may not be sent now."""
         if not self._lanes.has_work():
             await self._lanes.ready()
+        if not self._pace.is_free():
+            await self._pace.turn()
         if self._sink.expire_after is not None and not self._feed.is_ending:
             # Settled here, expired deliveries take no turn that another needs.
             for lane in self._lanes:
                 while lane.queue and self._clock.now() >= self._expires_at(lane.queue[0]):
                     self._settle_unsent(lane.queue.popleft(), Outcome(state=State.EXPIRED))
         if self._bucket is not None:
-            async with self._pace:
-                while self._lanes.has_work():
-                    wait = self._bucket.take()
-                    if not wait:
-                        break
-                    await asyncio.sleep(wait)
+            await self._wait_for_rate(self._bucket)
         if self._feed.is_ending or not self._lanes.has_work():
             return None
         taken, paused = self._lanes.pick(), self._health.paused
@@ -357,6 +358,14 @@ class Worker:
         self._under_way.add(taken.delivery.id)
         self._begin()
         return taken
+
+    async def _wait_for_rate(self, bucket: Bucket) -> None:
+        async with self._rated:
+            while self._lanes.has_work():
+                wait = bucket.take()
+                if not wait:
+                    break
+                await asyncio.sleep(wait)
 
     def _begin(self) -> None:
         if not self._busy:
