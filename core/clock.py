@@ -43,18 +43,16 @@ class WallClock:
     def __init__(
         self, *, wall: Callable[[], float] = time.time, ticks: Callable[[], float] = boot_ticks
     ) -> None:
-        self._wall, self._ticks = wall, ticks
+        #: Seconds that only go forward: for durations.
+        self.ticks = ticks
+        self._wall = wall
         self._listeners: list[Callable[[float], None]] = []
         self._ahead = wall() - ticks()
         self._jumped = 0.0
 
     def now(self) -> float:
         """Return seconds since the epoch. A step of the machine's clock shows after `check`."""
-        return self._ahead + self._ticks()
-
-    def ticks(self) -> float:
-        """Return seconds that only go forward: for durations."""
-        return self._ticks()
+        return self._ahead + self.ticks()
 
     def jumped(self) -> float:
         """Return the sum of all jumps so far, in seconds.

@@ -31,6 +31,7 @@ from receiver.door import Door
 from receiver.samples import SampleSigner
 from sinks.attempt import real_clock
 from sinks.health import Pause
+from sinks.pace import Pace
 from sinks.sink import Sink
 from sinks.worker import Worker
 
@@ -199,7 +200,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
     clock = WallClock(ticks=boot_ticks) if clock is None else clock
     current = Current(config, clock.ticks)
     now, ticks, sources = clock.now, clock.ticks, current.sources
-    sink_clock = real_clock(chance, clock)
+    sink_clock, pace = real_clock(chance, clock), Pace(clock.ticks)
     tracer = Tracer(Chance())
     current.follow(lambda new: tracer.use(new.tracing))
     lines = frequent_lines()
@@ -224,6 +225,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
             log_attempted=None if lines is None else lines.attempted,
             code_sent=partial(code_sent, name),
             traces=tracer,
+            pace=pace,
         )
         worker.gave_up = partial(given_up.add, name)
         return worker

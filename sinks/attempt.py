@@ -6,6 +6,7 @@ each error, and the first 1 KiB of the answer.
 
 import asyncio
 from collections.abc import Callable
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -65,6 +66,7 @@ class Attempts:
         self.host = _host(sink)
         #: The kinds of content that the sink gets in clear.
         self.clear = clear_kinds(sink.redact)
+        self._deadlines = _Deadlines(sink.timeout)
 
     def open(self, opener: Opener, delivery: Delivery) -> bytes | None:
         """Return the event with all that the sink gets in clear. None: a part of that is erased.
@@ -99,7 +101,7 @@ class Attempts:
         A sample is not checked: every sink may get it.
         """
         at, began = self._clock.now(), self._clock.ticks()
-        outcome, retry_after, by_date = "delivered", None, False
+        outcome, word, retry_after, by_date, date = "delivered", None, None, False, None
         answer = await self._send(
             *(send, event_id, body, number),
             replay=replay,
@@ -107,21 +109,22 @@ class Attempts:
             is_sample=is_sample,
             traceparent=traceparent,
         )
-        if isinstance(answer, Refused):
-            outcome = "refused"
-        elif isinstance(answer, Failed):
-            outcome, by_date = "failed", answer.by_date
+        if isinstance(answer, Receipt):
+            date = answer.date
+        elif isinstance(answer, Refused):
+            outcome, word = "refused", answer.word
+        else:
+            outcome, word, by_date = "failed", answer.word, answer.by_date
             if isinstance(answer.retry_after, int | float):
                 retry_after = answer.retry_after
         attempt = Attempt(
             at=at,
             outcome=outcome,
             status=answer.status,
-            error=None if isinstance(answer, Receipt) else answer.word,
+            error=word,
             took_ms=round((self._clock.ticks() - began) * 1000, 3),
             answer=answer.answer[:ANSWER_KEPT] or None,
         )
-        date = answer.date if isinstance(answer, Receipt) else None
         return Tried(attempt=attempt, retry_after=retry_after, by_date=by_date, date=date)
 
     def outgoing(
@@ -158,7 +161,7 @@ class Attempts:
         traceparent: str | None,
     ) -> Receipt | Failed | Refused:
         """Send with the deadline, and return the result, whatever the sink returns or raises."""
-        deadline: _Deadline | None = None
+        expired = False
         try:
             if not is_sample:
                 self._sink.check(body)
@@ -169,11 +172,11 @@ class Attempts:
                 at=at,
                 traceparent=traceparent,
             )
-            deadline = _Deadline(self._sink.timeout)
+            task = self._deadlines.begin()
             try:
                 receipt: object = await send(outgoing)
             finally:
-                deadline.end()
+                expired = self._deadlines.end(task)
             if isinstance(receipt, Receipt):
                 return receipt
             raise TypeError("a sink returned no Receipt")  # noqa: TRY301 - a fault like any other
@@ -181,38 +184,62 @@ class Attempts:
             return exc
         except (Exception, asyncio.CancelledError) as exc:
             # A sink may let a CancelledError of its own escape: only ours ends this task.
-            task = asyncio.current_task()
-            if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
+            current = asyncio.current_task()
+            is_ours = current is not None and current.cancelling()
+            if isinstance(exc, asyncio.CancelledError) and is_ours:
                 raise
-            if deadline is not None and deadline.expired:
+            if expired:
                 return Failed("timeout")
             # The error stays with this attempt: the worker continues.
             log.error("sink.fault", sink=self._name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
             return Failed("fault")
 
 
-class _Deadline:
-    """Cancels the current task after these seconds, unless it ends before.
+class _Deadlines:
+    """Cancels each task that has not ended after these seconds.
 
-    `asyncio.timeout` does the same, and costs three times as much.
+    All tasks have the same time, so the first to begin is the first to be late, and one timer
+    serves them all. A timer for each attempt would cost as much as its log line, and
+    `asyncio.timeout` three times as much.
     """
 
-    __slots__ = ("_task", "_timer", "expired")
+    __slots__ = ("_late", "_seconds", "_timer", "_until")
 
     def __init__(self, seconds: float) -> None:
-        self._task, self.expired = asyncio.current_task(), False
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+        self._seconds = seconds
+        #: When each task is late, the first one first.
+        self._until: dict[asyncio.Task[Any], float] = {}
+        #: The tasks that were cancelled.
+        self._late: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
-    def end(self) -> None:
-        """End it. A cancellation by somebody else stays in force."""
-        self._timer.cancel()
-        if self.expired and self._task is not None:
-            self._task.uncancel()
+    def begin(self) -> "asyncio.Task[Any]":
+        """Begin the time of the current task, and return the task."""
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        loop = task.get_loop()
+        self._until[task] = until = loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = loop.call_at(until, self._cancel_late, loop)
+        return task
 
-    def _expire(self) -> None:
-        self.expired = True
-        if self._task is not None:
-            self._task.cancel()
+    def end(self, task: "asyncio.Task[Any]") -> bool:
+        """End its time; return whether it was late. Another's cancellation stays in force."""
+        if self._until.pop(task, None) is not None:
+            return False
+        self._late.remove(task)
+        task.uncancel()
+        return True
+
+    def _cancel_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        now, self._timer = loop.time(), None
+        while self._until:
+            task, until = next(iter(self._until.items()))
+            if until > now:
+                self._timer = loop.call_at(until, self._cancel_late, loop)
+                break
+            del self._until[task]
+            self._late.add(task)
+            task.cancel()
 
 
 def _host(sink: Sink) -> str | None:

@@ -113,7 +113,7 @@ class Feed:
     def put_off(self, taken: Taken) -> None:
         """Remove a queued first attempt. It keeps its owner, and is read again when due."""
         self.forget(taken)
-        self.wake_at(self._clock.now(), taken.delivery.turn)
+        self.wake_at(self._clock.now(), taken.turn)
 
     def read_again(self) -> None:
         """Remove all queued deliveries, and read them again: the journal has reordered them."""

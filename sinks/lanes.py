@@ -18,10 +18,10 @@ class Taken:
     The wall clock may jump while it waits. `jumped` is the sum of the clock's jumps so far.
     """
 
-    __slots__ = ("delivery", "stamp")
+    __slots__ = ("delivery", "stamp", "turn")
 
     def __init__(self, delivery: Delivery, stamp: float) -> None:
-        self.delivery = delivery
+        self.delivery, self.turn = delivery, delivery.turn
         #: The sum of the clock's jumps when the journal handed it out.
         self.stamp = stamp
 
@@ -91,7 +91,7 @@ class Lanes:
         return self._lanes[turn]
 
     def of(self, taken: Taken) -> Lane:
-        return self._lanes[taken.delivery.turn]
+        return self._lanes[taken.turn]
 
     def put(self, taken: Taken) -> None:
         self.of(taken).queue.append(taken)
@@ -129,7 +129,7 @@ class Lanes:
         return lane.queue.popleft()
 
     def done(self, taken: Taken) -> None:
-        if self.of(taken) is not self.fresh:
+        if taken.turn is not Turn.FRESH:
             self._sending_others -= 1
             self._wake()
 

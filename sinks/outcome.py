@@ -91,13 +91,14 @@ def log_outcome(
     *,
     sink: str,
     shown: Callable[[int], str],
-    jumped: float,
+    accepted_at: float,
     log_attempted: Callable[[SettledAttempt], None] | None,
     leaf: int | None,
 ) -> None:
     """Log a settled outcome.
 
-    `shown` returns a delivery's id as the API shows it; `log_attempted` None: no line for attempts.
+    `shown` returns a delivery's id as the API shows it. `accepted_at` is on the clock of now.
+    `log_attempted` None: no line for attempts.
     `leaf` is the number of its first line in the audit log, if it has one.
     """
     delivery, attempt = taken.delivery, outcome.attempt
@@ -106,7 +107,7 @@ def log_outcome(
         return
     about, delivery_id = describe(delivery.body), shown(delivery.id)
     if attempt is not None and log_attempted is not None:
-        since_ms = (attempt.at - taken.accepted_at(jumped)) * 1000 + attempt.took_ms
+        since_ms = (attempt.at - accepted_at) * 1000 + attempt.took_ms
         log_attempted(
             SettledAttempt(
                 event_id=delivery.event_id,

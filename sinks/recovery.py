@@ -120,8 +120,11 @@ class Recovery:
         """Try the oldest delivery of a sink that is down, before its schedule."""
         pause_after = self.sink.pause_after
         every = min(PROBE_EVERY, pause_after.probe_every) if pause_after else PROBE_EVERY
+        # Sinks of one host fail together: their probes must not come in one moment.
+        wait = every * (1 - self._clock.chance())
         while True:
-            await asyncio.sleep(every)
+            await asyncio.sleep(wait)
+            wait = every
             if not self._lanes.has_idle_slot() or self._feed.is_ending:
                 continue
             if self._health.paused and self.sink.stays_paused:

@@ -35,6 +35,7 @@ from .lanes import Lanes, Taken
 from .meters import SinkMeters
 from .outages import Outages, Step
 from .outcome import Outcome, Tested, describe, log_attempted, log_outcome
+from .pace import Pace
 from .recovery import Recovery
 from .retry import LONGEST_RETRY_AFTER
 from .sink import Send, Sink
@@ -57,7 +58,8 @@ class Worker:
 
     `record` is the state that the journal kept; `shown` gives a delivery's id for the log.
     `log_attempted` logs a settled attempt; None: the level hides it. `code_sent` is called after
-    each attempt by which the sink got a code in clear. `traces` makes the spans of attempts.
+    each attempt by which the sink got a code in clear. `traces` makes the spans of attempts. `pace`
+    is shared by the workers of a service.
     """
 
     def __init__(  # noqa: PLR0913 - one for each part that it uses
@@ -72,6 +74,7 @@ class Worker:
         code_sent: Callable[[], None] = lambda: None,
         *,
         traces: AttemptTracer | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.name, self._shown, self._log_attempted = name, shown, log_attempted
         self._code_sent = code_sent
@@ -99,7 +102,8 @@ class Worker:
         self._outages = Outages(clock.ticks, down=health.is_failing, holds=record.held)
         self._order = _order(sink)
         self._bucket = _bucket(sink, clock)
-        self._pace = asyncio.Lock()  # senders wait for the rate in a line
+        self._pace = Pace() if pace is None else pace
+        self._rated = asyncio.Lock()  # senders wait for the rate in a line
         capacities = {Turn.FRESH: CAPACITY, Turn.RETRIED: RETRIED, Turn.REPLAYED: REPLAYED}
         self._lanes = lanes = Lanes(sink.concurrency, capacities)
         self._feed = feed = Feed(name, journal, clock, lanes, health)
@@ -330,19 +334,17 @@ class Worker:
 
     async def _next(self) -> Taken | None:
         """Wait for a delivery and for the rate, and begin it; None: it may not be sent now."""
-        await self._lanes.ready()
+        if not self._lanes.has_work():
+            await self._lanes.ready()
+        if not self._pace.is_free():
+            await self._pace.turn()
         if self._sink.expire_after is not None and not self._feed.is_ending:
             # Settled here, expired deliveries take no turn that another needs.
             for lane in self._lanes:
                 while lane.queue and self._clock.now() >= self._expires_at(lane.queue[0]):
                     self._settle_unsent(lane.queue.popleft(), Outcome(state=State.EXPIRED))
         if self._bucket is not None:
-            async with self._pace:
-                while self._lanes.has_work():
-                    wait = self._bucket.take()
-                    if not wait:
-                        break
-                    await asyncio.sleep(wait)
+            await self._wait_for_rate(self._bucket)
         if self._feed.is_ending or not self._lanes.has_work():
             return None
         taken, paused = self._lanes.pick(), self._health.paused
@@ -357,9 +359,18 @@ class Worker:
         self._begin()
         return taken
 
+    async def _wait_for_rate(self, bucket: Bucket) -> None:
+        async with self._rated:
+            while self._lanes.has_work():
+                wait = bucket.take()
+                if not wait:
+                    break
+                await asyncio.sleep(wait)
+
     def _begin(self) -> None:
+        if not self._busy:
+            self._idle.clear()
         self._busy += 1
-        self._idle.clear()
 
     def _end(self, taken: Taken) -> None:
         self._under_way.discard(taken.delivery.id)
@@ -406,7 +417,8 @@ class Worker:
 
     async def _attempt(self, taken: Taken, send: Send) -> Outcome:
         delivery = taken.delivery
-        if self._clock.now() >= self._expires_at(taken):
+        is_lasting = self._sink.expire_after is None
+        if not is_lasting and self._clock.now() >= self._expires_at(taken):
             return Outcome(state=State.EXPIRED)
         body = self._attempts.open(self._journal.opener, delivery)
         if body is None or self._lacks_content(body):
@@ -435,21 +447,20 @@ class Worker:
                 attempt=tried.attempt,
             )
             trace_id = self._traces.end_attempt(traceparent, made)
-        self._measure_clock(tried)
-        match tried.attempt.outcome:
-            case "delivered":
-                return Outcome(state=State.DELIVERED, attempt=tried.attempt, trace_id=trace_id)
-            case "refused":
-                return Outcome(state=State.DEAD, attempt=tried.attempt, trace_id=trace_id)
-        return self._again(taken, tried, trace_id)
+        if tried.date is not None:
+            self._measure_clock(tried, tried.date)
+        if tried.attempt.outcome == "failed":
+            return self._again(taken, tried, trace_id)
+        state = State.DELIVERED if tried.attempt.outcome == "delivered" else State.DEAD
+        return Outcome(state=state, attempt=tried.attempt, trace_id=trace_id)
 
-    def _measure_clock(self, tried: Tried) -> None:
+    def _measure_clock(self, tried: Tried, said: str) -> None:
         """Compare our clock with the sink's, once in a while: reading a date takes long."""
         ticks, took = self._clock.ticks(), tried.attempt.took_ms / 1000
-        if tried.date is None or took > LONGEST_MEASURED or ticks < self._measured_at + MEASURED:
+        if took > LONGEST_MEASURED or ticks < self._measured_at + MEASURED:
             return
         with contextlib.suppress(ValueError, TypeError, OverflowError, IndexError):
-            date = parsedate_to_datetime(tried.date)
+            date = parsedate_to_datetime(said)
             aware = date if date.tzinfo else date.replace(tzinfo=UTC)
             # It was made in the middle of the attempt, within the second that it names.
             self.clock_offset = tried.attempt.at + took / 2 - aware.timestamp() - 0.5
@@ -530,8 +541,8 @@ class Worker:
             asyncio.get_running_loop().call_later(PAUSE, self._settle_soon, taken, outcome)
             return
         self._feed.forget(taken)
+        accepted_at = taken.accepted_at(self._clock.jumped())
         if outcome.attempt is not None and stored:
-            accepted_at = taken.accepted_at(self._clock.jumped())
             self.meters.add(outcome.attempt, accepted_at=accepted_at)
             if outcome.attempt.outcome != "delivered":
                 self.last_failure = outcome.attempt
@@ -553,7 +564,7 @@ class Worker:
             outcome,
             sink=self.name,
             shown=self._shown,
-            jumped=self._clock.jumped(),
+            accepted_at=accepted_at,
             log_attempted=self._log_attempted,
             leaf=None if stored is None else stored.leaf,
         )

@@ -122,6 +122,7 @@ async def posting(
     connections: int,
     within: float = 30.0,
     keep: int = ANSWER_KEPT,
+    headers: Mapping[str, str] = {},
 ) -> AsyncIterator[Post]:
     """Yield a function that POSTs to `url` and returns the answer, whatever its status.
 
@@ -131,13 +132,22 @@ async def posting(
     `tls_client` (the server refused ours, or wants one). Redirects are answers. `connections`
     stay open between posts. `within` is the deadline of each post, in seconds. Give the caller's
     own: a cancelled post only stops waiting, and its connection lives on until then. Of each
-    answer's body, `keep` bytes are read.
+    answer's body, `keep` bytes are read. `headers` go with each post, before its own; they are
+    printable ASCII.
     """
     way: _Way | PlainClient
     if is_plain(url) and proxy is None:
-        way = _plain_client(Url(url), connections=connections, within=within, keep=keep)
+        way = _plain_client(Url(url), headers, connections=connections, within=within, keep=keep)
     else:
-        way = _Way(url, tls=tls, proxy=proxy, connections=connections, within=within, keep=keep)
+        way = _Way(
+            url,
+            headers,
+            tls=tls,
+            proxy=proxy,
+            connections=connections,
+            within=within,
+            keep=keep,
+        )
     try:
         yield way.post
     finally:
@@ -149,7 +159,9 @@ def is_plain(url: str) -> bool:
     return url.lower().startswith("http:")
 
 
-def _plain_client(url: Url, *, connections: int, within: float, keep: int) -> PlainClient:
+def _plain_client(
+    url: Url, headers: Mapping[str, str], *, connections: int, within: float, keep: int
+) -> PlainClient:
     host = str(url.host_str)
     fields = {
         "host": f"{host}:{url.port}" if url.port else host,
@@ -163,7 +175,7 @@ def _plain_client(url: Url, *, connections: int, within: float, keep: int) -> Pl
         host.strip("[]"),
         url.port or 80,
         url.path + (f"?{url.query_string}" if url.query_string is not None else ""),
-        fields,
+        {**fields, **headers},
         connections=connections,
         idle=_IDLE,
         within=within,
@@ -181,7 +193,8 @@ async def start_runtime() -> None:
         with suppress(OSError):  # a container may have no loopback
             closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1] or _DISCARD  # no program listens: refused at once
-        way = _Way(f"http://127.0.0.1:{port}/", tls=None, proxy=None, connections=1, within=_START)
+        url = f"http://127.0.0.1:{port}/"
+        way = _Way(url, {}, tls=None, proxy=None, connections=1, within=_START)
         try:
             with suppress(Failed):
                 await way.post({}, b"")
@@ -195,6 +208,7 @@ class _Way:
     def __init__(
         self,
         url: str,
+        headers: Mapping[str, str],
         *,
         tls: Tls | None,
         proxy: str | None,
@@ -203,6 +217,7 @@ class _Way:
         keep: int = ANSWER_KEPT,
     ) -> None:
         self._url, self._tls, self._proxy = url, tls or Tls(), proxy
+        self._headers = headers
         #: Parsed once: pyreqwest would parse a text at each post.
         self._target = Url(url)
         self._connections, self._within, self._keep = connections, within, keep
@@ -214,7 +229,7 @@ class _Way:
     async def post(self, headers: Mapping[str, str], body: bytes) -> SinkAnswer:
         if self._closed:
             raise Failed("protocol")
-        began = time.monotonic()
+        began, headers = time.monotonic(), {**self._headers, **headers}
         if self._openssl is None:
             try:
                 return await self._post(headers, body, began)

@@ -56,6 +56,10 @@ class PlainClient:
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
         self._lookup: asyncio.Future[Addresses] | None = None
+        #: Empty: the host is a name.
+        self._numeric: Addresses = []
+        with suppress(OSError):
+            self._numeric = numeric(host, port)
         #: Ends what is past its deadline: one timer for all posts costs less than one for each.
         self._deadline: asyncio.TimerHandle | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -65,10 +69,12 @@ class PlainClient:
         """POST once. Raises Failed as `posting` says."""
         until = self._loop.time() + self._within
         request = self._request(headers, body)
-        connection = self._take_idle() or await self._connect(until)
-        if self._closed or connection.is_closed:
-            connection.abort()
-            raise Failed("protocol")
+        connection = self._take_idle()
+        if connection is None:
+            connection = await self._connect(until)
+            if self._closed or connection.is_closed:
+                connection.abort()
+                raise Failed("protocol")
         self._busy.add(connection)
         if self._deadline is None or until < self._deadline.when():
             self._watch(until)
@@ -163,6 +169,8 @@ class PlainClient:
 
     async def _connect_to_first(self, addresses: Addresses) -> "_Connection":
         """Return a connection to the address that answers first; earlier ones have a start."""
+        if len(addresses) == 1:
+            return await self._connect_to(addresses[0])
         left, started = list(addresses), list[asyncio.Task[_Connection]]()
         waiting: set[asyncio.Task[_Connection]] = set()
         won, error = None, None
@@ -204,8 +212,8 @@ class PlainClient:
 
     async def _addresses(self) -> Addresses:
         """Return the addresses of the host. One look-up serves all that wait for it."""
-        with suppress(OSError):  # it is a name
-            return numeric(self._host, self._port)
+        if self._numeric:
+            return self._numeric
         if self._lookup is None:
             self._lookup = look_up(self._host, self._port)
             self._lookup.add_done_callback(self._end_lookup)

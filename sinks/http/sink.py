@@ -25,7 +25,7 @@ _VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
 _OURS = ("webhook-", "smshook-")
 _OF_THE_CONNECTION = frozenset({"content-length", "host", "transfer-encoding", "connection"})
 
-#: Takes an event to send; returns the headers and the body of the request.
+#: Takes an event to send; returns the headers of this request alone, and its body.
 _Compose = Callable[[Outgoing], tuple[dict[str, str], bytes]]
 
 
@@ -105,7 +105,9 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
 
     def request(self, outgoing: Outgoing) -> str:
         headers, body = self._composing()(outgoing)
-        masked = headers | dict.fromkeys(_lower(self.headers), _MASK)
+        content_type = self._fixed()["content-type"]
+        own = dict.fromkeys(_lower(self.headers), _MASK)
+        masked = {"content-type": content_type, **headers, **own}
         lines = [f"{name}: {value}" for name, value in masked.items()]
         url = masked_url(self.url.reveal())
         if self.path is not None:
@@ -146,18 +148,24 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
             proxy=self.proxy.reveal() if self.proxy is not None else None,
             connections=self.concurrency,
             within=self.timeout,
+            headers=self._fixed(),
         )
 
     def _signer(self) -> Sign | None:
         return make_signer(self.secrets) if self.secrets else None
 
+    def _fixed(self) -> dict[str, str]:
+        """Return the headers that are the same in each request."""
+        is_cloudevents = self.format == "cloudevents"
+        content_type = f"application/{'cloudevents+' if is_cloudevents else ''}json"
+        extra = {name: value.reveal() for name, value in _lower(self.headers).items()}
+        return {"content-type": content_type, **extra}
+
     def _composing(self) -> _Compose:
-        content_type = "application/json"
-        if self.format == "cloudevents":
-            content_type = "application/cloudevents+json"
+        """Return what makes the other headers of a request, and its body."""
         fill = None if self.json is None else compile_json(self.json)
         sign = self._signer()
-        extra = {name: value.reveal() for name, value in _lower(self.headers).items()}
+        own_trace = "traceparent" in _lower(self.headers)
 
         def compose(outgoing: Outgoing) -> tuple[dict[str, str], bytes]:
             body = outgoing.body
@@ -169,18 +177,17 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
                 body = msgspec.json.encode(fields)
             timestamp = int(outgoing.at)
             headers = {
-                "content-type": content_type,
                 "webhook-id": outgoing.event_id,
                 "webhook-timestamp": str(timestamp),
                 "smshook-attempt": str(outgoing.attempt),
             }
             if outgoing.replay:
                 headers["smshook-replay"] = "true"
-            if outgoing.traceparent is not None:
+            if outgoing.traceparent is not None and not own_trace:
                 headers["traceparent"] = outgoing.traceparent
             if sign is not None:
                 headers["webhook-signature"] = sign(outgoing.event_id, timestamp, body)
-            return headers | extra, body
+            return headers, body
 
         return compose
 

@@ -59,13 +59,13 @@ class Subscription(Http, tag="subscription", frozen=True, kw_only=True):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:
-        compose = self._composing()
+        fixed, compose = self._fixed(), self._composing()
         client = GuardedClient(self.url.reveal(), self.guard, connections=self.concurrency)
         try:
 
             async def send(outgoing: Outgoing) -> Receipt:
                 headers, body = compose(outgoing)
-                answer = await client.post(headers, body, within=self.timeout)
+                answer = await client.post({**fixed, **headers}, body, within=self.timeout)
                 return confirmed(answer, now=outgoing.at)
 
             yield send

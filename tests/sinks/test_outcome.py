@@ -61,7 +61,7 @@ def test_lines_of_an_end_name_their_lines_in_the_audit_log(state, attempted, sai
             Outcome(state=state, attempt=refused),
             sink="log",
             shown=str,
-            jumped=0.0,
+            accepted_at=1.0,
             log_attempted=log_attempted,
             leaf=7,
         )
@@ -85,7 +85,7 @@ def test_hidden_line_of_a_delivery_costs_no_work():
         Outcome(state=State.DELIVERED, attempt=delivered),
         sink="log",
         shown=unexpected,
-        jumped=0.0,
+        accepted_at=1.0,
         log_attempted=None,
         leaf=None,
     )

@@ -18,6 +18,7 @@ from virtual import VirtualLoop
 from worlds import VirtualWorld
 
 from core.units import Duration, Rate
+from sinks.pace import Pace
 from sinks.retry import Retry
 from sinks.sink import Failed, Receipt, Sink
 from sinks.worker import Worker
@@ -106,7 +107,7 @@ class Life(VirtualWorld):
         await self.start()
         rate = self.history.rate and Rate(self.history.rate, 1)
         sink = Sink(concurrency=self.history.slots, rate=rate, retry=self.history.retry)
-        worker = Worker("log", sink, self.journal, self.clock)
+        worker = Worker("log", sink, self.journal, self.clock, pace=Pace(self.loop.time))
         self.go(worker, self)
         for gap, is_refused in self.history.arrivals:
             await asyncio.sleep(gap)

@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 import structlog
 from contracts.journal import NOW, stats
@@ -331,6 +332,18 @@ async def test_sink_that_is_down_is_probed_with_its_oldest_delivery(world, monke
         ("failed", 23),
         ("delivered", 0),
     ]
+
+
+async def test_first_probe_comes_at_a_moment_of_chance(world, monkeypatch):
+    """Sinks that fail together are probed apart. Mutant: all wait for the whole time."""
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 1000.0)
+    monkeypatch.setattr(health, "PROBE_FOR", 3600.0)
+    world.clock = msgspec.structs.replace(world.clock, chance=lambda: 0.9995)
+    destination = Destination(Failed("refused"))
+    worker = await world.run(destination, retry=Retry(first_wait=Duration(3600)))
+
+    await world.accept(worker)
+    await world.until(delivered=1)
 
 
 @pytest.mark.parametrize(
