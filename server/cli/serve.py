@@ -12,6 +12,7 @@ import structlog
 from journal.lock import Holder
 from sinks.sink import Unusable
 
+from ..config.breaks import Breaks
 from ..config.load import journal_of, load
 from ..log.setup import LEVELS, configure, forward_stderr, say
 from ..machine import become_service
@@ -67,7 +68,7 @@ def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
             structlog.get_logger().warning("config.warning", warning=IN_CLEAR)
 
     try:
-        run(loaded.config, signals, started, load=read)
+        run(loaded.config, signals, started, load=lambda: read(rest=Breaks()))
     except PortTaken as exc:
         server = loaded.config.server
         option, variable, free = "--listen", "LISTEN", "127.0.0.1:9000"

@@ -57,15 +57,17 @@ class Caution(NamedTuple):
 def cautions(reading: Complaints, config: Config) -> Iterator[str]:
     """Yield every warning about a configuration, with its place."""
     secrets = list(_secrets((), config))
-    for place, text in (
-        *_exposed(config),
-        *_weak(secrets),
-        *_shared(secrets),
-        *_files(config),
-        *_retained(config),
-        *_key_files(reading, config),
+    for found in (
+        _exposed(config),
+        _weak(secrets),
+        _shared(secrets),
+        _files(config),
+        _retained(config),
+        _key_files(reading, config),
     ):
-        yield reading.warning(place, text)
+        reading.rest()
+        for place, text in found:
+            yield reading.warning(place, text)
 
 
 # Network

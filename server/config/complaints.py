@@ -3,12 +3,13 @@
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple, TypeVar
 
 from core.printable import PLACE, named
 
+from .breaks import no_break
 from .yaml import Path, Scalar
 
 _WORD = re.compile(r"[\w$-][\w$.-]*")
@@ -42,8 +43,10 @@ class Complaint(NamedTuple):
 class Complaints:
     """One reading of a configuration. It collects complaints, so one run shows all of them."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, rest: Callable[[], None] = no_break) -> None:
         self.file = file
+        #: Called often. It may take a break.
+        self.rest = rest
         #: Dicts, lists and Scalars. None: a value that has a complaint.
         self.value: dict[str, Any] = {}
         #: Identifies the bytes of the file.

@@ -67,6 +67,7 @@ class Conversion:
 
     def value(self, path: Path, shape: Shape, written: Any) -> Any:
         """Return the converted value, without the wrong parts; UNSET if nothing is right."""
+        self.reading.rest()
         if written is None:
             return UNSET  # it has a complaint
         value = written

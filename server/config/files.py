@@ -94,6 +94,7 @@ def check_files(
     audit: Auditing,
 ) -> None:
     """Complain of files that would spoil another file, or that cannot be made."""
+    reading.rest()
     read = _read_files(reading, sinks)
     reserved: Mapping[Path, str] = {config: "is this configuration", **read}
     if reading.is_right(("journal",)):
@@ -105,12 +106,14 @@ def check_files(
             reading.complain(_JOURNAL_URL, text)
         reserved = {**read, **reserved_files(config, path)}
     if reading.is_right(("seal",)):
+        reading.rest()
         conflict = _key_file_conflict(seal.path, reserved)
         if conflict is not None:
             reading.complain(_KEY_FILE, conflict)
         reserved = {**reserved, **dict.fromkeys(_key_files(seal.path), "has the keys of `seal`")}
     files = written_files(sinks, audit)
     for i, file in enumerate(files):
+        reading.rest()
         conflict = _conflict(file, reserved, files[:i], files[i + 1 :]) or _copy(file.path)
         if conflict is not None:
             reading.complain(file.at, conflict)

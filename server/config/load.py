@@ -3,7 +3,7 @@
 import hashlib
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from core.printable import is_utf8
 from receiver.source import Source
 from routes.table import Route
 
+from .breaks import no_break
 from .cautions import cautions
 from .checks import check
 from .clauses import clause_warnings
@@ -58,12 +59,18 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     root_files: tuple[Path | None, ...] = ()
 
 
-def load(path: Path, *, environ: Mapping[str, str], flags: Mapping[str, str] = {}) -> Loaded:
+def load(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str] = {},
+    rest: Callable[[], None] = no_break,
+) -> Loaded:
     """Combine defaults, the file, the environment, and `flags` by dotted path; the last one wins.
 
-    Raises ConfigError with every complaint.
+    `rest` is called often, and may take a break. Raises ConfigError with every complaint.
     """
-    reading = Complaints(str(path))
+    reading = Complaints(str(path), rest)
     values = _read(reading, path, environ, flags)
     if reading.complaints:
         raise ConfigError(reading.texts())
@@ -267,7 +274,7 @@ def _parse(reading: Complaints, path: Path) -> bool:
         reading.complain((), f"cannot be read: {exc.strerror}")
         return False
     reading.digest = digest_of_file(data)
-    written = parse(data)
+    written = parse(data, reading.rest)
     reading.places.update({at: f"{reading.file}:{line}" for at, line in written.lines.items()})
     for line, at, text in written.complaints:
         # A path may have two lines: a key given twice.
@@ -317,5 +324,6 @@ def _warnings(reading: Complaints, config: Config) -> Iterator[str]:
     # A key may select events of a source that no longer exists.
     filters += [(("api", "keys", n, "when"), key.when, None) for n, key in config.api.keys.items()]
     for path, when, sources in filters:
+        reading.rest()
         yield from clause_warnings(reading, path, when, sources)
     yield from cautions(reading, config)

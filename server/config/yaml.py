@@ -3,12 +3,13 @@
 import enum
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import yaml
 
+from .breaks import no_break
 from .yaml_errors import mistake
 
 #: The place of a value: ("sinks", "log", "redact", 0). A tuple, because keys can hold dots.
@@ -99,12 +100,13 @@ def core(text: str) -> str | float | bool | None:
     return text
 
 
-def parse(data: bytes) -> Written:
+def parse(data: bytes, rest: Callable[[], None] = no_break) -> Written:
+    """Parse a text. `rest` is called often, and may take a break."""
     if len(data) > MAX_BYTES:
         return _unread(1, f"larger than {MAX_BYTES} bytes; is it the right file?")
     try:
         text = data.decode("utf-8")
-        tree, root = _Tree(), yaml.compose(text, _Loader)
+        tree, root = _Tree(), _Loader(text, rest).get_single_node()
         value = None if root is None else tree.value((), root)
         return Written(value=value, lines=tree.lines, complaints=tuple(tree.complaints))
     except _TooMuch as exc:
@@ -131,7 +133,12 @@ class _TooMuch(Exception):
 class _Loader(yaml.SafeLoader):
     depth = 0
 
+    def __init__(self, text: str, rest: Callable[[], None]) -> None:
+        super().__init__(text)
+        self.rest = rest
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.rest()
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise _TooMuch(f"nested more than {_MAX_DEPTH} deep")
