@@ -205,7 +205,7 @@ def pytest_collection_modifyitems(items):
         min(shares, key=len).extend(module)
     ordered = []
     for worker, share in enumerate(shares):
-        size = (len(items) - len(ordered)) // (workers - worker) - len(share)
+        size = max(0, (len(items) - len(ordered)) // (workers - worker) - len(share))
         ordered += [*share, *others[:size]]
         del others[:size]
     items[:] = ordered
