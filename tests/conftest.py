@@ -196,15 +196,22 @@ certifi.where = lambda: ROOTS.name
 def pytest_collection_modifyitems(items):
     """Let each worker start with its share of the slow tests, so that no long one runs last.
 
-    `--dist worksteal` gives each worker an equal slice of the list.
+    `--dist worksteal` gives each worker an equal slice of the list. The slow tests of a module stay
+    together: each worker would start the services and browsers of the module for itself.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    others = [item for item in items if not item.get_closest_marker("slow")]
+    slow, others = {}, []
+    for item in items:
+        if item.get_closest_marker("slow"):
+            slow.setdefault(item.path, []).append(item)
+        else:
+            others.append(item)
+    shares = [[] for _ in range(workers)]
+    for module in sorted(slow.values(), key=len, reverse=True):
+        min(shares, key=len).extend(module)
     ordered = []
-    for worker in range(workers):
-        share = slow[worker::workers]
-        size = (len(items) - len(ordered)) // (workers - worker) - len(share)
+    for worker, share in enumerate(shares):
+        size = max(0, (len(items) - len(ordered)) // (workers - worker) - len(share))
         ordered += [*share, *others[:size]]
         del others[:size]
     items[:] = ordered

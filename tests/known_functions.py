@@ -8,6 +8,7 @@ from types import FunctionType, SimpleNamespace
 
 from litestar._kwargs.kwargs_model import KwargsModel
 from litestar._signature import SignatureModel
+from litestar.params import ParameterKwarg
 from litestar.router import Router
 from litestar.utils.signature import ParsedSignature
 
@@ -79,8 +80,17 @@ def _method_map(router):
     return handlers
 
 
+def _hash_of_parameter(parameter):
+    """Python hashes it where an annotation names it. Litestar takes the names of its fields only.
+
+    Those of a class are the same for all its parameters, and Litestar copies each parameter first.
+    """
+    return hash(type(parameter))
+
+
 def remember():
     """Remember it from now on."""
+    ParameterKwarg.__hash__ = _hash_of_parameter
     ParsedSignature.from_fn = staticmethod(_parsed)
     SignatureModel.create = staticmethod(_signature_model)
     KwargsModel.create_for_signature_model = staticmethod(_kwargs_model)

@@ -8,6 +8,8 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
+from types import ModuleType
+from typing import cast
 
 import click
 
@@ -113,6 +115,9 @@ def version() -> None:
 def main() -> None:
     """Run the installed command `smshook`."""
     fill_standard_streams()
+    # structlog and httpx import it if it is there, and smshook uses nothing of it. That would take
+    # a sixth of the start of a command.
+    sys.modules.setdefault("rich", cast("ModuleType", None))
     # A parent may have blocked them, and a child inherits that: Ctrl-C would do nothing.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     for stream in (sys.stdout, sys.stderr):
