@@ -177,7 +177,7 @@ class Cursors:
     def is_known(self, cursor: str) -> bool:
         """Return whether it is a cursor of this list. Its place may be gone."""
         try:
-            self._identity.place(self._journal.identity, self._kind, cursor)
+            self._identity.place(self._journal.generation, self._kind, cursor)
         except (BadCursor, StaleCursor):
             return False
         return True

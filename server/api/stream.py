@@ -89,8 +89,9 @@ def stream(
             why=Reason.STREAM,
         )
 
+        codes = access.may("codes:read")
+
         def frame(event: PlacedEvent) -> bytes:
-            codes = access.reads(event.body, "stream")
             made = event.frames.get(codes)
             if made is None:
                 cursor = cursors.of(event.place, event.id)
@@ -112,6 +113,8 @@ def stream(
                     while True:
                         events = await follower.next(loop.time() + HEARTBEAT)
                         record.add(events)
+                        if codes:
+                            access.count_codes(sum([one.has_code for one in events]), "stream")
                         part = b"".join([frame(event) for event in events])
                         await write(send, part or _COMMENT, more=True)
                         if len(events) < AT_ONCE:

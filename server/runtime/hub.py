@@ -26,7 +26,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from core.event import secrets_of
+from core.event import has_code, secrets_of
 from httpd.timers import call_at
 from journal import Journal
 from journal.feed import Committed
@@ -77,11 +77,12 @@ _decode = msgspec.json.Decoder(_Named).decode
 class PlacedEvent:
     """An event and its place. Readers share its encodings; each is made once."""
 
-    __slots__ = ("_masked", "_secrets", "body", "frames", "id", "place", "type")
+    __slots__ = ("_masked", "_secrets", "body", "frames", "has_code", "id", "place", "type")
 
     def __init__(self, place: int, body: bytes) -> None:
         named = _decode(body)
         self.place, self.body, self.id, self.type = place, body, named.id, named.type
+        self.has_code = has_code(body)
         #: The event on the wire of a stream, by whether codes are shown. Streams make it.
         self.frames: dict[bool, bytes] = {}
         self._masked: bytes | None = None

@@ -112,8 +112,12 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
 
     def count_read(self, body: bytes, how: str) -> None:
         """Count the code of an event that it gets in clear, if the event has one."""
-        if has_code(body):
-            self.codes_read[how] = self.codes_read.get(how, 0) + 1
+        self.count_codes(has_code(body), how)
+
+    def count_codes(self, count: int, how: str) -> None:
+        """Count codes that it gets in clear."""
+        if count:
+            self.codes_read[how] = self.codes_read.get(how, 0) + count
 
 
 class KnownKey(msgspec.Struct, frozen=True, kw_only=True):

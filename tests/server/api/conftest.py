@@ -220,16 +220,24 @@ class Service:
             await asyncio.gather(running, return_exceptions=True)
 
     async def settled(self, send, sink="log"):
-        """Send the due deliveries of that sink by `send`; wait until the outcomes are stored."""
+        """Send the due deliveries of that sink by `send`; wait until the outcomes are stored.
+
+        A due one has no owner yet if it waited for its turn. In a paused sink it stays so.
+        """
         pending = DeliveryFilter(sink=(sink,), state=(State.PENDING,))
+        worker = self.workers[sink]
 
         async def is_settled():
             page = await self.journal.ask(Deliveries(filter=pending))
-            return all(kept.owner is None for _, kept in page.items)
+            rests = worker.paused is not None
+            return all(
+                kept.owner is None and (rests or kept.due_at is None or kept.due_at > self.now)
+                for _, kept in page.items
+            )
 
         async with self.delivering(send, sink):
             await until(is_settled)
-            await self.workers[sink]._idle.wait()  # the state of the sink follows
+            await worker._idle.wait()  # the state of the sink follows
 
     async def became(self, delivery_id, state):
         async def is_so():

@@ -123,7 +123,7 @@ def test_operator_finds_the_cause_and_retries(tab, service, crm, phone):
     page.get_by_text("no delivery to the sink crm succeeds (status 503)").first.wait_for()
     click("link", "sink/crm", "**/sinks/crm")
     page.get_by_text("failing for").wait_for()
-    page.get_by_text("what it is owed is sent without a retry by hand").wait_for()
+    page.get_by_text("its pending deliveries are sent").wait_for()
     click("link", "Its event", "**/events/*")
     click("button", "Answer of crm")
     page.get_by_text(CAUSE).first.wait_for()
