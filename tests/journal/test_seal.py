@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from period_keys import MemoryKeys
 
 from core.event import Event, NumberChanged, Service, SmsReceived
-from journal.seal import Kind, Opener, Opening, Reason, Sealer, StoredBody
+from journal.seal import Kind, MissingKeys, Opener, Opening, Reason, Sealer, StoredBody
 
 AT = 1_764_500_000.0
 JOURNAL = "7f3a9c52e1d04b6c"
@@ -109,6 +109,37 @@ def test_new_event_is_sealed_like_a_changed_one(sms, change):
     assert (new.body, new.subject, new.number) == (other.body, other.subject, other.number)
     assert (new.codes is None, new.people is None) == (other.codes is None, other.people is None)
     assert opened == (msgspec.json.encode(event), ())
+
+
+def test_new_events_have_the_keys_of_their_own_times():
+    """Mutants: all events of a batch get the keys of the first one, or of the last one; `make_seal`
+    seals under the key of its first time."""
+    by, times = sealer(), (AT, AT + 1, AT + 86_400, AT - 3_600)
+
+    sealed = by.seal_new([(SMS, at) for at in times])
+    seal_raw = by.make_seal(Kind.RAW, times)
+    parts = [seal_raw("1", b"part", at) for at in times]
+
+    alone = [by.seal(SMS.id, msgspec.to_builtins(SMS), at) for at in times]
+    assert [(one.codes[:5], one.people[:5]) for one in sealed] == [
+        (one.codes[:5], one.people[:5]) for one in alone
+    ]
+    assert [one.number for one in sealed] == [one.number for one in alone]
+    assert [part[:5] for part in parts] == [
+        by.seal_part(Kind.RAW, "1", b"", at)[:5] for at in times
+    ]
+    assert [by.open_part(Kind.RAW, "1", part, Reason.RAW) for part in parts] == [b"part"] * 4
+
+
+def test_new_event_without_content_needs_no_key():
+    """Mutant: the keys of both kinds are looked up first."""
+    by = sealer(MissingKeys())
+
+    (sealed,) = by.seal_new([(sms(), AT)])
+
+    assert sealed.body == msgspec.json.encode(sms())
+    assert (sealed.codes, sealed.people, sealed.number) == (None, None, None)
+    assert by.seal_new([]) == []
 
 
 def test_sealed_event_shows_only_masks():
@@ -261,9 +292,12 @@ def test_no_two_parts_have_one_nonce():
     """Mutant: the fetched bytes are used twice."""
     by = sealer()
 
+    seal_raw = by.make_seal(Kind.RAW, [AT])
     nonces = {by.seal_part(Kind.RAW, "1", b"", AT)[5:17] for _ in range(1000)}
+    nonces |= {seal_raw("1", b"", AT)[5:17] for _ in range(1000)}
+    nonces |= {one.codes[5:17] for one in by.seal_new([(SMS, AT)] * 1000)}
 
-    assert len(nonces) == 1000
+    assert len(nonces) == 3000
 
 
 def test_changed_event_keeps_its_periods():
