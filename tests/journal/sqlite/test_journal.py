@@ -17,7 +17,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import hypothesis
-import msgspec
 import pytest
 from contracts.audit import AuditContract
 from contracts.journal import (
@@ -31,6 +30,7 @@ from contracts.journal import (
     owed,
     planned,
     record,
+    spoiled,
     stats,
     take,
 )
@@ -424,7 +424,7 @@ async def test_health_recovers_only_after_a_successful_write(journal):
     """Mutants: a `Take` without a result counts as a recovery, but works on a full disk; a bad row
     counts as a failure."""
     with pytest.raises(InvalidRow):
-        await record(journal, msgspec.structs.replace(planned(), body=b"\xff"))
+        await record(journal, spoiled(planned()))
     seen = [journal.health]
     pages = journal._conn.execute("pragma page_count").fetchone()[0]
     journal._conn.execute(f"pragma max_page_count = {pages}")
