@@ -76,6 +76,8 @@ class Tried(msgspec.Struct):
     first: bool
     began: float
     ended: float = float("inf")
+    #: Its place among all that ended: several may end at the same time.
+    place: float = float("inf")
     succeeded: bool = False
 
 
@@ -87,7 +89,7 @@ class Life(VirtualWorld):
         self.history = history
         self.tried, self.accepted_at, self.refused = [], {}, set()
         self._known = set()
-        self._takes = itertools.cycle(history.takes)
+        self._takes, self._places = itertools.cycle(history.takes), itertools.count()
 
     async def send(self, outgoing):
         if msgspec.json.decode(outgoing.body)["data"]["text"] == "refused":
@@ -97,7 +99,7 @@ class Life(VirtualWorld):
         tried = Tried(outgoing.event_id, first, self.loop.time())
         self.tried.append(tried)
         await asyncio.sleep(next(self._takes))
-        tried.ended = self.loop.time()
+        tried.ended, tried.place = self.loop.time(), next(self._places)
         tried.succeeded = self.history.is_up(tried.ended) and outgoing.event_id not in self.refused
         if not tried.succeeded:
             raise Failed("status", status=400)
@@ -134,7 +136,7 @@ def outages(tried):
     An outage begins when a first attempt fails, and ends at the next success.
     """
     found, down = [], None
-    for one in sorted(tried, key=lambda one: one.ended):
+    for one in sorted(tried, key=lambda one: one.place):
         if one.succeeded:
             if down is not None:
                 found.append((down, one.ended))
