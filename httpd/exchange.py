@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -176,6 +176,13 @@ class Exchange:
 def callers_request_id(value: bytes | None) -> str | None:
     """Return the value of a caller's `X-Request-Id`, if it may be written to the log."""
     return value.decode() if value is not None and _REQUEST_ID.fullmatch(value) else None
+
+
+def sent_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return that of these headers, as ASGI has them."""
+    return callers_request_id(
+        next((value for name, value in headers if name == b"x-request-id"), None)
+    )
 
 
 def plain_answer(status: int) -> Response:

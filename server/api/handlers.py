@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.types import ExceptionHandlersMap, Message, Scope
 
 from core.errors import Unavailable, origin
-from httpd.exchange import callers_request_id
+from httpd.exchange import sent_request_id
 
 from ..runtime.hub import ReaderEnded, TooManyReaders
 from ..runtime.keys import Keys
@@ -141,8 +141,7 @@ def request_id(scope: Scope) -> str:
     """Return the caller's id if a log can hold it, else a random one; the same in each call."""
     state = scope["state"]
     if "request_id" not in state:
-        sent = next((value for key, value in scope["headers"] if key == b"x-request-id"), None)
-        state["request_id"] = callers_request_id(sent) or secrets.token_hex(8)
+        state["request_id"] = sent_request_id(scope["headers"]) or secrets.token_hex(8)
     return str(state["request_id"])
 
 

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from core.errors import Unavailable, origin
-from httpd.exchange import callers_request_id
+from httpd.exchange import sent_request_id
 from httpd.own_host import App, Receive, Scope, Send, is_own_host
 from journal.actor import ACTING
 from receiver.addresses import Peers
@@ -99,7 +99,7 @@ class Console:
             headers=dict(fields),
             client=client,
             peer=self._peers.peer(client, forwarded),
-            request_id=callers_request_id(scope["headers"]) or secrets.token_hex(8),
+            request_id=sent_request_id(scope["headers"]) or secrets.token_hex(8),
         )
 
     # --- who asks -------------------------------------------------------------------------

@@ -70,12 +70,14 @@ class FrequentLines:
         if self._json is None:
             self._log.info("delivery.attempted", **one.fields())
             return
-        status = "" if one.status is None else f',"status":{one.status}'
+        status = one.status
+        # A sink may return any object.
+        its = f',"status":{status}' if type(status) is int else _field("status", status)
         self._json(
             f'delivery.attempted","event_id":"{one.event_id}"{_about(*one.about.items())}'
             f'{_known("sink", one.sink)},"delivery_id":"{one.delivery_id}"'
             f',"attempt":{one.attempt}{"" if one.probe is None else _field("probe", one.probe)}'
-            f',"outcome":"{one.outcome}","state":"{one.state}"{status}'
+            f',"outcome":"{one.outcome}","state":"{one.state}"{its}'
             f"{'' if one.error is None else _field('error', one.error)}"
             f',"took_ms":{one.took_ms},"since_ms":{one.since_ms}'
             f"{'' if one.due_at is None else _field('due_at', one.due_at)}"
