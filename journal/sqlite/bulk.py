@@ -13,14 +13,14 @@ sqlite3.register_adapter(NoneType, dict[None, None]().get)
 sqlite3.register_adapter(bytes, bytes)
 sqlite3.register_adapter(bool, int)
 # Even so, an adapted value takes four times as long as one that needs no adapter: a number, a text
-# or a bytearray. Rows of callbacks in clear have hardly any others.
+# or a bytearray. Rows of callbacks have hardly any others.
 
 Row = Sequence[object]
 #: The most rows of a statement. Each number of rows is a statement of its own, and all of them stay
 #: prepared. A statement for more rows, filled up with nulls, takes up to twice as long.
 _MOST = 32
 #: The kinds of statements here, each with up to `_MOST` numbers of rows, and all others.
-CACHED_STATEMENTS = 18 * _MOST
+CACHED_STATEMENTS = 19 * _MOST
 _DELIVER = """
     update deliveries set state = 'delivered', attempts = ?, due_at = null,
                           scheduled_at = null, owner = null,

@@ -22,9 +22,8 @@ from .times import note_times
 _CLEAR_CALLBACKS = "callbacks (id, source, channel, token, peer, at, headers, body)"
 _CALLBACKS = "callbacks (id, source, channel, token, peer, at, headers, body, sealed)"
 _PLAIN_EVENTS = "events (seq, id, source, type, subject, recorded_at, callback, routes, body)"
-_EVENTS = f"{_PLAIN_EVENTS[:-1]}, also, reference, codes, people)"
-#: The last columns of an event that has none of them, as most have.
-_NONE_OF_THEM = (None, None, None, None)
+_SEALED_EVENTS = f"{_PLAIN_EVENTS[:-1]}, codes, people)"
+_EVENTS = f"{_PLAIN_EVENTS[:-1]}, codes, people, also, reference)"
 _DELIVERIES = "deliveries (id, event, sink, state, due_at, owner, accepted_at, ordering, replay)"
 _LINK = """
     insert into order_events (event, order_seq, taken) select ?, seq, ? from orders where id = ?
@@ -144,25 +143,30 @@ def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | N
     if sealer is not None:
         parts = sealer.seal_new([(new.plan.event, new.plan.at) for new in changes.events])
     # Statements without columns that are null: to bind a null takes longer than to bind a text.
-    plain, events, searched = [], [], []
+    plain, secret, events, searched = [], [], [], []
     for new, its in zip(changes.events, parts, strict=False):
         plan, event = new.plan, new.plan.event
         subject, body, its_fields = event.subject, plan.body, fields(event.data)
         codes = people = None
         if its is not None:
-            subject, body, codes, people = its.subject, its.body, its.codes, its.people
+            subject, body = its.subject, its.body
+            codes = None if its.codes is None else bytearray(its.codes)
+            people = None if its.people is None else bytearray(its.people)
             its_fields = (its.number, *its_fields[1:])
         row = (
             *(new.seq, event.id, event.source, event.type, subject, plan.at, new.callback),
             *(_encode_routes(plan.routes), body.decode()),
         )
-        rest = (new.also, event.data.reference, codes, people)
-        if rest == _NONE_OF_THEM:
-            plain.append(row)
+        also, reference = new.also, event.data.reference
+        if also is not None or reference is not None:
+            events.append((*row, codes, people, also, reference))
+        elif codes is not None or people is not None:
+            secret.append((*row, codes, people))
         else:
-            events.append((*row, *rest))
+            plain.append(row)
         searched.append((new.seq, *its_fields))
     insert(conn, _PLAIN_EVENTS, plain)
+    insert(conn, _SEALED_EVENTS, secret)
     insert(conn, _EVENTS, events)
     insert(conn, FIELDS, searched)
     insert(conn, "keys", [(source, bytearray(key), seq) for source, key, seq in changes.keys])

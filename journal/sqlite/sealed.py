@@ -57,12 +57,16 @@ def find_subjects(opener: Opener, subject: str) -> Sequence[str]:
 
 def callback_columns(
     seal: Seal | None, id_: str, arrival: Arrival
-) -> tuple[str, bytes, bytes | None]:
-    """Return headers, body and the sealed part of a callback. `seal` None: it stays in clear."""
+) -> tuple[str, bytearray, bytearray | None]:
+    """Return headers, body and the sealed part of a callback. `seal` None: it stays in clear.
+
+    The module sqlite3 has no adapter to look for with a bytearray.
+    """
     headers = msgspec.json.encode(arrival.headers)
     if seal is None or not (arrival.headers or arrival.body):
-        return headers.decode(), arrival.body, None
-    return "[]", b"", seal(id_, callback_part(headers, arrival.body), arrival.at)
+        return headers.decode(), bytearray(arrival.body), None
+    part = seal(id_, callback_part(headers, arrival.body), arrival.at)
+    return "[]", bytearray(), bytearray(part)
 
 
 def callback_part(headers: bytes, body: bytes) -> bytes:
