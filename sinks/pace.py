@@ -1,7 +1,8 @@
-"""Spread the attempts of all sinks over the turns of the event loop.
+"""Spread the attempts at sinks that fail over the turns of the event loop.
 
 Rules that live here: attempts that would begin at once take at most BUDGET seconds of a turn. The
 others begin in the next turns, first come, first served. Callbacks are answered between them.
+Attempts at a sink that works need no turn: commits of many events would become many small ones.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ AT_ONCE = 32
 
 
 class Pace:
-    """The pace at which the attempts of all sinks begin. `ticks` is a clock in seconds."""
+    """The pace at which the attempts at failing sinks begin. `ticks` is a clock in seconds."""
 
     def __init__(self, ticks: Callable[[], float] = time.monotonic) -> None:
         self._ticks = ticks

@@ -103,6 +103,8 @@ class Worker:
         self._order = _order(sink)
         self._bucket = _bucket(sink, clock)
         self._pace = Pace() if pace is None else pace
+        #: Its last attempt delivered: it needs no pace, because it hardly ever has to connect.
+        self._works = False
         self._rated = asyncio.Lock()  # senders wait for the rate in a line
         capacities = {Turn.FRESH: CAPACITY, Turn.RETRIED: RETRIED, Turn.REPLAYED: REPLAYED}
         self._lanes = lanes = Lanes(sink.concurrency, capacities)
@@ -322,7 +324,8 @@ class Worker:
                 self._lanes.done(taken)
             # The next one is sent while this one's outcome waits for its commit.
             delivery_id, step = taken.delivery.id, Step()
-            if outcome.state is State.DELIVERED:
+            self._works = outcome.state is State.DELIVERED
+            if self._works:
                 step = self._outages.record_success(delivery_id)
             elif outcome.attempt is not None and outcome.attempt.outcome == "failed":
                 step = self._outages.record_failure(delivery_id, first=taken.is_first, began=began)
@@ -336,7 +339,7 @@ class Worker:
         """Wait for a delivery and for the rate, and begin it; None: it may not be sent now."""
         if not self._lanes.has_work():
             await self._lanes.ready()
-        if not self._pace.is_free():
+        if not self._works and not self._pace.is_free():
             await self._pace.turn()
         if self._sink.expire_after is not None and not self._feed.is_ending:
             # Settled here, expired deliveries take no turn that another needs.

@@ -21,6 +21,7 @@ from journal.writes import BringForward, Probe, Reorder, ReplayEvent, RetryDeliv
 from sinks import feed, health, recovery
 from sinks import worker as module
 from sinks.attempt import Clock, real_clock
+from sinks.pace import Pace
 from sinks.retry import Retry
 from sinks.sink import Failed, PauseAfter, Receipt, Refused, Sink
 from sinks.worker import Worker
@@ -771,6 +772,31 @@ async def test_failure_holds_later_deliveries_of_its_value(world):
     assert before == alike[:1]
     assert destination.arrived[1:] == alike
     await until(lambda: not worker._feed._known)
+
+
+class AskedPace(Pace):
+    asked = 0
+
+    def is_free(self):
+        self.asked += 1
+        return super().is_free()
+
+
+async def test_working_sink_waits_for_no_pace(world):
+    """Mutants: each attempt asks the pace; none asks; only a new worker asks."""
+    destination = Destination(Failed("refused"), Failed("refused"))
+    worker = await world.run(destination, retry=Retry(schedule=(Duration(0),) * 3))
+    worker._pace = pace = AskedPace()
+
+    await world.accept(worker)
+    await world.until(delivered=1)
+    asked = pace.asked
+    for _ in range(5):
+        await world.accept(worker)
+    await world.until(delivered=6)
+
+    assert asked >= 3
+    assert pace.asked == asked
 
 
 async def test_ordered_deliveries_arrive_in_order(world):
