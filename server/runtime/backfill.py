@@ -263,8 +263,8 @@ class Backfiller:
                 except Unavailable:
                     raise
                 except Exception as exc:  # noqa: BLE001 - a bug costs one message, not those after it
-                    error = type(exc).__name__
-                    log.error("backfill.not_stored", source=self.name, error=error)  # noqa: TRY400 - a traceback shows values
+                    name = type(exc).__name__
+                    log.error("backfill.not_stored", source=self.name, error=name)  # noqa: TRY400 - a traceback shows values
                     not_stored += 1
                     continue
                 new = sum(recorded.new)
