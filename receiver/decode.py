@@ -92,6 +92,10 @@ def _given_twice() -> Malformed:
 _HEX = b"0123456789ABCDEFabcdef"
 #: The byte of each escape, by its two digits.
 _ESCAPED = {bytes(digits): unhexlify(bytes(digits)) for digits in product(_HEX, repeat=2)}
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+#: Escapes up to which a loop takes a third of the time of the regular expression, as in a time. For
+#: 64 KiB of `%` it takes twenty times as long.
+_FEW = 16
 
 
 def _decode_form(body: bytes) -> dict[str, str]:
@@ -120,8 +124,10 @@ def _decode_form(body: bytes) -> dict[str, str]:
 def _unescape(text: str) -> str:
     if "%" not in text and text.isascii():
         return text
-    # A regular expression takes three times as long for a few escapes, as in a time.
-    plain, *parts = text.encode("utf-8", "surrogateescape").split(b"%")
+    sent = text.encode("utf-8", "surrogateescape")
+    if sent.count(b"%") > _FEW:
+        return _ESCAPE.sub(lambda escape: _ESCAPED[escape[1]], sent).decode("utf-8", "replace")
+    plain, *parts = sent.split(b"%")
     read = [plain]
     for part in parts:
         byte = _ESCAPED.get(part[:2])

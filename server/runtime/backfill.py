@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from core.clock import boot_ticks
-from core.errors import InvalidRow, Unavailable
+from core.errors import Unavailable
 from core.event import SUBJECTS
 from core.order import NAMES
 from journal import Journal
@@ -223,7 +223,7 @@ class Backfiller:
             known = await self._known_orders(run, wide=wide)
             self.last = run = msgspec.structs.replace(run, orders=len(known))
             run = await self._poll(client, run, known)
-        except (Unavailable, InvalidRow):
+        except Unavailable:
             # The journal logs the reason. Nothing is lost: the next run asks again.
             run = msgspec.structs.replace(self.last, error="journal", detail="not written")
         except Exception as exc:  # noqa: BLE001 - a bug ends one run, not the source
@@ -239,11 +239,14 @@ class Backfiller:
         self, client: PollingClient, run: BackfillRun, known: Sequence[Known]
     ) -> BackfillRun:
         self._asked_before = client.asked
-        since, now = _utc(run.since), _utc(run.started_at)
+        since, now, not_stored = _utc(run.since), _utc(run.started_at), 0
         async for item in client.poll(known, since=since, now=now):
             if isinstance(item, Summary):
                 longest = max((one.retry_after or 0.0 for one in item.errors), default=0.0)
                 self._left_until = self._ticks() + min(longest, LONGEST_LEFT)
+                notices = Counter(notice.word for notice in item.notices)
+                if not_stored:
+                    notices["not_stored"] = not_stored
                 # The error that ended the run matters more than unreadable items.
                 error = min(item.errors, key=lambda one: one.kind == "unreadable", default=None)
                 return msgspec.structs.replace(
@@ -251,11 +254,19 @@ class Backfiller:
                     asked=item.asked,
                     error=error and error.kind,
                     detail=error and f"{error.command}: {error.detail}",
-                    notices=dict(Counter(notice.word for notice in item.notices)),
+                    notices=dict(notices),
                 )
             if isinstance(item, FoundMessage):
                 caller = Caller(source=self.name, token="", request_id=self._identity.request_id())
-                recorded = await self._recorder.record(caller, item.callback, item.happenings)
+                try:
+                    recorded = await self._recorder.record(caller, item.callback, item.happenings)
+                except Unavailable:
+                    raise
+                except Exception as exc:  # noqa: BLE001 - a bug costs one message, not those after it
+                    name = type(exc).__name__
+                    log.error("backfill.not_stored", source=self.name, error=name)  # noqa: TRY400 - a traceback shows values
+                    not_stored += 1
+                    continue
                 new = sum(recorded.new)
                 again = len(item.happenings) - new
                 run = msgspec.structs.replace(run, new=run.new + new, known=run.known + again)

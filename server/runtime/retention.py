@@ -38,8 +38,8 @@ _AT_ONCE = 15.0
 #: Seconds after an upgrade in which nothing is removed, unless `retention` is configured.
 AFTER_UPGRADE = 7 * 86_400.0
 #: Rows of one step, while other writes come and while none comes. An attempt is a small row. A step
-#: takes up to two milliseconds, for which callbacks wait. With fewer rows, most of that is the same,
-#: and pruning would not keep up with 800 callbacks a second.
+#: takes up to two milliseconds, for which callbacks wait. With fewer rows, most of that stays, and
+#: pruning would not keep up with 800 callbacks a second.
 _BUSY_ROWS, _IDLE_ROWS, _SMALL = 32, 100, 10
 #: The content that a kind erases.
 _CONTENT: Mapping[Retained, Collection[Path]] = {Retained.CODES: CODES, Retained.PEOPLE: PEOPLE}
