@@ -9,12 +9,11 @@ from itertools import repeat
 import msgspec
 from msgspec.structs import astuple
 
-from ..records import Arrival
 from ..rows import Changes, EventRow
 from ..seal import Kind, Sealed, Sealer, is_clear
 from ..writes import CreateKey
 from . import conditions, keys, replays, sealed
-from .bulk import Row, insert
+from .bulk import insert
 from .event_search import FIELDS, fields
 from .orders import INSERT, UPDATE, order_values
 from .times import note_times
@@ -126,7 +125,11 @@ def write(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | None = No
 
 def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | None) -> None:
     if sealer is None:
-        insert(conn, _CLEAR_CALLBACKS, [_clear_row(id_, one) for id_, one in changes.callbacks])
+        clear = [
+            (id_, one.source, one.channel, one.token, one.peer, one.at, *sealed.clear_columns(one))
+            for id_, one in changes.callbacks
+        ]
+        insert(conn, _CLEAR_CALLBACKS, clear)
     else:
         times = [one.at for _, one in changes.callbacks if one.headers or one.body]
         seal = sealer.make_seal(Kind.RAW, times) if times else None
@@ -175,12 +178,6 @@ def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | N
     insert(conn, "twins", changes.copies)
     if changes.changed:
         _write_bodies(conn, changes.changed.values(), sealer)
-
-
-def _clear_row(id_: int, one: Arrival) -> Row:
-    headers = msgspec.json.encode(one.headers).decode()
-    body = bytearray(one.body)  # bytes need an adapter
-    return (id_, one.source, one.channel, one.token, one.peer, one.at, headers, body)
 
 
 def _write_bodies(

@@ -58,15 +58,17 @@ def find_subjects(opener: Opener, subject: str) -> Sequence[str]:
 def callback_columns(
     seal: Seal | None, id_: str, arrival: Arrival
 ) -> tuple[str, bytearray, bytearray | None]:
-    """Return headers, body and the sealed part of a callback. `seal` None: it stays in clear.
-
-    The module sqlite3 has no adapter to look for with a bytearray.
-    """
-    headers = msgspec.json.encode(arrival.headers)
+    """Return headers, body and the sealed part of a callback. `seal` None: it stays in clear."""
     if seal is None or not (arrival.headers or arrival.body):
-        return headers.decode(), bytearray(arrival.body), None
+        return (*clear_columns(arrival), None)
+    headers = msgspec.json.encode(arrival.headers)
     part = seal(id_, callback_part(headers, arrival.body), arrival.at)
     return "[]", bytearray(), bytearray(part)
+
+
+def clear_columns(arrival: Arrival) -> tuple[str, bytearray]:
+    """Return headers and body of a callback in clear. For bytes, sqlite3 would need an adapter."""
+    return msgspec.json.encode(arrival.headers).decode(), bytearray(arrival.body)
 
 
 def callback_part(headers: bytes, body: bytes) -> bytes:
