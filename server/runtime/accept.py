@@ -104,10 +104,8 @@ class Recorder:
                 self._order_book.put(order)
             self.codes.measure(plans, outcome.new)
             is_called = callback.channel == "callback" and replaces is None
-            traces: Mapping[str, str | None] = {}
-            if waited is not None:
-                caused = callback if is_called else None
-                traces = self._traces.record(plans, outcome, waited, caused)
+            caused = callback if is_called else None
+            traces = self._traces.record(plans, outcome, waited, caused)
             state = self._sources.get(caller.source)  # None: a reload removed it meanwhile
             if state is not None and is_called and True in outcome.new:
                 state.health.record(callback, happenings)
@@ -225,7 +223,7 @@ class Recorder:
         for index, planned in enumerate(plans):
             received = Received(
                 *(caller.request_id, caller.source, callback.peer, len(callback.body), channel),
-                traces.get(planned.event.id) if traces else None,
+                traces.get(planned.event.id),
                 recorded.leaves[index] if recorded.leaves else None,
             )
             if recorded.new[index]:
