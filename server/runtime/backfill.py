@@ -244,17 +244,17 @@ class Backfiller:
             if isinstance(item, Summary):
                 longest = max((one.retry_after or 0.0 for one in item.errors), default=0.0)
                 self._left_until = self._ticks() + min(longest, LONGEST_LEFT)
-                notices = Counter(notice.word for notice in item.notices)
-                if not_stored:
-                    notices["not_stored"] = not_stored
                 # The error that ended the run matters more than unreadable items.
                 error = min(item.errors, key=lambda one: one.kind == "unreadable", default=None)
+                kind, detail = error and error.kind, error and f"{error.command}: {error.detail}"
+                if not_stored and kind in (None, "unreadable"):
+                    kind, detail = "fault", f"messages not stored: {not_stored}; report it"
                 return msgspec.structs.replace(
                     run,
                     asked=item.asked,
-                    error=error and error.kind,
-                    detail=error and f"{error.command}: {error.detail}",
-                    notices=dict(notices),
+                    error=kind,
+                    detail=detail,
+                    notices=dict(Counter(notice.word for notice in item.notices)),
                 )
             if isinstance(item, FoundMessage):
                 caller = Caller(source=self.name, token="", request_id=self._identity.request_id())

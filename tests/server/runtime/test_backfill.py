@@ -51,7 +51,8 @@ async def test_run_reports_the_error_that_ended_it(tmp_path):
 async def test_message_that_cannot_be_stored_costs_no_other(tmp_path, sms):
     """A bug ended the run there, and each later run, too: it never came to the messages after it.
 
-    Mutants: the run ends; the message is not counted; the notices of the client are lost.
+    The run still fails, so the next one asks for the same time again. Mutants: the run ends at the
+    message; it succeeds; its notices are lost.
     """
     summary = Summary(
         asked=1,
@@ -75,8 +76,9 @@ async def test_message_that_cannot_be_stored_costs_no_other(tmp_path, sms):
         with structlog.testing.capture_logs() as lines:
             run = await backfiller._poll(Client(summary, *found), begun, [])
 
-    assert (run.new, run.known, run.error) == (2, 0, None)
-    assert run.notices == {"unreadable_row": 1, "not_stored": 1}
+    assert (run.new, run.known) == (2, 0)
+    assert (run.error, run.detail) == ("fault", "messages not stored: 1; report it")
+    assert run.notices == {"unreadable_row": 1}
     assert [line for line in lines if line["event"] == "backfill.not_stored"] == [
         {
             "event": "backfill.not_stored",
