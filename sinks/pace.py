@@ -10,8 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-#: Seconds of one turn in which attempts may begin. About forty fit in over open connections, and
-#: ten that have to connect.
+#: Seconds of one turn in which attempts may begin. About ten that have to connect fit in.
 BUDGET = 0.001
 #: The most attempts that are woken for one turn.
 AT_ONCE = 32

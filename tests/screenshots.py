@@ -20,7 +20,7 @@ _folder = pytest.StashKey[Path]()
 
 
 class Picture(NamedTuple):
-    """What a tab showed, as PNG, and what its page wrote to the console."""
+    """A screenshot of a tab as PNG, its address, and the console messages of its page."""
 
     url: str
     png: bytes

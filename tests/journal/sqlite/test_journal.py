@@ -846,9 +846,9 @@ async def test_page_reads_a_limited_window_and_can_be_continued(store, monkeypat
     ("wanted", "width"),
     [
         ({"code": True}, 70),
-        ({"service": ("nobody",)}, 35),
-        ({"source": ("nobody",)}, 14),
-        ({"source": ("nobody",), "service": ("nobody",)}, 10),
+        ({"service": ("unknown",)}, 35),
+        ({"source": ("unknown",)}, 14),
+        ({"source": ("unknown",), "service": ("unknown",)}, 10),
     ],
 )
 async def test_page_reads_fewer_events_if_each_takes_longer(store, monkeypatch, wanted, width):

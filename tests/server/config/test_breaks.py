@@ -10,7 +10,7 @@ from server.config.load import load
 
 
 class Thread:
-    """A thread whose work a test counts."""
+    """A thread with a counter of its work, which tests set."""
 
     def __init__(self) -> None:
         self.worked = 100.0

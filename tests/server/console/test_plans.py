@@ -36,14 +36,14 @@ MORE = [
     "/states?event={plain}&event={failing}",
     "/deliveries?state=any",
     "/deliveries?state=any&since=24h",
-    "/deliveries?state=any&sink=nobody",
+    "/deliveries?state=any&sink=unknown",
     "/deliveries?state=dead&state=failing&source=tellabot&since=7d",
     "/deliveries?state=pending&sink=crm",
     "/deliveries?state=pending&state=sending&state=failing",
     "/deliveries?state=expired",
     "/deliveries?state=owed",
-    "/deliveries?state=dead&source=nobody",
-    "/deliveries?state=delivered&source=nobody",
+    "/deliveries?state=dead&source=unknown",
+    "/deliveries?state=delivered&source=unknown",
     "/deliveries/retry?state=pending",
     "/deliveries/retry?state=dead&source=tellabot",
     "/deliveries/retry?state=expired&state=failing&sink=crm&since=7d",
@@ -109,9 +109,9 @@ def test_pages_say_how_far_their_search_looked(traced, monkeypatch):
     admin = service.browser("admin")
 
     for path in (
-        "/?since=all&source=nobody",
+        "/?since=all&source=unknown",
         "/orders?state=cancelled",
-        "/deliveries?state=any&sink=nobody",
+        "/deliveries?state=any&sink=unknown",
     ):
         text = admin.get(path).text
         assert "The search looked back to" in text, path

@@ -267,7 +267,10 @@ async def test_readers_with_one_timer_end_each_in_its_own_time():
 
 
 def test_readers_of_one_moment_share_its_timer(monkeypatch):
-    """Mutant: `loop.call_at`, whose handle of uvloop has no `when`: the second reader ends."""
+    """A timer of uvloop for less than half a millisecond has no `when`.
+
+    Mutant: the plain `loop.call_at`. The second reader then ends with an error.
+    """
     monkeypatch.setattr(module, "_TICK", 0.0001)
 
     async def wait_twice():

@@ -229,7 +229,10 @@ async def test_deadline_ends_each_post_at_its_time():
 
 
 def test_posts_of_one_moment_share_its_timer():
-    """Mutant: `loop.call_at`, whose handle of uvloop has no `when`: an AttributeError."""
+    """A timer of uvloop for less than half a millisecond has no `when`.
+
+    Mutant: the plain `loop.call_at`. The second post then ends with an AttributeError.
+    """
 
     async def post_twice():
         async with endpoint() as end, posting(end.url, connections=2) as post:
