@@ -181,7 +181,8 @@ def pytest_runtest_makereport(item, call):  # noqa: ARG001 - pytest's names
 
 
 def pytest_runtest_logfinish():
-    """Forget the services that ended."""
+    """Forget the services that ended, and when messages were sent."""
+    live.sent_at.cache_clear()
     live.SERVICES[:] = [service for service in live.SERVICES if not service.has_ended]
 
 
