@@ -404,6 +404,15 @@ def _write(conn: sqlite3.Connection, rows: list[_FilledEvent]) -> None:
     )
     _insert(
         conn,
+        "given_up (state, id, sink, event, event_id, source, recorded_at)",
+        (
+            ("dead", row.seq, SINK, row.seq, row.id, row.source, row.at)
+            for row in rows
+            if row.is_rare
+        ),
+    )
+    _insert(
+        conn,
         "attempts (delivery, n, at, outcome, status, error, took_ms)",
         (
             (row.seq, 1, row.at + 0.001, *(_REFUSED if row.is_rare else _DELIVERED), 1.2)

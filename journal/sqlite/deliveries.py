@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
 from core.delivery import Attempt, State, Turn
 
@@ -29,20 +29,25 @@ from .times import Span, span
 
 _EVENTS = " cross join events on events.seq = deliveries.event"
 _COLUMNS = "deliveries.id, events.id, sink, state, replay, accepted_at, due_at, owner"
+#: What a BriefDelivery is made of. The alias is for the conditions of both.
+_BRIEFLY = f"deliveries.id, events.id, sink, state, recorded_at from deliveries{_EVENTS}"
+_GIVEN_UP = "id, event_id, sink, state, recorded_at from given_up as deliveries"
 #: The condition of each turn on a pending delivery. Each has an index.
 TURNS = {
     Turn.FRESH: "replay = 0 and attempts = 0",
     Turn.RETRIED: "attempts > 0",
     Turn.REPLAYED: "replay = 1 and attempts = 0",
 }
-#: The partial index of each state with few rows, and its condition.
+#: The states of the table `given_up`.
+GIVEN_UP = (State.DEAD, State.EXPIRED)
+#: Where each state with few rows is found: a partial index or `given_up`, and the condition.
 _FEW = {
     State.PENDING: (
-        ("deliveries_fresh", "state = 'pending' and attempts = 0"),
-        ("deliveries_retried", "state = 'pending' and attempts > 0"),
+        ("deliveries indexed by deliveries_fresh", "state = 'pending' and attempts = 0"),
+        ("deliveries indexed by deliveries_retried", "state = 'pending' and attempts > 0"),
     ),
-    State.DEAD: (("deliveries_given_up", "state = 'dead' and state in ('dead', 'expired')"),),
-    State.EXPIRED: (("deliveries_given_up", "state = 'expired' and state in ('dead', 'expired')"),),
+    State.DEAD: (("given_up", "state = 'dead'"),),
+    State.EXPIRED: (("given_up", "state = 'expired'"),),
 }
 _FAILED = _FEW[State.PENDING][1]
 _FAILING = _FAILED[1]
@@ -106,30 +111,36 @@ def deliveries(
 
 def brief(conn: sqlite3.Connection, read: DeliveriesBriefly) -> Sequence[BriefDelivery]:
     """Return deliveries of `_FEW` states, or with some ids."""
-    conditions = [*_states(read.filter), *_others(conn, read.filter)]
-    if _is_few(read.filter):
-        # One query for each state: with a list of states, SQLite would read all delivered rows.
-        every = " union all ".join(
-            f"select id from deliveries indexed by {index} where {condition}"  # noqa: S608 - our words
-            for index, condition in _indexes(read.filter)
-        )
-        conditions.append((f"deliveries.id in ({every})", ()))
+    wanted, after = read.filter, _place(conn, read.filter)
+    others = _others(conn, wanted)
     if read.ids is not None:
-        conditions.append(
-            ("deliveries.id in (select value from json_each(?))", (json.dumps(read.ids),))
-        )
-    # With the plus, SQLite does not read the table by its key.
-    place = "deliveries.id > ?" if read.ids is not None else "+deliveries.id > ?"
-    where = " and ".join([place, *(sql for sql, _ in conditions)])
-    values = [value for _, given in conditions for value in given]
-    rows = conn.execute(
-        "select deliveries.id, events.id, sink, state, recorded_at"  # noqa: S608 - our words
-        f" from deliveries{_EVENTS} where {where} order by deliveries.id limit ?",
-        (_place(conn, read.filter), *values, read.limit),
-    )
+        ids = json.dumps(read.ids)
+        others.append(("deliveries.id in (select value from json_each(?))", (ids,)))
+    given_up = [state for state in GIVEN_UP if state in wanted.state]
+    parts = [(_GIVEN_UP, [("state = ? and id > ?", (state, after)), *others]) for state in given_up]
+    states = tuple(state for state in wanted.state if state not in given_up)
+    if states or wanted.failing or not given_up:
+        rest = replace(wanted, state=states)
+        # With the plus, SQLite does not read the table by its key.
+        place = "deliveries.id > ?" if read.ids is not None else "+deliveries.id > ?"
+        conditions = [(place, (after,)), *_states(rest), *others]
+        if _is_few(rest):
+            # One query for each state: with a list of states, SQLite would read all delivered rows.
+            every = " union all ".join(
+                f"select id from {table} where {condition}"  # noqa: S608 - our words
+                for table, condition in _tables(rest)
+            )
+            conditions.append((f"deliveries.id in ({every})", ()))
+        parts.append((_BRIEFLY, conditions))
+    rows = []
+    for head, conditions in parts:
+        where = " and ".join(sql for sql, _ in conditions)
+        values = [value for _, given in conditions for value in given]
+        sql = f"select {head} where {where} order by deliveries.id limit ?"
+        rows += conn.execute(sql, (*values, read.limit)).fetchall()
     return [
         BriefDelivery(id_, event_id, sink, State(state), recorded_at)
-        for id_, event_id, sink, state, recorded_at in rows
+        for id_, event_id, sink, state, recorded_at in sorted(rows)[: read.limit]
     ]
 
 
@@ -143,7 +154,7 @@ def _others(conn: sqlite3.Connection, wanted: DeliveryFilter) -> list[Condition]
         slots = ", ".join("?" * len(wanted.event))
         ids = f"event in (select seq from events where id in ({slots}))"  # noqa: S608 - our words
         conditions.append((ids, wanted.event))
-    conditions += any_of(("events.source",), wanted.source)
+    conditions += any_of(("source",), wanted.source)
     if wanted.since is not None or wanted.until is not None:
         within = _times(conn, wanted)
         conditions.append(("+event between ? and ?", (within.lowest, within.last)))
@@ -208,9 +219,9 @@ def _is_few(wanted: DeliveryFilter) -> bool:
     return bool(wanted.state or wanted.failing) and _stored(wanted) <= set(_FEW)
 
 
-def _indexes(wanted: DeliveryFilter) -> Sequence[tuple[str, str]]:
-    """Return the indexes that have all rows of the states, with their conditions."""
-    each = [index for state in sorted(_stored(wanted)) for index in _FEW[state]]
+def _tables(wanted: DeliveryFilter) -> Sequence[tuple[str, str]]:
+    """Return the tables that have all rows of the states, with their conditions."""
+    each = [table for state in sorted(_stored(wanted)) for table in _FEW[state]]
     return list(dict.fromkeys([*each, *([_FAILED] if wanted.failing else [])]))
 
 
@@ -219,8 +230,8 @@ def _few(
 ) -> list[int]:
     """Return the first ids of the states between two ids, in order.
 
-    The index of given up deliveries is sorted by id. The indexes of pending deliveries are not:
-    they are read whole, unless the newest deliveries have enough pending ones.
+    Given up deliveries are sorted by id. The indexes of pending deliveries are not: they are read
+    whole, unless the newest deliveries have enough pending ones.
     """
     order = f"order by id {'desc' if desc else 'asc'} limit ?"
     # With the plus, SQLite does not read the table in the order of its key.
@@ -229,11 +240,10 @@ def _few(
         "select value from counters where name = 'deliveries.pending'"
     ).fetchone()
     found: set[tuple[int]] = set()
-    for index, condition in _indexes(wanted):
-        head, values = f"from deliveries indexed by {index} where {condition}", (low, high, most)
-        if index == "deliveries_given_up":
-            sql = f"select id {head} and id between ? and ? {order}"
-            found.update(conn.execute(sql, values))
+    for table, condition in _tables(wanted):
+        head, values = f"from {table} where {condition}", (low, high, most)
+        if table == "given_up":
+            found.update(conn.execute(f"select id {head} and id between ? and ? {order}", values))
             continue
         sinks = "".join(f" and {sql}" for sql, _ in any_of(("sink",), wanted.sink))
         rows = []

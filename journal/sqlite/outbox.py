@@ -35,7 +35,7 @@ from ..writes import (
 )
 from . import sealed
 from .bulk import deliver, insert
-from .deliveries import TURNS, delivery
+from .deliveries import GIVEN_UP, TURNS, delivery
 
 #: Selects the unfinished deliveries of an `ordering`. The partial index has the same condition.
 #: Only older versions stored `sending`: today it is a pending delivery with an owner.
@@ -61,6 +61,13 @@ _PROBED = """
       at = excluded.at, outcome = excluded.outcome, status = excluded.status,
       error = excluded.error, took_ms = excluded.took_ms, answer = excluded.answer,
       sealed = excluded.sealed, count = count + excluded.count
+"""
+
+#: Keeps a delivery that was given up where a retry of all that match finds it.
+_GIVE_UP = """
+    insert into given_up (state, id, sink, event, event_id, source, recorded_at)
+    select state, deliveries.id, sink, event, events.id, source, recorded_at
+    from deliveries cross join events on seq = event where deliveries.id = ?
 """
 
 
@@ -333,6 +340,8 @@ class Outbox:
         if changed:
             turn = Turn.of(attempts, replay=op.delivery.replay)
             self._note_due(op.delivery.sink, op.due_at, turn)
+            if op.state in GIVEN_UP:
+                self.conn.execute(_GIVE_UP, (op.delivery.id,))
         return bool(changed)
 
     def _advance(self, sink: str, ordering: str) -> None:
@@ -554,6 +563,7 @@ class Outbox:
                 " accepted_at = ?, ordering = ? where id = ?",
                 (now, now, ordering, id_),
             )
+            self.conn.execute("delete from given_up where state = ? and id = ?", (state, id_))
             self.counts[f"deliveries.{state}"] -= 1
             self.counts["deliveries.pending"] += 1
             self.counts[f"pending/{sink}"] += state != State.PENDING
@@ -610,6 +620,7 @@ class Outbox:
             " ordering = iif(?, null, ordering) where id = ?",
             [(state, self._sealer is not None, one.id) for one in ended],
         )
+        self.conn.executemany(_GIVE_UP, [(one.id,) for one in ended])
         for one in ended:
             self.given_up.append(GivenUp(one.id, one.sink, state, error))
             number = one.attempts + 1

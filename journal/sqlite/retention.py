@@ -182,12 +182,13 @@ def remove_events(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired
         given,
     ):
         outbox.counts[f"deliveries.{state}"] -= number
-    for table in ("attempts", "probes"):
-        conn.execute(
-            f"delete from {table} where delivery in"  # noqa: S608 - our words
-            f" (select id from deliveries where event {AT_PLACES})",
-            given,
-        )
+    its = f"(select id from deliveries where event {AT_PLACES})"  # noqa: S608 - our words
+    for rows in (
+        "attempts where delivery",
+        "probes where delivery",
+        "given_up where state in ('dead', 'expired') and id",
+    ):
+        conn.execute(f"delete from {rows} in {its}", given)  # noqa: S608 - our words
     for table in ("deliveries", "duplicates", "twins", "order_events", "order_copies"):
         conn.execute(f"delete from {table} where event {AT_PLACES}", given)  # noqa: S608 - our words
     conn.execute(
