@@ -153,6 +153,18 @@ def states(path):
 def assert_whole(path):
     assert rows(path, "pragma integrity_check") == [("ok",)]
     assert rows(path, "pragma foreign_key_check") == []
+    assert_given_up(path)
+
+
+def assert_given_up(path):
+    """The table of deliveries that are given up has all of them, as they and their events are."""
+    kept = "select state, id, sink, event, event_id, source, recorded_at from given_up order by id"
+    assert rows(path, kept) == rows(
+        path,
+        "select deliveries.state, deliveries.id, sink, event, events.id, source, recorded_at"
+        " from deliveries join events on seq = event where deliveries.state in ('dead', 'expired')"
+        " order by deliveries.id",
+    )
 
 
 async def seen(config):
@@ -177,7 +189,7 @@ async def seen(config):
 @pytest.mark.parametrize("name", JOURNALS)
 async def test_old_journal_opens_with_every_byte(old, name):
     """Mutants: a migration changes a body; loses the deliveries that were being sent, or orders;
-    an upgrade makes other dedupe keys."""
+    an upgrade makes other dedupe keys; a migration finds no expired deliveries."""
     config = old(name)
     path = config.journal.path
     before, its_states = contents(path), states(path)
@@ -263,6 +275,7 @@ def test_old_journal_is_pruned(old, name):
     kept = [("18505550102", "smshook.db")] if is_open else []
     assert secrets_in(path.parent.glob("smshook*"), SECRETS) == kept
     assert rows(path, "pragma integrity_check") == [("ok",)]
+    assert_given_up(path)
 
 
 @pytest.mark.parametrize("name", FEW[:-1])

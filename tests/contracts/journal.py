@@ -98,6 +98,7 @@ from journal.writes import (
 
 #: Seconds since the epoch.
 NOW = 1_600_000_000.0
+GIVEN_UP = DeliveryFilter(state=(State.DEAD, State.EXPIRED))
 #: Nothing here takes longer, unless it hangs.
 SOON = 30
 
@@ -1212,7 +1213,10 @@ class JournalContract:
         assert "sub:s0" not in await journal.ask(SinkRecords())
 
     async def test_ended_deliveries_are_dead_with_a_word(self, journal):
-        """Mutants: those of other sinks end; a taken one stays; a late outcome changes the end."""
+        """Mutants: those of other sinks end; a taken one stays; a late outcome changes the end.
+
+        Mutant: a retry of all does not find them (`give_up` leaves out `_GIVE_UP`).
+        """
         plans = [planned(owed=[owed("crm"), owed("log")]) for _ in range(3)]
         taken = [(await handed(journal, plan))[0] for plan in plans]
         crm = [one for one in taken if one.sink == "crm"]
@@ -1236,6 +1240,8 @@ class JournalContract:
             ["refused"],
         ]
         assert {each.attempts[-1].error for each in kept} == {"unsubscribed"}
+        briefly = await journal.ask(DeliveriesBriefly(filter=GIVEN_UP, limit=9))
+        assert [one.id for one in briefly] == [one.id for one in kept]
         counts = (await journal.ask(JournalStats())).deliveries
         assert (counts["dead"], counts["pending"]) == (3, 3)
         by_sink = await journal.ask(Counters())
@@ -1390,10 +1396,9 @@ class JournalContract:
         for delivery, state in ((dead, State.DEAD), (done, "delivered"), (expired, "expired")):
             said = attempt("delivered" if state == "delivered" else "failed")
             await journal.submit(Settle(delivery, said, State(state), due_at=None))
-        wanted = DeliveryFilter(state=(State.DEAD, State.EXPIRED))
 
-        few = await journal.ask(DeliveriesBriefly(filter=wanted, limit=1))
-        brief = await journal.ask(DeliveriesBriefly(filter=wanted, limit=9))
+        few = await journal.ask(DeliveriesBriefly(filter=GIVEN_UP, limit=1))
+        brief = await journal.ask(DeliveriesBriefly(filter=GIVEN_UP, limit=9))
         named = await journal.ask(DeliveriesBriefly(ids=(done.id, 99), limit=9))
         await journal.submit(ReplayEvent(plans[0].event.id, (owed("crm"),), at=NOW))
         without = DeliveryFilter(state=(State.DEAD, State.EXPIRED), without="crm")
@@ -1414,7 +1419,43 @@ class JournalContract:
             (taken.id, "pending"),
         ]
         assert [one.id for one in due] == [dead.id, expired.id]
+        assert await journal.ask(DeliveriesBriefly(filter=GIVEN_UP, limit=9)) == []
         assert await journal.ask(JournalStats()) == stats(events=4, pending=4, delivered=1)
+
+    async def test_unfinished_deliveries_are_found_briefly_by_their_events(self, journal):
+        """Mutants: only those that are given up, or only the others; each kind for itself, in no
+        order of all; those of any source, time, sink or id."""
+        states = (State.EXPIRED, State.PENDING, State.DEAD, State.DELIVERED, State.EXPIRED)
+        plans = [
+            planned(owed=[owed(sink)], at=NOW + 100 * n, source=source)
+            for n, (sink, source) in enumerate(
+                (sink, source) for sink in ("log", "crm") for source in ("a", "a", "b", "a", "b")
+            )
+        ]
+        ids = []
+        for plan, state in zip(plans, states * 2, strict=True):
+            [delivery] = await handed(journal, plan)
+            due_at = NOW + 9_999 if state is State.PENDING else None
+            said = attempt("delivered" if state is State.DELIVERED else "failed")
+            await journal.submit(Settle(delivery, said, state, due_at=due_at))
+            ids.append(delivery.id)
+
+        async def found(*places, limit=99, **wanted):
+            its = DeliveryFilter(**({"state": GIVEN_UP.state, "failing": True} | wanted))
+            named = tuple(ids[place] for place in places) or None
+            read = DeliveriesBriefly(filter=its, ids=named, limit=limit)
+            return [ids.index(one.id) for one in await journal.ask(read)]
+
+        assert await found() == [0, 1, 2, 4, 5, 6, 7, 9]
+        assert await found(limit=3) == [0, 1, 2]
+        assert await found(failing=False) == [0, 2, 4, 5, 7, 9]
+        assert await found(state=(State.DEAD,)) == [1, 2, 6, 7]
+        assert await found(state=()) == [1, 6]
+        assert await found(source=("b",)) == [2, 4, 7, 9]
+        assert await found(sink=("crm",), source=("a",)) == [5, 6]
+        assert await found(since=NOW + 200, until=NOW + 700) == [2, 4, 5, 6]
+        assert await found(3, 4, 6) == [4, 6]
+        assert await found(event=(plans[7].event.id, plans[8].event.id)) == [7]
 
     async def test_deliveries_are_paged_in_both_directions_without_gaps(self, journal):
         for _ in range(5):
@@ -1849,6 +1890,12 @@ class JournalHistory(RuleBasedStateMachine):
             its = (one.state, one.due_at, one.owner)
             assert its == (model["state"], model["due_at"], model["owner"])
             assert len(one.attempts) == model["attempts"]
+        briefly = self.run(lambda: self.journal.ask(DeliveriesBriefly(filter=GIVEN_UP, limit=99)))
+        assert [(one.id, one.state) for one in briefly] == [
+            (number, model["state"])
+            for number, model in enumerate(self.model.deliveries, start=1)
+            if model["state"] in GIVEN_UP.state
+        ]
         self.run(lambda: self.unmake_store(self.store))
         self.runner.close()
 

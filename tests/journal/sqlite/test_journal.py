@@ -44,6 +44,7 @@ from core.delivery import State, Turn
 from core.errors import Broken, InvalidRow, Unavailable
 from journal.reads import (
     Deliveries,
+    DeliveriesBriefly,
     DeliveryFilter,
     EventFilter,
     Events,
@@ -1052,6 +1053,21 @@ def test_undelivered_deliveries_are_found_through_an_index(path, state):
     assert [step for step in steps if step.startswith("SCAN deliv") and "INDEX" not in step] == []
     for way in ways.get(state, ("SEARCH given_up USING PRIMARY KEY",)):
         assert any(way in step for step in steps)
+
+
+def test_retry_of_all_that_are_given_up_reads_no_event(path):
+    """Mutants: the table `deliveries` with its events is read, too; the rows are sorted."""
+    migrate(path)
+    statements = []
+    wanted = DeliveryFilter(state=(State.DEAD, State.EXPIRED), source=("tellabot",), sink=("log",))
+    with shell(path) as conn:
+        conn.set_trace_callback(statements.append)
+        assert deliveries.brief(conn, DeliveriesBriefly(filter=wanted, limit=9)) == []
+        conn.set_trace_callback(None)
+        steps = [row[3] for sql in statements for row in conn.execute(f"explain query plan {sql}")]
+
+    assert steps == ["SEARCH deliveries USING PRIMARY KEY (state=? AND id>?)"] * 2
+    assert all("from given_up as deliveries" in sql for sql in statements)
 
 
 @pytest.mark.parametrize("desc", [False, True])

@@ -6,6 +6,7 @@ import sqlite3
 import msgspec
 import pytest
 from contracts.journal import (
+    GIVEN_UP,
     NOW,
     arrival,
     attempt,
@@ -26,6 +27,7 @@ from core.delivery import State
 from core.order import Order, OrderState
 from journal.reads import (
     CallbackOfEvent,
+    DeliveriesBriefly,
     DeliveryById,
     EventById,
     EventsNaming,
@@ -117,9 +119,9 @@ async def test_event_is_stored_until_its_time_and_gone_after_it(journal):
 async def test_removed_event_leaves_its_keys_and_nothing_else(path, journal):
     """Mutant: a table is left out."""
     plan = planned(1, owed=[owed("log"), owed("crm")], **SMS)
-    await settled(journal, plan)
+    await settled(journal, plan, state=State.DEAD)
     await record(journal, planned(1))  # a copy
-    filled = ("callbacks", "deliveries", "attempts", "duplicates", "event_fields")
+    filled = ("callbacks", "deliveries", "attempts", "given_up", "duplicates", "event_fields")
     assert all(rows(path, table) for table in filled)
 
     assert (await counted(journal, Retained.EVENTS), await prune(journal, Retained.EVENTS)) == (
@@ -276,6 +278,8 @@ async def test_delivery_that_needs_an_erased_code_expires(journal):
     assert [one.state for one in kept] == [State.EXPIRED, State.PENDING]
     assert [one.error for one in kept[0].attempts] == ["erased"]
     assert following.due_at is not None  # the line goes on
+    briefly = await journal.ask(DeliveriesBriefly(filter=GIVEN_UP, limit=9))
+    assert [one.id for one in briefly] == [kept[0].id]
     stats = await journal.ask(JournalStats())
     assert (stats.deliveries["pending"], stats.deliveries["expired"]) == (2, 1)
 

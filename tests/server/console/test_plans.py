@@ -13,7 +13,7 @@ from journal.sqlite import paging, reader
 LARGE = (
     *("events", "event_fields", "visible", "keys", "duplicates", "twins", "callbacks"),
     *("deliveries", "attempts", "probes", "orders", "order_events", "order_copies", "quarantine"),
-    *("rejections", "pruned_events", "audit", "audit_hashes", "audit_events"),
+    *("rejections", "pruned_events", "audit", "audit_hashes", "audit_events", "given_up"),
 )
 #: Indexes of few rows: deliveries that are pending, and orders that wait.
 FEW = ("deliveries_fresh", "deliveries_retried", "orders_waiting")
