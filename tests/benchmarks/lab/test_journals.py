@@ -12,6 +12,7 @@ from journal.reads import (
     CallbackOfEvent,
     Counters,
     Deliveries,
+    DeliveriesBriefly,
     DeliveryFilter,
     EventById,
     EventFilter,
@@ -101,7 +102,8 @@ def varied(tmp_path_factory):
 
 
 async def test_filled_journal_has_rare_rows_that_lists_find(varied):
-    """Mutant: the searched fields are not filled, and a search finds an empty table."""
+    """Mutants: the searched fields are not filled, and a search finds an empty table; the table of
+    given-up deliveries has another event, source or time."""
     opened = await SQLiteJournal.open(varied, seal="seal", now=0.0, version="0.1.0")
     rare = {"source": (journals.RARE_SOURCE,)}
     events = await opened.ask(
@@ -110,7 +112,10 @@ async def test_filled_journal_has_rare_rows_that_lists_find(varied):
     [first, _] = events.items
     number = msgspec.json.decode(first[1])["data"]["to"]
     by_number = await opened.ask(Events(filter=EventFilter(number=(number,)), limit=9))
-    dead = await opened.ask(Deliveries(filter=DeliveryFilter(state=(State.DEAD,), **rare), limit=9))
+    wanted = DeliveryFilter(state=(State.DEAD,), **rare)
+    dead = await opened.ask(Deliveries(filter=wanted, limit=9))
+    briefly = await opened.ask(DeliveriesBriefly(filter=wanted, limit=9))
+    named = await opened.ask(DeliveriesBriefly(ids=tuple(one.id for one in briefly), limit=9))
     states = {
         state: len((await opened.ask(KnownOrders(filter=OrderFilter(state=(state,))))).items)
         for state in (OrderState.WAITING, OrderState.EXPIRED)
@@ -123,6 +128,8 @@ async def test_filled_journal_has_rare_rows_that_lists_find(varied):
     assert [seq for seq, _ in events.items] == [journals.RARE, 2 * journals.RARE]
     assert [seq for seq, _ in by_number.items] == [journals.RARE]
     assert [(one.event_id != "", len(one.attempts)) for _, one in dead.items] == [(True, 1)] * 2
+    # Those by id are read with their events.
+    assert (len(briefly), briefly) == (2, named)
     assert states == {OrderState.WAITING: 0, OrderState.EXPIRED: 3}
     assert len(orders.items) == (2 * journals.RARE + 2_000) // 2 // journals.ORDERED
     assert [msgspec.json.decode(body)["subject"] for body in answered.events] == [
