@@ -48,7 +48,7 @@ def in_turns(
         for turn in range(turns):
             order.reverse()  # nothing is always measured after the same other
             for name, product in order:
-                before = int(product.stats()["events"])
+                before = int(product.at_rest()["events"])
                 load = bench.load(
                     product.callback(),
                     connections=CONNECTIONS,
