@@ -85,7 +85,6 @@ CASES = (
         figures=(*_named("alerts-storm/without"), *_named("alerts-storm/with")),
         seconds=35,
         run=_storm,
-        once=True,
         quick=False,
     ),
 )

@@ -35,7 +35,7 @@ def in_turns(
     form: Form = "tellabot",
 ) -> Mapping[str, Spent]:
     """Return the rate and processor time of each variant, with deliveries. Raises CaseFailed."""
-    turns = max(2, round(bench.seconds / _TURN))
+    turns = max(2, round(2 * bench.seconds / _TURN))
     with ExitStack() as stack:
         products = {name: stack.enter_context(start()) for name, start in variants.items()}
         for product in products.values():  # to be warm
@@ -44,9 +44,11 @@ def in_turns(
         meters = {name: Meter(product.pid) for name, product in products.items()}
         rates: dict[str, list[float]] = {name: [] for name in products}
         events = dict.fromkeys(products, 0)
+        order = list(products.items())
         for turn in range(turns):
-            for name, product in products.items():
-                before = int(product.stats()["events"])
+            order.reverse()  # nothing is always measured after the same other
+            for name, product in order:
+                before = int(product.at_rest()["events"])
                 load = bench.load(
                     product.callback(),
                     connections=CONNECTIONS,

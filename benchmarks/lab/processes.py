@@ -247,7 +247,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
 
         Requests in flight at the load's end may count, or not.
         """
-        accepted = int(self.stats()["events"]) - before
+        accepted = int(self.at_rest()["events"]) - before
         if not load.answered <= accepted <= load.answered + connections:
             raise CaseFailed(
                 f"{load.answered} callbacks were answered, {accepted} events are there"

@@ -59,7 +59,7 @@ def product(*script):
 
 
 def test_wrong_number_of_events_is_a_failure():
-    scripted = product({"events": 90})
+    scripted = product({"events": 90, "duplicates": 0})
 
     assert scripted.check(Load(answered=80, rate=1.0), connections=10) == 90
     for answered in (79, 91):
