@@ -39,8 +39,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[Bench], Measured]
     #: Approximate seconds of one repetition, until a run has measured them.
     seconds: float = 5.0
-    #: Run the case once, at the end: it takes minutes, and no figure is compared with its own.
-    once: bool = False
+    #: The most repetitions of a case that takes long; None: as many as the run has. One with 1 runs
+    #: at the end, and no figure is compared with its own.
+    most: int | None = None
     #: Also part of a quick run.
     quick: bool = True
     #: It also finds the processor time of an event, `processor/NAME`, and the same by thread.

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 
 from server import __version__
 
@@ -34,9 +35,11 @@ class Run:
 
     def take(self, cases: Sequence[Case], *, repetitions: int) -> None:
         """Run the repeated cases in turn, then those that run once."""
-        repeated = [case for case in cases if not case.once]
-        once = [case for case in cases if case.once]
-        order = [*repeated * repetitions, *once]
+        rounds = [
+            [case for case in cases if case.most != 1 and number < (case.most or repetitions)]
+            for number in range(repetitions)
+        ]
+        order = [*chain(*rounds), *[case for case in cases if case.most == 1]]
         progress = Progress(order)
         for case in order:
             began, place = time.monotonic(), progress.place
@@ -69,7 +72,7 @@ class Run:
             ),
         )
 
-    def _one(self, case: Case, place: str) -> None:
+    def _one(self, case: Case, place: str, *, last_try: bool = False) -> None:
         began = time.monotonic()
         try:
             measured = case.run(self._bench)
@@ -80,6 +83,10 @@ class Run:
             return
         except Exception as exc:  # noqa: BLE001 - an hour's run must not be lost to one case
             why = str(exc) if isinstance(exc, CaseFailed) else f"{type(exc).__name__}: {exc}"
+            if not last_try:  # the machine may have stood still
+                self._say(f"{place} {case.name}: failed, and is tried again: {why}")
+                self._one(case, place, last_try=True)
+                return
             self.failed = True
             self._missing[case.name] = f"failed: {why}"
             # Its earlier figures would have fewer repetitions than others.

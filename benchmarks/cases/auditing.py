@@ -72,7 +72,7 @@ CASES = (
         unit="µs",
         whats={one.figure: one.what for one in _VARIANTS},
         figures=tuple(one.figure for one in _VARIANTS),
-        seconds=10,
+        seconds=20,
         run=_auditing,
         quick=False,
     ),

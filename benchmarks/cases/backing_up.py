@@ -108,7 +108,7 @@ CASES = (
         ),
         seconds=60,
         run=_backup,
-        once=True,
+        most=1,
         quick=False,
     ),
 )

@@ -13,8 +13,8 @@ _IDLE, _BUSY = 10, 300
 
 def _answers(bench: Bench) -> Measured:
     with bench.floor() as (url, _):
-        idle = offered(url, rate=_IDLE, seconds=4 if bench.quick else 10).latencies
-        busy = offered(url, rate=_BUSY, seconds=3 if bench.quick else 8).latencies
+        idle = offered(url, rate=_IDLE, seconds=4 if bench.quick else 6).latencies
+        busy = offered(url, rate=_BUSY, seconds=3 if bench.quick else 5).latencies
     return Measured(
         values={
             "bare/idle/p50": percentile(idle, 50),
@@ -38,7 +38,8 @@ CASES = (
         unit="ms",
         figures=("bare/idle/p50", "bare/busy/p50", "bare/busy/p99"),
         run=_answers,
-        seconds=20.0,
+        seconds=12.0,
+        most=3,
         quick=False,
     ),
     Case(
@@ -50,6 +51,7 @@ CASES = (
         figures=("machine/stalled", "machine/stalled/longest"),
         run=_steady,
         seconds=10.0,
+        most=3,
         quick=False,
     ),
 )

@@ -210,7 +210,7 @@ CASES = (
         figures=("console/most", "console/events", "console/page/"),
         seconds=60,
         run=_processor,
-        once=True,
+        most=1,
     ),
     Case(
         name="paint",
@@ -220,7 +220,7 @@ CASES = (
         figures=("paint/most", "paint/page/"),
         seconds=120,
         run=_paint,
-        once=True,
+        most=1,
         quick=False,
     ),
 )

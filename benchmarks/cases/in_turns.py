@@ -35,7 +35,7 @@ def in_turns(
     form: Form = "tellabot",
 ) -> Mapping[str, Spent]:
     """Return the rate and processor time of each variant, with deliveries. Raises CaseFailed."""
-    turns = max(2, round(2 * bench.seconds / _TURN))
+    turns = max(2, round(bench.seconds / _TURN))
     with ExitStack() as stack:
         products = {name: stack.enter_context(start()) for name, start in variants.items()}
         for product in products.values():  # to be warm

@@ -223,7 +223,7 @@ CASES = (
         metered=True,
         seconds=17,
         run=_storm,
-        once=True,
+        most=1,
         quick=False,
     ),
     Case(
@@ -234,7 +234,7 @@ CASES = (
         metered=True,
         seconds=17,
         run=_hanging,
-        once=True,
+        most=1,
         quick=False,
     ),
     *(
@@ -247,7 +247,7 @@ CASES = (
             figures=(f"{name}/number", f"{name}/median", f"{name}/slowest"),
             seconds=12,
             run=partial(_checkpoints, name=name, rate=rate),
-            once=True,
+            most=1,
             quick=False,
         )
         for name, words, rate in (
@@ -270,7 +270,7 @@ CASES = (
         metered=True,
         seconds=612,
         run=_memory,
-        once=True,
+        most=1,
         quick=False,
     ),
 )

@@ -39,7 +39,7 @@ CASES = (
         figures=("profile/accept/",),
         seconds=35,
         run=_accepting,
-        once=True,
+        most=1,
         quick=False,
     ),
     Case(
@@ -49,7 +49,7 @@ CASES = (
         figures=("profile/pipeline/",),
         seconds=35,
         run=_delivering,
-        once=True,
+        most=1,
         quick=False,
     ),
 )

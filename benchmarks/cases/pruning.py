@@ -59,6 +59,7 @@ CASES = (
             "pruning/removed",
         ),
         run=_pruning,
-        seconds=30,
+        seconds=24,
+        most=3,
     ),
 )

@@ -93,7 +93,7 @@ CASES = (
         ),
         run=_readers,
         seconds=35,
-        once=True,
+        most=1,
         quick=False,
         metered=True,
     ),

@@ -91,6 +91,7 @@ CASES = (
             *_named("reloading/with"),
         ),
         seconds=15,
+        most=3,
         run=_reloading,
         quick=False,
     ),

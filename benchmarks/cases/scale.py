@@ -209,7 +209,7 @@ CASES = (
         figures=("start/10m", "memory/owed"),
         seconds=40,
         run=_start,
-        once=True,
+        most=1,
         quick=False,
     ),
     Case(
@@ -219,7 +219,7 @@ CASES = (
         figures=("read/10m/",),
         seconds=40,
         run=_reading,
-        once=True,
+        most=1,
         quick=False,
     ),
     *(
@@ -231,7 +231,7 @@ CASES = (
             figures=(f"bytes/kept/{form}", f"bytes/written/{form}"),
             seconds=8,
             run=partial(_bytes, form=form),
-            once=True,
+            most=1,
             quick=False,
         )
         for form, words in _FORMS
@@ -245,7 +245,7 @@ CASES = (
         figures=("duplicates/copies", "duplicates/bytes"),
         seconds=25,
         run=_copies,
-        once=True,
+        most=1,
         quick=False,
     ),
 )

@@ -42,7 +42,7 @@ CASES = (
         figures=("scrape", "scrape/bytes"),
         run=_scrape,
         seconds=6,
-        once=True,
+        most=1,
         quick=False,
     ),
 )

@@ -50,7 +50,7 @@ CASES = (
             "tracing/dead": "the same with a collector that does not answer",
         },
         figures=("tracing/off", "tracing/on", "tracing/dead", "processor/tracing/"),
-        seconds=12,
+        seconds=13,
         run=_tracing,
         quick=False,
     ),
