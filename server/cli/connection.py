@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 import httpx
 
+from core.pipes import read_file
 from core.printable import plain
 from journal.lock import Holder, holder
 from receiver.source import Source
@@ -17,6 +18,7 @@ from ..config.load import Settings, digest_of_file, load
 from ..config.options import Config, host_and_port
 from ..config.urls import first_clear, url_at
 from ..config.variables import without_line_end
+from ..config.yaml import MAX_BYTES
 from .client import ApiClient
 from .command import Failure, Wrong, config_path, unknown
 from .welcome import program, with_config
@@ -183,7 +185,7 @@ def edited(found: Holder) -> str | None:
     if found.digest is None or found.config != str(path.absolute()):
         return None
     try:
-        same = digest_of_file(path.read_bytes()) == found.digest
+        same = digest_of_file(read_file(path, MAX_BYTES)) == found.digest
     except OSError:
         same = False
     if same:
