@@ -5,8 +5,7 @@ from collections.abc import Callable
 import click
 from click.shell_completion import CompletionItem
 
-from core.pipes import read_file
-
+from ..config.pipes import read_file
 from ..config.yaml import MAX_BYTES, parse
 from .command import config_path
 

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, TypeVar
 import click
 import httpx
 
-from core.pipes import read_file
 from core.printable import plain
 from journal.lock import Holder, holder
 from receiver.source import Source
 
 from ..config.load import Settings, digest_of_file, load
 from ..config.options import Config, host_and_port
+from ..config.pipes import read_file
 from ..config.urls import first_clear, url_at
 from ..config.variables import without_line_end
 from ..config.yaml import MAX_BYTES

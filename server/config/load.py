@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from core.pipes import read_file
 from core.printable import is_utf8
 from receiver.source import Source
 from routes.table import Route
@@ -35,6 +34,7 @@ from .options import (
     Server,
     Tracing,
 )
+from .pipes import read_file
 from .schema import schema_of
 from .show import as_yaml
 from .variables import replace

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-from core.pipes import read_file
 from core.printable import is_utf8
 
 from .complaints import Complaints
+from .pipes import read_file
 from .yaml import Path, Scalar, Style
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<inner>[^}]*)\}|\$\{")

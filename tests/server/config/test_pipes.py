@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from core.pipes import read_file
+from server.config.pipes import read_file
 
 
 def test_file_is_read_up_to_the_size(tmp_path):

@@ -13,7 +13,7 @@ PATIENCE = 10.0
 def read_file(path: Path | str, size: int, *, patience: float = PATIENCE) -> bytes:
     """Return the first `size` bytes of a file. Raises OSError, also for a pipe without data."""
     # A plain open of a pipe waits for its writer, without an end.
-    with open(path, "rb", buffering=0, opener=_open) as file:  # noqa: PTH123 - no opener there
+    with open(path, "rb", buffering=0, opener=_open) as file:
         waiting = select.poll()
         waiting.register(file, select.POLLIN)
         data = b""
