@@ -256,7 +256,7 @@ class Keyring:
         again. Finishes an interrupted rewrite. Raises Damaged, UnknownRoot, Unavailable and
         OSError.
         """
-        self._path = path.resolve()  # a rename would replace a symbolic link
+        self._path = Path(os.path.realpath(path))  # a rename would replace a symbolic link
         self._roots = [Root(text) for text in roots]
         own = None if secret is None else own_root(secret)
         if own is not None:
