@@ -205,17 +205,31 @@ class _State:
 
 
 class FoundKeys(MissingKeys):
-    """The keys of a key file as it is, to test stored rows. Nothing is made or written."""
+    """The keys of a key file as it is, to open stored rows. Nothing is made or written."""
 
-    def __init__(self, path: Path, file: KeyFile, roots: Sequence[Secret]) -> None:
-        """Keys of other root keys are left out. Raises Damaged."""
+    def __init__(
+        self, path: Path, file: KeyFile, roots: Sequence[Secret], secret: Secret | None = None
+    ) -> None:
+        """Keys of other root keys are left out. Raises Damaged.
+
+        `secret` is as for `Keyring`.
+        """
         known = {root.fingerprint: root for root in map(Root, roots)}
-        self._opened = _unwrapped(
-            path, {name: key for name, key in file.keys.items() if key.root in known}, known
+        if secret is not None:
+            own = own_root(secret)
+            known[own.fingerprint] = own
+        self._state = _State(
+            file,
+            _unwrapped(
+                path, {name: key for name, key in file.keys.items() if key.root in known}, known
+            ),
         )
 
     def get(self, kind: Kind, period: int) -> bytes | None:
-        return self._opened.get((kind, period))
+        return self._state.opened.get((kind, period))
+
+    def periods(self, kind: Kind) -> Sequence[int]:
+        return self._state.periods.get(kind, ())
 
 
 class Keyring:
@@ -242,7 +256,7 @@ class Keyring:
         again. Finishes an interrupted rewrite. Raises Damaged, UnknownRoot, Unavailable and
         OSError.
         """
-        self._path = path.resolve()  # a rename would replace a symbolic link
+        self._path = Path(os.path.realpath(path))  # a rename would replace a symbolic link
         self._roots = [Root(text) for text in roots]
         own = None if secret is None else own_root(secret)
         if own is not None:

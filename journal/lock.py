@@ -145,7 +145,7 @@ def _locker(fd: int) -> int | None:
 
 
 def _beside(journal: Path) -> Path:
-    journal = journal.resolve()  # a link leads to the same journal
+    journal = Path(os.path.realpath(journal))  # a link leads to the same journal
     return journal.with_name(journal.name + ".lock")
 
 

@@ -22,7 +22,7 @@ def write_new(path: Path, text: str, *, mode: int = 0o600) -> None:
 
 def replace(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a file of UTF-8 text, and replace an existing one. Raises OSError."""
-    path = path.resolve()  # a symbolic link stays a link
+    path = Path(os.path.realpath(path))  # a symbolic link stays a link
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")  # a terminal or pipe, such as /dev/stdout
         return

@@ -95,6 +95,7 @@ def deliveries(
         conditions=conditions,
         indexed=not conditions or by_index or bool(wanted.event),
         within=lambda newest: Span(after + 1, newest, 0),
+        ends=wanted.until is not None,
         # For a condition on the event, each delivery needs a lookup of its event.
         weight=1 if wanted.source == () and wanted.since is wanted.until is None else 10,
         among=(lambda *between: _few(conn, wanted, *between, desc=read.desc)) if by_index else None,

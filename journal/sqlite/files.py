@@ -34,7 +34,7 @@ class JournalFiles:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`beside`: more files that must stay where they are, such as the lock."""
-        real = journal.resolve()
+        real = Path(os.path.realpath(journal))
         self._log = str(real.with_name(f"{real.name}-wal"))
         shared = real.with_name(f"{real.name}-shm")
         self._sleep = sleep

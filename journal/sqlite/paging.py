@@ -33,6 +33,8 @@ class Sought(NamedTuple):
     indexed: bool
     #: Takes the newest place; returns the span of the requested time.
     within: Callable[[int], Span] = lambda newest: Span(1, newest, 0)
+    #: Whether the span has an end. It may be a duration ago, so rows after it may match later.
+    ends: bool = False
     #: SQL that joins further tables.
     joined: str = ""
     #: If not 0, each statement searches that many places, from a multiple of it on.
@@ -90,7 +92,10 @@ def page(
         return Page(items=items, next_seq=items[-1][0], has_more=True)
     if desc:
         return Page(items=items, next_seq=max(min(first, begin), 1), has_more=first > span.lowest)
-    return Page(items=items, next_seq=max(last, begin), has_more=last < span.last)
+    has_more = last < span.last
+    if sought.ends and not has_more:
+        last = items[-1][0] if items else begin
+    return Page(items=items, next_seq=max(last, begin), has_more=has_more)
 
 
 #: The first and last place of a statement, a further condition on its rows, and its values.

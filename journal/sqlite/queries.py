@@ -81,6 +81,7 @@ def events(conn: sqlite3.Connection, read: Events, opener: Opener) -> Page[bytes
         indexed=found.indexed and not reads_all,
         weight=weight or 1,
         within=lambda newest: span(conn, newest, since=wanted.since, until=wanted.until),
+        ends=wanted.until is not None,
         part=PART if found.by_number else 0,
         narrow=in_part(found.narrow) if found.by_number else None,
     )

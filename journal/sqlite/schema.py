@@ -209,6 +209,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         cached_statements=CACHED_STATEMENTS,
     )
     with _closed_after(conn):
+        _refuse_other_kind(conn, path)
         # An automatic checkpoint hides a failed fsync (decision 12).
         conn.execute("pragma wal_autocheckpoint = 0")
         conn.execute("pragma journal_mode = wal")
@@ -345,6 +346,15 @@ def _identity(conn: sqlite3.Connection) -> str:
 def _origin(identity: str, generation: str) -> str:
     """Return the name of the audit log. A restored journal has another one than its original."""
     return f"smshook/{identity}" + ("" if generation == identity else f"/{generation}")
+
+
+def _refuse_other_kind(conn: sqlite3.Connection, path: Path) -> None:
+    """Raise WrongJournal for another program's database. Call it before a pragma writes."""
+    found = conn.execute("select name from sqlite_schema where type = 'table'")
+    tables = {name for (name,) in found if not name.startswith("sqlite_")}
+    # A first migration that was killed leaves only its list of steps.
+    if not (tables <= {Migrations.migrations_table} or {"meta", "starts"} <= tables):
+        raise WrongJournal(f"{path} is a database, but no journal of smshook; name another file")
 
 
 def _refuse_other_secret(conn: sqlite3.Connection, seal: str) -> None:

@@ -308,5 +308,4 @@ def _log(journal: Journal) -> Sequence[HTTPRouteHandler]:
 
 
 def _answer(content: Any, media_type: str) -> Response[Any]:
-    headers = {"Content-Type": media_type, "Cache-Control": "no-store"}
-    return Response(content, headers=headers)
+    return Response(content, headers={"Content-Type": media_type})

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-from litestar import Response, get, post
+from litestar import MediaType, Response, get, post
 from litestar.params import FromPath
 
 from core.clock import rfc3339
@@ -254,5 +254,4 @@ def _size(note: str) -> int:
 
 
 def _text(text: str, headers: Mapping[str, str] = {}) -> Response[str]:
-    plain = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
-    return Response(text, headers={**plain, **headers})
+    return Response(text, media_type=MediaType.TEXT, headers=headers)

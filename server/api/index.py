@@ -43,10 +43,7 @@ def index(*, console: bool) -> ApiRouter:
         return Response(
             text,
             media_type=MediaType.HTML,
-            headers={
-                "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-                "Cache-Control": "no-store",
-            },
+            headers={"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"},
         )
 
     return ApiRouter("/", route_handlers=[page])

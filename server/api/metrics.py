@@ -61,10 +61,7 @@ def metrics(parts: Parts, *, guards: list[Guard]) -> ApiRouter:
         _add_keys(found, parts)
         # The disk may hang.
         await asyncio.to_thread(_add_files, found, parts.config.journal.path)
-        return Response(
-            found.text(),
-            headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"},
-        )
+        return Response(found.text(), headers={"Content-Type": CONTENT_TYPE})
 
     return ApiRouter("/", route_handlers=[scraped])
 

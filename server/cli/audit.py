@@ -11,15 +11,13 @@ import click
 
 from core.instants import Instant
 from core.printable import plain
-from journal.keyring import Keyring
 
-from ..config.roots import root_keys
 from . import audit_verify
 from .acts import note
 from .audit_compare import compare
 from .audit_download import download
 from .audit_export import FORMS, WrongExport, add_form, add_tiles, write_export
-from .audit_log import open_log
+from .audit_log import found_keys, open_log
 from .audit_prove import prove
 from .audit_who import who
 from .command import Choice, CommandGroup, Failure, Wrong, failure_of
@@ -299,11 +297,8 @@ def compare_journal() -> None:
     """
     with _checking():
         config = configured()
-        secret, seal = config.server.secret, config.seal
-        roots = root_keys(seal, config.path.parent)
-        keys = Keyring(seal.path, roots, period=seal.period, now=time.time(), secret=secret)
         with open_log(config.journal.path) as log:
-            found = compare(log.conn, keys)
+            found = compare(log.conn, found_keys(config))
     for text in found.differences:
         click.echo(f"CHANGED: {plain(text)}")
     click.echo(

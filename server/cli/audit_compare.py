@@ -10,8 +10,7 @@ import msgspec
 
 from journal.audit.lines import Action
 from journal.commitments import Commitments
-from journal.keyring import Keyring
-from journal.seal import Kind, Opener, Opening, Reason
+from journal.seal import Kind, Opener, Opening, PeriodKeys, Reason
 from journal.sqlite import audit_lines
 from journal.sqlite.sealed import BODY, stored_body
 
@@ -88,7 +87,7 @@ class _Said(msgspec.Struct):
     erased: set[str] = set()
 
 
-def compare(conn: sqlite3.Connection, keys: Keyring) -> Comparison:
+def compare(conn: sqlite3.Connection, keys: PeriodKeys) -> Comparison:
     """Compare in one state of the journal. `keys` open what is sealed."""
     said, found = _read(conn), Comparison()
     found.is_complete = any(everything for _, everything in said.records)
@@ -144,7 +143,7 @@ def _seconds(at: str) -> float:
 
 
 def _compare_events(
-    conn: sqlite3.Connection, keys: Keyring, said: _Said, found: Comparison
+    conn: sqlite3.Connection, keys: PeriodKeys, said: _Said, found: Comparison
 ) -> None:
     (identity,) = conn.execute("select value from meta where name = 'identity'").fetchone()
     opener, commitments = Opener(keys, journal=identity), Commitments(keys)

@@ -7,12 +7,28 @@ from pathlib import Path
 
 from journal.audit.note import VerifierKey
 from journal.audit.tree import TILE_WIDTH, HashesAt
+from journal.keyring import FoundKeys, KeyFile, UnknownRoot
 from journal.reads import AuditLog, AuditLogs, Checkpoints, LogBeginning
 from journal.reads import HashesAt as ReadHashes
 from journal.sqlite import audit_lines
 from journal.sqlite.schema import errors_named
 
+from ..config.options import Config
+from ..config.roots import root_keys
 from .audit_export import ExportedLog, WrongExport
+
+
+def found_keys(config: Config) -> FoundKeys:
+    """Return the keys that open stored events. Raises NoRootKey, UnknownRoot and Damaged.
+
+    Without a key file, everything counts as erased.
+    """
+    seal, secret = config.seal, config.server.secret
+    roots, file = root_keys(seal, config.path.parent), KeyFile.read(seal.path) or KeyFile()
+    unknown = file.unknown_roots(roots, secret)
+    if unknown:
+        raise UnknownRoot(seal.path, unknown)
+    return FoundKeys(seal.path, file, roots, secret)
 
 
 class LogFile:

@@ -1,7 +1,6 @@
 """`smshook audit prove`: what shows an auditor that one event was not changed."""
 
 import sqlite3
-import time
 from collections.abc import Iterator
 
 import click
@@ -13,15 +12,13 @@ from journal.audit.lines import leaf_of
 from journal.audit.note import Checkpoint, Note
 from journal.audit.tree import is_included, prove_inclusion
 from journal.commitments import Commitments
-from journal.keyring import Keyring
 from journal.reads import AuditLogs, Checkpoints, LinesFoundBy
-from journal.seal import Kind, Opener, Opening, Reason
+from journal.seal import Kind, Opener, Opening, PeriodKeys, Reason
 from journal.sqlite import audit_lines
 from journal.sqlite.sealed import BODY, stored_body
 
-from ..config.roots import root_keys
 from .acts import record
-from .audit_log import open_log
+from .audit_log import found_keys, open_log
 from .command import Command, Failure, Wrong
 from .connection import configured
 from .ids import choose, typed_id
@@ -58,20 +55,15 @@ def prove(typed: str) -> None:
     with 1 if the content is erased: then nothing can be proved.
     """
     config = configured()
-    seal = config.seal
-    roots = root_keys(seal, config.path.parent)
-    keys = Keyring(
-        seal.path, roots, period=seal.period, now=time.time(), secret=config.server.secret
-    )
     with open_log(config.journal.path) as log:
-        proof = prove_event(log.conn, keys, typed)
+        proof = prove_event(log.conn, found_keys(config), typed)
     if proof.fields:
         # Before it is shown: a code that left has a line, whatever happens next.
         record("code.read", how="prove", event=proof.event, fields=proof.fields)
     click.echo(proof.text, nl=False)
 
 
-def prove_event(conn: sqlite3.Connection, keys: Keyring, typed: str) -> EventProof:
+def prove_event(conn: sqlite3.Connection, keys: PeriodKeys, typed: str) -> EventProof:
     """Return the proof of the event with that id, or with that end of its id.
 
     Raises Failure if there is no such event, or if it is erased; Wrong if it cannot be proved.

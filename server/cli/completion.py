@@ -5,6 +5,7 @@ from collections.abc import Callable
 import click
 from click.shell_completion import CompletionItem
 
+from ..config.pipes import read_file
 from ..config.yaml import MAX_BYTES, parse
 from .command import config_path
 
@@ -21,8 +22,7 @@ def configured_names(section: str) -> Complete:
         ctx: click.Context, _param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         try:
-            with config_path(ctx).open("rb") as file:
-                value = parse(file.read(MAX_BYTES + 1)).value
+            value = parse(read_file(config_path(ctx), MAX_BYTES + 1)).value
         except OSError:
             return []
         names = value.get(section) if isinstance(value, dict) else None

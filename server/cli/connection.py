@@ -15,8 +15,10 @@ from receiver.source import Source
 
 from ..config.load import Settings, digest_of_file, load
 from ..config.options import Config, host_and_port
+from ..config.pipes import read_file
 from ..config.urls import first_clear, url_at
 from ..config.variables import without_line_end
+from ..config.yaml import MAX_BYTES
 from .client import ApiClient
 from .command import Failure, Wrong, config_path, unknown
 from .welcome import program, with_config
@@ -183,7 +185,7 @@ def edited(found: Holder) -> str | None:
     if found.digest is None or found.config != str(path.absolute()):
         return None
     try:
-        same = digest_of_file(path.read_bytes()) == found.digest
+        same = digest_of_file(read_file(path, MAX_BYTES)) == found.digest
     except OSError:
         same = False
     if same:

@@ -34,6 +34,7 @@ from .options import (
     Server,
     Tracing,
 )
+from .pipes import read_file
 from .schema import schema_of
 from .show import as_yaml
 from .variables import replace
@@ -211,15 +212,16 @@ def journal_of(path: Path, environ: Mapping[str, str]) -> Path:
     folder = path.absolute().parent
     if not _parse(reading, path):
         try:
-            found = _JOURNAL_URL.search(path.read_text(encoding="utf-8", errors="replace"))
+            written = read_file(path, MAX_BYTES).decode(errors="replace")
+            found = _JOURNAL_URL.search(written)
         except OSError:
             found = None
         reading.value = {"journal": {"url": Scalar(found[1], Style.QUOTED)}} if found else {}
     override(reading, Options, environ=environ, flags={})
     replace(reading, environ, folder)
     # A running service started with a valid file. Later mistakes do not change its journal.
-    written = {"journal": reading.at(("journal",)) or {}}
-    options = Conversion(reading).options((), _JournalOnly, written)
+    known = {"journal": reading.at(("journal",)) or {}}
+    options = Conversion(reading).options((), _JournalOnly, known)
     journal: JournalOptions = options.get("journal", JournalOptions())
     return journal.under(folder).path
 
@@ -265,8 +267,7 @@ def _parse(reading: Complaints, path: Path) -> bool:
         reading.complain((), "its folder or its name is not UTF-8; rename it")
         return False
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_file(path, MAX_BYTES + 1)
     except FileNotFoundError:
         reading.complain((), "no such file; `smshook init` writes one")
         return False

@@ -12,6 +12,7 @@ from typing import Any
 from core.printable import is_utf8
 
 from .complaints import Complaints
+from .pipes import read_file
 from .yaml import Path, Scalar, Style
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<inner>[^}]*)\}|\$\{")
@@ -109,8 +110,7 @@ class _Replacement:
 
 def _content(file: FilePath) -> str:
     try:
-        with file.open("rb") as lines:
-            data = lines.read(_MAX_SECRET + 1)
+        data = read_file(file, _MAX_SECRET + 1)
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not a file name"
         raise _Unreplaced(f"cannot read {file}: {reason}") from None

@@ -64,8 +64,7 @@ class Recorder:
         self._journal, self._monitor, self._planner = journal, monitor, planner
         self._traces, self.codes = traces, CodeTimes(order_book)
         self._identity, self._order_book, self._now = identity, order_book, now
-        self._sources = sources
-        self._lines = frequent_lines()
+        self._sources, self._lines = sources, frequent_lines()
 
     def accept(
         self,
@@ -84,18 +83,11 @@ class Recorder:
         """
         # As `recordedtime` has it, to the last digit: `since` and `until` are compared with that.
         at = round(self._now() * 1_000_000) / 1_000_000
-        foreseen = [(self._foresee(caller.source, one.data, at), one) for one in happenings]
-        plans = tuple(
-            [
-                self._plan(caller.source, happening, at, named_order=one and one.given)
-                for one, happening in foreseen
-            ]
-        )
+        foreseen: list[_Foreseen | None] = []
 
         def then(outcome: Recorded | Exception) -> None:
-            for one, _ in reversed(foreseen):
-                if one is not None:
-                    self._order_book.take_back(one.order, one.before)
+            for one in filter(None, reversed(foreseen)):
+                self._order_book.take_back(one.order, one.before)
             if isinstance(outcome, Exception):
                 if isinstance(outcome, Unavailable):
                     self._monitor.log_error(outcome)
@@ -104,14 +96,24 @@ class Recorder:
                 self._order_book.put(order)
             self.codes.measure(plans, outcome.new)
             is_called = callback.channel == "callback" and replaces is None
-            caused = callback if is_called else None
-            traces = self._traces.record(plans, outcome, waited, caused)
+            traces = self._traces.record(plans, outcome, waited, callback if is_called else None)
             state = self._sources.get(caller.source)  # None: a reload removed it meanwhile
             if state is not None and is_called and True in outcome.new:
                 state.health.record(callback, happenings)
             if self._lines is not None:
                 self._log_recorded(self._lines, caller, callback, plans, outcome, traces)
 
+        try:
+            foreseen.extend(self._foresee(caller.source, one.data, at) for one in happenings)
+            plans = tuple(
+                [
+                    self._plan(caller.source, happening, at, named_order=one and one.given)
+                    for one, happening in zip(foreseen, happenings, strict=True)
+                ]
+            )
+        except Exception as exc:
+            then(exc)
+            raise
         record = Record(arrival_of(caller, callback), plans, replaces=replaces)
         waited = self._traces.begin()
         self._journal.put(guard(record), done, then)
@@ -132,11 +134,8 @@ class Recorder:
     ) -> Recorded:
         """Wait for `accept`. Raises Unavailable or InvalidRow."""
         future: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
-        self.accept(
-            *(caller, callback, happenings, partial(settle, future)),
-            replaces=replaces,
-            guard=guard,
-        )
+        done = partial(settle, future)
+        self.accept(caller, callback, happenings, done, replaces=replaces, guard=guard)
         return await future
 
     async def record_own(

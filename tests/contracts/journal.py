@@ -1586,6 +1586,23 @@ class JournalContract:
         assert await listed(journal, since=NOW + 1, until=NOW + 3) == list(ids(plans[1:3]))
         assert await listed(journal, code=False, since=NOW + 3) == list(ids(plans[3:]))
 
+    async def test_page_with_an_end_stays_before_later_events(self, journal):
+        """`until` may be a duration ago: the same search finds them later.
+
+        Mutants: the place of the newest event; the place of the first event after `until`.
+        """
+        plans = [planned(owed=[owed()], at=NOW + second) for second in range(4)]
+        for plan in plans:
+            await record(journal, plan)
+
+        for wanted, filter_ in ((Events, EventFilter), (Deliveries, DeliveryFilter)):
+            after = 0
+            for end, count in ((0, 0), (2, 2), (2, 0), (4, 2)):
+                asked = wanted(filter=filter_(until=NOW + end), after=after, limit=9)
+                page = await journal.ask(asked)
+                assert (len(page.items), page.has_more) == (count, False)
+                after = page.next_seq
+
     async def test_callback_is_stored_unchanged(self, journal):
         came = arrival(body=bytes(range(256)), headers=(("x", "1"), ("x", "2")), at=NOW + 0.25)
         both = [planned(), planned()]

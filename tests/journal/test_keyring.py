@@ -74,6 +74,14 @@ def test_first_start_makes_the_keys_of_now(opened, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_file_that_links_to_itself_is_an_error_of_the_system(opened, path):
+    """Mutant: `Path.resolve`, which raises RuntimeError."""
+    path.symlink_to(path.name)
+
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        opened()
+
+
 def test_keys_are_the_same_after_a_restart(opened):
     first = every_key(opened())
 

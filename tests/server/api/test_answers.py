@@ -50,6 +50,22 @@ async def test_health_takes_no_other_method(service):
         assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
+# Headers
+
+
+async def test_no_header_and_no_charset_is_given_twice(service):
+    """Mutants: an answer adds its own `no-store`; a text type with its charset."""
+    plain = ["/healthz", "/readyz", "/metrics", "/", "/v1/nothing"]
+    logs = ["/v1/audit/log/pruned", "/v1/audit/export"]
+    answers = [await service.ask(path) for path in plain + logs]
+
+    for answer in answers:
+        names = [name for name, _ in answer.headers.multi_items()]
+        assert len(names) == len(set(names)), (answer.url, names)
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["content-type"].count("charset") <= 1
+
+
 # Unknown paths
 
 

@@ -117,6 +117,23 @@ def test_lines_of_the_log_name_their_lines_in_the_audit_log(filled, journal):
         assert line.get("attempt") == its.get("attempt")
 
 
+def test_comparison_and_proof_make_no_key_file(journal):
+    """Mutant: the keys are opened as the service opens them."""
+    journal.with_name("smshook.keys").unlink()
+
+    compared = run("audit", "compare")
+    events = stored(journal)
+
+    assert compared.exit_code == 0
+    assert compared.stdout.startswith(f"compared {events} events, {events} of them without")
+    with contextlib.closing(sqlite3.connect(journal)) as conn:
+        (id_,) = conn.execute("select max(id) from events").fetchone()
+    assert run("audit", "prove", id_).exit_code == 1
+    journal.unlink()
+    assert run("audit", "compare").exit_code == 2
+    assert not [path.name for path in journal.parent.glob("smshook.keys*")]
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_one_changed_row_of_10000_is_named(tmp_path, tmp_path_factory, monkeypatch):

@@ -422,6 +422,32 @@ def test_file_that_is_no_journal_is_refused(configured):
     assert outcome(result) == (2, "", said)
 
 
+@pytest.mark.parametrize("command", ["migrate", "prune"])
+def test_database_of_another_program_is_refused(configured, command):
+    """Mutant: it becomes a journal, too, and keeps a write-ahead log."""
+    path = configured / "smshook.db"
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        conn.execute("create table meta (name, value)")
+    before = path.read_bytes()
+
+    result = run(command)
+
+    said = f"{path} is a database, but no journal of smshook; name another file\n"
+    assert (result.exit_code, said in result.stderr) == (2, True)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["migrate", "serve", "backup copy", "events list"])
+def test_journal_that_links_to_itself_is_one_error(configured, command):
+    """Mutant: a traceback, because `Path.resolve` raises RuntimeError."""
+    (configured / "smshook.db").symlink_to("smshook.db")
+
+    result = run(*command.split())
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert isinstance(result.exception, SystemExit)
+
+
 @pytest.mark.parametrize("command", ["migrate", "serve", "check"])
 def test_missing_folder_of_a_journal_suggests_a_fix(folder, command):
     write(folder, CONFIG + 'journal: {url: "sqlite:///missing/smshook.db"}\n')

@@ -344,6 +344,20 @@ def test_unreadable_file_is_one_clear_complaint(tmp_path):
     assert complaints(tmp_path) == [f"{tmp_path.name}: cannot be read: Is a directory"]
 
 
+def test_pipe_without_data_is_one_clear_complaint(tmp_path):
+    """A reload reads the file of `--config <(…)` again. Mutant: an open that waits."""
+    reader, writer = os.pipe()
+    os.close(writer)
+    pipe = Path(f"/dev/fd/{reader}")
+    text = "a pipe without data; it was perhaps read before"
+
+    with os.fdopen(reader):
+        assert complaints(pipe) == [f"{pipe.name}: cannot be read: {text}"]
+        assert journal_of(pipe, {}).name == "smshook.db"
+        path = written(tmp_path, f"server: {{secret: '${{file:{pipe}}}'}}")
+        assert f"cannot read {pipe}: {text}" in complaints(path)[0]
+
+
 def test_folder_that_is_not_utf_8_is_a_complaint(tmp_path):
     """The service could not publish its address. Mutant: not refused."""
     folder = tmp_path / os.fsdecode(b"caf\xe9")

@@ -165,3 +165,21 @@ async def test_failing_journal_is_logged_once_a_second(accept, sms, locked):
 
     errors = [entry for entry in said if entry["log_level"] == "error"]
     assert errors == [{"event": "journal.error", "error": "SQLITE_BUSY", "log_level": "error"}]
+
+
+async def test_order_of_a_callback_that_cannot_be_planned_is_not_known(
+    callback, caller, parts, sms
+):
+    """Mutant: it stays among the orders in memory, and joins events that follow."""
+    body = b'{"event":"premium_request","status":"ok","id":"10000001","mdn":"18503814729"}'
+    source = parts.sources["tellabot"]
+    [assigned] = read_happenings(source, callback(body))
+    [message] = read_happenings(source, sms())
+    spoiled = msgspec.structs.replace(message, data=None)
+
+    with pytest.raises(AttributeError):
+        parts.intake.accept(caller, callback(body), [assigned, spoiled], print)
+
+    assert set(parts.orders.states.values()) == {0}
+    parts.intake.accept(caller, callback(body), [assigned], print)
+    assert set(parts.orders.states.values()) == {0, 1}
