@@ -540,9 +540,9 @@ async def test_disk_that_will_be_full_soon_is_reported(tmp_path):
     world = World(tmp_path)
     async with world.started():
         told = []
-        for hour in range(10):
+        for hour, left in enumerate((24, 21, 18, 17, 16, 15, 14)):
             world.at = BEGIN + hour * HOUR
-            free = (20 - hour) << 30
+            free = left << 30
             world.parts.disk.read = lambda _path, free=free: type(world.disk)(free, 40 << 30, 1)
             await world.look()
             told = await world.told()
@@ -551,4 +551,4 @@ async def test_disk_that_will_be_full_soon_is_reported(tmp_path):
         [event] = await world.events()
 
     assert [(at, name) for at, name, _ in told] == [(5 * HOUR, "disk_low")]
-    assert event["data"]["days_left"] == round(15 / 24, 1)
+    assert event["data"]["days_left"] == round(15 / 9 * 5 / 24, 1)
