@@ -19,7 +19,6 @@ _SPAN = 3600
 _BARS = 12
 _HEIGHTS = "▁▂▃▄▅▆▇█"
 _WRITES = ("deliveries:write",)
-_CODES = ("codes:read", "admin")
 
 
 async def sinks(request: Request) -> Answer:
@@ -163,10 +162,9 @@ async def _steer(request: Request, verb: str, said: str) -> Answer:
 
 async def test(request: Request) -> Answer:
     """Send a sample to a sink, and answer its page with what was sent and answered."""
-    # The answer to a sample repeats no message. Keys that see no answers see no such one either.
-    clear = any(scope in request.session.access.scopes for scope in _CODES)
+    # The answer to a sample repeats no message. The API masks it for keys that see no answers.
     path = _path(request.parts["name"], "/test")
-    return await _view(request, await request.api.call("POST", path, clear=clear))
+    return await _view(request, await request.api.call("POST", path, clear=True))
 
 
 async def asking(request: Request) -> Answer:

@@ -114,7 +114,7 @@ def frame(number, **data):
 
 
 async def test_get_is_sent_again_after_a_passing_failure(both, end):
-    """Mutants: one try only; 503 counts as final; a pause that ignores Retry-After."""
+    """Mutants: one try only; 503 counts as final."""
     end.says(reset, problem(503, "unavailable"), problem(429, "rate"), item(1))
 
     found = await both.ask(both.client.event, "event-1")

@@ -536,6 +536,21 @@ async def test_later_request_has_its_own_deadline():
     assert len(door.app.seen) == 2
 
 
+async def test_deadline_of_less_than_a_millisecond_can_be_followed_by_another():
+    """A timer of uvloop for less than half a millisecond has no `when`.
+
+    Mutant: the plain `loop.call_at`. The second deadline then ends the connection with an error.
+    """
+    async with Door(App()) as door, door.call() as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"pin=1")
+        (connection,) = door.listener.server_state.connections
+        connection._expect_within(0.0002)
+        connection._expect_within(0.0001)
+
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
 async def test_running_request_has_no_header_deadline():
     async def slow(_scope, _receive, send):
         await asyncio.sleep(0.4)

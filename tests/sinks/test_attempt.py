@@ -43,4 +43,6 @@ async def test_attempt_after_a_finished_one_has_its_whole_time():
     await asyncio.sleep(0.15)
     assert await made(maker, 0.1) is None  # the timer of the first one fires meanwhile
     assert await made(maker, 10) == "timeout"
+    assert await made(maker, 10) == "timeout"  # the timer had ended: nothing was under way
+    assert await made(maker, 0) is None
     await asyncio.sleep(0.3)  # nothing cancels this task any more

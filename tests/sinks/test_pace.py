@@ -32,6 +32,10 @@ class Turns:
     def begin(self, *names):
         return [asyncio.create_task(self.attempt(name)) for name in names]
 
+    async def make(self, *names):
+        """Begin these attempts, and wait for them; not for ever, if turns follow without end."""
+        await asyncio.wait(self.begin(*names), timeout=5)
+
     @property
     def each(self):
         """The names of each turn in which something began."""
@@ -52,15 +56,17 @@ async def test_few_attempts_begin_at_once(turns):
     """Mutants: each one waits for a turn; the time of a turn is never over for the next turn."""
     for _ in range(5):
         before = turns.now
-        await asyncio.gather(*turns.begin("a", "b", "c"))
+        await turns.make("a", "b", "c")
         assert turns.began[-1][0] - before <= 1
 
     assert turns.each == [["a", "b", "c"]] * 5
 
 
-async def test_many_attempts_begin_in_several_turns_in_their_order(turns):
+@pytest.mark.parametrize("woken", [4, 32])
+async def test_many_attempts_begin_in_several_turns_in_their_order(turns, monkeypatch, woken):
     """Mutants: all begin in the first turn; late ones go to the end of the line, or in reverse."""
-    await asyncio.gather(*turns.begin(*range(10)))
+    monkeypatch.setattr(module, "AT_ONCE", woken)
+    await turns.make(*range(10))
 
     assert turns.each == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
 
@@ -70,19 +76,48 @@ async def test_new_attempt_overtakes_none_that_waits(turns):
     first = turns.begin(*range(7))
     await asyncio.sleep(0)
     assert len(turns.began) == 3
-    await asyncio.gather(*first, *turns.begin("new"))
+    await turns.make("new")
+    await asyncio.wait(first, timeout=5)
 
     assert [name for _, name in turns.began] == [*range(7), "new"]
 
 
-async def test_cancelled_attempt_holds_up_no_other(turns, monkeypatch):
-    """Mutants: a line of cancelled ones is the end; one that was cancelled counts as waiting."""
+async def test_few_of_those_that_wait_are_woken_for_one_turn(turns, monkeypatch):
+    """Else thousands are woken in each turn, and most have to wait again. Mutant: no limit."""
+    monkeypatch.setattr(module, "AT_ONCE", 4)
+    turns.cost = BUDGET
+    first = turns.begin(*range(10))
+    await asyncio.sleep(0)
+    turns.cost = 0
+    await asyncio.wait(first, timeout=5)
+
+    assert turns.each == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9]]
+
+
+@pytest.mark.parametrize("are_woken", [False, True])
+async def test_cancelled_attempt_holds_up_no_other(turns, monkeypatch, are_woken):
+    """Mutants: a line of cancelled ones is the end; no turn follows if all that were woken for it
+    are cancelled; one that was cancelled counts as waiting.
+    """
     monkeypatch.setattr(module, "AT_ONCE", 2)
     tasks = turns.begin(*range(12))
     await asyncio.sleep(0)
+    if are_woken:
+        await asyncio.sleep(0)
     for task in tasks[3:9]:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait(tasks, timeout=5)
 
     assert [name for _, name in turns.began] == [0, 1, 2, 9, 10, 11]
     assert turns.pace.is_free()
+
+
+async def test_attempt_behind_a_cancelled_one_has_a_turn(turns):
+    """The cancelled one left the line, and still counts. Mutant: `turn` schedules no turn."""
+    *_, last = turns.begin(*range(4))
+    await asyncio.sleep(0)
+    new = turns.begin("new")
+    last.cancel()
+    await asyncio.wait(new, timeout=5)
+
+    assert [name for _, name in turns.began] == [0, 1, 2, "new"]

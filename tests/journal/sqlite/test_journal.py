@@ -1108,14 +1108,14 @@ async def test_many_pending_deliveries_are_found_among_the_newest(store, monkeyp
     for sinks in (("a",), ("b",), ("a", "b"), ("b",), ("a",), ("b",), ("b",)):
         await record(journal, planned(owed=[owed(sink) for sink in sinks]))
 
-    places, after, has_more = [], None, True
+    pages, after, has_more = [], None, True
     wanted = DeliveryFilter(state=(State.PENDING,), sink=("a",))
     while has_more:
         page = await journal.ask(Deliveries(filter=wanted, after=after, limit=2, desc=True))
-        places += [place for place, _ in page.items]
+        pages.append([place for place, _ in page.items])
         after, has_more = page.next_seq, page.has_more
 
-    assert places == [6, 3, 1]
+    assert pages == [[6, 3], [1]]
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,11 @@ def test_thread_sleeps_after_some_work():
     thread = Thread()
     breaks = thread.breaks()
     breaks()
-    thread.worked += WORK / 2
+    begin = thread.worked
+    thread.worked = begin + WORK / 2
     breaks()
     assert thread.slept == []
-    thread.worked += WORK
+    thread.worked = begin + WORK
     breaks()
     breaks()
     assert thread.slept == [BREAK]

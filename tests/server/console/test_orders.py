@@ -2,6 +2,7 @@
 
 import json
 
+import live
 import pytest
 from consoles import Parsed
 
@@ -102,9 +103,13 @@ def test_order_has_its_messages_without_codes(service, admin, ordered):
 
 def test_code_of_an_order_can_be_copied_in_the_list(service, admin, person, ordered):
     """It is found by id and source. Mutants: codes of another source; a button for all keys."""
-    mine = ordered(request_id="10000735", number="+18505550735")
-    other = ordered(source="smsactivate", activation_id="10000735", number="+18505550736")
-    event = service.sms(735)
+    other = ordered(activation_id="10000735", number="+18505550736")
+    mine = ordered(source="smsactivate", activation_id="10000735")
+    fields = {"activationId": 10_000_735, "service": "go", "code": live.code(735)}
+    event = service.post(json.dumps(fields).encode(), "smsactivate")["events"][0]
+    service.sms(736)
+    received = [service.api(f"/orders/{id_}").json()["received_at"] for id_ in (mine, other)]
+    assert None not in received
 
     rows = {
         id_: next(part for part in admin.get("/orders").text.split("<tr>") if id_ in part)

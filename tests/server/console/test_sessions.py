@@ -86,7 +86,7 @@ def test_service_has_a_limited_number_of_sessions(world):
 
 
 def test_session_ends_by_the_clock(world):
-    """Mutants: `>` in place of `>=`; a use does not count."""
+    """Mutants: `>` in place of one of the `>=`; a use does not count."""
     token, _ = world.begin()
     world.now = 59.9
     assert world.sessions.find(token) is not None
@@ -95,11 +95,12 @@ def test_session_ends_by_the_clock(world):
 
     world.now = 179.8
     assert world.sessions.find(token) is None
+    world.now = 1000
     token, _ = world.begin()
     for _ in range(4):
         world.now += 49
         assert world.sessions.find(token) is not None
-    world.now += 5
+    world.now = 1200
     assert world.sessions.find(token) is None
     assert ["idle", "longest"] == [fact.fields["why"] for fact in world.facts]
 

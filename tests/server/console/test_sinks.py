@@ -98,16 +98,26 @@ def test_sink_that_is_not_configured_is_shown_with_its_debts(admin, service):
     assert f"/console/events/{event}" in own.text
 
 
-def test_pending_events_of_a_removed_sink_go_to_another(person, service):
-    """Counted, then sent once; the old ones stay. Mutants: sent again; another button's key."""
-    event = service.sms(43, service="Nobody")
-    write = ReplayEvent(event, (owed("gone"),), at=service.parts.clock.now())
+def owe(service, number, sink):
+    """Owe a new event to a sink that was removed; return its id."""
+    event = service.sms(number, service="Nobody")
+    write = ReplayEvent(event, (owed(sink),), at=service.parts.clock.now())
 
     async def submit():
         return await service.parts.journal.submit(write)
 
     service.run(submit())
-    writer = person("writer")
+    return event
+
+
+def fields_of(page):
+    """Return the values of the inputs of a page, by their names."""
+    return {its["name"]: its["value"] for its in Parsed(page.text).all("input") if "value" in its}
+
+
+def test_pending_events_of_a_removed_sink_go_to_another(person, service):
+    """Counted, then sent once; the old ones stay. Mutants: sent again; another button's key."""
+    event, writer = owe(service, 43, "gone"), person("writer")
 
     def to_log():
         found = service.api(f"/deliveries?event={event}&sink=log").json()["data"]
@@ -115,8 +125,7 @@ def test_pending_events_of_a_removed_sink_go_to_another(person, service):
 
     link, asking = writer.get("/sinks").text, writer.get("/sinks/gone/send")
     before, preview = to_log(), writer.get("/sinks/gone/send?to=log")
-    inputs = Parsed(preview.text).all("input")
-    fields = {its["name"]: its["value"] for its in inputs if "value" in its}
+    fields = fields_of(preview)
     between = to_log()
     sent = writer.post("/sinks/gone/send", {"to": fields["to"], "until": fields["until"]})
     shown = text_of(writer.get("/sinks/gone"))
@@ -135,6 +144,18 @@ def test_pending_events_of_a_removed_sink_go_to_another(person, service):
     reader = person("reader")
     assert "/sinks/gone/send" not in reader.get("/sinks").text + reader.get("/sinks/gone").text
     assert reader.get("/sinks/gone/send?to=log").status_code == 403
+
+
+def test_event_that_came_after_the_preview_is_not_sent(person, service):
+    """Mutant: all that is owed by now."""
+    shown, writer = owe(service, 44, "left"), person("writer")
+    fields = fields_of(writer.get("/sinks/left/send?to=log"))
+    late = owe(service, 45, "left")
+
+    writer.post("/sinks/left/send", {"to": fields["to"], "until": fields["until"]})
+
+    found = service.api("/deliveries", params={"sink": "log", "event": [shown, late]}).json()
+    assert [one["event"] for one in found["data"]] == [shown]
 
 
 def test_sink_is_paused_and_resumed(person, service):

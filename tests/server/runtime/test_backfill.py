@@ -1,6 +1,7 @@
 """Runs of a backfill, with the summary that a client returns."""
 
 import msgspec
+import pytest
 import structlog
 from services import assembled, clock_of, configured
 
@@ -28,6 +29,19 @@ class Client:
         yield self.summary
 
 
+def found_in(parts, callback, **changed):
+    """Return the message of a callback of TellABot, as a poll finds it."""
+    (one,) = read_happenings(parts.sources["tellabot"], callback)
+    happening = msgspec.structs.replace(one, **changed)
+    return FoundMessage(happenings=(happening,), callback=callback)
+
+
+SOURCES = {
+    "smspins": SmsPins(backfill=Backfill(api_key=Secret("k"))),
+    "tellabot": TellABot(tokens=(Secret("t" * 20),)),
+}
+
+
 async def test_run_reports_the_error_that_ended_it(tmp_path):
     """Mutant: the first error, so that a bad key was never reported."""
     troubles = [("getHistory", "unreadable"), ("getRentList", "bad_key")]
@@ -48,36 +62,42 @@ async def test_run_reports_the_error_that_ended_it(tmp_path):
     assert (run.asked, run.error, run.detail) == (3, "bad_key", "getRentList: d")
 
 
-async def test_message_that_cannot_be_stored_costs_no_other(tmp_path, sms):
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (None, ("fault", "messages not stored: 1; report it")),
+        ("unreadable", ("fault", "messages not stored: 1; report it")),
+        ("busy", ("busy", "getHistory: d")),
+    ],
+)
+async def test_message_that_cannot_be_stored_costs_no_other(tmp_path, sms, kind, said):
     """A bug ended the run there, and each later run, too: it never came to the messages after it.
 
     The run still fails, so the next one asks for the same time again. Mutants: the run ends at the
-    message; it succeeds; its notices are lost.
+    message; it succeeds; its notices are lost; an unreadable row hides the fault; the fault hides
+    what the provider said.
     """
+    errors = () if kind is None else (Trouble(command="getHistory", kind=kind, detail="d"),)
     summary = Summary(
         asked=1,
         found=3,
-        errors=(),
+        errors=errors,
         notices=(Notice(word="unreadable_row", about="getHistory"),),
-        complete=True,
+        complete=not errors,
     )
-    sources = {
-        "smspins": SmsPins(backfill=Backfill(api_key=Secret("k"))),
-        "tellabot": TellABot(tokens=(Secret("t" * 20),)),
-    }
-    async with assembled(configured(tmp_path, sources=sources), clock_of(lambda: 0.0)) as parts:
-        found = []
-        for subject, callback in (("\ud800", sms(1)), (None, sms(1)), (None, sms(2))):
-            (one,) = read_happenings(parts.sources["tellabot"], callback)
-            one = msgspec.structs.replace(one, subject=subject or one.subject)
-            found.append(FoundMessage(happenings=(one,), callback=callback))
+    async with assembled(configured(tmp_path, sources=SOURCES), clock_of(lambda: 0.0)) as parts:
+        found = [
+            found_in(parts, sms(1), subject="\ud800"),
+            found_in(parts, sms(1)),
+            found_in(parts, sms(2)),
+        ]
         backfiller = parts.backfills.of("smspins")
         begun = BackfillRun(number=1, why=Why.START, since=0.0, started_at=0.0)
         with structlog.testing.capture_logs() as lines:
             run = await backfiller._poll(Client(summary, *found), begun, [])
 
     assert (run.new, run.known) == (2, 0)
-    assert (run.error, run.detail) == ("fault", "messages not stored: 1; report it")
+    assert (run.error, run.detail) == said
     assert run.notices == {"unreadable_row": 1}
     assert [line for line in lines if line["event"] == "backfill.not_stored"] == [
         {
@@ -87,3 +107,18 @@ async def test_message_that_cannot_be_stored_costs_no_other(tmp_path, sms):
             "error": "UnicodeEncodeError",
         }
     ]
+
+
+async def test_run_ends_while_the_journal_is_unavailable(tmp_path, sms):
+    """The next run asks again. Mutant: each message counts as one that cannot be stored."""
+    summary = Summary(asked=1, found=2, errors=(), notices=(), complete=True)
+    async with assembled(configured(tmp_path, sources=SOURCES), clock_of(lambda: 0.0)) as parts:
+        found = found_in(parts, sms(1)), found_in(parts, sms(2))
+        backfiller = parts.backfills.of("smspins")
+        parts.journal._commits.stalled = True  # the disk does not respond
+        with structlog.testing.capture_logs() as lines:
+            await backfiller._run_once(Client(summary, *found))
+        parts.journal._commits.stalled = False
+
+    assert (backfiller.last.error, backfiller.last.detail) == ("journal", "not written")
+    assert "backfill.not_stored" not in [line["event"] for line in lines]
