@@ -354,7 +354,7 @@ class QuarantineQuiet(QuarantineGrowing, frozen=True, kw_only=True):
 
 
 class RejectionsGrowing(System, frozen=True, kw_only=True):
-    """Many requests were turned away."""
+    """Many requests were rejected."""
 
     type: ClassVar[str] = "system.rejections_growing"
 
@@ -369,7 +369,7 @@ class RejectionsGrowing(System, frozen=True, kw_only=True):
 
 
 class RejectionsQuiet(RejectionsGrowing, frozen=True, kw_only=True):
-    """Few requests are turned away again."""
+    """Few requests are rejected again."""
 
     type: ClassVar[str] = "system.rejections_quiet"
 

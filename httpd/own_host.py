@@ -69,7 +69,7 @@ class OwnHost:
         origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
         if not self._any_host and not all(is_own_host(host, self._names) for host in hosts):
             return "host_not_allowed", (
-                "this listener does not answer to that name; use an address or localhost, "
+                "this listener does not answer to this host name; use an address or localhost, "
                 "or add the name to server.admin_hosts"
             )
         own = [host.strip().lower() for host in hosts]
@@ -78,7 +78,7 @@ class OwnHost:
             is_own = authority in own or authority.partition(":")[0] in self._names
             # Without slashes it is `null`: a page that hides its origin.
             if not slashes or not is_own:
-                return "origin_not_allowed", "a web page of another origin may not ask"
+                return "origin_not_allowed", "web pages of another origin may not call the API"
         return None
 
 

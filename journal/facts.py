@@ -44,7 +44,7 @@ from .writes import (
     Write,
 )
 
-#: Names in one line; of more, their number stands there.
+#: The most names in one line. If there are more, the line has their number.
 _NAMES = 100
 #: Ids of events in one line.
 _EVENTS = 300
@@ -191,10 +191,10 @@ def end_of_delivery(
 
 
 def events_of(fact: Fact) -> Sequence[str]:
-    """Return the names under which the line of a fact is found.
+    """Return the names by which a search finds the line of a fact.
 
-    They are the ids of its events, and for places the names of their parts of the journal. Lines
-    that say what others mean have the names in `FOUND`.
+    They are the ids of its events; for places, the names of their parts of the journal. Lines that
+    explain other lines have the names in `FOUND`.
     """
     fields = fact.fields
     event, events, places = fields.get("event"), fields.get("events"), fields.get("places", "")

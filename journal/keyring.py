@@ -279,7 +279,7 @@ class Keyring:
         with key_file.locked(self._path):
             self._read()
             key_file.clean(self._path)
-        #: Whether no key was there that seals.
+        #: Whether the file had no keys that seal rows.
         self.is_new = self.entry(ORDER) is None
         wrapping = {key.root for key in self._state.file.keys.values()}
         if roots and own is not None and own.fingerprint in wrapping:

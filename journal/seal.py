@@ -501,7 +501,8 @@ class Sealer(Opener):
     ) -> bytes | None:
         """Seal a part that is erased together with `beside`, a sealed part of the same kind.
 
-        None for `beside`: with the stored rows of the time `at`. None: they are erased already.
+        `beside` None: it is erased together with the stored rows of the time `at`. Returns None if
+        they are erased already.
         """
         return self._seal(kind, id_, part, self._period(kind, at, beside, stored=True))
 

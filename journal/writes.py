@@ -519,8 +519,8 @@ class NoteKeyUses(Write[None], frozen=True):
 class Prune(Write[Pruned], frozen=True):
     """Remove or erase data of one kind from before a time, the oldest first.
 
-    Submit it again with the returned place until there is no more. A place that all later passes
-    can begin at is stored: `after` None begins there.
+    Submit it again with the returned place until there is no more. Begin with `after` None: the
+    journal stores the first place that later passes need.
     """
 
     kind: Retained
@@ -560,8 +560,8 @@ class ForgetPruned(Write[bool], frozen=True):
 class EraseContent(Write[Erased], frozen=True):
     """Erase the content of events, whatever their age. Then the log must be emptied.
 
-    That is what `Retained.CODES`, `PEOPLE` and `RAW` erase. The read `ErasedUpTo` returns the last
-    id afterwards.
+    It erases what `Retained.CODES`, `PEOPLE` and `RAW` erase. The read `ErasedUpTo` returns the
+    last id afterwards.
     """
 
     #: Ids, at least one. There may be no such event.
@@ -603,8 +603,8 @@ class OnBehalf(Write[Result], frozen=True):
     actor: Actor
 
 
-#: The number of each fact's line in the audit log; None for one that the log does not keep. None in
-#: place of all: there is no audit log.
+#: The number of each fact's line in the audit log; None for a fact that the log does not keep. If
+#: there is no audit log, None in place of the tuple.
 Leaves = tuple[int | None, ...] | None
 
 
@@ -615,7 +615,7 @@ class RecordFacts(Write[Leaves], frozen=True):
 
 
 class RecordFactsLater(RecordFacts, frozen=True):
-    """The same, in the transaction of other writes."""
+    """Add facts to the audit log, in the transaction of other writes."""
 
     patient: ClassVar[bool] = True
 

@@ -96,7 +96,8 @@ def _networks(written: Iterable[str]) -> tuple[_Network, ...]:
             network = ipaddress.ip_network(entry.strip(), strict=False)
         except ValueError:
             raise ValueError(
-                f"{entry!r} is no address or network; write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
+                f"{entry!r} is neither an address nor a network; "
+                "write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
             ) from None
         if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
             # Addresses are unwrapped before they are compared, so networks are, too.

@@ -41,9 +41,9 @@ def decode(
     the reason `encoding`, `empty` or `malformed`.
     """
     if content_encoding and content_encoding.strip().lower() not in ("", "identity"):
-        raise Malformed("encoding", "content-encoding: nothing is decompressed here")
+        raise Malformed("encoding", "content-encoding: compressed bodies are not accepted")
     if body[:1] in _MAY_BE_BLANK and not body.strip(_BLANKS):
-        raise Malformed("empty", "body: nothing in it")
+        raise Malformed("empty", "body: empty")
     encoding = encoding_of(body)
     if encoding not in encodings:
         allowed = ", ".join(sorted(encodings))
@@ -165,7 +165,7 @@ def _decode_multipart(body: bytes) -> dict[str, object]:
         if part.charset is not None and part.charset.lower() not in _CHARSETS:
             raise Malformed("malformed", "a part has a charset other than utf-8")
         if part.header("Content-Transfer-Encoding", "8bit").strip().lower() not in _TRANSFERS:
-            raise Malformed("malformed", "a part is encoded once more")
+            raise Malformed("malformed", "a part has a transfer encoding")
     if is_broken:
         raise Malformed("malformed", "body: broken multipart")
     return _unique(

@@ -348,7 +348,7 @@ def _regex(operand: object, place: str, complain: _Complain) -> _Condition:
             return _never
         if reason in ("invalid perl operator", "invalid escape sequence"):
             hint = "; RE2 has no lookaround such as (?=, no backreferences such as \\1 and no \\Z"
-        complain(place, f"is no regular expression in RE2 syntax: {reason}{hint}")
+        complain(place, f"is not a regular expression in RE2 syntax: {reason}{hint}")
         return _never
     return _for_any(lambda value: isinstance(value, str) and pattern.search(value) is not None)
 
@@ -389,7 +389,7 @@ def _as_number(value: object) -> Decimal | None:
 
 
 def _for_any(test: _Test) -> _Condition:
-    """Return a condition that one item of a list is enough for, and that MISSING never meets."""
+    """Return a condition that holds if one item of a list meets it, and never for MISSING."""
 
     def condition(value: object) -> bool:
         if isinstance(value, _LISTS):
@@ -418,7 +418,7 @@ def _is_deeper(written: object, limit: int) -> bool:
 def _unknown_operator(key: str, operators: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(key, operators, n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
-    return f"{named(key)!r} is no operator; operators: {', '.join(operators)}{hint}"
+    return f"{named(key)!r} is not an operator; operators: {', '.join(operators)}{hint}"
 
 
 def _invalid(place: str) -> Part:

@@ -32,7 +32,7 @@ def back_up(config: Path, journal: Path, target: Path, progress: Progress) -> Co
         if is_same(target, path):
             raise WrongPath(f"{target} {what}; name another file")
     if os.path.lexists(target) and not begins(target, DATABASE):
-        raise WrongPath(f"{target} exists and is no backup; name another file")
+        raise WrongPath(f"{target} exists and is not a backup; name another file")
     with unfinished(target) as temporary:
         contents = _copied(journal, temporary, progress)
         temporary.rename(target)
@@ -62,7 +62,7 @@ def back_up_keys(keys: Path, target: Path) -> None:
     if is_same(target, keys):
         raise WrongPath(f"{target} is the key file; name another file")
     if os.path.lexists(target) and not begins(target, KEY_FILE.encode()):
-        raise WrongPath(f"{target} exists and is no copy of the keys; name another file")
+        raise WrongPath(f"{target} exists and is not a copy of the keys; name another file")
     if key_file.read(keys) is None:
         raise WrongPath(f"there is no key file at {keys}")
     with unfinished(target) as temporary:

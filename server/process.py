@@ -181,7 +181,7 @@ async def _run(
     started(holder)
     _log_start(config, holder)
     if first_key is not None:
-        log.warning("audit.begun", key=first_key, then="keep this line somewhere else")
+        log.warning("audit.begun", key=first_key, then="keep this line on another machine")
     notify("READY=1")
     # Collect garbage seldom, and skip the objects of the start. Collections took a tenth of an
     # event's time, and hardly any object here is in a cycle.

@@ -45,9 +45,9 @@ WITHIN: Final = 10.0
 REMEMBERED: Final = 1000
 #: Seconds after which attempts and reads of an event have traces of their own.
 _SOON = 60.0
-#: A line of the log stands for all drops with fewer seconds between them.
+#: Drops that follow each other within this many seconds share one line of the log.
 _QUIET = 60.0
-#: The first digit of the status of a batch that was taken.
+#: The first digit of the status if the collector accepted a batch.
 _TAKEN = 2
 #: No event has more than three spans, so no more than QUEUED wait.
 _MOST = QUEUED - 2
@@ -286,7 +286,7 @@ class Tracer:
 
 
 def spans_of(accepted: AcceptedSpan, first: str | None = None) -> str:
-    """Return the spans of an event's acceptance. Without a callback, there is none of it.
+    """Return the spans of an event's acceptance. Without a callback, it has no span `callback`.
 
     `first`: the first of several events of the same commit; None: this one.
     """
@@ -362,7 +362,7 @@ def _attribute(key: str, value: object) -> str:
     return f',{{"key":"{key}","value":{{"stringValue":{quote(str(value))}}}}}'
 
 
-#: Of few values: sinks, words, and the commit that many events share.
+#: Cached, because few values are in use: sinks, words, and the commit that many events share.
 _about = lru_cache(maxsize=256)(_attribute)
 #: Only callbacks that were answered so have spans.
 _ANSWERED = _attribute("http.response.status_code", 200)
@@ -374,7 +374,7 @@ def _named(source: str, type_: str) -> tuple[str, str]:
 
 
 class Exporter:
-    """Sends spans to the collector in batches. Nobody waits for it: what is too much is dropped."""
+    """Sends spans to the collector in batches. Nothing waits for it: further spans are dropped."""
 
     def __init__(self, ticks: Callable[[], float]) -> None:
         self._ticks = ticks
@@ -476,7 +476,7 @@ class Exporter:
             if answer.status // 100 != _TAKEN:
                 error, status = "status", answer.status
         if options is self._options:
-            # Until a batch is taken, no more than the next one needs are made.
+            # Until the collector accepts a batch, make only the spans of the next one.
             self._most = _MOST if error is None else BATCH
         if error is None:
             self.sent += count

@@ -144,7 +144,7 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         if not 1 <= self.concurrency <= _MOST_AT_ONCE:
             raise ValueError(f"concurrency is from 1 to {_MOST_AT_ONCE}")
         if self.expire_after is not None and self.expire_after <= 0:
-            raise ValueError("expire_after must be longer than 0s; leave it out for never")
+            raise ValueError("expire_after must be longer than 0s; leave it out to never expire")
         if self.ordered_by is not None:
             checked("ordered_by", parse, self.ordered_by)
         compile_redact(self.redact)  # a wrong word or path is an error of the configuration

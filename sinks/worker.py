@@ -553,7 +553,7 @@ class Worker:
                 self._code_sent()
         if outcome.state in (State.DEAD, State.EXPIRED) and stored:
             type_ = describe(taken.delivery.body).get("type")
-            # An alert that dies raises no other.
+            # A dead delivery of an alert raises no further alert: that could go on without end.
             if not (type_ or "").startswith(SYSTEM):
                 self.gave_up(taken.delivery.event_id, outcome.state)
         if outcome.attempt is not None and self._recovery.learn(outcome.attempt):

@@ -125,7 +125,7 @@ def test_alert_is_tested_by_command(service, receiver):
 
     assert said.startswith("sent to team as event ")
     assert sample["data"]["sample"] is True
-    assert service.run("alerts", "list").stderr == "nothing is raised\n"
+    assert service.run("alerts", "list").stderr == "no alert is raised\n"
     unknown = service.run("alerts", "test", "disk_lwo", check=False)
     assert (unknown.returncode, "no such alert" in unknown.stderr) == (1, True)
 

@@ -326,6 +326,21 @@ def test_command_prints_what_changed_without_a_key(service):
     assert still["events"] >= 0
 
 
+def test_command_explains_a_variable_that_is_only_set_here(service, monkeypatch):
+    """The service has the variables of its start. Mutant: the note for each unset variable."""
+    missing = config().replace("path: events.jsonl", 'path: "${ONLY_HERE}"')
+    write(service, missing)
+    monkeypatch.setenv("ONLY_HERE", "events.jsonl")
+    code, _, errors = run(service)
+    monkeypatch.delenv("ONLY_HERE")
+    _, _, without = run(service)
+    write(service, config())
+
+    note = "note: only a restart changes the environment of the service: ONLY_HERE"
+    assert (code, errors.splitlines()[-2:]) == (1, [note, "nothing was changed"])
+    assert "note: " not in without
+
+
 def test_command_without_a_service_fails(tmp_path):
     idle = live.Live(tmp_path, config())
 

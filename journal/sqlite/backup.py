@@ -77,7 +77,7 @@ def check(path: Path, name: str = "") -> Contents:
             raise NotABackup(f"{name} is damaged: {verdict}")
         made = conn.execute("select count(*) from sqlite_schema where name = 'counters'")
         if made.fetchone() == (0,):
-            raise NotABackup(f"{name} is a database, but no journal of smshook")
+            raise NotABackup(f"{name} is a database, but not a journal of smshook")
         (events,) = conn.execute("select count(*) from events").fetchone()
         (pending,) = conn.execute(
             "select value from counters where name = 'deliveries.pending'"

@@ -97,7 +97,7 @@ class EndedDelivery(NamedTuple):
     id: int
     sink: str
     attempts: int
-    #: The line that it leaves; None: it is in no line, or all of the line is given up.
+    #: The line in which another delivery moves up. None: it has no line, or the whole line ends.
     ordering: str | None = None
 
 
@@ -163,7 +163,7 @@ class Outbox:
         self.shifts = dict(shifts)
         #: The pending deliveries that were given up.
         self.given_up: list[GivenUp] = []
-        #: Their sinks, if all of a sink's were.
+        #: The sinks whose pending deliveries were all given up.
         self._ended: set[str] = set()
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = defaultdict(_Results)

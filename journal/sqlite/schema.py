@@ -41,7 +41,7 @@ _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE
 
 #: The reason for WrongJournal with another secret.
 MADE_WITH_ANOTHER = (
-    "server.secret is another than the journal was made with; "
+    "server.secret is not the one that the journal was made with; "
     "put the old one back, or begin a new journal"
 )
 #: The beginning of the names in `meta` of the key files of the journal.
@@ -146,7 +146,9 @@ def _migrate(conn: sqlite3.Connection) -> list[str]:
     db, steps = Database(conn, execute_plugins=False), migrations()
     newer = {step.name for step in steps.applied(db)} - {name for name, _ in _scripts()}
     if newer:
-        raise WrongJournal(f"the journal has step {max(newer)}, of a newer smshook; use that one")
+        raise WrongJournal(
+            f"the journal has step {max(newer)}, of a newer smshook; use that version"
+        )
     pending = [step.name for step in steps.pending(db)]
     steps.apply(db)
     return pending
@@ -164,7 +166,7 @@ def errors_named(path: Path, name: str = "") -> Iterator[None]:
     except sqlite3.Error as exc:
         error = error_name(exc)
         if error == "SQLITE_NOTADB":
-            raise WrongJournal(f"{name} is no SQLite database; name another file") from exc
+            raise WrongJournal(f"{name} is not an SQLite database; name another file") from exc
         full = error in _NO_ROOM
         if error == "SQLITE_CANTOPEN":
             with contextlib.suppress(OSError):

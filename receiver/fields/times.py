@@ -169,5 +169,5 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError):  # a path, a folder, unknown
         raise ValueError(
-            f"{name!r} is no time zone; write Europe/Moscow, America/New_York or UTC"
+            f"{name!r} is not a time zone; write Europe/Moscow, America/New_York or UTC"
         ) from None

@@ -170,7 +170,9 @@ def check_status(answer: ProviderAnswer, command: str, now: datetime) -> None:
     if answer.status in _LATER or answer.status >= _BROKEN_SERVER:
         raise Busy(str(answer.status), wait_in(answer, now))
     if answer.status in _REDIRECTS:
-        raise Unreadable(command, "a redirect; it is not followed, the key would go with it")
+        raise Unreadable(
+            command, "a redirect; smshook does not follow it, because it would send the key there"
+        )
 
 
 def or_none(read: Callable[[], Any]) -> Any:
@@ -315,7 +317,7 @@ class ErrorTexts(msgspec.Struct, frozen=True, kw_only=True):
             return []
         if self.busy.search(message):
             raise Busy("asked too often", read_wait(message, now))
-        raise Unreadable(command, "an error that is not known here")
+        raise Unreadable(command, "an unknown error")
 
 
 def rows(value: object) -> list[dict[str, Any]]:

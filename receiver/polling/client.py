@@ -171,7 +171,7 @@ class PollingClient:
                     return await asyncio.to_thread(ask.read, answer), None
                 return ask.read(answer), None
             except BadKey:
-                detail = "the provider does not take the key of backfill.api_key"
+                detail = "the provider refuses the key in backfill.api_key"
                 return None, Trouble(command=ask.command, kind="bad_key", detail=detail)
             except Unreadable as exc:
                 return None, Trouble(command=ask.command, kind="unreadable", detail=exc.detail)
@@ -200,7 +200,9 @@ class PollingClient:
                     headers = {name.lower(): value for name, value in response.headers.items()}
                     # Nothing is decompressed: a small body could become very large.
                     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-                        raise Unreadable(ask.command, "compressed, though that was not asked for")
+                        raise Unreadable(
+                            ask.command, "compressed, although smshook did not ask for it"
+                        )
                     body = bytearray()
                     async for chunk in response.aiter_raw():
                         body += chunk
@@ -213,7 +215,7 @@ class PollingClient:
             except httpx.TransportError:
                 word = "not reachable"
             except httpx.InvalidURL:
-                word = "backfill.api_url is no URL"
+                word = "backfill.api_url is not a URL"
             finally:
                 self._next = self._clock() + self._interval
         # Outside the handlers, so that it has no context: the library's error has the whole URL.

@@ -176,4 +176,4 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for id_ in (self.request_id, self.activation_id, self.rental_id, self.number):
             if id_ is not None and not _ID.fullmatch(id_):
-                raise ValueError("an order's id: up to 64 characters, no blanks and no / ? # & %")
+                raise ValueError("an order's id: up to 64 characters, no spaces and no / ? # & %")

@@ -156,7 +156,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         zone(self.timezone)
         if self.region is not None and self.region not in phonenumbers.SUPPORTED_REGIONS:
-            raise ValueError(f"region: {self.region!r} is no country; write US or GB")
+            raise ValueError(f"region: {self.region!r} is not a country; write US or GB")
         if self.each not in (None, _BODY) and not _is_path(self.each or ""):
             raise ValueError("each: not a path; write results, data.messages or `.` for the body")
         if not _PREFIX.fullmatch(self.standard_prefix):

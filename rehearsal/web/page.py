@@ -50,7 +50,7 @@ _HTML = """<!doctype html>
 <script src="page.js" defer></script>
 </head>
 <body>
-<a class="skip" href="#content">To the content</a>
+<a class="skip" href="#content">Skip to content</a>
 <header>
 <span class="name">smshook</span>
 {links}
@@ -65,7 +65,7 @@ _HTML = """<!doctype html>
 </form>
 <h2>Send a message</h2>
 <form class="filters" id="message">
-<label>Text<input name="text" placeholder="made up" autocomplete="off"></label>
+<label>Text<input name="text" placeholder="a random code" autocomplete="off"></label>
 <label>From<input name="from" placeholder="22000" autocomplete="off"></label>
 </form>
 {numbers}

@@ -83,7 +83,7 @@ class AuditParameters(msgspec.Struct, frozen=True, kw_only=True):
         since = None if self.since is None else self.since.at(now)
         until = None if self.until is None else self.until.at(now)
         if since is not None and until is not None and until < since:
-            raise bad_parameter("until", "before since: nothing lies between them")
+            raise bad_parameter("until", "before since, so nothing can match")
         return LineFilter(
             do=self.do,
             by=self.by,

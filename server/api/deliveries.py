@@ -143,7 +143,7 @@ def delivery_filter(
     since = None if given.since is None else given.since.at(now)
     until = None if given.until is None else given.until.at(now)
     if since is not None and until is not None and until < since:
-        raise bad_parameter("until", "before since: nothing lies between them")
+        raise bad_parameter("until", "before since, so nothing can match")
     return DeliveryFilter(
         state=tuple(State(one) for one in given.state if one != WantedState.FAILING),
         failing=WantedState.FAILING in given.state,
@@ -246,7 +246,7 @@ def deliveries(
                 opening = request.auth.opening(Reason.ANSWER)
                 then = await redelivery.retry(kept.id, kept.sink, guard, opening)
             except BeingSent:
-                text = "it is being sent just now; look again in a moment"
+                text = "it is being sent; try again in a moment"
                 raise Problem(409, "being_sent", text) from None
             except Unsubscribed:
                 text = "its subscription was deleted; nothing can be sent to it"

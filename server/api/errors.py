@@ -23,20 +23,20 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "unauthorized": ((401,), "No valid key was sent."),
         "missing_scope": ((403,), "The key does not have the scope."),
         "key_filtered": ((403,), "The call shows all events, and the key has a `when`."),
-        "not_found": ((404,), "There is no such thing, or the key may not see it."),
-        "method_not_allowed": ((405,), "The call has other methods; see the header Allow."),
+        "not_found": ((404,), "It does not exist, or the key may not see it."),
+        "method_not_allowed": ((405,), "The call does not take this method; see the header Allow."),
         "bad_idempotency_key": ((400,), "The header Idempotency-Key is not valid."),
         "already_delivered": ((409,), "The sink has the event. A replay sends it again."),
         "already_made": ((409,), "The same call made it before. `id` names it."),
-        "being_sent": ((409,), "An attempt is under way. Look again in a moment."),
-        "configured_key": ((409,), "The key is one of the configuration; remove it there."),
-        "in_progress": ((409,), "The same call is under way. Ask again."),
+        "being_sent": ((409,), "An attempt is in progress. Try again in a moment."),
+        "configured_key": ((409,), "The key is in the configuration; remove it there."),
+        "in_progress": ((409,), "The same call is in progress. Try again."),
         "left_alone": ((409,), "The provider accepts no requests until a given time."),
         "line_needed": ((409,), "A verifier needs the line of the audit log."),
         "name_taken": ((409,), "Another key has that name."),
         "no_source": ((409,), "No configured source has samples."),
         "no_url": ((409,), "The source has no token in clear, so its URL is not known."),
-        "not_signed": ((409,), "The line of the audit log is not signed yet. Ask again."),
+        "not_signed": ((409,), "The line of the audit log is not signed yet. Try again."),
         "not_configured": ((409,), "The source has no `backfill`."),
         "not_sealed": ((409,), "The journal is stored in clear: `seal` is not configured."),
         "order_differs": ((409,), "The order is stored with other fields, which cannot change."),
@@ -55,16 +55,16 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "idempotency_key_reused": ((422,), "The Idempotency-Key was used for another request."),
         "url_blocked": ((422,), "The URL has an address that is not allowed."),
         "challenge_failed": ((422,), "The endpoint did not return the challenge."),
-        "unusable_path": ((422,), "The file cannot be written, or is no backup."),
+        "unusable_path": ((422,), "The file cannot be written, or is not a backup."),
         "unknown_sink": ((422,), "No sink has that name."),
         "unknown_source": ((422,), "No source has that name."),
         "too_many": ((429,), "More requests than the rate of the key allows."),
-        "reads_limited": ((429,), "The key got as many codes as its `reads` allows for now."),
+        "reads_limited": ((429,), "The key has read as many codes as its `reads` allows."),
         "too_many_streams": ((429, 503), "The key (503: all keys) may open no more streams."),
         "too_many_waits": ((429, 503), "The key (503: all keys) may open no more waits."),
         "internal": ((500,), "An internal error; the log has its request id."),
-        "reader_ended": ((503,), "The service stops, or the key is no longer valid."),
-        "unavailable": ((503,), "The journal does not work just now."),
+        "reader_ended": ((503,), "The service is stopping, or the key is no longer valid."),
+        "unavailable": ((503,), "The journal is not available."),
     }
 )
 
@@ -137,7 +137,7 @@ def bad_filter(invalid: Invalid) -> Problem:
 
 def reader_ended(headers: Mapping[str, str] = AGAIN) -> Problem:
     """Return the answer to a call that waited when the service stopped or its key was revoked."""
-    text = "the service stops, or the key is no longer valid; try again"
+    text = "the service is stopping, or the key is no longer valid; try again"
     return Problem(503, "reader_ended", text, headers=headers)
 
 

@@ -99,7 +99,7 @@ class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
         since = None if self.since is None else self.since.at(now)
         until = None if self.until is None else self.until.at(now)
         if since is not None and until is not None and until < since:
-            raise bad_parameter("until", "before since: nothing lies between them")
+            raise bad_parameter("until", "before since, so nothing can match")
         # Stored events have the keys and names that services had when they were accepted.
         spelled = [one for value in self.service for one in wanted_services(value)]
         return EventFilter(

@@ -52,7 +52,10 @@ def handlers(keys: Keys | None, refused_key: RefusedKey) -> ExceptionHandlersMap
     def wrong_method(request: AnyRequest, exc: MethodNotAllowedException) -> Response[bytes]:
         # Litestar joins a set: the order differs each time.
         allowed = sorted((exc.headers or {}).get("allow", "").split(", "))
-        text, headers = "the header Allow names the allowed ones", {"Allow": ", ".join(allowed)}
+        text, headers = (
+            "the call does not take this method; see the header Allow",
+            {"Allow": ", ".join(allowed)},
+        )
         denied = _denied(keys, request) if keys and _is_api(request) else None
         problem = denied or Problem(405, "method_not_allowed", text, headers=headers)
         return answer(request, problem)
@@ -64,7 +67,9 @@ def handlers(keys: Keys | None, refused_key: RefusedKey) -> ExceptionHandlersMap
             text = f"the body is larger than {MOST_BODY // 1024} KiB"
             return _answer(request, Problem(413, "too_large", text))
         # Its own text may repeat the sent values.
-        return _answer(request, Problem(exc.status_code, "bad_request", "no request for this API"))
+        return _answer(
+            request, Problem(exc.status_code, "bad_request", "not a valid request for this API")
+        )
 
     def refused(request: AnyRequest, exc: Refusal) -> Response[bytes]:
         return answer(request, problem_of(exc))
@@ -89,15 +94,15 @@ def problem_of(exc: Refusal) -> Problem:
             return exc
         case ReadsLimited():
             headers = {"Retry-After": str(math.ceil(exc.wait))}
-            text = "the key got as many codes as its `reads` allows for now"
+            text = "the key has read as many codes as its `reads` allows"
             return Problem(429, "reads_limited", text, headers=headers)
         case ReaderEnded():
             return reader_ended()
         case TooManyReaders():
             status, scope = (429, "of this key") if exc.own else (503, "of all keys")
-            text = f"{exc.most} {exc.kind}s {scope} are open, and there may be no more"
+            text = f"{exc.most} {exc.kind}s {scope} are open already; no more are allowed"
             return Problem(status, f"too_many_{exc.kind}s", text, headers=AGAIN)
-    text = "the journal does not work just now; the change may or may not be stored"
+    text = "the journal is not available; the change may or may not be stored"
     return Problem(503, "unavailable", text, headers=AGAIN)
 
 

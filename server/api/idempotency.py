@@ -108,7 +108,7 @@ class Calls:
             yield Call(journal=self._journal)
             return
         if len(sent) > 1 or not _KEY.fullmatch(sent[0]):
-            text = "Idempotency-Key: write it once, as 1 to 255 characters of ASCII without blanks"
+            text = "Idempotency-Key: write it once, as 1 to 255 characters of ASCII without spaces"
             raise Problem(400, "bad_idempotency_key", text)
         # Keys of other clients may be the same text.
         key = self._identity.call_digest(request.auth.id.encode(), sent[0])
@@ -145,7 +145,7 @@ class Calls:
 
 def _in_progress() -> Problem:
     headers = {"Retry-After": str(_AGAIN)}
-    return Problem(409, "in_progress", "the same call is under way; ask again", headers=headers)
+    return Problem(409, "in_progress", "the same call is in progress; try again", headers=headers)
 
 
 def _reused() -> Problem:

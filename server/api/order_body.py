@@ -26,7 +26,7 @@ _CURRENCY = re.compile(r"[A-Za-z]{3,10}")
 _AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
 
 _A_LINE = f"write a text of 1 to {_TEXT} characters, on one line"
-_AN_ID = "write the provider's id: a positive number, or a text without blanks"
+_AN_ID = "write the provider's id: a positive number, or a text without spaces"
 _A_NUMBER = "write a phone number with its country's code, such as +18503814729"
 
 Line = Annotated[

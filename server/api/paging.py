@@ -155,7 +155,7 @@ class Cursors:
         try:
             place, piece = self._identity.place(self._journal.generation, self._kind, cursor)
         except BadCursor:
-            text = "no cursor of this list; use a next_cursor as it came"
+            text = "not a cursor of this list; use a next_cursor unchanged"
             raise bad_parameter(name, text) from None
         except StaleCursor:
             raise _gone(name) from None

@@ -32,7 +32,7 @@ _PAIR = 2
 _LAST = 253_402_300_799.0
 #: How to write an end in a body: see `read_end`.
 AN_END = "write a time to come, such as 2026-09-14T18:42:36Z, or how long from now: 30m, 7d"
-_OTHER_TYPE = "of another type than is expected"
+_OTHER_TYPE = "has the wrong type"
 
 Text = Annotated[str, Meta(min_length=1, description="empty; write a value, or leave it out")]
 Flag = Literal["true", "false"]

@@ -150,7 +150,7 @@ def _asked(given: ReplayBody, access: Access, *, at: float) -> StoredReplay:
     since = None if given.since is None else given.since.at(at)
     until = None if given.until is None else given.until.at(at)
     if since is not None and until is not None and until < since:
-        raise bad_body("until", "before since: nothing lies between them")
+        raise bad_body("until", "before since, so nothing can match")
     try:
         types = msgspec.convert(_several(given.type), tuple[EventType, ...])
     except msgspec.ValidationError:

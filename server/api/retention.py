@@ -31,7 +31,7 @@ class ShownRetention(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     #: The rows by kind: removed events, events with erased codes, and so on.
     counts: Mapping[str, int]
-    #: The seconds that each kind is kept. Other kinds are kept for ever.
+    #: The seconds that each kind is kept. Other kinds are kept forever.
     kept: Mapping[str, float]
     started_at: datetime | None
     ended_at: datetime | None

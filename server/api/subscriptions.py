@@ -352,7 +352,7 @@ def _reason(error: ChallengeFailed) -> str:
         case "dns":
             return "its host has no address"
         case "timeout":
-            return "no whole answer within 5 seconds"
+            return "no complete answer within 5 seconds"
         case "status":
             return f"answered {error.status}; answer 200 with the challenge in the body"
         case "challenge":

@@ -24,7 +24,7 @@ alerts.add_command(
         "list",
         path="/v1/alerts",
         paged=False,
-        none="nothing is raised",
+        none="no alert is raised",
         columns=(
             Column("name", 12),
             Column("subject", 12),
@@ -33,9 +33,9 @@ alerts.add_command(
             Column("summary", 20),
         ),
         example="alerts list",
-        help="""List what is raised now.
+        help="""List the alerts that are raised now.
 
-    What has ended is in the events: smshook events list --type system.sink_failing
+    Alerts that ended are in the events: smshook events list --type system.sink_failing
     """,
     )
 )

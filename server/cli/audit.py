@@ -205,7 +205,7 @@ def key(output: str) -> None:
 
     The first key is that of the first epoch: `audit verify` needs it. Keep it on another machine,
     because an attacker who changes the log could change it, too. The second key is for other
-    programs of transparency logs.
+    tools for transparency logs.
     """
     with open_log(settings().journal) as log:
         if log.key is None or log.signer is None:

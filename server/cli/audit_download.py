@@ -36,7 +36,7 @@ def download(address: Address, folder: Path) -> int:
             begin = Beginning.read(pruned).size
             kept = _until(_get(client, CHECKPOINTS).decode(), end)
         except (ArithmeticError, LookupError, TypeError, ValueError) as exc:
-            raise Failure(f"{address.url} is no audit log: {exc}") from None
+            raise Failure(f"{address.url} is not an audit log: {exc}") from None
         (folder / CHECKPOINT).write_text(note, encoding="utf-8")
         (folder / CHECKPOINTS).write_text(kept, encoding="utf-8")
         (folder / PRUNED).write_bytes(pruned)

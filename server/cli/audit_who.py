@@ -34,8 +34,8 @@ _COLUMNS = (
 def who(url: str | None, key: str | None, output: str, typed: str) -> None:
     """Show who got an event: sinks, keys and people, masked or in clear.
 
-    `at most`: it may have got the event. An attempt failed, or the service ended while it read.
-    A key without events:read needs the whole id.
+    `at most` means that it may have got the event: an attempt failed, or the service ended while it
+    read. A key without events:read needs the whole id.
     """
     with connect(url, key, "audit:read", whole=True) as client:
         event = resolve(client, "event", "/v1/events", typed)

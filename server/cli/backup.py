@@ -44,7 +44,7 @@ def backup(file: Path, keys: Path | None, output: str) -> None:
     known = settings()
     to_stdout = str(file) == _STDIO
     if to_stdout and sys.stdout.isatty():
-        raise Wrong("a backup is no text for a terminal: redirect stdout, or name a file")
+        raise Wrong("a backup cannot be printed on a terminal; redirect stdout, or name a file")
     os.nice(_NICER)
     try:
         if to_stdout:
@@ -77,8 +77,8 @@ def restore(file: Path, output: str, *, without_erasures: bool) -> None:
 
     The service must be stopped. An existing journal is never replaced: move it to another folder
     first. With - as FILE, the backup is read from stdin. Content that was erased on request since
-    the backup is erased again: smshook.erased must be beside the journal. Cursors from before
-    answer 410. Pending deliveries are delivered when the service starts.
+    the backup is erased again: smshook.erased must be beside the journal. Cursors from
+    before the restore answer 410. The service sends the pending deliveries when it starts.
     """
     # They import the libraries of the service.
     from .. import backups, stopped  # noqa: PLC0415

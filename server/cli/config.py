@@ -54,9 +54,9 @@ def init(folder: Path | None) -> None:
 def check() -> None:
     """Validate the configuration and print what it guarantees.
 
-    For each source, who may call; for each route, which sinks get which events; for each sink,
-    whether it sees codes. All errors are printed at once, each with its line; so are warnings. The
-    key file is read, too, but `seal.command` is not run.
+    It prints who may call each source, which sinks get the events of each route, and which sinks
+    see codes. All errors and warnings are printed at once, each with its line. The key file is
+    read, too, but `seal.command` is not run.
     """
     loaded = load(config_path(), environ=os.environ)
     seal = loaded.config.seal

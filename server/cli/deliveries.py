@@ -31,19 +31,20 @@ def waits_for(delivery: Item) -> str | None:
 
 
 def _last(attempts: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the outcome of the last attempt and the number of tries: `refused, 3 tries`."""
+    """Return the outcome of the last attempt and their number: `refused, 3 attempts`."""
     if not attempts:
         return None
     last = attempts[-1]
     why = "" if last["outcome"] == "delivered" else words(last["error"], last["status"])
     how = why or last["outcome"]
-    tries = sum(not attempt.get("probe", False) for attempt in attempts)
-    return how if tries == 1 else f"{how}, {tries} tries"
+    count = sum(not attempt.get("probe", False) for attempt in attempts)
+    return how if count == 1 else f"{how}, {count} attempts"
 
 
 def outcome_of(attempt: Mapping[str, Any]) -> str:
-    """Return the outcome in words: `failed status 500`."""
-    return words(attempt["outcome"], attempt["error"], attempt["status"])
+    """Return the outcome in words: `failed: status 500`."""
+    why = words(attempt["error"], attempt["status"])
+    return f"{attempt['outcome']}: {why}" if why else str(attempt["outcome"])
 
 
 deliveries.add_command(
@@ -132,9 +133,9 @@ def show(item: Item) -> None:
 def retry(url: str | None, key: str | None, delivery_ids: Sequence[str]) -> None:
     """Retry deliveries now, each with its schedule from the start.
 
-    Dead and expired deliveries too. Schedule and expiry start now: `accepted` shows the time of the
-    retry. A delivered one stays delivered: `events replay` sends it again. An ID may be the end
-    that a list shows.
+    This also works for dead and expired deliveries. Schedule and expiry start now: `accepted` shows
+    the time of the retry. A delivered one stays delivered: `events replay` sends it again. An ID
+    may be the end that a list shows.
     """
     with connect(url, key, "deliveries:write", whole=True) as client:
 

@@ -60,7 +60,7 @@ keys.add_command(
     help="Scope of the key.  May be given several times.",
 )
 @click.option(
-    "--when", metavar="JSON", help="Conditions as in a route; other events are hidden from it."
+    "--when", metavar="JSON", help="Conditions as in a route; other events are hidden from the key."
 )
 @click.option("--expires", metavar="TIME", help="RFC 3339, or how long from now, such as 30d.")
 @click.option("--rate", metavar="RATE", help="Limit of its requests, such as 600/m.")
@@ -70,7 +70,7 @@ keys.add_command(
 @click.option(
     "--reason",
     type=Choice(["required"]),
-    help="`required`: it must give a reason to reveal a code.",
+    help="`required`: the key must give a reason to reveal a code.",
 )
 @output_option
 @connection_options

@@ -117,8 +117,8 @@ def add_order(
 ) -> None:
     """Register an order; its details are added to matching events.
 
-    Earlier events match too. Registering it again adds what was not known. SOURCE is a name in the
-    configuration.
+    Earlier events match, too. Registering an order again adds details that were missing. SOURCE is
+    a name in the configuration.
     """
     if currency and not price:
         raise click.UsageError("--currency: needs a price; give --price too")

@@ -35,14 +35,14 @@ IN_CLEAR = "texts, codes and numbers are stored in clear; `smshook seal init` ch
 
 def promises(config: Config) -> Iterator[str]:
     """Yield a line for each source, route and sink."""
-    yield "sources" if config.sources else "sources: none, so no callback is taken"
+    yield "sources" if config.sources else "sources: none, so no callback is accepted"
     for name, source in config.sources.items():
         tokens = "1 token" if len(source.tokens) == 1 else f"{len(source.tokens)} tokens"
         callers = ", ".join(source.allow_from)
         addresses = f"only from {callers}" if callers else "from any address"
         rate = f", at most {written(source.rate)}" if source.rate else ""
         yield f"  {name}: {tag_of(type(source))}; {tokens}, {addresses}{rate}"
-    yield "routes" if config.routes else "routes: none, so events are kept and go nowhere"
+    yield "routes" if config.routes else "routes: none, so events are stored but not sent"
     for name, route in config.routes.items():
         costs = "; tried for every event" if _is_tried_always(name, route) else ""
         yield f"  {name}: {_route(route, config.sinks)}{costs}"
@@ -67,7 +67,7 @@ def _kept(retention: Retention) -> Iterator[str]:
     shown = {field.name: getattr(retention, field.name) for field in fields(retention)}
     for kind, kept in shown.items():
         is_removed = retention.events is not None and kind != "quarantine"
-        stays = "kept as long as the event" if is_removed else "kept for ever"
+        stays = "kept as long as the event" if is_removed else "kept forever"
         words = stays if kept is None else f"erased after {written(kept)}"
         yield f"  {kind}: {words}{_but(kind, retention)}"
 
@@ -75,8 +75,8 @@ def _kept(retention: Retention) -> Iterator[str]:
 def _audited(audit: Auditing, folder: Path) -> Iterator[str]:
     """Yield what the audit log records, and who could show that it was changed."""
     yield "audit"
-    what = "everything" if audit.record == "all" else "no callbacks and deliveries"
-    kept = "for ever" if audit.keep is None else f"for {written(audit.keep)}"
+    what = "everything" if audit.record == "all" else "acts only, no callbacks and deliveries"
+    kept = "forever" if audit.keep is None else f"for {written(audit.keep)}"
     yield f"  records {what}, kept {kept}"
     if audit.file is not None:
         yield f"  file {_near(audit.file, folder)}: the same lines"
@@ -85,7 +85,7 @@ def _audited(audit: Auditing, folder: Path) -> Iterator[str]:
     for name, witness in audit.witnesses.items():
         yield f"  witness {name}: {masked_url(witness.url)} signs each state"
     if not audit.anchors and not audit.witnesses:
-        yield "  no anchor: nobody sees if the end of today's log is cut off, or written again"
+        yield "  no anchor: nobody notices if today's lines are cut off or rewritten"
 
 
 def _anchor(anchor: Anchor, folder: Path) -> str:
@@ -179,7 +179,7 @@ def secrecy(config: Config, root_files: Sequence[Path | None]) -> Iterator[str]:
         yield f"  {journal.name}: {IN_CLEAR}"
         yield (
             f"  {keys.name}: the keys of the audit log, wrapped with server.secret;"
-            " this does not protect them against whoever has the configuration"
+            " this does not protect them from anyone who has the configuration"
         )
     for name, sink in config.sinks.items():
         codes = ["texts", "codes"] if needed(sink, erasure.CODES) else []
@@ -258,7 +258,7 @@ def _route(route: Route, sinks: Mapping[str, Sink]) -> str:
     else:
         what = f"each event with {json.dumps(route.when, ensure_ascii=False)}"
     if not route.to:
-        return f"{what} is kept and sent nowhere"
+        return f"{what} is stored but not sent"
     patience = {name: _patience(sinks[name]) for name in route.to}
     if len(set(patience.values())) == 1:
         [words, *_] = patience.values()
@@ -278,16 +278,16 @@ def _patience(sink: Sink) -> str:
     longest = sum(scheduled)
     expires = sink.expire_after
     if expires is not None and expires <= longest:
-        return f"tried again until it expires, {_about(expires)} after acceptance"
+        return f"retried until it expires, {_about(expires)} after acceptance"
     if len(scheduled) == 1:
         words = "tried once, then dead"
     elif len(scheduled) == _ADDED:
-        words = f"tried again for {_about(longest)} or more"
+        words = f"retried for {_about(longest)} or more"
     else:
-        words = f"tried again for about {_about(longest)}, then dead"
+        words = f"retried for about {_about(longest)}, then dead"
     if expires is not None:
         # This happens, for example, if the service was stopped for a while.
-        words += f"; expired where {_about(expires)} pass before that"
+        words += f"; expired if {_about(expires)} pass before that"
     return words
 
 

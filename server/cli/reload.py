@@ -1,6 +1,8 @@
 """Make the running service read its configuration again."""
 
 import os
+import re
+from collections.abc import Sequence
 
 import click
 
@@ -8,6 +10,7 @@ from core.printable import plain
 from journal.lock import holder
 
 from ..config.load import journal_of
+from ..config.variables import NOT_SET
 from .client import ApiClient, ApiProblem
 from .command import Command, Failure, config_path
 from .connection import command_client, connect, http_url, near
@@ -33,9 +36,9 @@ from .output import output_option, print_json
 def reload(url: str | None, key: str | None, output: str) -> None:
     """Make the service read its configuration again, and print what changed.
 
-    The service goes on: no connection, stream or delivery is dropped. A wrong configuration
-    changes nothing: its errors are printed, each with its line, and the exit code is 1. Options
-    that cannot change while the service runs are named, and all others are in force.
+    The service keeps running: no connection, stream or delivery is dropped. A wrong configuration
+    changes nothing: its errors are printed, each with its line, and the exit code is 1. Some
+    options cannot change while the service runs. The command names them, and applies all others.
     """
     with connect(url, key, "admin", whole=True) if url else _here() as client:
         try:
@@ -43,7 +46,8 @@ def reload(url: str | None, key: str | None, output: str) -> None:
         except ApiProblem as exc:
             if not exc.complaints:
                 raise
-            raise Failure(*exc.complaints, "nothing was changed") from None
+            notes = _notes(exc.complaints)
+            raise Failure(*exc.complaints, *notes, "nothing was changed") from None
     for warning in reloaded["warnings"]:
         click.echo(plain(f"warning: {warning}"), err=True)
     if output == "json":
@@ -56,6 +60,15 @@ def reload(url: str | None, key: str | None, output: str) -> None:
     ]
     for line in lines or ["nothing differs"]:
         click.echo(plain(line))
+
+
+def _notes(complaints: Sequence[str]) -> Sequence[str]:
+    """Explain complaints about variables that are set here, but not in the service."""
+    unset = (name for line in complaints for name in re.findall(rf"(\w+) {NOT_SET}", line))
+    names = ", ".join(dict.fromkeys(name for name in unset if name in os.environ))
+    if not names:
+        return ()
+    return (f"note: only a restart changes the environment of the service: {names}",)
 
 
 def _here() -> ApiClient:

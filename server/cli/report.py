@@ -97,7 +97,7 @@ def report(
         check_names(client, "source", sources, among="/v1/sources", holding="/v1/orders")
         made = reported(_outcomes(client, asked, since), by)
     if output == "table":
-        headers = (*by, "codes", "expired", "waiting", "median", "never came", "a code")
+        headers = (*by, "codes", "expired", "waiting", "median", "never came", "price")
         rows = [(*group.of.values(), *_cells(group)) for group in made.groups]
         if len(rows) > 1:
             rows.append(("all", *[""] * (len(by) - 1), *_cells(made.all)))

@@ -64,10 +64,11 @@ def routes() -> None:
 def test(url: str | None, key: str | None, output: str, event: str) -> None:
     """Show which routes match an event, and why the others do not.
 
-    The routes are read from the configuration: try them before a restart. FILE holds one event, or
+    The routes are read from the configuration: try them before a reload. FILE holds one event, or
     one on each line as a file sink writes them; `-` is stdin. An event with an ID is read from the
-    running service with a key that has codes:read; ID may be the end that a list shows. Then the
-    routes that matched when it was accepted, if they differ, and its pending deliveries are shown.
+    running service with a key that has codes:read; ID may be the end that a list shows. For such an
+    event, the command also shows its pending deliveries, and its routes at acceptance if they
+    differ.
     """
     table = compile_table(settings().routes)
     if _ID.fullmatch(event) and not Path(event).exists():
@@ -226,7 +227,7 @@ def _print(routed: Sequence[_RoutedEvent]) -> None:
 def _clauses(finding: Finding) -> Iterator[tuple[str, str, str]]:
     """Yield the clause and those below it, each with the wanted and the actual value."""
     if finding.saw is MISSING:
-        saw = "nothing there"
+        saw = "missing"
     elif finding.saw is not UNSET:
         saw = written(finding.saw)
     elif all(each.holds for each in finding.below):

@@ -94,7 +94,9 @@ def show(output: str) -> None:
     if missing:
         raise Failure(str(UnknownRoot(path, missing)))
     if any(rows["without_key"].values()):
-        raise Failure(f"{path.name} has not all keys of the stored rows: put another copy there")
+        raise Failure(
+            f"{path.name} does not have all keys of the stored rows: replace it by a copy that does"
+        )
 
 
 @seal.command("migrate", example="seal migrate")

@@ -41,8 +41,8 @@ _READY_TIMEOUT = 3.0
 def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    The first signal stops it in order, within 10 seconds; a second stops it at once. SIGHUP
-    reloads the configuration. On a terminal it prints where everything is, then one line for each
+    The first signal stops it in order, within 10 seconds. A second one stops it at once. SIGHUP
+    reloads the configuration. On a terminal it prints addresses and URLs, then one line for each
     event. Otherwise it logs JSON.
     """
     signals = become_service()
@@ -97,7 +97,7 @@ def healthcheck(url: str | None) -> None:
     """Exit 0 if the service is ready, else 1.
 
     For containers: their images have no curl. It reads only the journal's path from the
-    configuration: a configuration that was broken since the start does not make the service
+    configuration. So a configuration that is broken later does not make a running service
     unhealthy.
     """
     where = url or str(running(journal_of(config_path(), os.environ), noted=False).url)

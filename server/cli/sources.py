@@ -66,9 +66,9 @@ sources.add_command(
         example="sources list",
         help="""List the sources: whether callbacks arrive, balance, backfill, tokens.
 
-    `delay` is the smallest time of the last messages from the provider's timestamp to arrival;
-    hours mean a wrong time zone. `tokens used` says when each token was last used, the current one
-    first.
+    `delay` is the time from a provider's timestamp to the arrival of the message: the smallest of
+    the last messages. Hours mean a wrong time zone. `tokens used` says when each token was last
+    used, the current one first.
     """,
     )
 )

@@ -57,10 +57,10 @@ subscriptions.add_command(
             Column("id", field="id", value=id_cell),
         ),
         example="subscriptions list",
-        help="""List the subscriptions that the key made; with the scope admin, those of all keys.
+        help="""List the subscriptions of the key; with the scope admin, of all keys.
 
-    The filter of a subscription costs time for each event that it is tried for. With a condition
-    such as data.to: "+18503814729", these are few.
+    `tried for` says for which events its filter runs, which takes time. With a condition such as
+    data.to: "+18503814729", these are few.
     """,
     )
 )

@@ -96,7 +96,7 @@ def _find(client: ApiClient, typed: str) -> tuple[str, Any]:
 def _print_event(found: Item) -> None:
     door = found["door"]
     if door is None:
-        click.echo("made by smshook itself: no callback brought it")
+        click.echo("made by smshook itself, not by a callback")
     else:
         token = f", token {door['token']}" if door["token"] else ""
         arrival = f"{door['channel']} from {door['peer']}{token}"
@@ -139,7 +139,7 @@ def _judged(one: Item) -> Iterator[tuple[Any, ...]]:
 
 
 def _clauses(finding: Item) -> Iterator[tuple[str, str, str]]:
-    saw = "nothing there" if finding["missing"] else written(finding["saw"])
+    saw = "missing" if finding["missing"] else written(finding["saw"])
     if finding["below"]:
         saw = "holds" if finding["holds"] else "does not hold"
     yield finding["clause"], written(finding["wanted"]), saw
@@ -182,7 +182,7 @@ def _of_source(client: ApiClient, name: str, since: str) -> Iterator[str]:
     yield f"{name} is {source['state']}; it {when}"
     backfill = source["backfill"]
     if backfill is None:
-        yield f"{name} has no backfill: a missed callback stays missed"
+        yield f"{name} has no backfill: smshook cannot ask for missed messages"
         return
     run = backfill["run"]
     if run is None or run["started_at"] < since:

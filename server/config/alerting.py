@@ -144,7 +144,7 @@ class Alerting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     key_expiring: ExpiringKeys | None = ExpiringKeys()
     #: A provider that cannot be asked for missed messages.
     backfill_failing: FailingBackfills | None = FailingBackfills()
-    #: Requests that are turned away.
+    #: Requests that were rejected.
     rejections_growing: GrowingRejections | None = GrowingRejections()
     #: A key that reads many codes.
     reads_unusual: UnusualReads | None = UnusualReads()

@@ -101,7 +101,7 @@ def _exposed(config: Config) -> Iterator[tuple[Place, str]]:
         text = "trusts X-Forwarded-For from the whole internet; name only your own proxies"
         limited = [name for name, source in config.sources.items() if source.allow_from]
         if limited:
-            text += f" (anybody can pass the allow_from of {', '.join(limited)})"
+            text += f" (anyone can bypass allow_from of {', '.join(limited)})"
         yield ("server", "trusted_proxies", i), text
     same = server.admin_listen == "same"
     host, _ = host_and_port(server.listen if same else server.admin_listen)
@@ -166,11 +166,11 @@ def _weak(found: list[Caution]) -> Iterator[tuple[Place, str]]:
     for at, secret, ours in found:
         text = secret.reveal()
         if text != text.strip():
-            yield at, "begins or ends with a blank or a line end; is that part of the secret?"
+            yield at, "begins or ends with a space or a line end; is that part of the secret?"
         elif not text.isprintable():
             yield at, "has a line end or another control character; is that part of the secret?"
         elif " " in text and not _is_url(at) and _HEADERS not in at and at != ("server", "secret"):
-            yield at, "has a blank; is that part of the secret?"
+            yield at, "has a space; is that part of the secret?"
         if not ours or text.startswith("sha256:"):
             continue
         random = text.removeprefix("whsec_")

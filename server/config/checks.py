@@ -46,7 +46,7 @@ def check(
         reading.complain(("server", "admin_listen"), text)
     seal: Sealing = values["seal"]
     if seal.root and seal.command:
-        reading.complain(("seal", "command"), "`root` is set, too; keep one of them")
+        reading.complain(("seal", "command"), "`root` is also set; keep one of them")
     if seal.command == ():
         reading.complain(("seal", "command"), "empty; name a program, or leave it out")
     audit: Auditing = values["audit"]

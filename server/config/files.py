@@ -155,13 +155,13 @@ def _conflict(
         if is_same(file.path, other):
             return f"{what}; name another file"
         if _sets_aside(file, other):
-            return f"it sets files aside as {other.name}, which {what}; name another file"
+            return f"it renames full files to {other.name}, which {what}; name another file"
     for one in (*earlier, *later):
         # The later of two has the complaint.
         if one in earlier and is_same(file.path, one.path):
-            return f"{one.owner} writes to this file; two would spoil it"
+            return f"{one.owner} writes to this file; two writers would damage it"
         if _sets_aside(one, file.path):
-            return f"{one.owner} sets files aside under this name; name another file"
+            return f"{one.owner} renames its full files to this name; name another file"
     return None
 
 

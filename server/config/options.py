@@ -184,7 +184,7 @@ def _api_key(secret: Secret) -> Secret:
         return secret
     if not re.fullmatch(r"[!-~]+", text):
         raise ValueError(
-            "has a blank, a control or a character beyond ASCII, which HTTP headers cannot hold; "
+            "has a space, a control or a character beyond ASCII, which HTTP headers cannot hold; "
             "`openssl rand -hex 16`"
         )
     return hard_to_guess(secret)
@@ -299,8 +299,8 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     #: Whole events. Those with a pending delivery or an open order stay. Dedupe keys stay 31 days
     #: longer.
     events: Kept = Duration(90 * 86400)
-    #: Texts, codes and links. Set it: a code is of no use after minutes. What still waits to be
-    #: delivered then, and needs them, expires.
+    #: Texts, codes and links. Set it: a code is of no use after minutes. A delivery
+    #: that still waits then, and needs them, expires.
     codes: Kept = None
     #: Phone numbers. Set it if you may keep personal data for a limited time only.
     people: Kept = None
@@ -395,12 +395,13 @@ class Auditing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     keep: Kept = Duration(400 * 86400)
     #: A file that gets the same lines, such as `audit.jsonl`. Set it for Loki, Splunk or Elastic.
     file: FilePath | None = None
-    #: Set `file` aside by size or age, such as `{size: 64MiB, every: 1d}`. Unset: it grows.
+    #: Rotate `file` by size or age, such as `{size: 64MiB, every: 1d}`. Unset: it grows.
     rotate: Rotate | None = None
-    #: Places of signed states, by name. Without one, it stays unseen if the end of today's log is
-    #: cut off, or if its lines are written again on a machine that was taken over.
+    #: Places of signed states, by name. Without one, an attacker on the machine can cut off the end
+    #: of today's log, or write its lines again, and nobody notices.
     anchors: Mapping[str, Anchor] = {}
-    #: Others who sign the states of the log, by name. They refuse a log that was changed.
+    #: Servers of other organizations that sign the states of the log, by name. They refuse a log
+    #: that was changed.
     witnesses: Mapping[str, Witness] = {}
 
     def under(self, folder: Path) -> "Auditing":

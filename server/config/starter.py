@@ -63,7 +63,7 @@ sinks:
     type: file
     # Relative to the folder of this file.
     path: events.jsonl
-    # Masks texts, codes, links and phone numbers, which the file would keep for ever. `codes` masks
+    # Masks texts, codes, links and phone numbers, which the file would keep forever. `codes` masks
     # no numbers; null masks nothing.
     redact: people
     # Rotate the file by size or age. Unset: it grows, and logrotate may rename it.
@@ -94,7 +94,7 @@ routes:
     to: [log]
     # Only matching events: {type: sms.received, data.service.key: google}
     #when: null
-  # What smshook says of itself: a sink that fails, a full disk. Name a sink that a person reads:
+  # What smshook reports about itself: a sink that fails, a full disk. Name a sink that people read:
   # oncall:
   #   when: {type: {$startsWith: system.}, data.severity: {$in: [warning, critical]}}
   #   to: [team]
@@ -127,8 +127,7 @@ journal:
 
 # How long stored data is kept; null keeps it.
 retention:
-  # Texts, codes and links: a code is of no use after minutes, and stolen codes are. Erased texts
-  # cannot be read again.
+  # Texts, codes and links. You need a code for minutes only. Erased texts cannot be restored.
   codes: 24h
   # Phone numbers: 30d
   #people: null
@@ -143,7 +142,7 @@ retention:
 
 SEAL
 
-# What it reports of itself, and when: {sink_failing: {after: 5m}, disk_low: null}
+# What smshook reports about itself, and when: {sink_failing: {after: 5m}, disk_low: null}
 #alerts: {}
 
 # A request to a service that reports its absence, such as https://hc-ping.com/ and your id.

@@ -17,6 +17,8 @@ from .yaml import Path, Scalar, Style
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<inner>[^}]*)\}|\$\{")
 _NAMED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
+#: Of a complaint about a variable, after its name.
+NOT_SET = "is not set in the environment"
 # A secret is a line of text. A larger file is the wrong file, or a device without end.
 _MAX_SECRET = 64 * 1024
 
@@ -102,7 +104,7 @@ class _Replacement:
         if default is not None and not value:
             return default
         if value is None:
-            raise _Unreplaced(f"{name} is not set in the environment; set it, or ${{{name}:-…}}")
+            raise _Unreplaced(f"{name} {NOT_SET}; set it, or ${{{name}:-…}}")
         if value != written:
             self.reading.notes.append((path, line_end_dropped(name)))
         return value

@@ -21,7 +21,7 @@ _QUOTED_OR_COMMENT = re.compile(r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|(?:^|(?
 _OPENED_BY = {"]": "[", "}": "{"}
 #: Words of the parser that suffice, and their meaning. The first that fits is used.
 _CLEAR = (
-    (r"'\t'", "indented with a tab; use blanks"),  # as Python quotes a tab
+    (r"'\t'", "indented with a tab; use spaces"),  # as Python quotes a tab
     ("unknown escape", r"a backslash in double quotes; write \\, or use single quotes"),
     ("escape", r"not a character's code; after \x, \u and \U come hexadecimal digits"),
 )
@@ -38,7 +38,7 @@ _CHARACTERS = (
     ("document start", "text after a line of `...`; leave that line out"),
     ("mapping keys", "a `?` where a value is expected; put the value into quotes"),
     ("node content", "punctuation where a value is expected; put the value into quotes"),
-    ("", "this is not YAML; compare quotes, brackets and indentation with the lines before it"),
+    ("", "this is not YAML; check quotes, brackets and indentation, also in the lines before"),
 )
 
 
@@ -145,10 +145,10 @@ def _key(lines: list[str], noticed: int, began: int, context: str, problem: str)
 def _unfinished(lines: list[str], at: int) -> Mistake:
     line = lines[at].split(" #")[0].strip()
     if re.match(r"[\w.-]+:\S", line):
-        return Mistake(at + 1, "a blank is missing after the `:`")
+        return Mistake(at + 1, "a space is missing after the `:`")
     if re.match(r"-\S", line):
-        return Mistake(at + 1, "a blank is missing after the `-`")
-    return Mistake(at + 1, "a key without its `:`; write a key, a colon and a blank")
+        return Mistake(at + 1, "a space is missing after the `-`")
+    return Mistake(at + 1, "a key without its `:`; write a key, a colon and a space")
 
 
 def _line_before(lines: list[str], at: int) -> int | None:
@@ -171,7 +171,7 @@ def _indentation(lines: list[str], noticed: int, context: str, problem: str) -> 
     line = lines[noticed].lstrip()
     before = _line_before(lines, noticed)
     if "']'" in problem or "'}'" in problem:
-        return Mistake(noticed + 1, "a closing bracket that closes nothing")
+        return Mistake(noticed + 1, "a closing bracket without an opening one")
     if line.startswith("- ") or line == "-" or "entries are not allowed" in problem:
         return Mistake(noticed + 1, "a `-` begins an item of a list, and there is no list here")
     if (

@@ -72,7 +72,7 @@ class Console:
         except Problem as problem:
             answer = _problem(asked, problem)
         except Unavailable:
-            text = "the journal does not work just now; try again in a moment"
+            text = "the journal is not available; try again in a moment"
             answer = _problem(asked, Problem(503, "unavailable", text, headers=AGAIN))
         except Exception as exc:  # noqa: BLE001 - a fault of ours: 500
             answer = _fault(asked, exc)
@@ -131,7 +131,9 @@ class Console:
             form = await read_form(asked)
             sent = asked.headers.get("x-csrf") or dict(form).get("csrf", "")
             if not is_form_token(asked.token, sent):
-                text = "the form is of another session; load the page again and repeat it"
+                text = (
+                    "the form belongs to another session; load the page again and repeat the action"
+                )
                 raise Problem(403, "form_token", text)
         if asked.path == _LOGOUT and asked.method == "POST":
             self.sign_in.sessions.end(session, "signed out")
@@ -145,7 +147,7 @@ class Console:
             return Redirect(address(first))  # after signing in, such as with `audit:read` only
         if not page.allows(session):
             only_whole = " without a `when`" if page.whole else ""
-            text = f"the page needs a key{only_whole} with the scope {' or '.join(page.scopes)}"
+            text = f"this page needs a key{only_whole} with the scope {' or '.join(page.scopes)}"
             raise Problem(403, "missing_scope", text)
         return await page.answer(
             Request(
@@ -209,7 +211,7 @@ def _find_page(asked: Asked) -> tuple[Page, Mapping[str, str]]:
     """Return the page of a path, and the parts of the path that vary. Raise Problem."""
     found = [(page, parts) for page in PAGES if (parts := page.match(asked.path)) is not None]
     if not found:
-        raise Problem(404, "not_found", "there is no such page")
+        raise Problem(404, "not_found", "this page does not exist")
     method = "GET" if asked.reads else asked.method
     able = [one for one in found if one[0].method == method]
     if not able:
@@ -220,7 +222,7 @@ def _find_page(asked: Asked) -> tuple[Page, Mapping[str, str]]:
 
 def _wrong_method(allowed: Iterable[str]) -> Problem:
     names = ", ".join(sorted(set(allowed)))
-    text = f"the page has other methods: {names}"
+    text = f"the page takes only these methods: {names}"
     return Problem(405, "method_not_allowed", text, headers={"Allow": names})
 
 
@@ -238,7 +240,7 @@ def _signed_out(asked: Asked) -> Answer:
 def _asset(asked: Asked) -> Answer:
     found = ASSETS.get(asked.path.removeprefix(_STATIC))
     if found is None or not asked.reads:
-        raise Problem(404, "not_found", "there is no such file")
+        raise Problem(404, "not_found", "this file does not exist")
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
     return Body(body=found.body, media_type=found.media_type, headers=headers)
 

@@ -72,7 +72,9 @@ async def audit(request: Request) -> Answer:
 async def verify(request: Request) -> Answer:
     """Read all lines again."""
     await request.api.post("/v1/audit/verify")
-    return Redirect(address("/audit"), "All lines are read again. The verdict is above the list.")
+    return Redirect(
+        address("/audit"), "The service checks all lines again. The result is above the list."
+    )
 
 
 async def export(request: Request) -> Answer:

@@ -1,4 +1,4 @@
-"""Deliveries: those that want somebody, and the retry of several."""
+"""Deliveries: those that need attention, and the retry of several."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ _STATES = {
 }
 #: The first view: what wants somebody. If there is nothing, the newest.
 _WANTS_SOMEBODY, _ANY = ("dead", "failing"), "any"
-_CHOICES = {"": "dead or failing", _ANY: "any", "owed": "owed"} | _STATES
+_CHOICES = {"": "dead or failing", _ANY: "any", "owed": "pending or being sent"} | _STATES
 #: The states that the choice `owed` selects.
 _OWED = ("pending", "sending")
 #: The states that a retry of all can have.
@@ -43,7 +43,7 @@ _WAITS = {
 
 
 async def deliveries(request: Request) -> Answer:
-    """Answer the deliveries that match; at first those that want somebody."""
+    """Answer the deliveries that match; at first those that need attention."""
     chosen = request.all("state")
     states = [state for one in chosen for state in (_OWED if one == "owed" else (one,))]
     wanted = _filter(request)
@@ -189,7 +189,7 @@ async def asking(request: Request) -> Answer:
     """Answer the page that says how many deliveries a retry makes due, and asks."""
     ids = request.all("id")
     if not ids and not request.all("state"):
-        return Redirect(_back(request.one("back")), "Choose deliveries first")
+        return Redirect(_back(request.one("back")), "Select deliveries first")
     fields = [("id", one) for one in ids]
     if not ids:
         # What is shown now is what is done: neither end moves meanwhile.
@@ -216,7 +216,7 @@ async def retry(request: Request) -> Answer:
     """Retry deliveries."""
     fields = [(name, one) for name, one in request.form if name not in ("csrf", "back")]
     if not any(name in ("id", "state") for name, _ in fields):
-        return Redirect(_back(request.field("back")), "Choose deliveries first")
+        return Redirect(_back(request.field("back")), "Select deliveries first")
     done = await request.api.post("/v1/deliveries/retry", _body(fields))
     made = f"{done['retried']:,} made due" if done["retried"] else "Nothing was left to retry"
     said = ", ".join([made, *left_out(done)])

@@ -113,11 +113,11 @@ async def _sinks(request: Request) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-# Why it is where it is
+# Path of the event
 
 
 def boxes(why: Mapping[str, Any], deliveries: Sequence[Mapping[str, Any]]) -> Sequence[Box]:
-    """Return the boxes in the order of the way: door, copies, routes, each sink."""
+    """Return the boxes in the order of the path: door, copies, routes, each sink."""
     return [
         _door(why["door"]),
         _copies(why["dedupe"]["copies"]),
@@ -127,12 +127,12 @@ def boxes(why: Mapping[str, Any], deliveries: Sequence[Mapping[str, Any]]) -> Se
     ]
 
 
-_NO_SINK = Box(title="Sinks", kind="off", word="none", lines=["no sink is owed the event"])
+_NO_SINK = Box(title="Sinks", kind="off", word="none", lines=["no sink gets the event"])
 
 
 def _door(door: Mapping[str, Any] | None) -> Box:
     if door is None:
-        text = "smshook made it itself, or the callback is no longer stored"
+        text = "made by smshook itself, or the callback is no longer stored"
         return Box(title="Accepted", kind="ok", word="accepted", lines=[text])
     token = f", token {door['token']}" if door["token"] else ""
     lines = [f"{door['channel']} from {door['peer']}{token}"]
@@ -141,10 +141,10 @@ def _door(door: Mapping[str, Any] | None) -> Box:
 
 def _copies(copies: Sequence[Mapping[str, Any]]) -> Box:
     if not copies:
-        return Box(title="Copies", kind="ok", word="none", lines=["it came once"])
+        return Box(title="Copies", kind="ok", word="none", lines=["received once"])
     lines = [f"{one['how']} by {one['channel']} from {one['peer']}" for one in copies]
     more = len(lines) - 3
-    text = f"{len(copies)} later, and no second event"
+    text = f"received {len(copies)} more {'time' if len(copies) == 1 else 'times'}; still one event"
     lines = [text, *lines[:3], *([f"and {more} more"] if more > 0 else [])]
     return Box(title="Copies", kind="ok", word="copies", lines=lines)
 
@@ -156,11 +156,11 @@ def _routes(routes: Sequence[Mapping[str, Any]]) -> Box:
         lines.append(f"{one['name']} {said}{_failed(one['fails'])}")
     matched = any(one["matched"] for one in routes)
     kind, word = ("ok", "matched") if matched else ("off", "none matched")
-    return Box(title="Routes", kind=kind, word=word, lines=lines or ["there is no route"])
+    return Box(title="Routes", kind=kind, word=word, lines=lines or ["no route is configured"])
 
 
 def _failed(clause: Mapping[str, Any] | None) -> str:
-    """Return the first clause that fails now, with the value seen and the value wanted."""
+    """Return the first clause that fails now, with the actual and the expected value."""
     if clause is None:
         return ""
     saw = "missing" if clause["missing"] else json.dumps(clause["saw"], ensure_ascii=False)
@@ -168,7 +168,7 @@ def _failed(clause: Mapping[str, Any] | None) -> str:
     below = "; ".join(_failed(one).removeprefix(": ") for one in clause["below"])
     if below:
         return f": {clause['clause']}: {below}"
-    return f": {clause['clause']} is {saw}, wanted {wanted}"
+    return f": {clause['clause']} is {saw}, expected {wanted}"
 
 
 _KINDS = {"delivered": "ok", "pending": "wait", "sending": "wait", "dead": "bad", "expired": "bad"}
@@ -250,7 +250,7 @@ async def erase(request: Request) -> Answer:
     """Erase the content of an event."""
     id_ = request.parts["id"]
     if request.field("sure") != "yes":
-        raise Problem(400, "bad_body", "confirm it on the page before")
+        raise Problem(400, "bad_body", "confirm on the page first")
     await request.api.delete(f"/v1/events/{id_}/content")
     return Redirect(address(f"/events/{id_}"), "Erased: text, code, links and numbers")
 

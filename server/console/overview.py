@@ -145,7 +145,9 @@ def make_plot(name: str, history: Mapping[str, Any]) -> Plot:
             )
         case "owed":
             return Plot(
-                title="Owed, by sink", times=times, lines=_by_sink(points, history["sinks"], "owed")
+                title="Pending, by sink",
+                times=times,
+                lines=_by_sink(points, history["sinks"], "owed"),
             )
         case _:
             return Plot(

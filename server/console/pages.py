@@ -39,7 +39,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     #: Whether it, or a page below it, is shown.
     is_here: bool
-    #: How many things there want somebody.
+    #: How many things there need attention.
     count: int
 
 

@@ -130,11 +130,11 @@ def outcome(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _event(one: Mapping[str, Any]) -> str:
-    """Return `sms.received, google, owed to log and crm`."""
+    """Return `sms.received, google, for log and crm`."""
     sinks = one["sinks"]
     names = " and ".join(filter(None, (", ".join(sinks[:-1]), *sinks[-1:])))
-    owed = f"owed to {names}" if sinks else "owed to no sink"
-    return ", ".join(filter(None, (one["type"], one["service"], owed)))
+    sinks_ = f"for {names}" if sinks else "for no sink"
+    return ", ".join(filter(None, (one["type"], one["service"], sinks_)))
 
 
 async def again(request: Request) -> Answer:

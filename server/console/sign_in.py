@@ -101,7 +101,7 @@ class SignIn:
             query = dict(read_pairs(asked.scope["query_string"]))
             return View(template="enter.html", title="Sign in") if is_ticket else _page(query)
         if asked.method != "POST":
-            text = "the page has other methods: GET, POST"
+            text = "the page takes only these methods: GET, POST"
             raise Problem(405, "method_not_allowed", text, headers={"Allow": "GET, POST"})
         form = dict(await read_form(asked))
         self._limit(asked)
@@ -111,7 +111,7 @@ class SignIn:
         key = self._find(form.get("key", ""))
         if key is None:
             self._count_wrong(asked, "key")
-            return _page(form, "There is no such key, or it has expired.")
+            return _page(form, "This key does not exist, or it has expired.")
         if not (key.may("events:read") or key.may("audit:read")):
             self._count_wrong(asked, "scope")
             return _page(form, "The key needs the scope events:read or audit:read.")
@@ -122,7 +122,9 @@ class SignIn:
         key, until = self._tickets.pop(form.get("ticket", ""), (None, 0.0))
         if key is None or self._ticks() >= until or not self._keys.is_in_force(key):
             self._count_wrong(asked, "ticket")
-            text = "The link was used before, or is older than a minute: run smshook console again."
+            text = (
+                "The link was used already, or is older than a minute. Run smshook console again."
+            )
             return _page({}, text)
         await self._begin(asked, partial(in_console, key), key=key)
         return Redirect(_next({}))

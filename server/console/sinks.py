@@ -128,7 +128,7 @@ def state_of(sink: Mapping[str, Any], now: float) -> tuple[str, str]:
     """Return the state of a sink for `state`: its kind, and its words."""
     match sink["state"]:
         case "gone":
-            return "wait", "owed, not configured"
+            return "wait", "pending, not configured"
         case "paused":
             by = {"operator": "by hand", "failing": "it failed for too long"}
             return "off", f"paused: {by.get(sink['paused_by'], sink['paused_by'])}"
@@ -206,7 +206,9 @@ async def send(request: Request) -> Answer:
     done = await request.api.post(_path(name, "/send"), body)
     more = "; there are more: send again" if done["has_more"] else ""
     events = "event" if done["sent"] == 1 else "events"
-    said = f"Sent to {to}: {done['sent']:,} {events}. {name} is still owed {done['owed']:,}{more}"
+    said = (
+        f"Sent to {to}: {done['sent']:,} {events}. {done['owed']:,} to {name} still pending{more}"
+    )
     return Redirect(address(_page(name)), said)
 
 

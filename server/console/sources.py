@@ -1,4 +1,4 @@
-"""Sources: whether callbacks arrive, by which token, and what was turned away."""
+"""Sources: whether callbacks arrive, by which token, and what was rejected."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from .page import Answer, Page, Redirect, Request, View, address
 from .render import duration
 from .reveals import SHOWN, ask_reason, take_reason
 
-#: Why callbacks are turned away: in few words, and what to do about it.
+#: Why callbacks are rejected, in a few words, and what to do about it.
 _REASONS: Mapping[str, tuple[str, str]] = {
     "address": (
         "wrong address",
-        "If it is one of the provider, add it to allow_from. If not, change the token.",
+        "If the address is the provider's, add it to allow_from. If not, change the token.",
     ),
     "token": (
         "wrong token",
@@ -25,20 +25,23 @@ _REASONS: Mapping[str, tuple[str, str]] = {
     ),
     "signature": (
         "wrong signature",
-        "Compare the secret of the signature with the one in the provider's settings.",
+        "Compare the signing secret with the one in the provider's settings.",
     ),
-    "rate": ("too many at once", "The provider tries them again. A higher rate lets them in."),
+    "rate": ("too many at once", "The provider sends them again. A higher rate accepts more."),
     "method": ("wrong method", "The provider must send POST."),
-    "too_large": ("too large", "A higher server.max_body lets them in."),
+    "too_large": ("too large", "A higher server.max_body accepts them."),
     "timeout": ("not complete in time", "The connection from the provider or the proxy is slow."),
 }
 #: The same for requests whose path names no configured source.
 _NO_SOURCE: Mapping[str, tuple[str, str]] = {
     "token": (
         "no such source",
-        "A provider has the old URL of a removed or renamed source, or somebody guesses URLs.",
+        "A provider still uses the URL of a removed or renamed source, or somebody guesses URLs.",
     ),
-    "path": ("no callback URL", "It comes from a scanner, or from a proxy that changes the path."),
+    "path": (
+        "not a callback URL",
+        "It comes from a scanner, or from a proxy that changes the path.",
+    ),
     "connections": (
         "too many connections",
         "Raise the limit of open files, or server.connections.",
@@ -52,8 +55,8 @@ _ERRORS = {
     "bad_key": "key refused",
     "busy": "provider busy",
     "unreadable": "answer not understood",
-    "journal": "journal did not work",
-    "fault": "fault of smshook",
+    "journal": "journal not available",
+    "fault": "error in smshook",
 }
 
 
@@ -85,7 +88,7 @@ async def ask(request: Request) -> Answer:
     """Ask the provider of a source for missed messages."""
     name = request.parts["name"]
     await request.api.post(f"/v1/sources/{name}/backfill", {})
-    return Redirect(address("/sources"), f"Asked: the provider of {name}")
+    return Redirect(address("/sources"), f"Polled: the provider of {name}")
 
 
 async def _view(request: Request, shown: Mapping[str, Any] | None = None) -> View:
@@ -97,7 +100,7 @@ async def _view(request: Request, shown: Mapping[str, Any] | None = None) -> Vie
         title="Sources",
         values={
             "rows": [row(source) for source in found["data"]],
-            "turned_away": [away(one) for one in recent["data"]],
+            "rejections": [away(one) for one in recent["data"]],
             "shown": shown,
             "is_admin": access.may("admin"),
             "sends": access.may("deliveries:write"),
@@ -135,7 +138,7 @@ def state(source: Mapping[str, Any]) -> Mapping[str, str]:
         case "receiving":
             return {"kind": "ok", "words": "works"}
         case "polled":
-            return {"kind": "ok", "words": "asked only"}
+            return {"kind": "ok", "words": "polls only"}
         case "silent":
             every = source["expect_every"]
             expected = "" if every is None else f", expected every {duration(every)}"
@@ -156,16 +159,16 @@ def backfill(polling: Mapping[str, Any]) -> Mapping[str, Any]:
     if polling["state"] == "stopped":
         return {"kind": "bad", "words": "stopped: key refused", "at": at}
     if polling["state"] == "running":
-        return {"kind": "wait", "words": "asks now", "at": None}
+        return {"kind": "wait", "words": "polling now", "at": None}
     if run is None:
-        return {"kind": "off", "words": "not asked yet", "at": None}
+        return {"kind": "off", "words": "not polled yet", "at": None}
     if run["error"] is not None:
         return {"kind": "bad", "words": _ERRORS.get(run["error"], run["error"]), "at": at}
     return {"kind": "ok", "words": f"{run['new']} new", "at": at}
 
 
 def away(one: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the reason why callbacks were turned away, in words, and what to do."""
+    """Return the reason why callbacks were rejected, in words, and what to do."""
     source = one["source"]
     reasons = _REASONS if source is not None else {**_REASONS, **_NO_SOURCE}
     words, hint = reasons.get(one["reason"], (one["reason"], ""))

@@ -20,7 +20,7 @@ async def follow(asked: Asked, stream: Stream) -> None:
     """Send the events of a stream until the client goes away or the session ends."""
     session, api = asked.session, asked.api
     if session is None or api is None:
-        raise RuntimeError("a stream belongs to a page of a session")
+        raise RuntimeError("a stream needs a signed-in page")
     ends: list[Callable[[], None]] = []
     is_ok = True
 

@@ -76,8 +76,8 @@ def refuse_other_sites(asked: Asked) -> None:
     if site is None and origin_ in ("", "null"):
         # Browsers send neither header to an address that they do not trust.
         text = (
-            "your browser does not say which site it comes from; reach the console by HTTPS, or on "
-            "this machine: ssh -L 8081:127.0.0.1:8081 HOST"
+            "your browser does not send the site that the request comes from; reach the console by "
+            "HTTPS, or on this machine: ssh -L 8081:127.0.0.1:8081 HOST"
         )
     raise Problem(403, "other_site", text)
 

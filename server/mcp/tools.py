@@ -133,7 +133,7 @@ class CodeTool(EventTool, frozen=True, kw_only=True):
                 code = await client.wait_for_code(self.timeout, **self.given("timeout"))
         except WaitTimeout:
             raise SmshookError(
-                f"no code came within {self.timeout:g} s; to go on waiting, call wait_for_code "
+                f"no code came within {self.timeout:g} s; to keep waiting, call wait_for_code "
                 "again with the same arguments; list_events shows the events that came"
             ) from None
         event = code.event

@@ -192,8 +192,8 @@ _KINDS = (
     AlertKind(
         begin=event.RejectionsGrowing,
         end=event.RejectionsQuiet,
-        text="{count} requests were turned away ({reason}, the last from {peer}): {hint}",
-        end_text="few requests are turned away again, after {lasted}",
+        text="{count} requests were rejected ({reason}, the last from {peer}): {hint}",
+        end_text="few requests are rejected again, after {lasted}",
         subject="door",
         sample={
             "reason": "token",
@@ -246,15 +246,15 @@ _KINDS = (
     AlertKind(
         begin=event.AuditNotAnchored,
         end=event.AuditAnchored,
-        text="{anchor} has not got the audit log since line {size}",
-        end_text="{anchor} gets the audit log again, after {lasted}",
+        text="{anchor} has received no lines of the audit log since line {size}",
+        end_text="{anchor} receives the audit log again, after {lasted}",
         subject="anchor/disk2",
         sample={"anchor": "disk2", "size": 120},
     ),
     AlertKind(
         begin=event.AuditRefused,
         severity=Severity.CRITICAL,
-        text="the witness {anchor} has seen another audit log than this one",
+        text="the witness {anchor} has seen a different audit log",
         subject="anchor/friend",
         sample={"anchor": "friend", "size": 120},
     ),
@@ -275,7 +275,7 @@ _KINDS = (
     ),
     AlertKind(
         begin=event.Gap,
-        text="no callbacks were taken until {until}; sources that are asked for them: {asked}",
+        text="no callbacks were accepted until {until}; these sources are asked for them: {asked}",
         subject="service",
         sample={"until": _AT, "asked": ("tellabot",)},
     ),

@@ -95,7 +95,7 @@ class Anchors:
         self._folder = Path()
         self._places: dict[str, _Place] = {}
         self._clients: dict[str, WitnessClient] = {}
-        #: Lines that say that a state was anchored. They alone are nothing to anchor.
+        #: The lines about anchoring. If no other line is new, there is nothing to anchor.
         self._ours = 0
         #: A stored note, and the same with the signatures of witnesses.
         self._signed = ("", "")

@@ -51,7 +51,7 @@ COUNTED = 60.0
 _OF_EVENTS = frozenset({Kind.CODES, Kind.PEOPLE, Kind.RAW})
 #: Different facts that are counted at a time; the others are counted together.
 _COUNTS = 200
-#: Facts that wait for a journal that cannot be written. Of more, the oldest are lost.
+#: The most facts that wait while the journal cannot be written. Beyond that, the oldest are lost.
 _WAITING = 10_000
 
 log = structlog.get_logger()
@@ -222,7 +222,7 @@ class AuditKeeper:
         await self._journal.submit(RecordFacts(tuple(facts)))
 
     async def _last_line(self) -> Mapping[str, Any] | None:
-        """Return the last line that is not of a command: those also write while nothing runs."""
+        """Return the last line of a service. Commands also write lines while no service runs."""
         after: int | None = None
         while True:
             page = await self._journal.ask(AuditLines(after=after, limit=10, desc=True))

@@ -52,9 +52,9 @@ How = Literal[
 WAITS_EVERY = 600.0
 #: Seconds between two lines of a stream.
 STREAM_EVERY = 1.0
-#: Ids in one line.
+#: The most ids in one line.
 _IDS = 300
-#: Waits that are remembered. Of more, a wait may have two lines in its time.
+#: The most waits that are remembered. Beyond that, a wait may have two lines in its time.
 _WAITS = 10_000
 
 #: The lines that account for each reason to open a sealed part. None: the text says why not.

@@ -2,7 +2,7 @@
 
 Rules that live here: a step waits for callbacks. Nothing is removed while the clock may be wrong,
 or soon after an upgrade without `retention`. Dedupe keys stay longer than their events. A key goes
-when nothing can hold what it sealed, even if its kind is kept for ever.
+when nothing can hold what it sealed, even if its kind is kept forever.
 """
 
 import asyncio

@@ -114,7 +114,7 @@ class Live:
         #: A commit or a person asked for the worker since it was last stopped.
         self.is_woken = False
         self.idle_since: float | None = None
-        #: Its key ended. A new key of that name gets it only by `resume`.
+        #: Its key ended. A new key of that name takes it over only by `resume`.
         self.has_lost_key = False
         #: One change at a time.
         self.changing = asyncio.Lock()

@@ -42,7 +42,7 @@ _QUARANTINE_HINTS = {
 }
 _REJECTION_HINT = "see `smshook rejections`"
 _REJECTION_HINTS = {
-    "token": "somebody uses an old URL, or guesses: see `smshook sources url`",
+    "token": "somebody uses an old URL, or guesses URLs: see `smshook sources url`",
     "address": "the provider has new addresses, or somebody has the URL: see allow_from",
     "rate": "raise the rate of the source if these are real callbacks",
 }

@@ -67,7 +67,7 @@ Post = Callable[[Mapping[str, str], bytes], Awaitable[SinkAnswer]]
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Certificates of your own, as PEM files. They may be added after the service has started."""
 
-    #: Of an authority that is trusted beside the system's.
+    #: Certificates of authorities to trust in addition to the system's.
     ca_file: str | None = None
     #: The certificate (and its chain) shown to a server that asks for one.
     cert_file: str | None = None

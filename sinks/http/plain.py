@@ -168,7 +168,7 @@ class PlainClient:
         raise Failed(word)
 
     async def _connect_to_first(self, addresses: Addresses) -> "_Connection":
-        """Return a connection to the address that answers first; earlier ones have a start."""
+        """Return a connection to the address that answers first. Earlier ones get a head start."""
         if len(addresses) == 1:
             return await self._connect_to(addresses[0])
         left, started = list(addresses), list[asyncio.Task[_Connection]]()

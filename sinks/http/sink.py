@@ -226,8 +226,8 @@ def check_headers(headers: Mapping[str, Secret]) -> None:
             raise ValueError(f"headers: {name} is written by smshook itself; leave it out")
         if not _VALUE.fullmatch(value.reveal()):
             raise ValueError(
-                f"headers: the value of {name} has a newline, an outer blank or a character beyond "
-                "ASCII; percent-encode it, or leave it out"
+                f"headers: the value of {name} has a newline, a space at its ends or a character "
+                "beyond ASCII; percent-encode it, or leave it out"
             )
     if len(_lower(headers)) != len(headers):
         raise ValueError("headers: a name is given twice, in upper and lower case; keep one")

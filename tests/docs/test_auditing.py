@@ -234,7 +234,7 @@ def test_ordinary_log_finds_what_a_key_made(logged):
 
 
 @pytest.mark.usefixtures("service")
-def test_ordinary_log_counts_the_callbacks_turned_away(logged):
+def test_ordinary_log_counts_rejected_callbacks(logged):
     require(missing("jq"))
 
     counts = json.loads("".join(shell(block_with("callback.rejected"), logged)))

@@ -213,7 +213,8 @@ def test_invalid_address_error_shows_examples(written):
         Peers([written])
 
     assert str(refused.value) == (
-        f"{written!r} is no address or network; write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
+        f"{written!r} is neither an address nor a network; "
+        "write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
     )
 
 

@@ -263,12 +263,12 @@ BELOW = "for a field below it write data.service.key: ..."
         (
             {"data.code": {"$gtt": 1}},
             "data.code.$gtt",
-            f"'$gtt' is no operator; operators: {OPERATORS}; did you mean $gt?",
+            f"'$gtt' is not an operator; operators: {OPERATORS}; did you mean $gt?",
         ),
         (
             {"data.service": {"key": "google"}},
             "data.service.key",
-            f"'key' is no operator; operators: {OPERATORS}; {BELOW}",
+            f"'key' is not an operator; operators: {OPERATORS}; {BELOW}",
         ),
         ({"data.code": {}}, "data.code", f"names no operator; operators: {OPERATORS}"),
         ({"data.cod": "1"}, "data.cod", "no event has 'data.cod'; did you mean data.code?"),
@@ -278,7 +278,7 @@ BELOW = "for a field below it write data.service.key: ..."
         (
             {"$nor": [{}]},
             "$nor",
-            "'$nor' is no operator; operators: $and, $or, $not; did you mean $or?",
+            "'$nor' is not an operator; operators: $and, $or, $not; did you mean $or?",
         ),
         ({"$or": {"data.code": "1"}}, "$or", "takes a list of one or more"),
         ({"$and": []}, "$and", "takes a list of one or more"),
@@ -326,14 +326,14 @@ BELOW = "for a field below it write data.service.key: ..."
         (
             {"data.code": {"$regex": "[0-9"}},
             "data.code.$regex",
-            "is no regular expression in RE2 syntax: missing ]",
+            "is not a regular expression in RE2 syntax: missing ]",
         ),
         *(
             (
                 {"data.code": {"$regex": pattern}},
                 "data.code.$regex",
                 (
-                    f"is no regular expression in RE2 syntax: {reason}; RE2 has no lookaround"
+                    f"is not a regular expression in RE2 syntax: {reason}; RE2 has no lookaround"
                     " such as (?=, no backreferences such as \\1 and no \\Z"
                 ),
             )
@@ -346,7 +346,7 @@ BELOW = "for a field below it write data.service.key: ..."
         (
             {"data.code": {"$regex": "(a{1000}){1000}"}},
             "data.code.$regex",
-            "is no regular expression in RE2 syntax: invalid repetition size",
+            "is not a regular expression in RE2 syntax: invalid repetition size",
         ),
         *(
             (
@@ -360,7 +360,7 @@ BELOW = "for a field below it write data.service.key: ..."
         (
             {"data.code": {"$regex": "\ud800"}},
             "data.code.$regex",
-            "is no regular expression in RE2 syntax: not UTF-8",
+            "is not a regular expression in RE2 syntax: not UTF-8",
         ),
     ],
     ids=str,

@@ -135,7 +135,7 @@ def test_path_that_is_no_backup_is_not_replaced(journal, tmp_path, kind):
     else:
         path.symlink_to(tmp_path / "nowhere")
 
-    with pytest.raises(WrongPath, match="mine exists and is no backup; name another file"):
+    with pytest.raises(WrongPath, match="mine exists and is not a backup; name another file"):
         saved(journal, path)
 
     assert names(tmp_path) == ["mine"]
@@ -240,7 +240,10 @@ def test_other_file_is_not_restored(empty, data, error):
 def test_backup_of_another_secret_is_not_restored(made, empty):
     """Mutant: the service finds out at its start."""
     server = Server(secret=Secret("another secret that is long enough, 0123456789"))
-    with made.open("rb") as source, pytest.raises(WrongJournal, match=r"server\.secret is another"):
+    with (
+        made.open("rb") as source,
+        pytest.raises(WrongJournal, match=r"server\.secret is not the one"),
+    ):
         restore(source, configured(empty.parent, server=server))
 
     assert names(empty.parent) == [*NOTHING]
@@ -315,7 +318,7 @@ def test_copy_of_the_keys_is_private_and_opens(keys, tmp_path):
     ("name", "complaint"),
     [
         ("smshook.keys", "is the key file"),
-        ("mine", "exists and is no copy of the keys"),
+        ("mine", "exists and is not a copy of the keys"),
     ],
 )
 def test_other_file_is_not_replaced_by_keys(keys, tmp_path, name, complaint):

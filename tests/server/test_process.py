@@ -116,7 +116,7 @@ def test_changed_secret_is_a_configuration_error(service, count_processes):
     code, out, errors = serve(service.folder, config=live.CONFIG.replace(live.SECRET, other))
 
     assert (code, out) == (2, "")
-    assert "server.secret is another than the journal was made with" in errors
+    assert "server.secret is not the one that the journal was made with" in errors
     assert other not in errors
 
 

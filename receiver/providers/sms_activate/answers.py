@@ -131,9 +131,9 @@ def read_answer(answer: ProviderAnswer, command: str, now: datetime) -> Read:
     check_status(answer, command, now)
     if word or answer.status >= _FIRST_ERROR:
         if (wait := wait_in(answer, now)) is not None:
-            raise Busy("an error that is not known here", wait)
+            raise Busy("an unknown error", wait)
         expect_ok(answer, command)
-        raise Unreadable(command, "a word that is not known here")
+        raise Unreadable(command, "an unknown word")
     if command == "getBalance" and _AMOUNT.fullmatch(text.strip()):
         return Word("ACCESS_BALANCE", text.strip())
     if value is None:
@@ -167,7 +167,7 @@ def _check_word(word: str, rest: str, answer: ProviderAnswer, now: datetime) -> 
     wait = wait_in(answer, now) if wait is None else wait
     if banned:
         raise Busy("the account is banned", BAN if wait is None else wait)
-    raise Busy("asked too often, or unwell", wait)
+    raise Busy("asked too often, or not available", wait)
 
 
 def _meaning(word: str, error: str = "") -> str | None:

@@ -80,7 +80,7 @@
       await navigator.clipboard.writeText(text);
       say(`Copied.${recorded}`);
     } catch {
-      say(`The browser did not allow it.${recorded}`);
+      say(`The browser did not allow copying.${recorded}`);
     }
   };
   const show = async (button, path, fields, within) => {
@@ -166,7 +166,7 @@
       rows.prepend(row);
       while (rows.children.length > MOST) rows.lastElementChild.remove();
     };
-    // Rows that are owed deliveries are asked for, less and less often.
+    // Rows with pending deliveries are asked for again, less and less often.
     const SOON = 1500;
     let pause, timer;
     const plan = (ms) => {
@@ -207,7 +207,7 @@
       source = new EventSource(`${rows.dataset.stream}${after}`);
       source.onopen = () => { word.textContent = "● live"; word.className = "state ok"; };
       source.onerror = () => {
-        word.textContent = "◆ not connected, trying";
+        word.textContent = "◆ not connected, trying again";
         word.className = "state wait";
         if (source.readyState === EventSource.CLOSED) { source.close(); source = null; setTimeout(resume, 5000); }
       };
@@ -237,7 +237,7 @@
   const back = $("[data-back]"), at = pages.indexOf(location.pathname);
   if (back && at >= 0) back.href = list + back.hash;
 
-  // Keys. Never with Ctrl, Meta or Alt, in a field or in a dialog.
+  // Keyboard shortcuts. Never with Ctrl, Meta or Alt, in a field or in a dialog.
   const here = () => document.activeElement.closest("tbody tr, main");
   const step = (by) => {
     if (back && pages[at + by] && at >= 0) location.assign(pages[at + by]);

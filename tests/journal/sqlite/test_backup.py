@@ -139,14 +139,14 @@ def test_other_database_is_no_backup(target):
     with connected(target) as conn:
         conn.execute("create table events (seq)")
 
-    with pytest.raises(NotABackup, match="is a database, but no journal of smshook"):
+    with pytest.raises(NotABackup, match="is a database, but not a journal of smshook"):
         check(target)
 
 
 def test_other_file_is_no_backup(target):
     target.write_text("no database\n" * 400)
 
-    with pytest.raises(WrongJournal, match="is no SQLite database"):
+    with pytest.raises(WrongJournal, match="is not an SQLite database"):
         check(target)
 
 
@@ -185,7 +185,7 @@ async def test_other_secret_is_refused_before_any_change(target):
     await (await opened(target)).close()
     data = target.read_bytes()
 
-    with pytest.raises(WrongJournal, match=r"server\.secret is another"):
+    with pytest.raises(WrongJournal, match=r"server\.secret is not the one"):
         begin_generation(target, seal="1" * 64)
 
     assert target.read_bytes() == data

@@ -256,7 +256,7 @@ async def test_another_secret_is_refused_and_the_file_unchanged(store, path):
     await journal.close()
     before = path.read_bytes()
 
-    with pytest.raises(WrongJournal, match=r"server\.secret is another"):
+    with pytest.raises(WrongJournal, match=r"server\.secret is not the one"):
         await store.start(seal="two")
 
     assert path.read_bytes() == before
@@ -294,7 +294,7 @@ async def test_file_that_is_not_a_journal_is_refused(path, store, made):
         expected = pytest.raises(Unavailable, match="cannot be opened: Is a directory")
     else:
         path.write_bytes(made)
-        expected = pytest.raises(WrongJournal, match="is no SQLite database")
+        expected = pytest.raises(WrongJournal, match="is not an SQLite database")
 
     with expected:
         await store.start()

@@ -188,8 +188,8 @@ def test_unmapped_event_is_malformed(kind):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"timezone": "Mars/Olympus"}, "no time zone"),
-        ({"region": "USA"}, "region: 'USA' is no country"),
+        ({"timezone": "Mars/Olympus"}, "not a time zone"),
+        ({"region": "USA"}, "region: 'USA' is not a country"),
         ({"types": {"a": "sms.received"}}, "types: belongs to fields.event"),
         ({"fields": Paths(event="e")}, "types: belongs to fields.event"),
         ({"standard": (Secret("secret"),)}, "standard: not whsec_"),

@@ -149,7 +149,7 @@ async def test_consumers_of_a_key_are_limited(service, monkeypatch):
 
 WRONG = [
     ("crm/commit", {}, "cursor: missing; write the cursor of the last event that is done"),
-    ("crm/commit", {"cursor": "x"}, "cursor: no cursor of this list"),
+    ("crm/commit", {"cursor": "x"}, "cursor: not a cursor of this list"),
     ("crm/seek", {}, "cursor: give either cursor or time"),
     ("crm/seek", {"cursor": "x", "time": "1m"}, "cursor: give either cursor or time"),
     ("crm/seek", {"time": "yesterday"}, "time: write a time such as 2020-09-14T18:42:36Z"),

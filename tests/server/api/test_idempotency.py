@@ -252,7 +252,7 @@ async def test_repeated_creation_of_a_key_is_409(service):
 
 
 async def test_call_is_forgotten_after_a_day(service):
-    """Mutants: kept for ever; the row is removed, but not before it counts no more."""
+    """Mutants: kept forever; the row is removed, but not before it counts no more."""
     event_id = await service.sms()
     path = f"/v1/events/{event_id}/replay"
     await call(service, path, "once", **SINKS)

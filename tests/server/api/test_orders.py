@@ -120,7 +120,7 @@ async def test_price_keeps_its_digits(service):
     assert answer.json()["price"]["amount"] == "1.20"
 
 
-NO_ID = "write the provider's id: a positive number, or a text without blanks"
+NO_ID = "write the provider's id: a positive number, or a text without spaces"
 NO_NUMBER = "write a phone number with its country's code, such as +18503814729"
 NO_PRICE = "write an amount in digits, such as 1.20"
 NO_END = "write a time to come, such as 2026-09-14T18:42:36Z, or how long from now: 30m, 7d"
@@ -160,8 +160,8 @@ SENSELESS = [
         ({"request_id": "1", "reference": text}, f"reference: {NO_LINE}")
         for text in ("", " ", "a\nb", "x" * 256)
     ),
-    ({"request_id": "1", "labels": ["a"]}, "labels: of another type than is expected"),
-    ({"request_id": "1", "labels": {"a": 1}}, "labels: of another type than is expected"),
+    ({"request_id": "1", "labels": ["a"]}, "labels: has the wrong type"),
+    ({"request_id": "1", "labels": {"a": 1}}, "labels: has the wrong type"),
     (
         {"request_id": "1", "labels": {"": "a"}},
         "labels: write names and values of at most 255 characters",

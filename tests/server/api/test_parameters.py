@@ -98,8 +98,8 @@ SENSELESS = {
     "order=ASC": "order: write asc or desc",
     "order=asc&order=desc": "order: given more than once; it takes one value",
     "after=": "after: empty; write a value, or leave it out",
-    "after=x": "after: no cursor of this list; use a next_cursor as it came",
-    "after=%00": "after: no cursor of this list; use a next_cursor as it came",
+    "after=x": "after: not a cursor of this list; use a next_cursor unchanged",
+    "after=%00": "after: not a cursor of this list; use a next_cursor unchanged",
     "after=x&after=x": "after: given more than once; it takes one value",
 }
 TIME = "write a time such as 2020-09-14T18:42:36Z, or how long ago: 200ms, 30s, 10m, 7d"
@@ -133,7 +133,7 @@ SENSELESS_OF_EVENTS = {
     "source=tellabot&source=": "source: empty; write a value, or leave it out",
     **{f"{name}={text}": f"{name}: {TIME}" for name in ("since", "until") for text in NO_TIMES},
     "since=5m&since=6m": "since: given more than once; it takes one value",
-    "since=5m&until=10m": "until: before since: nothing lies between them",
+    "since=5m&until=10m": "until: before since, so nothing can match",
 }
 
 

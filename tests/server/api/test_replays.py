@@ -372,8 +372,8 @@ BAD_REQUESTS = [
     (b'{"source": [""]}', "source: write a name, or a list of names"),
     (b'{"type": "sms"}', "type: write a whole type, such as sms.received, or a list of one"),
     (b'{"since": "soon"}', "since: write a time such as 2020-09-14T18:42:36Z, or how long"),
-    (b'{"since": "1h", "until": "2h"}', "until: before since: nothing lies between them"),
-    (b'{"dry_run": "yes"}', "dry_run: of another type than is expected"),
+    (b'{"since": "1h", "until": "2h"}', "until: before since, so nothing can match"),
+    (b'{"dry_run": "yes"}', "dry_run: has the wrong type"),
 ]
 
 

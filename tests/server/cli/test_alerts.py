@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("here")
 
 def test_alerts_are_listed_and_tested():
     """Mutants: another call; a test that no route takes exits with 0."""
-    assert printed("alerts", "list", stderr="nothing is raised\n") == ""
+    assert printed("alerts", "list", stderr="no alert is raised\n") == ""
     printed("sinks", "pause", "log")
     live.eventually(lambda: read("alerts", "list"), within=10)
     head, row = printed("alerts", "list").splitlines()

@@ -111,8 +111,8 @@ def test_damaged_bundle_is_a_change(served):
     [
         (lambda served: served.files.pop("checkpoint"), "404 for checkpoint"),
         (lambda served: served.files.pop("pruned"), "404 for pruned"),
-        (lambda served: served.files.update(pruned=b"[]"), "is no audit log"),
-        (lambda served: served.files.update(checkpoint=b"junk"), "is no audit log"),
+        (lambda served: served.files.update(pruned=b"[]"), "is not an audit log"),
+        (lambda served: served.files.update(checkpoint=b"junk"), "is not an audit log"),
         (lambda served: served.files.pop("tile/entries/002.p/214"), "404 for tile/entries/002"),
     ],
 )

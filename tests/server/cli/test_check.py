@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("folder")
 ROUTES = "routes: {everything: {to: [log]}}\n"
 
 
-NO_ANCHOR = "no anchor: nobody sees if the end of today's log is cut off, or written again"
+NO_ANCHOR = "no anchor: nobody notices if today's lines are cut off or rewritten"
 
 
 def check(folder, text):
@@ -42,7 +42,7 @@ def test_starter_configuration_guarantees_no_loss(folder):
         "  herosms: herosms; 1 token, from any address\n"
         "routes\n"
         "  everything: every sms, call, rental and number event goes to log;"
-        " delivered at least once, tried again for about 36 h, then dead\n"
+        " delivered at least once, retried for about 36 h, then dead\n"
         "sinks\n"
         "  log: file events.jsonl; codes masked\n"
         "retention\n"
@@ -53,7 +53,7 @@ def test_starter_configuration_guarantees_no_loss(folder):
         "  attempts: erased after 30d\n"
         "  quarantine: erased after 30d; they may hold codes, which are erased after 1d elsewhere\n"
         "audit\n"
-        "  records no callbacks and deliveries, kept for 400d\n"
+        "  records acts only, no callbacks and deliveries, kept for 400d\n"
         f"  {NO_ANCHOR}\n"
         "alerts\n"
         "  nobody is notified when a sink fails: add a route for system.*\n"
@@ -82,7 +82,7 @@ def test_anchors_are_named(folder):
     lines = result.stdout.splitlines()
     at = lines.index("audit")
     assert lines[at + 1 : lines.index("alerts")] == [
-        "  records everything, kept for ever",
+        "  records everything, kept forever",
         "  file audit.jsonl: the same lines",
         "  anchor disk2: a signed state to notes with each checkpoint",
         "  anchor disk3: a signed state to notes3 each 5m",
@@ -150,13 +150,13 @@ def test_empty_configuration_is_explained(folder):
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[:3] == [
-        "sources: none, so no callback is taken",
-        "routes: none, so events are kept and go nowhere",
+        "sources: none, so no callback is accepted",
+        "routes: none, so events are stored but not sent",
         "sinks: none",
     ]
     protects_little = (
         "  smshook.keys: the keys of the audit log, wrapped with server.secret;"
-        " this does not protect them against whoever has the configuration"
+        " this does not protect them from anyone who has the configuration"
     )
     assert lines[-3:] == ["secrecy", f"  smshook.db: {IN_CLEAR}", protects_little]
 
@@ -165,16 +165,16 @@ def test_empty_configuration_is_explained(folder):
     ("options", "said"),
     [
         ("retry: {schedule: [0s]}", "tried once, then dead"),
-        ("retry: {schedule: [0s, 5s, 40s]}", "tried again for about 45 s, then dead"),
-        ("retry: {attempts: 4, first_wait: 1m}", "tried again for about 7 min, then dead"),
-        ("retry: {attempts: 100000}", "tried again for 984 d or more"),
+        ("retry: {schedule: [0s, 5s, 40s]}", "retried for about 45 s, then dead"),
+        ("retry: {attempts: 4, first_wait: 1m}", "retried for about 7 min, then dead"),
+        ("retry: {attempts: 100000}", "retried for 984 d or more"),
         (
             "expire_after: 15m",
-            "tried again until it expires, 15 min after acceptance",
+            "retried until it expires, 15 min after acceptance",
         ),
         (
             "expire_after: 15m, retry: {schedule: [0s, 5s, 40s]}",
-            "tried again for about 45 s, then dead; expired where 15 min pass before that",
+            "retried for about 45 s, then dead; expired if 15 min pass before that",
         ),
     ],
 )
@@ -247,9 +247,9 @@ def test_different_sinks_of_a_route_are_explained_each(folder):
     said = dict(line.strip().split(": ", 1) for line in result.stdout.splitlines() if ": " in line)
     assert said["google"] == (
         'each event with {"data.service.key": "google"} goes to a and b; delivered at least '
-        "once, a: tried again for about 36 h, then dead; b: tried once, then dead"
+        "once, a: retried for about 36 h, then dead; b: tried once, then dead"
     )
-    assert said["kept"] == "every sms, call, rental and number event is kept and sent nowhere"
+    assert said["kept"] == "every sms, call, rental and number event is stored but not sent"
     assert said["a"] == "file /tmp/a.jsonl; codes in clear"
 
 

@@ -418,7 +418,7 @@ def test_file_that_is_no_journal_is_refused(configured):
 
     result = run("migrate")
 
-    said = f"{configured}/smshook.db is no SQLite database; name another file\n"
+    said = f"{configured}/smshook.db is not an SQLite database; name another file\n"
     assert outcome(result) == (2, "", said)
 
 

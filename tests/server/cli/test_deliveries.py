@@ -332,11 +332,11 @@ def test_failed_sinks_test_is_a_failure(output):
     """In both outputs. Mutant: with JSON the exit code is 0."""
     result = run("sinks", "test", "lost", "--output", output)
 
-    assert (result.exit_code, result.stderr) == (1, "lost: failed missing\n")
+    assert (result.exit_code, result.stderr) == (1, "lost: failed: missing\n")
     if output == "json":
         assert json.loads(result.stdout)["error"] == "missing"
     else:
-        assert result.stdout.splitlines()[-1].startswith("failed missing, ")
+        assert result.stdout.splitlines()[-1].startswith("failed: missing, ")
 
 
 def test_sink_is_paused_and_resumed(service):

@@ -122,7 +122,7 @@ def test_why_of_a_waiting_order_names_what_is_known(service):
     assert title == f"order {order['id']}: waiting tellabot +18505550100"
     assert re.match(r"- no SMS came yet; the order expires in \d+ h", lines[0])
     assert re.match(r"- tellabot is receiving; it sent its last callback", lines[1])
-    assert lines[2] == "- tellabot has no backfill: a missed callback stays missed"
+    assert lines[2] == "- tellabot has no backfill: smshook cannot ask for missed messages"
     assert re.match(r"- \d+ callbacks of tellabot are in quarantine since then:", lines[3])
     assert len(reasons) == len(lines)
 

@@ -92,7 +92,7 @@ def test_missing_path_is_shown(configured):
 
     seen = {row[0]: row[-1] for row in cells(printed(name))}
 
-    assert seen["google"] == seen["renamed"] == "nothing there"
+    assert seen["google"] == seen["renamed"] == "missing"
 
 
 def test_result_is_printed_as_json(configured):

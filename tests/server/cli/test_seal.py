@@ -144,7 +144,7 @@ def test_rows_under_another_key_are_a_failure(folder):
     code, error = failed("seal", "show")
 
     assert not any(before.values())
-    assert (code, "smshook.keys has not all keys of the stored rows" in error) == (1, True)
+    assert (code, "smshook.keys does not have all keys of the stored rows" in error) == (1, True)
 
 
 def test_journal_of_an_older_version_is_not_counted(folder):

@@ -107,7 +107,7 @@ def test_tail_of_an_unknown_cursor_fails(service):
     result = run("events", "tail", "--after", "nonsense")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("400 bad_parameter: after: no cursor of this list")
+    assert result.stderr.startswith("400 bad_parameter: after: not a cursor of this list")
     assert service.process.poll() is None
 
 

@@ -52,17 +52,20 @@ def test_missing_folder_is_a_warning(tmp_path):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("{file: events.jsonl}", "file: sinks.log writes to this file; two would spoil it"),
+        (
+            "{file: events.jsonl}",
+            "file: sinks.log writes to this file; two writers would damage it",
+        ),
         ("{file: smshook.db}", "file: is the journal; name another file"),
         ("{file: smshook.keys}", "file: has the keys of `seal`; name another file"),
         ("{file: sub/}", "file: write the path of a file, such as audit.jsonl"),
         (
             "{file: a, rotate: {size: 1MiB}, anchors: {x: {file: a.1}}}",
-            "anchors.x.file: audit sets files aside under this name; name another file",
+            "anchors.x.file: audit renames its full files to this name; name another file",
         ),
         (
             "{file: a, anchors: {x: {file: a}}}",
-            "anchors.x.file: audit writes to this file; two would spoil it",
+            "anchors.x.file: audit writes to this file; two writers would damage it",
         ),
         ("{anchors: {x: {}}}", "anchors.x: write one of file, sink and command"),
         ("{anchors: {x: {file: a, sink: log}}}", "anchors.x: write one of file, sink and command"),

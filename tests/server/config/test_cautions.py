@@ -102,13 +102,13 @@ def test_sound_configuration_draws_no_warning(tmp_path):
         (
             {"sources__h__tokens": [f"T{A}\n"]},
             (
-                "sources.h.tokens[0]: begins or ends with a blank or a line end; "
+                "sources.h.tokens[0]: begins or ends with a space or a line end; "
                 "is that part of the secret?"
             ),
         ),
         (
             {"sources__h__backfill": {"api_key": "a key of theirs"}},
-            "sources.h.backfill.api_key: has a blank; is that part of the secret?",
+            "sources.h.backfill.api_key: has a space; is that part of the secret?",
         ),
         (
             {"sinks__s__tls": {"ca_file": "missing.pem"}},
@@ -159,7 +159,7 @@ def test_trusted_internet_beside_allow_from_names_the_sources(tmp_path):
 
     [said] = warned(tmp_path, **changes)
 
-    assert said.endswith("(anybody can pass the allow_from of h)")
+    assert said.endswith("(anyone can bypass allow_from of h)")
 
 
 def test_file_that_others_can_read_draws_a_warning(tmp_path):

@@ -202,7 +202,7 @@ extra: 1
             "15: sinks.two.redcat: unknown option; did you mean 'redact'?",
             "15: sinks.two.concurrency: expected a whole number, got text",
             "15: sinks.two.rotate.keep: must be 1 or more",
-            "17: sinks.four.path: sinks.three writes to this file; two would spoil it",
+            "17: sinks.four.path: sinks.three writes to this file; two writers would damage it",
             (
                 "19: routes.r.to[0]: no sink is named 'lgo'; sinks: log, one, two, three, four; "
                 "did you mean 'log'?"
@@ -676,7 +676,7 @@ def test_file_sink_sets_nothing_aside_under_our_names(tmp_path):
 
     [complaint] = found
     assert complaint == (
-        "smshook.yaml:4: sinks.a.path: it sets files aside as e.jsonl.3, which is the journal; "
+        "smshook.yaml:4: sinks.a.path: it renames full files to e.jsonl.3, which is the journal; "
         "name another file"
     )
 
@@ -699,7 +699,7 @@ def test_name_of_a_rotated_file_of_another_sink_is_refused(tmp_path, name, taken
     pair = (f"path: {name}", rotating) if earlier else (rotating, f"path: {name}")
 
     line, one, other = (4, "a", "b") if earlier else (5, "b", "a")
-    complaint = f"sinks.{other} sets files aside under this name; name another file"
+    complaint = f"sinks.{other} renames its full files to this name; name another file"
     assert (
         of_sinks(tmp_path, *pair) == [f"smshook.yaml:{line}: sinks.{one}.path: {complaint}"] * taken
     )
@@ -711,7 +711,7 @@ def test_file_sinks_are_compared_by_file_not_by_path(tmp_path):
     found = of_sinks(tmp_path, "path: e.jsonl", "path: link/e.jsonl", "path: e.jsonl.1")
 
     assert found == [
-        "smshook.yaml:5: sinks.b.path: sinks.a writes to this file; two would spoil it"
+        "smshook.yaml:5: sinks.b.path: sinks.a writes to this file; two writers would damage it"
     ]
 
 
@@ -904,7 +904,7 @@ def test_only_true_and_false_are_booleans_in_both_places(tmp_path, value):
             (
                 key,
                 (
-                    "has a blank, a control or a character beyond ASCII, which HTTP headers "
+                    "has a space, a control or a character beyond ASCII, which HTTP headers "
                     "cannot hold"
                 ),
             )

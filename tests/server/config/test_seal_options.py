@@ -56,7 +56,7 @@ def test_root_key_of_a_file_has_no_space_around_it(tmp_path, data):
         ("{period: 25h}", "period: write whole minutes from 10m to 1d"),
         ("{period: 90s}", "period: write whole minutes from 10m to 1d"),
         ("{period: 601s}", "period: write whole minutes from 10m to 1d"),
-        (f"{{root: [{ROOT}], command: [x]}}", "command: `root` is set, too; keep one of them"),
+        (f"{{root: [{ROOT}], command: [x]}}", "command: `root` is also set; keep one of them"),
         ("{command: []}", "command: empty; name a program, or leave it out"),
         ("{file: smshook.db}", "file: is the journal; name another file"),
         ("{file: smshook.yaml}", "file: is this configuration; name another file"),

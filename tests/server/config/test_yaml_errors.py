@@ -16,19 +16,19 @@ COLUMN = "the keys of one mapping begin in one column"
 BROKEN = {
     "a key without its colon, its mapping below": (
         "sources:\n  tellabot\n    provider: tellabot\n",
-        (2, "a key without its `:`; write a key, a colon and a blank"),
+        (2, "a key without its `:`; write a key, a colon and a space"),
     ),
     "a key without its colon, its value behind": (
         "server:\n  listen 127.0.0.1:8080\n  admin_listen: same\n",
-        (2, "a key without its `:`; write a key, a colon and a blank"),
+        (2, "a key without its `:`; write a key, a colon and a space"),
     ),
     "a key without its colon at the top": (
         "server\n  listen: same\n",
-        (1, "a key without its `:`; write a key, a colon and a blank"),
+        (1, "a key without its `:`; write a key, a colon and a space"),
     ),
     "no blank after the colon": (
         "server:\n  listen:127.0.0.1\n  admin_listen: same\n",
-        (2, "a blank is missing after the `:`"),
+        (2, "a space is missing after the `:`"),
     ),
     "two colons in a line": (
         "sinks:\n  team: message: x\n",
@@ -50,11 +50,11 @@ BROKEN = {
         "  server:\n    listen: same\njournal: x\n",
         (3, f"indented unlike the lines around it; {COLUMN}"),
     ),
-    "a tab": ("server:\n\tlisten: same\n", (2, "indented with a tab; use blanks")),
-    "a tab in a list": ("tokens:\n\t- a\n", (2, "indented with a tab; use blanks")),
+    "a tab": ("server:\n\tlisten: same\n", (2, "indented with a tab; use spaces")),
+    "a tab in a list": ("tokens:\n\t- a\n", (2, "indented with a tab; use spaces")),
     "a tab after blanks": (
         "server:\n  listen: same\n  \tadmin_listen: same\n",
-        (3, "indented with a tab; use blanks"),
+        (3, "indented with a tab; use spaces"),
     ),
     "a double quote that is not closed": (
         'server:\n  secret: "abc\n  listen: same\n',
@@ -102,7 +102,7 @@ BROKEN = {
     ),
     "a bracket too many": (
         "tokens: [a]]\nlabels: {}\n",
-        (1, "a closing bracket that closes nothing"),
+        (1, "a closing bracket without an opening one"),
     ),
     "an item amid keys": (
         "server:\n  listen: same\n  - a\n",
@@ -143,11 +143,11 @@ BROKEN = {
     "a directive": ("%YAML 2.0\n---\na: b\n", (1, "a line that begins with %; leave it out")),
     "Windows line ends": (
         "server:\r\n  listen 127.0.0.1\r\n  admin_listen: same\r\n",
-        (2, "a key without its `:`; write a key, a colon and a blank"),
+        (2, "a key without its `:`; write a key, a colon and a space"),
     ),
     "a comment between": (
         "server:\n  listen 127.0.0.1\n  # the API\n\n  admin_listen: same\n",
-        (2, "a key without its `:`; write a key, a colon and a blank"),
+        (2, "a key without its `:`; write a key, a colon and a space"),
     ),
 }
 

@@ -94,7 +94,7 @@ def test_page_says_how_far_it_looked(tmp_path):
         oldest = admin.get(older["href"])
 
     assert rows(page) == []
-    assert "It looked at about 5,000 lines, back to" in page.text
+    assert "The search stopped after about 5,000 lines, at" in page.text
     assert [row.split()[-1] for row in rows(oldest)]
 
 
@@ -136,7 +136,7 @@ def test_change_is_shown_on_every_page_to_those_who_may_read_the_log(alone):
 
     said = one.post("/audit/verify")
     assert (said.status_code, said.headers["location"]) == (303, "/console/audit")
-    assert "All lines are read again." in one.get("/audit").text
+    assert "The service checks all lines again." in one.get("/audit").text
     eventually(lambda: [leaf["by"] for leaf in alone.leaves("audit.verified")] == ["key/admin"])
     with sqlite3.connect(alone.config.journal.path) as conn:
         conn.execute(

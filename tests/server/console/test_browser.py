@@ -286,13 +286,13 @@ def test_keys_can_be_turned_off(tab):
     page = one.page
     page.keyboard.press("?")
     assert [] == one.findings()
-    page.get_by_label("Use these keys").uncheck()
+    page.get_by_label("Use these shortcuts").uncheck()
     page.get_by_role("button", name="Close").click()
 
     page.keyboard.press("j")
     assert 0 == page.locator("tr :focus").count()
     page.keyboard.press("?")
-    page.get_by_label("Use these keys").check()
+    page.get_by_label("Use these shortcuts").check()
     page.evaluate(
         """() => {
           document.querySelector("#help button").focus();

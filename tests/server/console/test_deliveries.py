@@ -166,7 +166,7 @@ def test_retry_of_deliveries_made_meanwhile_says_so(admin, service):
     asked = admin.get("/deliveries/retry", params={"id": found["id"]})
     post(admin, "/deliveries/retry", [("id", found["id"])])
 
-    assert "This makes no delivery due. Those that matched before" in text_of(asked)
+    assert "No delivery becomes due. The deliveries that matched" in text_of(asked)
     said = text_of(admin.get("/deliveries"))
     assert "Nothing was left to retry, 1 left out: delivered" in said
 
@@ -232,7 +232,7 @@ def test_more_than_the_bound_is_said(admin, service, monkeypatch):
     asked = admin.get("/deliveries/retry?state=dead&sink=old")
 
     assert "This makes 1 delivery due now: 1 to old." in text_of(asked)
-    assert "More match. At most 1 are retried at a time" in text_of(asked)
+    assert "More deliveries match. At most 1 are retried at a time" in text_of(asked)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_retry_of_nothing_goes_back(admin, path, fields):
 
     assert [answer.status_code for answer in answers] == [303, 303]
     assert all(one.headers["location"].startswith("/console/deliveries") for one in answers)
-    assert "Choose deliveries first" in text_of(admin.get("/deliveries"))
+    assert "Select deliveries first" in text_of(admin.get("/deliveries"))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_scopes_decide_who_sees_and_retries(person, key, page, retry):
 
     assert (shown.status_code, asked.status_code) == (page, retry)
     assert posted.status_code == (303 if retry == 200 else 403)
-    assert ("Retry the chosen" in shown.text) is (retry == 200)
+    assert ("Retry selected" in shown.text) is (retry == 200)
     assert ('type="checkbox" name="id"' in shown.text) is (retry == 200)
     assert ('type="checkbox" data-all' in shown.text) is (retry == 200)
 

@@ -90,14 +90,14 @@ def test_event_names_the_first_clause_that_failed(admin, service):
     """Mutants: the value seen or wanted is left out."""
     text = Parsed(admin.get(f"/events/{service.events['unrouted']}").text).text
 
-    assert 'telegram did not match: data.service.key is "nobody", wanted "telegram"' in text
-    assert "no sink is owed the event" in text
+    assert 'telegram did not match: data.service.key is "nobody", expected "telegram"' in text
+    assert "no sink gets the event" in text
 
 
 def test_event_names_its_copies(admin, service):
     text = Parsed(admin.get(f"/events/{service.events['plain']}").text).text
 
-    assert "1 later, and no second event" in text
+    assert "received 1 more time; still one event" in text
     assert "duplicate by callback from 127.0.0.1" in text
 
 
@@ -116,9 +116,9 @@ def test_boxes_of_an_event_without_a_callback():
 
     door, copies, routes, none = boxes(why, [])
 
-    assert ["smshook made it itself, or the callback is no longer stored"] == door.lines
+    assert ["made by smshook itself, or the callback is no longer stored"] == door.lines
     assert "and 2 more" == copies.lines[-1]
-    assert ["r did not match: $or: a is missing, wanted 1"] == routes.lines
+    assert ["r did not match: $or: a is missing, expected 1"] == routes.lines
     assert ("off", "off") == (routes.kind, none.kind)
 
 
@@ -433,7 +433,7 @@ def asking(tmp_path_factory):
 
 
 def test_reveal_asks_for_the_reason_once_in_ten_minutes(asking):
-    """Mutants: the option is ignored; the reason is not recorded; it is kept for ever."""
+    """Mutants: the option is ignored; the reason is not recorded; it is kept forever."""
     admin, event = asking.browser("admin"), asking.sms(1)
 
     refused = reveal(admin, event)

@@ -123,17 +123,17 @@ def test_operator_finds_the_cause_and_retries(tab, service, crm, phone):
     page.get_by_text("no delivery to the sink crm succeeds (status 503)").first.wait_for()
     click("link", "sink/crm", "**/sinks/crm")
     page.get_by_text("failing for").wait_for()
-    page.get_by_text("its pending deliveries are sent").wait_for()
+    page.get_by_text("smshook sends its pending deliveries").wait_for()
     click("link", "Its event", "**/events/*")
     click("button", "Answer of crm")
     page.get_by_text(CAUSE).first.wait_for()
     page.go_back()
-    click("link", re.compile("^3 owed$"), "**/deliveries?state=owed&sink=crm")
+    click("link", re.compile("^3 pending$"), "**/deliveries?state=owed&sink=crm")
     assert page.get_by_label("State").input_value() == "owed"
     click("link", "Retry all that match…", "**/retry?*")
     # One may be on its way, as the probe.
     page.get_by_text(re.compile("This makes [23] deliveries due now: [23] to crm")).wait_for()
-    click("button", "Do it", "**/deliveries?state=owed&sink=crm")
+    click("button", "Retry", "**/deliveries?state=owed&sink=crm")
     crm.works = True
     page.get_by_text(re.compile("[23] made due")).wait_for()
 

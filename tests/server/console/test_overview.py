@@ -76,7 +76,7 @@ def test_disk_has_its_free_space_and_days_left(admin, service, monkeypatch, days
     monkeypatch.setattr(service.parts.disk, "last", disk)
     monkeypatch.setattr(service.parts.disk, "days_left", lambda: days)
 
-    assert f"Disk, free{words}" in text_of(admin.get("/overview")).replace("free ", "free")
+    assert f"Free disk space{words}" in text_of(admin.get("/overview")).replace("free ", "free")
 
 
 def test_alerts_are_shown_with_links_to_their_events(admin, service):
@@ -94,9 +94,9 @@ def test_alerts_are_shown_with_links_to_their_events(admin, service):
 
     link = f'<a href="/console/events/{paused["event"]}">the sink log is paused (operator)'
     assert during.text.count(link) == 2
-    assert "Raised now" in during.text
+    assert "Alerts raised now" in during.text
     assert after.text.count(link) == 1
-    assert ("Raised now" in after.text) is bool(before)
+    assert ("Alerts raised now" in after.text) is bool(before)
     assert "the sink log was resumed after" in after.text
     assert "● ended" in text_of(after)
     assert admin.get(f"/events/{paused['event']}").status_code == 200

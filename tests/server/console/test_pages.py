@@ -295,7 +295,7 @@ def test_number_has_its_order_above(admin, person):
     """Mutants: the order of another number; an order for keys that may not list orders."""
     text = Parsed(admin.get("/?number=18505550006&since=all").text).text
 
-    assert "Order signup-42 ● received, asked" in " ".join(text.split())
+    assert "Order signup-42 ● received, ordered" in " ".join(text.split())
     assert "Order " not in Parsed(admin.get("/?number=18505550001").text).text
     assert "signup-42" not in person("growth").get("/?number=18505550006").text
 

@@ -23,16 +23,16 @@ def entry(**changed):
         (entry(), False, "body: no JSON."),
         (entry(why="error", why_detail=""), False, "error."),
         (entry(becomes=[]), True, "It would become no event."),
-        (entry(becomes=[SMS]), True, "It would become sms.received, google, owed to no sink."),
+        (entry(becomes=[SMS]), True, "It would become sms.received, google, for no sink."),
         (
             entry(becomes=[OTHER | {"sinks": ["log", "crm"]}, OTHER]),
             True,
-            "It would become sms.received, owed to log and crm; sms.received, owed to no sink.",
+            "It would become sms.received, for log and crm; sms.received, for no sink.",
         ),
         (
             entry(becomes=[SMS | {"sinks": ["a", "b", "c"]}]),
             True,
-            "It would become sms.received, google, owed to a, b and c.",
+            "It would become sms.received, google, for a, b and c.",
         ),
     ],
 )
@@ -138,7 +138,7 @@ def test_callback_that_is_understood_now_becomes_an_event(admin, service):
 
     answer = admin.post(f"/quarantine/{id_}/again")
 
-    assert "It would become sms.received, google, owed to log." in page
+    assert "It would become sms.received, google, for log." in page
     assert answer.headers["location"].startswith("/console/events/")
     assert "it became this event" in admin.get(answer.headers["location"]).text
     assert not is_kept(service, id_)
@@ -242,7 +242,9 @@ def test_list_is_filtered(admin):
     found = admin.get("/quarantine?source=smsactivate")
     none = admin.get("/quarantine?source=smsactivate&reason=address")
 
-    rows = [its for its in Parsed(found.text).all("a") if its.get("aria-label", "").startswith("L")]
+    rows = [
+        its for its in Parsed(found.text).all("a") if its.get("aria-label", "").startswith("Open")
+    ]
     assert 1 == len(rows)
     assert "No callback in quarantine matches." in none.text
 

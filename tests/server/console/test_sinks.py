@@ -31,7 +31,7 @@ def text_of(answer):
         ({"state": "paused", "paused_by": "operator"}, "off", "paused: by hand"),
         ({"state": "paused", "paused_by": "failing"}, "off", "paused: it failed for too long"),
         ({"state": "paused", "paused_by": "key"}, "off", "paused: key"),
-        ({"state": "gone"}, "wait", "owed, not configured"),
+        ({"state": "gone"}, "wait", "pending, not configured"),
     ],
 )
 def test_state_of_sink_is_in_words(sink, kind, words):
@@ -92,9 +92,9 @@ def test_sink_that_is_not_configured_is_shown_with_its_debts(admin, service):
 
     listed, own = admin.get("/sinks"), admin.get("/sinks/removed")
 
-    assert "◆ owed, not configured" in text_of(listed)
+    assert "◆ pending, not configured" in text_of(listed)
     assert "/console/sinks/removed/pause" not in listed.text + own.text
-    assert "Its deliveries wait until there is one again." in text_of(own)
+    assert "Its deliveries wait until you configure one again." in text_of(own)
     assert f"/console/events/{event}" in own.text
 
 
@@ -134,11 +134,11 @@ def test_pending_events_of_a_removed_sink_go_to_another(person, service):
     assert 'href="/console/sinks/gone/send"' in link
     assert 'value="crm"' in asking.text
     assert 'value="gone"' not in asking.text
-    assert "log gets 1 event, each by a new delivery with the same id" in text_of(preview)
+    assert "log gets 1 event, each by a new delivery with the same event id" in text_of(preview)
     assert "until a sink has the name gone again" in text_of(preview)
     assert (before, between, to_log()) == (0, 0, 1)
     assert sent.headers["location"] == "/console/sinks/gone"
-    assert "Sent to log: 1 event. gone is still owed 1" in shown
+    assert "Sent to log: 1 event. 1 to gone still pending" in shown
     assert "log gets nothing: it already has a delivery of each" in again
     assert service.api("/sinks/gone").json()["owed"] == 1
     reader = person("reader")
@@ -199,7 +199,7 @@ def test_test_shows_what_was_sent_and_answered(person, service, key, sees):
     assert "status 410, after" in text
     assert "smshook-attempt: 1" in text
     assert ("said by the sink" in text) is sees
-    assert ("need a key with codes:read" in text) is not sees
+    assert ("Only keys with codes:read can see answers" in text) is not sees
     assert stored() == before
 
 

@@ -19,8 +19,8 @@ def actions(answer):
     ("polling", "kind", "words"),
     [
         ({"state": "stopped", "run": RUN}, "bad", "stopped: key refused"),
-        ({"state": "running", "run": RUN}, "wait", "asks now"),
-        ({"state": "waiting", "run": None}, "off", "not asked yet"),
+        ({"state": "running", "run": RUN}, "wait", "polling now"),
+        ({"state": "waiting", "run": None}, "off", "not polled yet"),
         ({"state": "waiting", "run": RUN | {"error": "busy"}}, "bad", "provider busy"),
         ({"state": "waiting", "run": RUN}, "ok", "3 new"),
     ],
@@ -64,7 +64,7 @@ def test_delay_has_its_sign(seconds, text):
         ("of a later version", None, "", False),
     ],
 )
-def test_hint_for_callbacks_that_were_turned_away(reason, peer, hint, is_kept):
+def test_hint_for_rejected_callbacks(reason, peer, hint, is_kept):
     """Mutants: a public address counts as a proxy; each reason leads to quarantine."""
     one = {"reason": reason, "peer": peer, "count": 2, "last_at": "2026-12-01T10:00:00Z"}
 
@@ -115,7 +115,7 @@ def test_callback_url_is_recorded_and_shown_for_a_minute(admin, service):
 
     assert path not in before
     assert path in answer.text
-    assert "works on its machine only" in answer.text
+    assert "works only on the machine of the service" in answer.text
     assert "60; url=/console/sources" == answer.headers["refresh"]
     leaf, *older = service.leaves("source.url_read")
     assert (lines, "tellabot", "key/admin") == (len(older), leaf["source"], leaf["by"])
@@ -170,7 +170,7 @@ def test_provider_is_asked(admin, service, monkeypatch):
     )
 
 
-def test_page_says_what_was_turned_away(admin, person, service):
+def test_page_lists_rejections(admin, person, service):
     """Also what named no source: its list has it last. Mutants: keys without `admin` see addresses;
     only configured sources are asked for."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -183,5 +183,5 @@ def test_page_says_what_was_turned_away(admin, person, service):
     assert " wrong token, last" in masked
     assert "<li>No source: 1 " in shown
     assert " no such source from <code>127.0.0.1</code>" in shown
-    assert " no callback URL from <code>127.0.0.1</code>" in shown
+    assert " not a callback URL from <code>127.0.0.1</code>" in shown
     assert "127.0.0.1" not in masked

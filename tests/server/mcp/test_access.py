@@ -133,7 +133,7 @@ async def test_stop_does_not_wait_for_the_tools(tmp_path):
             answer = await waiting
 
     assert (code, answer.is_error) == (0, True)
-    assert answer.content[0].text.startswith("503 reader_ended: the service stops")
+    assert answer.content[0].text.startswith("503 reader_ended: the service is stopping")
     assert took < 6
 
 

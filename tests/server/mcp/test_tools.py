@@ -168,7 +168,7 @@ async def test_key_with_when_sees_only_its_events(connect, service, kind):
 
     assert {item["event"]["source"] for item in listed["events"]} == {"smsactivate"}
     assert (code["event_id"], code["code"]) == (seen, "771020")
-    assert waited.startswith("no code came within 0 s; to go on waiting, call wait_for_code again")
+    assert waited.startswith("no code came within 0 s; to keep waiting, call wait_for_code again")
     assert why == absent == "404 not_found: no such event"
 
 
