@@ -83,11 +83,12 @@ class Recorder:
         """
         # As `recordedtime` has it, to the last digit: `since` and `until` are compared with that.
         at = round(self._now() * 1_000_000) / 1_000_000
-        foreseen: list[_Foreseen | None] = []
+        foreseen: list[tuple[_Foreseen | None, Happening]] = []
 
         def then(outcome: Recorded | Exception) -> None:
-            for one in filter(None, reversed(foreseen)):
-                self._order_book.take_back(one.order, one.before)
+            for one, _ in reversed(foreseen):
+                if one is not None:
+                    self._order_book.take_back(one.order, one.before)
             if isinstance(outcome, Exception):
                 if isinstance(outcome, Unavailable):
                     self._monitor.log_error(outcome)
@@ -104,11 +105,11 @@ class Recorder:
                 self._log_recorded(self._lines, caller, callback, plans, outcome, traces)
 
         try:
-            foreseen.extend(self._foresee(caller.source, one.data, at) for one in happenings)
+            foreseen.extend((self._foresee(caller.source, one.data, at), one) for one in happenings)
             plans = tuple(
                 [
                     self._plan(caller.source, happening, at, named_order=one and one.given)
-                    for one, happening in zip(foreseen, happenings, strict=True)
+                    for one, happening in foreseen
                 ]
             )
         except Exception as exc:
