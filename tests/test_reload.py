@@ -327,7 +327,10 @@ def test_command_prints_what_changed_without_a_key(service):
 
 
 def test_command_explains_a_variable_that_is_only_set_here(service, monkeypatch):
-    """The service has the variables of its start. Mutant: the note for each unset variable."""
+    """The service has the variables of its start.
+
+    Mutant: `for name in unset` without `if name in os.environ`.
+    """
     missing = config().replace("path: events.jsonl", 'path: "${ONLY_HERE}"')
     write(service, missing)
     monkeypatch.setenv("ONLY_HERE", "events.jsonl")
