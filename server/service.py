@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from core.clock import WallClock, boot_ticks
+from httpd.body_time import BodyTime
 from httpd.own_host import App, OwnHost, Receive, Scope, Send
 from journal import Journal
 from journal.commitments import Commitments
@@ -37,6 +38,7 @@ from sinks.worker import Worker
 
 from . import __version__
 from .api.app import create_api, create_health
+from .api.errors import BODY_TIME
 from .config.files import ERASED_IDS
 from .config.load import Loaded
 from .config.options import Config, Server, host_and_port
@@ -560,7 +562,7 @@ def admin_app(parts: Parts) -> App:
         # The console has rules of its own for hosts and origins.
         await (console if console.has(scope) else own)(scope, receive, send)
 
-    return app
+    return BodyTime(app, BODY_TIME)
 
 
 def _own_names(server: Server) -> Sequence[str]:

@@ -14,6 +14,9 @@ from routes.match import Invalid
 #: The headers of an answer after which the caller may try again.
 AGAIN: Mapping[str, str] = MappingProxyType({"Retry-After": str(RETRY_AFTER)})
 
+#: Seconds in which a body must be complete.
+BODY_TIME = 8.0
+
 #: Each code with its statuses and its meaning. A code never changes.
 CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
     {
@@ -51,6 +54,7 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "config_rejected": ((422,), "The configuration is wrong. `complaints` says where."),
         "cursor_gone": ((410,), "The place of the cursor is gone. Begin again without it."),
         "reason_required": ((422,), "The key must give a reason to reveal a code."),
+        "body_timeout": ((408,), "The body was not complete in time."),
         "too_large": ((413,), "The body is too large."),
         "idempotency_key_reused": ((422,), "The Idempotency-Key was used for another request."),
         "url_blocked": ((422,), "The URL has an address that is not allowed."),
@@ -119,6 +123,10 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 def not_found(noun: str) -> Problem:
     """Return the answer for things that do not exist or that the key may not see."""
     return Problem(404, "not_found", f"no such {noun}")
+
+
+def late_body() -> Problem:
+    return Problem(408, "body_timeout", f"the body was not complete after {BODY_TIME:.0f} seconds")
 
 
 def bad_parameter(name: str, why: str) -> Problem:

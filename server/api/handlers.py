@@ -12,13 +12,14 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.types import ExceptionHandlersMap, Message, Scope
 
 from core.errors import Unavailable, origin
+from httpd.body_time import CUT_OFF
 from httpd.exchange import sent_request_id
 
 from ..runtime.hub import ReaderEnded, TooManyReaders
 from ..runtime.keys import Keys
 from ..runtime.readers import ReadsLimited
 from .auth import authenticate
-from .errors import AGAIN, Problem, not_found, reader_ended, unknown_path
+from .errors import AGAIN, Problem, late_body, not_found, reader_ended, unknown_path
 from .idempotency import AnsweredBefore
 
 AnyRequest = Request[Any, Any, Any]
@@ -61,6 +62,8 @@ def handlers(keys: Keys | None, refused_key: RefusedKey) -> ExceptionHandlersMap
         return answer(request, problem)
 
     def refused_by_litestar(request: AnyRequest, exc: HTTPException) -> Response[bytes]:
+        if request.scope["state"].get(CUT_OFF):
+            return _answer(request, late_body())
         if exc.status_code >= 500:  # noqa: PLR2004 - a bug of smshook from here on
             return _fault(request, exc)
         if exc.status_code == 413:  # noqa: PLR2004 - Content Too Large: RFC 9110, 15.5.14

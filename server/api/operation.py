@@ -93,7 +93,7 @@ class DescribedCall(msgspec.Struct, frozen=True, kw_only=True):
         if self.needs_key and self.method == "POST":
             codes |= {"bad_idempotency_key", "in_progress", "idempotency_key_reused"}
         if self.needs_key and self.method in ("POST", "PATCH"):
-            codes.add("too_large")
+            codes |= {"too_large", "body_timeout"}
         if self.guards:
             codes.add("missing_scope")
         if any(guard.whole for guard in self.guards):

@@ -8,7 +8,7 @@ import msgspec
 
 from httpd.own_host import Receive, Scope, Send, is_loopback
 
-from ..api.errors import Problem
+from ..api.errors import Problem, late_body
 from .api import ApiCalls
 from .sessions import Session
 
@@ -117,7 +117,7 @@ async def read_form(asked: Asked) -> Sequence[tuple[str, str]]:
     while more:
         message = await asked.receive()
         if message["type"] == "http.disconnect":
-            raise Problem(400, "bad_request", "the client went away")
+            raise late_body()
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > MOST_BODY:

@@ -1,14 +1,18 @@
+import asyncio
 import contextlib
 import json
 import string
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
 
+import httpx
 import hypothesis
 import pytest
+import structlog
 from hypothesis import strategies as st
 
 from core.instants import Instant
+from httpd.body_time import BodyTime
 from server.api.errors import Problem
 from server.api.events import EventParameters
 from server.api.handlers import MOST_BODY
@@ -287,3 +291,21 @@ def test_any_text_is_read_or_refused(written):
     for name in EventParameters.__struct_fields__:
         with contextlib.suppress(Problem):
             read({"query_string": f"{name}={quote(written)}".encode()}, EventParameters)
+
+
+async def test_slow_body_is_408_and_no_fault(service):
+    """Mutants: the error of the framework, a 500, with a line that asks an operator to act."""
+
+    async def slow():
+        yield b"{"
+        await asyncio.sleep(0.5)
+        yield b"}"
+
+    transport = httpx.ASGITransport(BodyTime(service.api, 0.05))
+    service.admin = httpx.AsyncClient(transport=transport, base_url="http://smshook")
+    with structlog.testing.capture_logs() as lines:
+        answer = await service.ask("/v1/orders", method="POST", content=slow())
+
+    assert (answer.status_code, answer.json()["code"]) == (408, "body_timeout")
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert "api.fault" not in [line["event"] for line in lines]
