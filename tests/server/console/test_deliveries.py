@@ -117,8 +117,9 @@ def text_of(answer):
 def test_first_view_is_what_wants_somebody(admin, service):
     """Mutants: delivered ones too; expired ones in place of failing ones."""
     event = telegram(service, 20)
-    parsed = Parsed(admin.get("/deliveries").text)
-    shown = set(re.findall(r"(dead|failing|expired|delivered|pending), ", parsed.text))
+    answer = admin.get("/deliveries")
+    parsed = Parsed(answer.text)
+    shown = set(re.findall(r"[▲●◆] (dead|failing|expired|delivered|pending)", text_of(answer)))
 
     assert shown == {"dead", "failing"}
     assert f"/console/events/{event}" in [its["href"] for its in parsed.all("a")]
@@ -129,7 +130,7 @@ def test_without_any_that_want_somebody_the_newest_are_shown(admin):
     answer = admin.get("/deliveries?sink=log")
 
     assert "These are the newest." in text_of(answer)
-    assert "delivered" in text_of(answer)
+    assert "● delivered" in text_of(answer)
     assert "Retry all that match" not in answer.text
 
 
@@ -225,14 +226,20 @@ def test_chosen_ones_are_retried(admin, service):
 
 
 def test_more_than_the_bound_is_said(admin, service, monkeypatch):
-    """Mutant: the page counts all, and the retry does fewer."""
+    """Mutants: the page counts all, and the retry does fewer; the retry does not say so."""
     telegram(service, 28), telegram(service, 29)
+    before = attempts_of(service, sink="old", state="dead")
     monkeypatch.setattr("server.api.retries.MOST", 1)
 
     asked = admin.get("/deliveries/retry?state=dead&sink=old")
 
     assert "This makes 1 delivery due now: 1 to old." in text_of(asked)
     assert "More deliveries match. At most 1 are retried at a time" in text_of(asked)
+    post(admin, "/deliveries/retry", form_of(asked.text))
+    said = text_of(admin.get("/deliveries"))
+    assert "1 made due; more match: retry them again" in said
+    count = sum(before.values()) + 1
+    live.eventually(lambda: sum(attempts_of(service, sink="old", state="dead").values()) == count)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +258,7 @@ def test_retry_of_nothing_goes_back(admin, path, fields):
 
     assert [answer.status_code for answer in answers] == [303, 303]
     assert all(one.headers["location"].startswith("/console/deliveries") for one in answers)
-    assert "Select deliveries first" in text_of(admin.get("/deliveries"))
+    assert text_of(admin.get("/deliveries")).count("Select deliveries first") == 2
 
 
 @pytest.mark.parametrize(

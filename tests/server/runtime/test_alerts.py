@@ -16,6 +16,7 @@ from watched import BEGIN, DAY, HOUR, TYPES, World
 from core.delivery import State
 from core.event import kinds
 from core.secret import Secret
+from core.units import Size
 from journal.reads import JournalStats
 from journal.records import StoredCondition
 from journal.writes import EndDeliveries
@@ -23,11 +24,13 @@ from receiver.callback import Callback
 from receiver.door import read_happenings
 from receiver.intake import Caller
 from server.conditions import Condition, Severity, Timing
-from server.config.alerting import Alerting
+from server.config.alerting import Alerting, LowDisk
 from server.config.load import ConfigError
 from server.runtime.alert_kinds import KINDS, written
+from server.runtime.disk import Disk
 from server.runtime.reload import NotReloaded
 from server.runtime.watching import EVERY, SELDOM
+from sinks.file.sink import File
 from sinks.http.sink import Http
 
 #: Seconds between two looks of most tests.
@@ -557,3 +560,58 @@ async def test_disk_that_will_be_full_soon_is_reported(tmp_path):
 
     assert [(at, name) for at, name, _ in told] == [(5 * HOUR, "disk_low")]
     assert event["data"]["days_left"] == round(15 / 9 * 5 / 24, 1)
+
+
+async def test_reads_of_a_key_count_on_when_it_changes(tmp_path):
+    """Its own count begins with 0 again. Mutant: the difference to the count before is added."""
+    world = World(tmp_path)
+    async with world.started():
+        [codes] = [one.access for one in world.parts.keys.known() if one.access.name == "ana"]
+        for count in (60, 50):
+            codes.codes_read["list"] = count
+            await world.look()
+        told = await world.told()
+
+    assert [name for _, name, _ in told] == ["reads_unusual"]
+
+
+async def test_disk_has_room_again_only_with_some_more(tmp_path):
+    """Else it comes and goes with each file. Mutant: the same limit for both."""
+    world = World(tmp_path, alerts=Alerting(disk_low=LowDisk(free=Size(10 << 30))))
+    async with world.started():
+        for hour, free in enumerate((11, 9, 10.5, 9.5, 12)):
+            world.at = BEGIN + hour * HOUR
+            world.parts.disk.read = lambda _path, free=free: Disk(
+                int(free * (1 << 30)), 40 << 30, 1
+            )
+            await world.look()
+        told = await world.told()
+
+    assert [(at, name) for at, name, _ in told if name.startswith("disk")] == [
+        (HOUR, "disk_low"),
+        (4 * HOUR, "disk_recovered"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("crm", "others", "against"),
+    [
+        (0.25, (40.0, 0.3), None),
+        (12.0, (40.0, 0.0), "sink/crm"),
+        (12.0, (0.0,), None),
+        (12.0, (40.0,), "sink/crm"),
+    ],
+)
+async def test_clock_is_compared_with_the_middle_one_of_others(tmp_path, crm, others, against):
+    """One wrong clock says nothing. Mutants: the first one, or the last; of two, the worse one."""
+    names = [f"other{number}" for number in range(len(others))]
+    sinks = {name: File(path=str(tmp_path / name)) for name in ("crm", *names)}
+    world = World(tmp_path, sinks=sinks)
+    world.faults = {"clock"} if crm == 12.0 else set()
+    async with world.started():
+        for name, offset in zip(names, others, strict=True):
+            world.parts.workers[name].clock_offset = offset
+        await world.look()
+        found = [event for event in await world.events() if event["type"] == "system.clock_off"]
+
+    assert [event["data"]["against"] for event in found] == ([against] if against else [])
