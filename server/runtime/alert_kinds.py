@@ -52,6 +52,7 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
         sample: bool = False,
     ) -> System:
         """Return the data of the event about its begin."""
+        details = self.named(subject, details)
         return self.begin(
             **common(self.name, subject, since=since, labels=labels, sample=sample),
             severity=severity,
@@ -74,6 +75,7 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
         """Return the data of the event about its end. `raised_by` is the id of the first event."""
         if self.end is None:
             return None
+        details = self.named(subject, details)
         lasted = max(0.0, ended - since)
         said = {**details, **_words(details), "lasted": written(lasted)}
         return self.end(
@@ -85,6 +87,11 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
             id_raised=raised_by,
             **details,
         )
+
+    def named(self, subject: str, details: Details) -> Details:
+        """Return the details with the source that the subject names, for events that have it."""
+        has_source = "source" in self.begin.__struct_fields__
+        return {"source": subject.partition("/")[2], **details} if has_source else details
 
 
 def common(
@@ -112,13 +119,15 @@ def common(
 def _words(details: Details) -> Mapping[str, str]:
     """Return further values for the texts, made from the details.
 
-    `why`: the error of a sink with its status, as in `status 503`. `lost`: how many deliveries, and
-    to which sink. `key_ends`: which key or certificate ends, and when.
+    `asks`: the names of sources. `why`: the error of a sink with its status, as in `status 503`.
+    `lost`: how many deliveries, and to which sink. `key_ends`: which key or certificate ends, and
+    when.
     """
     status, count, name = details.get("status"), details.get("count"), details.get("name")
     sink = f"to the sink {details.get('sink')}"
     ends = f"ends at {details.get('ends_at')}"
     return {
+        "asks": ", ".join(details.get("asked", ())),
         "why": str(details.get("error")) + ("" if status is None else f" {status}"),
         "lost": f"1 delivery {sink} was" if count == 1 else f"{count} deliveries {sink} were",
         "key_ends": {
@@ -176,18 +185,23 @@ _KINDS = (
     AlertKind(
         begin=event.SourceSilent,
         end=event.SourceHeard,
-        text="callbacks are overdue; {waiting_orders} orders wait for one",
-        end_text="callbacks come again after {lasted}",
+        text="callbacks of {source} are overdue; {waiting_orders} orders wait for one",
+        end_text="callbacks of {source} come again after {lasted}",
         subject="source/tellabot",
-        sample={"expect_every": 3600.0, "last_at": _AT, "waiting_orders": 0},
+        sample={"source": "tellabot", "expect_every": 3600.0, "last_at": _AT, "waiting_orders": 0},
     ),
     AlertKind(
         begin=event.QuarantineGrowing,
         end=event.QuarantineQuiet,
-        text="{count} callbacks were not understood ({reason}): {hint}",
-        end_text="callbacks are understood again, after {lasted}",
+        text="{count} callbacks of {source} were not understood ({reason}): {hint}",
+        end_text="callbacks of {source} are understood again, after {lasted}",
         subject="source/tellabot",
-        sample={"count": 6, "reason": "malformed", "hint": "smshook quarantine list"},
+        sample={
+            "source": "tellabot",
+            "count": 6,
+            "reason": "malformed",
+            "hint": "smshook quarantine list",
+        },
     ),
     AlertKind(
         begin=event.RejectionsGrowing,
@@ -232,10 +246,10 @@ _KINDS = (
     AlertKind(
         begin=event.BackfillFailing,
         end=event.BackfillRecovered,
-        text="the provider cannot be asked for missed messages ({error})",
-        end_text="the provider answers again, after {lasted}",
+        text="the provider of {source} cannot be asked for missed messages ({error})",
+        end_text="the provider of {source} answers again, after {lasted}",
         subject="source/tellabot",
-        sample={"error": "busy"},
+        sample={"source": "tellabot", "error": "busy"},
     ),
     AlertKind(
         begin=event.ReadsUnusual,
@@ -275,7 +289,7 @@ _KINDS = (
     ),
     AlertKind(
         begin=event.Gap,
-        text="no callbacks were taken until {until}; sources that are asked for them: {asked}",
+        text="no callbacks were taken until {until}; sources that are asked for them: {asks}",
         subject="service",
         sample={"until": _AT, "asked": ("tellabot",)},
     ),

@@ -465,6 +465,10 @@ def test_each_type_belongs_to_a_kind():
             labels={},
         )
         assert data.summary
+        # Which sink or source it is. Mutants: it is missing at the begin, or at the end.
+        named, _, name = kind.subject.partition("/")
+        for event in (data, ended) if named in ("sink", "source") else ():
+            assert event is None or getattr(event, named) == name
         assert ended is None or ("10m" in ended.summary and ended.for_ == 600)
 
 
@@ -476,10 +480,16 @@ def test_each_type_belongs_to_a_kind():
         ("key_expiring", {"kind": "provider_key"}, "the provider refuses the key of the source it"),
         ("delivery_dead", {"count": 1}, "1 delivery to the sink crm was given up (dead)"),
         ("delivery_dead", {"count": 2}, "2 deliveries to the sink crm were given up (dead)"),
+        ("source_silent", {}, "callbacks of tellabot are overdue; 0 orders wait for one"),
+        (
+            "gap",
+            {"until": "2026", "asked": ("tellabot", "bulk")},
+            "no callbacks were taken until 2026; sources that are asked for them: tellabot, bulk",
+        ),
     ],
 )
 def test_summary_is_a_sentence(name, details, expected):
-    """Mutant: a refused key `ends at None`."""
+    """Mutants: a refused key `ends at None`; the sources are written as Python does."""
     fixed = {"name": "it", "ends_at": None if "provider_key" in details.values() else "2026"}
 
     assert KINDS[name].summary({**KINDS[name].sample, **fixed, **details}) == expected
