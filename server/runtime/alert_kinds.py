@@ -16,6 +16,7 @@ Details = Mapping[str, Any]
 
 #: The page of the runbooks. Each kind has a heading there.
 _RUNBOOKS = "docs/alerts.md"
+_GB = 1e9
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60))
 
 
@@ -119,16 +120,20 @@ def common(
 def _words(details: Details) -> Mapping[str, str]:
     """Return further values for the texts, made from the details.
 
-    `asks`: the names of sources. `why`: the error of a sink with its status, as in `status 503`.
+    `asks`: the names of sources. `why`: the error of a sink with its status, as in `(status 503)`.
     `lost`: how many deliveries, and to which sink. `key_ends`: which key or certificate ends, and
-    when.
+    when. `room`: the free space of the disk. `full`: when it is full, if that is known.
     """
-    status, count, name = details.get("status"), details.get("count"), details.get("name")
+    count, name, days = details.get("count"), details.get("name"), details.get("days_left")
+    error = [str(details[one]) for one in ("error", "status") if details.get(one) is not None]
+    room = f"{_size(details.get('free', 0))} of {_size(details.get('total', 0))}"
     sink = f"to the sink {details.get('sink')}"
     ends = f"ends at {details.get('ends_at')}"
     return {
         "asks": ", ".join(details.get("asked", ())),
-        "why": str(details.get("error")) + ("" if status is None else f" {status}"),
+        "why": f" ({' '.join(error)})" if error else "",
+        "room": room,
+        "full": "" if days is None else f"; it is full in {days:.1f} days",
         "lost": f"1 delivery {sink} was" if count == 1 else f"{count} deliveries {sink} were",
         "key_ends": {
             "api_key": f"the API key {name} {ends}",
@@ -136,6 +141,11 @@ def _words(details: Details) -> Mapping[str, str]:
             "provider_key": f"the provider refuses the key of the source {name}",
         }.get(str(details.get("kind")), ""),
     }
+
+
+def _size(of: int) -> str:
+    """Return `900 MB` or `1.5 GB`."""
+    return f"{of / _GB:.1f} GB" if of >= _GB else f"{of / 1e6:.0f} MB"
 
 
 def written(seconds: float) -> str:
@@ -150,7 +160,7 @@ _KINDS = (
     AlertKind(
         begin=event.SinkFailing,
         end=event.SinkRecovered,
-        text="no delivery to the sink {sink} succeeds ({why}); {owed} are pending",
+        text="no delivery to the sink {sink} succeeds{why}; {owed} are pending",
         end_text="the sink {sink} works again after {lasted}; {owed} deliveries are pending",
         subject="sink/crm",
         sample={**_SINK, "status": 503, "error": "status", "failing_since": _AT},
@@ -219,8 +229,8 @@ _KINDS = (
     AlertKind(
         begin=event.DiskLow,
         end=event.DiskRecovered,
-        text="{free} bytes are free on the disk of the journal; days left: {days_left}",
-        end_text="the disk of the journal has room again, after {lasted}: {free} bytes",
+        text="{room} are free on the disk of the journal{full}",
+        end_text="the disk of the journal has room again, after {lasted}: {room} are free",
         subject="service",
         sample={
             "free": 900 << 20,
