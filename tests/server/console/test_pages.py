@@ -12,7 +12,7 @@ from server.console.page import Page, Request, View
 from server.console.render import duration, utc
 
 #: Bytes of a page with a hundred rows, and of the static files.
-PAGE, CSS, JS = 80_000, 10_240, 12_288
+PAGE, CSS, JS = 80_000, 10_000, 12_000
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
