@@ -98,7 +98,7 @@ def health(
         return Response(
             msgspec.json.encode(answer) if is_json else text.encode(),
             status_code=200 if is_ready else 503,
-            media_type="application/json" if is_json else "text/plain; charset=utf-8",
+            media_type="application/json" if is_json else "text/plain",  # Litestar adds the charset
             headers={} if is_ready else {"Retry-After": str(RETRY_AFTER)},
         )
 
