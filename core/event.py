@@ -320,6 +320,8 @@ class SourceSilent(System, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "system.source_silent"
 
+    #: The name of the source.
+    source: str
     #: The source's `expect_every`, in seconds.
     expect_every: float | None
     #: When its last callback came: RFC 3339, UTC. Null: none since the start.
@@ -339,6 +341,8 @@ class QuarantineGrowing(System, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "system.quarantine_growing"
 
+    #: The name of the source.
+    source: str
     #: How many within the time.
     count: int
     #: Why the last of them was not understood: `malformed`.
@@ -431,6 +435,8 @@ class BackfillFailing(System, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "system.backfill_failing"
 
+    #: The name of the source.
+    source: str
     #: Our word for the last failure: `busy`, `unreadable`, `bad_key`.
     error: str
 

@@ -10,7 +10,7 @@ from .commit import CommitMeters
 from .feed import Committed
 from .reads import Answer, Read
 from .seal import Opener, Sealer
-from .writes import Result, Write
+from .writes import LineNumber, Result, Write
 
 #: The filters of API keys: by digest, a predicate over an event as plain JSON values. The digest
 #: changes with the predicate.
@@ -62,14 +62,18 @@ class Journal(Protocol):
         ...
 
     def submit(
-        self, write: Write[Result], then: Callable[[Result | Exception], None] | None = None
+        self,
+        write: Write[Result],
+        then: Callable[[Result | Exception], None] | None = None,
+        *,
+        line: LineNumber | None = None,
     ) -> "asyncio.Future[Result]":
         """Put a write into the next transaction; the future is done when it is durable.
 
         The future fails with `Unavailable` (try again later), `Broken` (the process must end) or
         `InvalidRow`. Cancelling the future does not cancel the write. `then` is called once with
         the outcome, in the order of results, even if the future was cancelled. A stalled journal
-        answers Unavailable. It still calls `then` with the true outcome.
+        answers Unavailable. It still calls `then` with the true outcome. `line` is set before.
         """
         ...
 

@@ -16,6 +16,10 @@ class Actor(msgspec.Struct, frozen=True):
     session: str | None = None
 
     @property
+    def name(self) -> str:
+        return self.by.rpartition("/")[2]
+
+    @property
     def fields(self) -> Mapping[str, str]:
         """The fields of a line of the audit log that name it."""
         found = {"by": self.by, "from": self.peer, "session": self.session}

@@ -287,6 +287,8 @@ class HeldDelivery(NamedTuple):
     sink: str
     id: int
     event_id: str
+    #: The number of the line in the audit log that says that it expired.
+    leaf: int | None = None
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):

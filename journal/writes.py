@@ -596,11 +596,19 @@ class SealStored(Write[SealedStep], frozen=True):
 # --- the audit log ------------------------------------------------------------------------------
 
 
+class LineNumber(msgspec.Struct):
+    """The number of a write's last line in the audit log. It is set when the write is done."""
+
+    #: None: the log has no line about it.
+    n: int | None = None
+
+
 class OnBehalf(Write[Result], frozen=True):
     """Do a write on behalf of somebody: the lines about it name the actor."""
 
     write: Write[Result]
     actor: Actor
+    line: LineNumber | None = None
 
 
 #: The number of each fact's line in the audit log; None for a fact that the log does not keep. If

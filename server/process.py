@@ -179,7 +179,7 @@ async def _run(
     parts.current.follow(lambda _: lock.publish(_holder(parts, sockets)))
     holder = _holder(parts, sockets)
     started(holder)
-    _log_start(config, holder)
+    _log_start(config, holder, None if parts.audit is None else parts.audit.started)
     if first_key is not None:
         log.warning("audit.begun", key=first_key, then="keep this line on another machine")
     notify("READY=1")
@@ -350,7 +350,7 @@ def _holder(parts: Parts, sockets: Sequence[socket.socket]) -> Holder:
     )
 
 
-def _log_start(config: Config, holder: Holder) -> None:
+def _log_start(config: Config, holder: Holder, leaf: int | None) -> None:
     base = config.server.public_url or holder.url
     log.info(
         "service.started",
@@ -360,6 +360,7 @@ def _log_start(config: Config, holder: Holder) -> None:
         admin_url=holder.admin_url,
         sources=[f"{base}/in/{name}/***" for name in config.sources],
         sinks=list(config.sinks),
+        leaf=leaf,
         journal=Path(config.journal.path).name,
     )
     if has_wal_reset_race(SQLITE_VERSION):

@@ -13,6 +13,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
+import structlog
 
 from core.clock import WallClock, boot_ticks
 from httpd.body_time import BodyTime
@@ -92,6 +93,8 @@ from .tracing import Tracer
 #: After a start, orders end only after the first backfills, which may bring their SMS. These are
 #: the seconds that they wait for them.
 FIRST_RUNS = 120.0
+
+log = structlog.get_logger()
 
 
 async def open_journal(
@@ -435,6 +438,15 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
     )
 
 
+def _note_jump(facts: AuditFacts, by: float) -> None:
+    seconds = round(by, 3)
+    facts.add(
+        "clock.jumped",
+        {"seconds": seconds},
+        lambda leaf: log.warning("clock.jumped", seconds=seconds, leaf=leaf),
+    )
+
+
 def _audit_keeper(
     current: Current,
     journal: Journal,
@@ -443,7 +455,7 @@ def _audit_keeper(
     keys: Keyring | None,
     options: AuditOptions | None,
 ) -> AuditKeeper | None:
-    clock.listen(lambda by: facts.add("clock.jumped", {"seconds": round(by, 3)}))
+    clock.listen(partial(_note_jump, facts))
     if keys is None or options is None:
         return None
     keeper = AuditKeeper(

@@ -17,6 +17,7 @@ from journal.writes import (
     BringForward,
     Guard,
     Hold,
+    LineNumber,
     PauseSink,
     Probe,
     ResumeSink,
@@ -71,10 +72,11 @@ class Recovery:
         def then(outcome: object) -> None:
             if outcome is True:
                 self._health.paused = by
-                log.warning("sink.paused", sink=self._name, reason=by.value)
+                log.warning("sink.paused", sink=self._name, reason=by.value, leaf=line.n)
 
+        line = LineNumber()
         write = PauseSink(self._name, by=by, at=self._clock.now())
-        return await self._journal.submit(guard(write), then=then)
+        return await self._journal.submit(guard(write), then=then, line=line)
 
     async def resume(self, by: Pause | None = None, guard: Guard = unguarded) -> None:
         """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
@@ -84,10 +86,11 @@ class Recovery:
             if outcome is True or (outcome is False and by is None):
                 self._health.reset()
                 self._feed.look_again()
-                log.info("sink.resumed", sink=self._name)
+                log.info("sink.resumed", sink=self._name, leaf=line.n)
                 self.on_resume()
 
-        await self._journal.submit(guard(ResumeSink(self._name, by=by)), then=then)
+        line = LineNumber()
+        await self._journal.submit(guard(ResumeSink(self._name, by=by)), then=then, line=line)
 
     def learn(self, attempt: Attempt) -> bool:
         """Update the sink's health by a settled attempt; return whether to call `steer`."""

@@ -1,10 +1,13 @@
 """An auditor checks the log of a service that was killed, and whose signing keys changed."""
 
 import asyncio
+import contextlib
+import http.server
 import itertools
 import json
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -139,3 +142,102 @@ def test_auditor_verifies_and_proves_across_epochs_and_kills(tmp_path):
     entries.write_text(entries.read_text().replace(chosen[0], chosen[1], 1))
     code, said = audited(auditor, key)
     assert (code, "CHANGED" in said) == (1, True), said
+
+
+#: The events of the ordinary log whose fact has another name.
+FACT = {
+    "key.created": "key.made",
+    "config.reloaded": "config.loaded",
+    "config.rejected": "config.refused",
+    "subscription.created": "subscription.made",
+    "alert.raised": "callback.accepted",
+}
+#: Lines that each have a fact here.
+PROVED = {
+    *("key.created", "key.revoked", "config.reloaded", "config.rejected", "alert.raised"),
+    *("subscription.created", "subscription.deleted", "service.started", "retention.pruned"),
+    *("content.erased", "sink.paused", "sink.resumed", "order.expired", "delivery.expired"),
+}
+
+
+@contextlib.contextmanager
+def echo():
+    """Serve an endpoint that accepts a subscription, and yield its URL."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def act(service, endpoint):
+    """Do what has a line of its own."""
+
+    def post(path, **body):
+        answer = service.api(path, method="POST", json=body)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    config = service.folder / "smshook.yaml"
+    good = config.read_text()
+    post("/sinks/crm/pause")
+    for number in (1, 2):
+        assert service.post(live.sms(number)).status_code == 200
+    one, two = [item["event"] for item in service.api("/events?order=asc").json()["data"]]
+    assert service.api(f"/events/{one['id']}/content", method="DELETE").is_success
+    post("/erasures", number=two["data"]["to"])
+    post("/sinks/crm/resume")
+    key = post("/keys", name="app", scopes=["subscriptions:write", "codes:read"])["key"]
+    subscription = service.api(
+        "/subscriptions", method="POST", key=key, json={"url": endpoint}
+    ).json()["id"]
+    service.api(f"/subscriptions/{subscription}", method="DELETE", key=key)
+    service.api("/keys/app", method="DELETE")
+    post("/orders", source="tellabot", request_id="4711", expires="1s")
+    config.write_text(good + "nonsense: true\n")
+    assert service.api("/reload", method="POST").status_code == 422
+    config.write_text(good.replace("events: 90d", "events: 1s"))
+    post("/reload")
+    live.eventually(lambda: any(one["event"] == "order.expired" for one in service.logged()))
+    service.run("prune")
+
+
+def test_log_line_of_each_fact_names_its_line_in_the_audit_log(tmp_path):
+    """Mutants: `line.n` counts from the last line of the commit; a write of nobody has no number;
+    the fact of a delivery that expired by an erasure is not numbered.
+    """
+    more = (
+        "retention: {events: 90d}\naudit: {record: all}\nsubscriptions: {allow_networks:"
+        ' ["127.0.0.0/8"]}\nalerts: {quiet: 1s}\n'
+    )
+    config = live.CONFIG.replace(
+        "path: events.jsonl}", 'path: events.jsonl}\n  crm: {type: http, url: "http://127.0.0.1:9"}'
+    ).replace("[log]", "[log, crm]")
+    with echo() as url, live.Live(tmp_path, config + more) as service:
+        act(service, url)
+        live.eventually(lambda: {one["event"] for one in service.logged()} >= PROVED)
+        assert service.stop() == 0
+        service.run("audit", "export", "lines")
+        logged = service.logged()
+
+    entries = (tmp_path / "lines" / "entries.jsonl").read_text().splitlines()
+    did = {line["n"]: line["do"] for line in map(json.loads, entries)}
+    assert {one["event"] for one in logged if "leaf" in one} >= PROVED
+    for one in logged:
+        if one["event"] in PROVED or "leaf" in one:
+            assert did[one["leaf"]] == FACT.get(one["event"], one["event"]), one

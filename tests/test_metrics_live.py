@@ -1,5 +1,7 @@
 """A busy service shows each metric."""
 
+from collections import Counter
+
 import live
 from prometheus_client.parser import text_string_to_metric_families
 from witnesses import Witness
@@ -30,7 +32,10 @@ def with_samples(text):
 
 
 def test_busy_service_shows_each_metric(tmp_path):
-    """So a rule or a panel that names one finds it. Mutant: one that nothing adds."""
+    """So a rule or a panel that names one finds it. Each series is there once.
+
+    Mutants: one that nothing adds; one that is added twice, so that Prometheus drops it.
+    """
     with live.Live(tmp_path, CONFIG) as service:
         service.api("/orders", method="POST", json={"source": "tellabot", "request_id": "10000001"})
         service.post(live.sms(1))
@@ -46,3 +51,7 @@ def test_busy_service_shows_each_metric(tmp_path):
             return {metric.name for metric in METRICS} - with_samples(service.metrics().decode())
 
         live.eventually(lambda: not lacks(), within=20)
+        scraped = service.metrics().decode()
+
+    series = [line.rpartition(" ")[0] for line in scraped.splitlines() if line[:1] != "#"]
+    assert [name for name, count in Counter(series).items() if count > 1] == []

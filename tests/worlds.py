@@ -67,8 +67,8 @@ class Watched:
         self.asked = []
         self.failures = {}
 
-    def submit(self, write, then=None):
-        return self._failure(write) or self._journal.submit(write, then)
+    def submit(self, write, then=None, **its):
+        return self._failure(write) or self._journal.submit(write, then, **its)
 
     def put(self, write, answer, then=None):
         failed = self._failure(write)

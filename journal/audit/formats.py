@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 #: Writes a line for another tool. Takes the fields of the line and the origin of its log.
@@ -15,7 +16,9 @@ _ECS_VERSION = "8.11.0"
 _OCSF_VERSION = "1.4.0"
 _PRODUCT = "smshook"
 #: Ends of actions, and outcomes, of what did not succeed.
-_FAILED = frozenset({"refused", "rejected", "failing", "dead", "error", "failed"})
+_FAILED = frozenset(
+    {"refused", "rejected", "failing", "dead", "expired", "error", "failed", "changed"}
+)
 _OTHER = 99
 
 
@@ -93,7 +96,7 @@ def to_ecs(leaf: Mapping[str, Any], origin: str) -> str:
         match name:
             case "by":
                 document["user"] = {"name": value}
-            case "from":
+            case "from" if _is_address(value):
                 document["source"] = {"ip": value}
             case "reason":
                 document["event"]["reason"] = value
@@ -133,7 +136,7 @@ def to_ocsf(leaf: Mapping[str, Any], origin: str) -> str:
         match name:
             case "by":
                 event["actor"] = {"user": {"name": value}}
-            case "from":
+            case "from" if _is_address(value):
                 event["src_endpoint"] = {"ip": value}
             case "reason":
                 event["message"] = value
@@ -155,6 +158,8 @@ def to_cef(leaf: Mapping[str, Any], origin: str) -> str:
     }
     names = {"by": "suser", "from": "src", "reason": "reason"}
     extension |= {cef: leaf[ours] for ours, cef in names.items() if leaf.get(ours) is not None}
+    if not _is_address(leaf.get("from")):
+        extension.pop("src", None)
     for number, ours in enumerate(("event", "sink", "source"), start=1):
         if leaf.get(ours) is not None:
             extension |= {f"cs{number}Label": ours, f"cs{number}": leaf[ours]}
@@ -172,11 +177,25 @@ def _kind(do: str) -> _Kind:
 
 
 def _has_failed(leaf: Mapping[str, Any]) -> bool:
-    return leaf["do"].rpartition(".")[2] in _FAILED or leaf.get("outcome") in _FAILED
+    # `subscription.changed` is no failure; an outcome of this name is.
+    ended = leaf["do"].rpartition(".")[2]
+    return ended in _FAILED - {"changed"} or leaf.get("outcome") in _FAILED
 
 
 def _others(leaf: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in leaf.items() if name not in {"n", "at", "do"}]
+
+
+def _is_address(value: object) -> bool:
+    """Return whether `from` is one address: `*` stands for several.
+
+    Elastic drops a document whose `source.ip` is none.
+    """
+    try:
+        ip_address(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 def _milliseconds(at: str) -> int:

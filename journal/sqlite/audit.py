@@ -31,7 +31,7 @@ from ..facts import (
     is_plain,
 )
 from ..reads import Checkpoints
-from ..records import LineErasure, Quarantined, Recorded, Settled
+from ..records import Erased, LineErasure, Pruned, Quarantined, Recorded, Settled
 from ..rows import Changes
 from ..writes import (
     AddSignatures,
@@ -162,10 +162,28 @@ class AuditBatch:
         for fact in facts_of_changes(changes):
             self.add(fact)
 
-    def add_ended(self, ended: Sequence[GivenUp]) -> None:
-        """Add the lines of pending deliveries that were given up."""
-        for one in ended:
-            self.add(end_of_delivery(one.id, one.sink, one.state, one.error, self._options.shown))
+    def add_ended(self, ended: Sequence[GivenUp], results: list[Any]) -> None:
+        """Add the lines of pending deliveries that were given up, and their numbers to results."""
+        shown = self._options.shown
+        leaves = {
+            one.id: self.add(end_of_delivery(one.id, one.sink, one.state, one.error, shown))
+            for one in ended
+        }
+        for i, result in enumerate(results if leaves else ()):
+            if type(result) in (Pruned, Erased) and result.expired:
+                expired = tuple([one._replace(leaf=leaves.get(one.id)) for one in result.expired])
+                results[i] = replace(result, expired=expired)
+
+    def last_line(self, before: int, result: Any) -> int | None:
+        """Return the number of the last line about a write that `add_write` added.
+
+        `before` is the size of the log before it.
+        """
+        if self.frontier.size > before:
+            return self.frontier.size - 1
+        # `add_changes` added the line of a new event.
+        leaves = result.leaves if type(result) is Recorded else None
+        return leaves[-1] if leaves else None
 
     def add_write(self, write: Write[Any], result: Any, actor: Actor = SERVICE) -> Any:
         """Add the lines of a write with its result. Raises as `add` does.

@@ -16,6 +16,7 @@ from ..writes import (
     HideCredentials,
     IndexVisible,
     KeepFigures,
+    LineNumber,
     OnBehalf,
     RenewOrders,
     SealStored,
@@ -93,6 +94,7 @@ class BatchWriter:
         outbox = self._outbox()
         audit = None if self._audit is None else self._audit.begin()
         actors = [op.actor if type(op) is OnBehalf else SERVICE for op in ops]
+        lines = [op.line if type(op) is OnBehalf else None for op in ops]
         ops = [op.write if type(op) is OnBehalf else op for op in ops]
         try:
             self._conn.execute("begin immediate")
@@ -104,10 +106,10 @@ class BatchWriter:
                 # Operations after a clock jump have times of the new clock: a jump ends a part.
                 if isinstance(op, Shift) or end == len(ops):
                     part = slice(len(results), end)
-                    results += self._apply(ops[part], actors[part], outbox, audit)
+                    results += self._apply(ops[part], actors[part], lines[part], outbox, audit)
             outbox.flush()
             if audit is not None:
-                audit.add_ended(outbox.given_up)
+                audit.add_ended(outbox.given_up, results)
                 audit.flush(ops, results)
             calls.store(results)
             # Leave out counters that stay the same: a `Take` without a result costs no fsync.
@@ -142,13 +144,14 @@ class BatchWriter:
         self,
         ops: Sequence[Write[Any]],
         actors: Sequence[Actor],
+        lines: Sequence[LineNumber | None],
         outbox: Outbox,
         audit: AuditBatch | None,
     ) -> list[Any]:
         """Decide and write the writes of `decide`, then apply the others in their order."""
         decisions = iter(self._decide(ops, outbox, audit))
         results: list[Any] = []
-        for op, actor in zip(ops, actors, strict=True):
+        for op, actor, line in zip(ops, actors, lines, strict=True):
             result: Any = None
             if type(op) in DECIDED:
                 result = next(decisions)
@@ -161,7 +164,10 @@ class BatchWriter:
             elif audit is not None and type(op) in AUDIT:
                 result = AUDIT[type(op)](audit, op, actor)
             if audit is not None:
+                before = audit.frontier.size
                 result = audit.add_write(op, result, actor)
+                if line is not None:
+                    line.n = audit.last_line(before, result)
             results.append(result)
         return results
 

@@ -74,7 +74,7 @@ from ..reads import (
 )
 from ..seal import Opener, PeriodKeys, Sealer
 from ..thread import WorkThread
-from ..writes import OnBehalf, Result, Write
+from ..writes import LineNumber, OnBehalf, Result, Write
 from . import (
     audit_lines,
     calls,
@@ -246,10 +246,14 @@ class SQLiteJournal:
         return None if self._commits.failure is None else str(self._commits.failure)
 
     def submit(
-        self, write: Write[Result], then: Callable[[Result | Exception], None] | None = None
+        self,
+        write: Write[Result],
+        then: Callable[[Result | Exception], None] | None = None,
+        *,
+        line: LineNumber | None = None,
     ) -> "asyncio.Future[Result]":
-        patient, endless = write.patient, write.endless
-        return self._commits.submit(_on_behalf(write), then=then, patient=patient, endless=endless)
+        op = _on_behalf(write, line)
+        return self._commits.submit(op, then=then, patient=write.patient, endless=write.endless)
 
     def put(
         self,
@@ -301,10 +305,10 @@ class SQLiteJournal:
         self._thread.close()
 
 
-def _on_behalf(write: Write[Result]) -> Write[Result]:
+def _on_behalf(write: Write[Result], line: LineNumber | None = None) -> Write[Result]:
     """Return the write with the actor of this context."""
     actor = ACTING.get()
-    return write if actor is SERVICE else OnBehalf(write, actor)
+    return write if actor is SERVICE and line is None else OnBehalf(write, actor, line)
 
 
 def _ignore(done: "asyncio.Future[Any]") -> None:

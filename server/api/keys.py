@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-import structlog
 from litestar import delete, get, post
 from litestar.params import FromPath
 from msgspec import Meta
@@ -34,8 +33,6 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _A_NAME = "write up to 63 of a-z 0-9 _ -, beginning with a letter or digit, and no UUID"
 _A_FILTER = 'write conditions as in a route, such as {"data.labels.team": "growth"}'
 _A_RATE = "write a rate such as 600/m"
-
-log = structlog.get_logger()
 
 
 class KeyBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +141,6 @@ def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]
                 raise Problem(409, "name_taken", "name: another key has it") from None
             except Invalid as exc:
                 raise bad_filter(exc) from None
-        log.info("key.created", key=access.name, key_id=access.id, by=request.auth.name)
         made = KnownKey(access=access, state="active", last_used_at=None)
         return NewKey(**_fields(made), key=key)
 
@@ -156,13 +152,12 @@ def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]
         """
         read(request.scope, NoParameters)
         try:
-            revoked = await keys.revoke(key)
+            is_revoked = await keys.revoke(key)
         except Configured:
             text = "a key of the configuration; remove it there and reload the configuration"
             raise Problem(409, "configured_key", text) from None
-        if revoked is None:
+        if not is_revoked:
             raise not_found("key")
-        log.info("key.revoked", key=revoked.name, key_id=revoked.id, by=request.auth.name)
 
     listed = named_list(
         cursors, items, text="List API keys.", answer=PageAnswer[ShownKey], scope="admin"

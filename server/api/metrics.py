@@ -50,7 +50,6 @@ def metrics(parts: Parts, *, guards: list[Guard]) -> ApiRouter:
         found = Exposition()
         found.add("smshook_start_time_seconds", started_at)
         _add_service(found, parts)
-        _add_audit(found, parts)
         # If the journal cannot be read, the other figures are needed most.
         with contextlib.suppress(Unavailable):
             await _add_stored(found, parts)

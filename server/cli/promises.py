@@ -30,7 +30,7 @@ from ..config.show import plain as written
 #: Attempts to add up; a longer schedule is cut off.
 _ADDED = 1000
 #: Of a journal without `seal`.
-IN_CLEAR = "texts, codes and numbers are stored in clear; `smshook seal init` changes that"
+IN_CLEAR = "texts, numbers and codes are stored in clear: smshook seal init"
 
 
 def promises(config: Config) -> Iterator[str]:
@@ -151,7 +151,7 @@ def _alerted(config: Config) -> Iterator[str]:
     table = compile_table(config.routes)
     sinks = list(dict.fromkeys(to for route in table if route.matches(fields) for to in route.to))
     if not sinks:
-        yield "  nobody is notified when a sink fails: add a route for system.*"
+        yield "  nobody is told when a sink fails: add a route for system.*"
     elif len(sinks) == 1:
         yield f"  to {sinks[0]} only: nobody is notified if it fails itself; add a second sink"
     else:

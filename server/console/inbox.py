@@ -37,6 +37,10 @@ async def inbox(request: Request) -> Answer:
     follows = request.session.access.sees is None
     found = await request.api.get("/v1/events", limit=SHOWN, order="desc", **asked)
     events = [item["event"] for item in found["data"]]
+    known = await _sources(request)
+    # Until the first message, a person has to know where a provider sends it.
+    first = found if events else await request.api.get("/v1/events", limit=1)
+    is_new = not first["data"] and not first["has_more"]
     return View(
         template="inbox.html",
         title=_title(asked),
@@ -45,7 +49,9 @@ async def inbox(request: Request) -> Answer:
             "rows": await rows(request, events),
             "query": request.one("q"),
             "orders": await _orders(request, asked.get("number")),
-            "sources": await _sources(request),
+            "sources": [one["name"] for one in known],
+            "new_sources": [one["name"] for one in known if one["state"] != "polled"],
+            "is_new": is_new,
             "source": request.all("source"),
             "with_code": request.one("with", "any"),
             "since": request.one("since", _DEFAULT_TIME),
@@ -164,12 +170,13 @@ async def _orders(request: Request, numbers: Parameter) -> Sequence[Mapping[str,
     return [one | {"kind": _ORDERS[one["state"]]} for one in found["data"]]
 
 
-async def _sources(request: Request) -> Sequence[str]:
-    """Return the names of all sources; a key with a `when` may not see them."""
+async def _sources(request: Request) -> Sequence[Mapping[str, Any]]:
+    """Return all sources; a key with a `when` may not see them."""
     if request.session.access.sees is not None:
         return ()
-    found = await request.api.get("/v1/sources", limit=1000)
-    return [one["name"] for one in found["data"]]
+    sources: Sequence[Mapping[str, Any]]
+    sources = (await request.api.get("/v1/sources", limit=1000))["data"]
+    return sources
 
 
 async def rows(

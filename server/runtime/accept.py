@@ -21,7 +21,7 @@ from journal import Journal
 from journal.commit import settle
 from journal.order_book import OrderBook
 from journal.records import Arrival, Planned, Recorded
-from journal.writes import Guard, Record, Write, unguarded
+from journal.writes import Guard, LineNumber, Record, Write, unguarded
 from receiver.callback import Callback, Happening
 from receiver.intake import Caller
 from receiver.source_state import SourceState
@@ -148,6 +148,7 @@ class Recorder:
         at: float,
         order: str | None = None,
         sinks: tuple[str, ...] = (),
+        line: LineNumber | None = None,
     ) -> Planned | None:
         """Record an event that no callback brought.
 
@@ -157,7 +158,7 @@ class Recorder:
         planned = self._planner.plan(source, happening, at, order=order, sinks=sinks)
         waited = self._traces.begin()
         try:
-            recorded = await self._journal.submit(write(planned))
+            recorded = await self._journal.submit(write(planned), line=line)
         except Unavailable as exc:
             self._monitor.log_error(exc)
             raise

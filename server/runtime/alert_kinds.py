@@ -16,6 +16,7 @@ Details = Mapping[str, Any]
 
 #: The page of the runbooks. Each kind has a heading there.
 _RUNBOOKS = "docs/alerts.md"
+_GB = 1e9
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60))
 
 
@@ -52,6 +53,7 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
         sample: bool = False,
     ) -> System:
         """Return the data of the event about its begin."""
+        details = self.named(subject, details)
         return self.begin(
             **common(self.name, subject, since=since, labels=labels, sample=sample),
             severity=severity,
@@ -74,6 +76,7 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
         """Return the data of the event about its end. `raised_by` is the id of the first event."""
         if self.end is None:
             return None
+        details = self.named(subject, details)
         lasted = max(0.0, ended - since)
         said = {**details, **_words(details), "lasted": written(lasted)}
         return self.end(
@@ -85,6 +88,11 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
             id_raised=raised_by,
             **details,
         )
+
+    def named(self, subject: str, details: Details) -> Details:
+        """Return the details with the source that the subject names, for events that have it."""
+        has_source = "source" in self.begin.__struct_fields__
+        return {"source": subject.partition("/")[2], **details} if has_source else details
 
 
 def common(
@@ -112,14 +120,20 @@ def common(
 def _words(details: Details) -> Mapping[str, str]:
     """Return further values for the texts, made from the details.
 
-    `why`: the error of a sink with its status, as in `status 503`. `lost`: how many deliveries, and
-    to which sink. `key_ends`: which key or certificate ends, and when.
+    `asks`: the names of sources. `why`: the error of a sink with its status, as in `(status 503)`.
+    `lost`: how many deliveries, and to which sink. `key_ends`: which key or certificate ends, and
+    when. `room`: the free space of the disk. `full`: when it is full, if that is known.
     """
-    status, count, name = details.get("status"), details.get("count"), details.get("name")
+    count, name, days = details.get("count"), details.get("name"), details.get("days_left")
+    error = [str(details[one]) for one in ("error", "status") if details.get(one) is not None]
+    room = f"{_size(details.get('free', 0))} of {_size(details.get('total', 0))}"
     sink = f"to the sink {details.get('sink')}"
     ends = f"ends at {details.get('ends_at')}"
     return {
-        "why": str(details.get("error")) + ("" if status is None else f" {status}"),
+        "asks": ", ".join(details.get("asked", ())),
+        "why": f" ({' '.join(error)})" if error else "",
+        "room": room,
+        "full": "" if days is None else f"; it is full in {days:.1f} days",
         "lost": f"1 delivery {sink} was" if count == 1 else f"{count} deliveries {sink} were",
         "key_ends": {
             "api_key": f"the API key {name} {ends}",
@@ -127,6 +141,11 @@ def _words(details: Details) -> Mapping[str, str]:
             "provider_key": f"the provider refuses the key of the source {name}",
         }.get(str(details.get("kind")), ""),
     }
+
+
+def _size(of: int) -> str:
+    """Return `900 MB` or `1.5 GB`."""
+    return f"{of / _GB:.1f} GB" if of >= _GB else f"{of / 1e6:.0f} MB"
 
 
 def written(seconds: float) -> str:
@@ -141,7 +160,7 @@ _KINDS = (
     AlertKind(
         begin=event.SinkFailing,
         end=event.SinkRecovered,
-        text="no delivery to the sink {sink} succeeds ({why}); {owed} are pending",
+        text="no delivery to the sink {sink} succeeds{why}; {owed} are pending",
         end_text="the sink {sink} works again after {lasted}; {owed} deliveries are pending",
         subject="sink/crm",
         sample={**_SINK, "status": 503, "error": "status", "failing_since": _AT},
@@ -176,18 +195,23 @@ _KINDS = (
     AlertKind(
         begin=event.SourceSilent,
         end=event.SourceHeard,
-        text="callbacks are overdue; {waiting_orders} orders wait for one",
-        end_text="callbacks come again after {lasted}",
+        text="callbacks of {source} are overdue; {waiting_orders} orders wait for one",
+        end_text="callbacks of {source} come again after {lasted}",
         subject="source/tellabot",
-        sample={"expect_every": 3600.0, "last_at": _AT, "waiting_orders": 0},
+        sample={"source": "tellabot", "expect_every": 3600.0, "last_at": _AT, "waiting_orders": 0},
     ),
     AlertKind(
         begin=event.QuarantineGrowing,
         end=event.QuarantineQuiet,
-        text="{count} callbacks were not understood ({reason}): {hint}",
-        end_text="callbacks are understood again, after {lasted}",
+        text="{count} callbacks of {source} were not understood ({reason}): {hint}",
+        end_text="callbacks of {source} are understood again, after {lasted}",
         subject="source/tellabot",
-        sample={"count": 6, "reason": "malformed", "hint": "smshook quarantine list"},
+        sample={
+            "source": "tellabot",
+            "count": 6,
+            "reason": "malformed",
+            "hint": "smshook quarantine list",
+        },
     ),
     AlertKind(
         begin=event.RejectionsGrowing,
@@ -205,8 +229,8 @@ _KINDS = (
     AlertKind(
         begin=event.DiskLow,
         end=event.DiskRecovered,
-        text="{free} bytes are free on the disk of the journal; days left: {days_left}",
-        end_text="the disk of the journal has room again, after {lasted}: {free} bytes",
+        text="{room} are free on the disk of the journal{full}",
+        end_text="the disk of the journal has room again, after {lasted}: {room} are free",
         subject="service",
         sample={
             "free": 900 << 20,
@@ -232,10 +256,10 @@ _KINDS = (
     AlertKind(
         begin=event.BackfillFailing,
         end=event.BackfillRecovered,
-        text="the provider cannot be asked for missed messages ({error})",
-        end_text="the provider answers again, after {lasted}",
+        text="the provider of {source} cannot be asked for missed messages ({error})",
+        end_text="the provider of {source} answers again, after {lasted}",
         subject="source/tellabot",
-        sample={"error": "busy"},
+        sample={"source": "tellabot", "error": "busy"},
     ),
     AlertKind(
         begin=event.ReadsUnusual,
@@ -275,7 +299,7 @@ _KINDS = (
     ),
     AlertKind(
         begin=event.Gap,
-        text="no callbacks were accepted until {until}; these sources are asked for them: {asked}",
+        text="no callbacks were accepted until {until}; these sources are asked for them: {asks}",
         subject="service",
         sample={"until": _AT, "asked": ("tellabot",)},
     ),

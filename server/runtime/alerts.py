@@ -16,7 +16,7 @@ from core.event import SOURCE, Event, System
 from journal import Journal
 from journal.reads import Conditions, EventFilter, Events
 from journal.records import Planned, StoredCondition
-from journal.writes import Guard, RecordOwn, SetCondition, unguarded
+from journal.writes import Guard, LineNumber, RecordOwn, SetCondition, unguarded
 from receiver.callback import Happening, Key
 
 from ..conditions import Condition, ConditionChange, Severity, Timing
@@ -304,6 +304,7 @@ class Alerts:
         at, labels = self._now(), self._labels(report.subject)
         stored = self._stored.get(name)
         planned: Planned | None
+        line = LineNumber()
         if report.change is ConditionChange.CLEARED:
             if stored is None:
                 return
@@ -332,9 +333,9 @@ class Alerts:
             # A severity that rose is another event about the same condition.
             planned = self._plan(report.subject, data, at, *([report.severity] * is_worse))
             if report.change is None:
-                await self._journal.submit(RecordOwn(planned))
+                await self._journal.submit(RecordOwn(planned), line=line)
                 self._keep(planned, planned.event.id)
-                _log("alert.raised", report, planned.event.id)
+                _log("alert.raised", report, planned.event.id, line.n)
                 return
             condition = StoredCondition(
                 name=report.name,
@@ -349,7 +350,8 @@ class Alerts:
                 condition = msgspec.structs.replace(
                     condition, raised_at=stored.raised_at, event=stored.event
                 )
-        recorded = await self._journal.submit(SetCondition(condition, planned, forget=at - _KEPT))
+        write = SetCondition(condition, planned, forget=at - _KEPT)
+        recorded = await self._journal.submit(write, line=line)
         if planned is not None and recorded.ids and condition.event == planned.event.id:
             # An earlier write of this event may have been stored, though it seemed to fail.
             condition = msgspec.structs.replace(condition, event=recorded.ids[0])
@@ -358,7 +360,7 @@ class Alerts:
         event_id = recorded.ids[0] if recorded.ids else None
         if planned is not None and event_id is not None:
             self._keep(planned, event_id)
-        _log("alert.cleared" if is_end else "alert.raised", report, event_id)
+        _log("alert.cleared" if is_end else "alert.raised", report, event_id, line.n)
 
     def _plan(self, subject: str, data: System, at: float, *parts: str) -> Planned:
         # The same after a restart: an event that is stored already is not recorded again.
@@ -377,10 +379,10 @@ class Alerts:
 
 def _details_of(stored: StoredCondition) -> Details:
     """Return the details of a stored condition, with their types."""
-    begin = KINDS[stored.name].begin
-    found = msgspec.json.decode(stored.data)
-    types = {field.name: field.type for field in msgspec.structs.fields(begin)}
-    return {name: msgspec.convert(value, types[name]) for name, value in found.items()}
+    kind, found = KINDS[stored.name], msgspec.json.decode(stored.data)
+    types = {field.name: field.type for field in msgspec.structs.fields(kind.begin)}
+    details = {name: msgspec.convert(value, types[name]) for name, value in found.items()}
+    return kind.named(stored.subject, details)
 
 
 def _recent_alert(event: Event | _Stored, data: System | _StoredData, event_id: str) -> RecentAlert:
@@ -396,12 +398,13 @@ def _recent_alert(event: Event | _Stored, data: System | _StoredData, event_id: 
     )
 
 
-def _log(event: str, report: _Report, event_id: str | None) -> None:
+def _log(event: str, report: _Report, event_id: str | None, leaf: int | None) -> None:
     fields = {
         "name": report.name,
         "subject": report.subject,
         "severity": report.severity.value,
         "event_id": event_id,
+        "leaf": leaf,
     }
     if event == "alert.raised" and report.severity is Severity.CRITICAL:
         log.error(event, **fields)

@@ -69,9 +69,17 @@ class AuditFacts:
         #: By action, reason and subject: how often, and the peers, at most two.
         self._counts: dict[tuple[Action, str, str], tuple[int, set[str]]] = {}
 
-    def add(self, do: Action, fields: Mapping[str, Any] = {}) -> None:
-        """Record a fact on behalf of the actor of this context."""
-        self._submit((Fact(do, {**ACTING.get().fields, **fields}),))
+    def add(
+        self,
+        do: Action,
+        fields: Mapping[str, Any] = {},
+        then: Callable[[int | None], None] | None = None,
+    ) -> None:
+        """Record a fact on behalf of the actor of this context.
+
+        `then` is called once, with the number of its line; None: it is not on disk, or has none.
+        """
+        self._submit((Fact(do, {**ACTING.get().fields, **fields}),), then)
 
     async def record(self, *facts: Fact) -> None:
         """Record facts that name their actor; return when they are on disk. Raises Unavailable."""
@@ -109,8 +117,12 @@ class AuditFacts:
         if waiting:
             self._submit(tuple(waiting))
 
-    def _submit(self, facts: tuple[Fact, ...]) -> None:
+    def _submit(
+        self, facts: tuple[Fact, ...], then: Callable[[int | None], None] | None = None
+    ) -> None:
         def ended(outcome: Leaves | Exception) -> None:
+            if then is not None:
+                then(outcome[-1] if isinstance(outcome, tuple) else None)
             if isinstance(outcome, Unavailable):
                 self._waiting = [*self._waiting, *facts][-_WAITING:]
             elif not isinstance(outcome, Exception):
@@ -160,6 +172,8 @@ class AuditKeeper:
         self._options = Auditing()
         self._codes_kept: float | None = None
         self._origin, self._first = "", 0
+        #: The number of the line about this start.
+        self.started: int | None = None
         #: None: the log is not signed yet.
         self.newest: SignedLog | None = None
         self._epoch: Epoch | None = None
@@ -219,7 +233,8 @@ class AuditKeeper:
         started = {"by": "service", "version": self._version}
         loaded = {"by": "service", **loaded_fields(config)}
         facts += [Fact("service.started", started), Fact("config.loaded", loaded)]
-        await self._journal.submit(RecordFacts(tuple(facts)))
+        leaves = await self._journal.submit(RecordFacts(tuple(facts)))
+        self.started = None if leaves is None else leaves[-2]
 
     async def _last_line(self) -> Mapping[str, Any] | None:
         """Return the last line of a service. Commands also write lines while no service runs."""

@@ -9,7 +9,7 @@ from core.event import AccountLow, Money
 from journal import Journal
 from journal.reads import LastBalances
 from journal.records import AccountBalance
-from journal.writes import SetBalance
+from journal.writes import LineNumber, SetBalance
 from receiver.callback import Happening, Key
 from receiver.polling.questions import Balance
 from receiver.source_state import SourceState
@@ -85,8 +85,9 @@ class Balances:
                 threshold=source.low_balance or "",
             ),
         )
+        line = LineNumber()
         planned = await self._recorder.record_own(
-            state.name, happening, lambda planned: SetBalance(balance, planned), at=at
+            state.name, happening, lambda planned: SetBalance(balance, planned), at=at, line=line
         )
         if planned is not None:
             log.warning(
@@ -96,6 +97,7 @@ class Balances:
                 currency=balance.currency,
                 threshold=source.low_balance,
                 **event_fields(planned.event, [owed.sink for owed in planned.owed]),
+                leaf=line.n,
             )
 
 

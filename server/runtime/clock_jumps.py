@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 
-import structlog
-
 from core.clock import WallClock
 from core.errors import Broken, Unavailable
 from journal import Journal
@@ -17,8 +15,6 @@ LOOK_EVERY = 1.0
 MOVED_AT_ONCE = 10_000
 #: Seconds until the next try if the journal is unavailable.
 PAUSE = 1.0
-
-log = structlog.get_logger()
 
 
 async def watch_clock(clock: WallClock) -> None:
@@ -39,7 +35,6 @@ class ClockJumps:
     def follow_clock(self, by: float) -> None:
         """Move the deliveries: the wall clock jumped by `by` seconds."""
         self._number += 1
-        log.warning("clock.jumped", seconds=round(by, 3))
         # At once: later calls of the journal use the new time.
         first = self._shift(self._number, by)
         task = asyncio.get_running_loop().create_task(self._move(first, self._number, by))

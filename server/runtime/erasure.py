@@ -28,7 +28,7 @@ from journal.reads import (
 )
 from journal.records import Erased
 from journal.seal import Kind
-from journal.writes import EraseContent, EraseNumber
+from journal.writes import EraseContent, EraseNumber, LineNumber
 
 from ..config.files import ERASED_IDS
 from ..durable import sync_file, sync_folder, unfinished
@@ -199,9 +199,9 @@ class Erasures:
             return False
         async with self._erasing:
             await self._note([event_id])
-            await self._erase([event_id])
+            leaf = await self._erase([event_id])
             await self._journal.empty_log()
-        log.info("content.erased", event_id=event_id)
+        log.info("content.erased", event_id=event_id, leaf=leaf)
         return True
 
     async def count_number(self, number: str) -> ErasedNumbers:
@@ -223,10 +223,11 @@ class Erasures:
             events = await self._events(number)
             await self._note(events)
             await self._erase(events)
-            erased = await self._journal.submit(EraseNumber(number))
+            line = LineNumber()
+            erased = await self._journal.submit(EraseNumber(number), line=line)
             self._orders.forget_number(number)
             await self._journal.empty_log()
-        log.info("content.erased", events=len(events), orders=erased.orders)
+        log.info("content.erased", events=len(events), orders=erased.orders, leaf=line.n)
         return ErasedNumbers(events=len(events), orders=erased.orders, quarantine=erased.quarantine)
 
     async def _note(self, ids: Sequence[str]) -> None:
@@ -240,15 +241,18 @@ class Erasures:
         except OSError as exc:
             raise Unavailable(f"{ERASED_IDS} cannot be written: {exc.strerror}") from None
 
-    async def _erase(self, ids: Sequence[str]) -> None:
+    async def _erase(self, ids: Sequence[str]) -> int | None:
+        """Erase the content of events; return the number of the last line about it."""
+        line = LineNumber()
         for begin in range(0, len(ids), _AT_ONCE):
             write = EraseContent(
                 tuple(ids[begin : begin + _AT_ONCE]),
                 at=self._clock.now(),
                 spared=self._pruner.spared(CONTENT),
             )
-            self._forget(await self._journal.submit(write))
+            self._forget(await self._journal.submit(write, line=line))
             await asyncio.sleep(_BETWEEN)
+        return line.n
 
     def _forget(self, erased: Erased) -> None:
         """Remove the clear copies in memory."""

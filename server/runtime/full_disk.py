@@ -38,7 +38,13 @@ class _AbsentJournal:
     sealer: Sealer | None = None
     seals_dedupe = False
 
-    def submit(self, _write: object, _then: object = None) -> NoReturn:
+    def submit(
+        self,
+        _write: object,
+        _then: object = None,
+        *,
+        line: object = None,  # noqa: ARG002 - the name is part of the interface
+    ) -> NoReturn:
         raise Unavailable("the disk is full")
 
     def put(

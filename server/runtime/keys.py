@@ -16,10 +16,11 @@ from core.event import SYSTEM, has_code
 from core.secret import digest, digest_of
 from core.units import Rate, rate
 from journal import Filters, Journal
+from journal.actor import ACTING
 from journal.reads import KeyUses, StoredKeys
 from journal.records import StoredKey
 from journal.seal import Kind, Opening, Reason, kinds_at
-from journal.writes import CreateKey, Guard, NoteKeyUses, RevokeKey, unguarded
+from journal.writes import CreateKey, Guard, LineNumber, NoteKeyUses, RevokeKey, unguarded
 from routes.match import Part, Predicate, compile_filter, paths_of
 
 from .. import __version__
@@ -331,18 +332,19 @@ class Keys:
         # The key is in force even if the caller is gone.
         def then(outcome: object) -> None:
             if outcome == stored.id:
+                log.info("key.created", key=name, key_id=stored.id, by=by, leaf=line.n)
                 self._used.pop(name, None)  # of an earlier key with that name
                 self._add(stored)
                 self.changed.set()
 
-        sees = access.sees
+        by, line, sees = ACTING.get().name, LineNumber(), access.sees
         write = CreateKey(stored, None if sees is None else (sees.digest, sees.holds))
-        if await self._journal.submit(guard(write), then=then) is None:
+        if await self._journal.submit(guard(write), then=then, line=line) is None:
             raise NameTaken
         return access, key
 
-    async def revoke(self, id_or_name: str) -> Access | None:
-        """Remove a key, and end its streams and waits; None: there is no such key.
+    async def revoke(self, id_or_name: str) -> bool:
+        """Remove a key, and end its streams and waits; False: there is no such key.
 
         Raises Configured and Unavailable.
         """
@@ -353,12 +355,13 @@ class Keys:
             named = [one for one in self._made.values() if one[1].name == id_or_name]
             found = named[0] if named else None
         if found is None:
-            return None
+            return False
         key, access = found
 
         def then(outcome: object) -> None:
             if outcome is not True or self._made.pop(access.id, None) is None:
                 return
+            log.info("key.revoked", key=access.name, key_id=access.id, by=by, leaf=line.n)
             if self._in_force.get(key) is access:
                 del self._in_force[key]
                 del self._named[access.name]
@@ -371,9 +374,8 @@ class Keys:
 
         sees = access.sees
         filter_ = None if sees is None else (sees.digest, self._has_filter(sees.digest))
-        if not await self._journal.submit(RevokeKey(access.id, filter_), then=then):
-            return None
-        return access
+        by, line = ACTING.get().name, LineNumber()
+        return await self._journal.submit(RevokeKey(access.id, filter_), then=then, line=line)
 
     def _has_filter(self, wanted: str) -> Callable[[Sequence[StoredKey]], bool]:
         """Return a function that says whether a configured or a stored key has this filter."""

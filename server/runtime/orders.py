@@ -34,6 +34,7 @@ from journal.writes import (
     ExpireOrder,
     Guard,
     LapseOrder,
+    LineNumber,
     MoveOrders,
     RegisterOrder,
     RenewOrders,
@@ -326,17 +327,20 @@ class Orders:
         `at_once` ends it before its time is up, because its provider ended it.
         """
         state = self._sources.get(order.source)  # None: it is no longer configured
+        line = LineNumber()
         planned = await self._recorder.record_own(
             order.source,
             _end_of(order, reason, None if state is None else state.source),
             lambda planned: ExpireOrder(planned, reason=reason, at_once=at_once),
             at=round(self._now(), 6),
             order=order.id,
+            line=line,
         )
         if planned is None:
             return False
+        its = {"source": order.source, "order_id": order.id, "reason": reason, "leaf": line.n}
         fields = event_fields(planned.event, [owed.sink for owed in planned.owed])
-        log.info("order.expired", source=order.source, order_id=order.id, reason=reason, **fields)
+        log.info("order.expired", **its, **fields)
         return True
 
     def _noticed(self, order: Order) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -112,7 +113,7 @@ class Reloads:
                 # Complaints repeat values of the file.
                 complaints = len(rejected.complaints)
                 fields = {"reason": rejected.error, "complaints": complaints}
-                self._facts.add("config.refused", fields)
+                self._facts.add("config.refused", fields, partial(_log_rejected, rejected))
                 await self._alerts.report(
                     "config_rejected",
                     "service",
@@ -121,20 +122,24 @@ class Reloads:
                 )
                 raise rejected from exc
             if self._ends():
-                raise _rejected(ServiceEnds("the service stops"))
+                rejected = _rejected(ServiceEnds("the service stops"))
+                _log_rejected(rejected, None)
+                raise rejected
             before, filters = self._current.config, self._keys.filters
             found = _with_files(find_differences(before, read.config), self._sinks.options, read)
             # No step waits: the new configuration is in force for the next callback.
             self._sinks.use(read.sinks, records)
             self._current.replace(read.config, read.routes)
             changed = _some((*found.added, *found.changed, *found.removed))
-            self._facts.add("config.loaded", {**loaded_fields(read.config), "changed": changed})
+            loaded = {**loaded_fields(read.config), "changed": changed}
+            reloaded = _result(found, read)
+            self._facts.add("config.loaded", loaded, partial(_log_reloaded, reloaded))
             unused = tuple(filters.keys() - self._keys.filters.keys())
             if unused:
                 with contextlib.suppress(Unavailable):  # they only take space until the next start
                     await self._journal.submit(ChangeFilters(removed=unused))
                 self._keys.changed.set()
-        return _log(found, read)
+        return reloaded
 
     async def _make_ready(self, config: Config) -> Mapping[str, SinkRecord]:
         """Prepare what the configuration needs, and return the stored states of sinks.
@@ -175,14 +180,20 @@ def _some(names: Sequence[str]) -> Sequence[str] | int:
 
 
 def _rejected(exc: Exception) -> NotReloaded:
-    """Log the reason why nothing was changed."""
+    """Return the reason why nothing was changed."""
     if isinstance(exc, ConfigError):
-        log.error("config.rejected", complaints=exc.complaints)
         return NotReloaded("the configuration is wrong", exc.complaints)
     # The text of another error may have a value.
-    error = str(exc) if isinstance(exc, Unavailable | ServiceEnds) else type(exc).__name__
-    log.error("config.rejected", error=error)
-    return NotReloaded(error)
+    return NotReloaded(
+        str(exc) if isinstance(exc, Unavailable | ServiceEnds) else type(exc).__name__
+    )
+
+
+def _log_rejected(rejected: NotReloaded, leaf: int | None) -> None:
+    if rejected.complaints:
+        log.error("config.rejected", complaints=rejected.complaints, leaf=leaf)
+    else:
+        log.error("config.rejected", error=rejected.error, leaf=leaf)
 
 
 def _with_files(found: Differences, before: Mapping[str, SinkOptions], read: _Read) -> Differences:
@@ -197,12 +208,15 @@ def _with_files(found: Differences, before: Mapping[str, SinkOptions], read: _Re
     return msgspec.structs.replace(found, changed=(*found.changed, *replaced))
 
 
-def _log(found: Differences, read: _Read) -> Reloaded:
-    reloaded = Reloaded(
+def _result(found: Differences, read: _Read) -> Reloaded:
+    return Reloaded(
         **msgspec.structs.asdict(found),
         needs_restart=read.needs_restart,
         warnings=read.loaded.warnings,
     )
+
+
+def _log_reloaded(reloaded: Reloaded, leaf: int | None) -> None:
     for warning in reloaded.warnings:
         log.warning("config.warning", warning=warning)
     fields = {
@@ -211,7 +225,6 @@ def _log(found: Differences, read: _Read) -> Reloaded:
         if paths and name != "warnings"
     }
     if reloaded.needs_restart:
-        log.warning("config.reloaded", **fields)
+        log.warning("config.reloaded", **fields, leaf=leaf)
     else:
-        log.info("config.reloaded", **fields)
-    return reloaded
+        log.info("config.reloaded", **fields, leaf=leaf)

@@ -22,7 +22,7 @@ from journal import Journal
 from journal.keyring import DEDUPE
 from journal.reads import Moment, PrunableCount, SealedRows
 from journal.records import SEALED_TABLES, HeldDelivery, Retained
-from journal.writes import ForgetPruned, Prune, PruneKeys, SetMoment
+from journal.writes import ForgetPruned, LineNumber, Prune, PruneKeys, SetMoment
 from sinks.worker import Worker
 
 from ..config.kept import KEYS_EVERY, KEYS_OUTLIVE, limits, with_events
@@ -105,6 +105,8 @@ class Pruner:
         self._pruning = asyncio.Lock()
         #: The run under way, or the last one; None: there was no run.
         self.last: PruneRun | None = None
+        #: The number of the last line about it in the audit log.
+        self._leaf: int | None = None
         #: The places to continue from, of kinds that took too long.
         self._cut_off: dict[Retained, int] = {}
         #: By kind, the time up to which all data was pruned.
@@ -224,7 +226,7 @@ class Pruner:
         `gently`: pause between two steps, so that callbacks come first.
         """
         async with self._pruning:
-            self.last = PruneRun(started_at=self._clock.now())
+            self.last, self._leaf = PruneRun(started_at=self._clock.now()), None
             self._begun = self._ages.now() if self._begun is None else self._begun
             while await self._pass(gently=gently):
                 await self._note_time()
@@ -232,7 +234,7 @@ class Pruner:
             self.last = msgspec.structs.replace(self.last, ended_at=self._clock.now())
             counts = {kind.value: count for kind, count in self.last.counts.items()}
             if counts:
-                log.info("retention.pruned", **counts)
+                log.info("retention.pruned", **counts, leaf=self._leaf)
             return self.last
 
     async def _pass(self, *, gently: bool) -> bool:
@@ -259,6 +261,7 @@ class Pruner:
         while True:
             spared = () if content is None else self.spared(content)
             rows = _BUSY_ROWS if gently and self._steps.is_busy else _IDLE_ROWS
+            line = LineNumber()
             pruned = await self._steps.write(
                 Prune(
                     kind,
@@ -269,7 +272,9 @@ class Pruner:
                     spared=spared,
                 ),
                 gently=gently,
+                line=line,
             )
+            self._leaf = self._leaf if line.n is None else line.n
             self._count(kind, pruned.count)
             self.put_back(pruned.expired)
             self.log_expired(pruned.expired)
@@ -379,4 +384,5 @@ class Pruner:
                 sink=one.sink,
                 delivery_id=self._shown(one.id),
                 error=ERASED,
+                leaf=one.leaf,
             )

@@ -5,7 +5,7 @@ import asyncio
 from core.clock import WallClock
 from core.errors import Broken, Unavailable
 from journal import Journal
-from journal.writes import Result, Write
+from journal.writes import LineNumber, Result, Write
 
 #: Seconds between two steps, at least. A step that took long is followed by as long a pause.
 _BETWEEN = 0.01
@@ -21,15 +21,17 @@ class Steps:
         #: Whether other writes came during the last step.
         self.is_busy = True
 
-    async def write(self, write: Write[Result], *, gently: bool) -> Result:
+    async def write(
+        self, write: Write[Result], *, gently: bool, line: LineNumber | None = None
+    ) -> Result:
         """Write one step, however long the journal is unavailable, and pause after it.
 
-        Without `gently` there is no pause. Raises Broken.
+        Without `gently` there is no pause. `line` is as for `Journal.submit`. Raises Broken.
         """
         while True:
             began, before = self._clock.ticks(), self._journal.meters.operations
             try:
-                result = await self._journal.submit(write)
+                result = await self._journal.submit(write, line=line)
             except Broken:
                 raise
             except Unavailable:

@@ -33,6 +33,7 @@ from journal.writes import (
     DeleteSubscription,
     EndDeliveries,
     Guard,
+    LineNumber,
     unguarded,
 )
 from routes.index import FilterIndex, IndexEntry
@@ -371,10 +372,12 @@ class LiveSubscriptions:
                     if not self.has_key(live):  # its key ended meanwhile
                         self._orphans.add(live)
 
-            await self._journal.submit(guard(id_)(CreateSubscription(stored)), then=then)
+            line = LineNumber()
+            write = guard(id_)(CreateSubscription(stored))
+            await self._journal.submit(write, then=then, line=line)
         finally:
             self._creating[key] -= 1
-        log.info("subscription.created", subscription=id_, key=key)
+        log.info("subscription.created", subscription=id_, key=key, leaf=line.n)
         return id_, secret
 
     async def change(
@@ -397,8 +400,9 @@ class LiveSubscriptions:
             await challenge(url, self._guard, now=self._now())
             changes["url"] = url
         async with live.changing:
-            await self._replace(live, msgspec.structs.replace(live.stored, **changes))
-        log.info("subscription.changed", subscription=live.stored.id, fields=sorted(changes))
+            leaf = await self._replace(live, msgspec.structs.replace(live.stored, **changes))
+        id_, fields = live.stored.id, sorted(changes)
+        log.info("subscription.changed", subscription=id_, fields=fields, leaf=leaf)
 
     async def rotate(self, live: Live, guard: Guard = unguarded) -> Secret:
         """Return a new secret. The present one also signs for `OVERLAP` seconds.
@@ -419,9 +423,9 @@ class LiveSubscriptions:
                 raise TooManySubscriptions
             sealed = SealedSecret(sealed=self._sealed(live.stored.id, secret))
             stored = msgspec.structs.replace(live.stored, secrets=(sealed, *old))
-            await self._replace(live, stored, guard)
+            leaf = await self._replace(live, stored, guard)
         await live.worker.resume(Pause.SECRET)
-        log.info("subscription.rotated", subscription=live.stored.id)
+        log.info("subscription.rotated", subscription=live.stored.id, leaf=leaf)
         return secret
 
     async def resume(self, live: Live, guard: Guard = unguarded) -> None:
@@ -451,9 +455,10 @@ class LiveSubscriptions:
             if self._by_id.get(live.stored.id) is not live:
                 return  # another call was faster
             write = DeleteSubscription(live.stored.id, live.name)
-            await self._journal.submit(write, then=then)
+            line = LineNumber()
+            await self._journal.submit(write, then=then, line=line)
             ended = await self._end_deliveries(live.name)
-        log.info("subscription.deleted", subscription=live.stored.id, ended=ended)
+        log.info("subscription.deleted", subscription=live.stored.id, ended=ended, leaf=line.n)
 
     def _remove(self, live: Live) -> None:
         if self._by_id.pop(live.stored.id, None) is None:
@@ -482,7 +487,9 @@ class LiveSubscriptions:
 
     async def _replace(
         self, live: Live, stored: StoredSubscription, guard: Guard = unguarded
-    ) -> None:
+    ) -> int | None:
+        """Put other fields in force; return the number of the line about it."""
+
         # It is in force even if the caller is gone.
         def then(outcome: object) -> None:
             if outcome is not True or self._by_id.get(stored.id) is not live:
@@ -497,7 +504,9 @@ class LiveSubscriptions:
                 live.is_woken = True  # it runs again, with the new fields
                 live.task.cancel()
 
-        await self._journal.submit(guard(ChangeSubscription(stored)), then=then)
+        line = LineNumber()
+        await self._journal.submit(guard(ChangeSubscription(stored)), then=then, line=line)
+        return line.n
 
     async def _end_deliveries(self, sink: str) -> int:
         ended = 0

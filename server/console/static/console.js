@@ -5,6 +5,7 @@
   const $ = (query, within = document) => within.querySelector(query);
   const $$ = (query, within = document) => [...within.querySelectorAll(query)];
   const status = $("#said"), main = $("main"), rows = $("#rows");
+  const on = (name, then) => document.addEventListener(name, then);
   root.dataset.js = "";
 
   const say = (text) => {
@@ -14,24 +15,21 @@
   };
 
   // Times: local, and the title keeps UTC.
-  const two = (n) => String(n).padStart(2, "0");
   const localTimes = (within) => {
     for (const time of $$("time[datetime]", within)) {
       const at = new Date(time.dateTime);
       time.title = time.dateTime;
       if (time.dataset.ago !== undefined) continue;
-      const clock = [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":");
-      const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+      const clock = at.toTimeString().slice(0, 8), day = at.toLocaleDateString("sv");
       time.textContent = at.toDateString() === new Date().toDateString() ? clock : `${day} ${clock}`;
     }
   };
   localTimes(document);
 
   const again = $$("img[data-again]");
-  if (again.length)
-    setInterval(() => {
-      if (!document.hidden) for (const img of again) img.src = img.src.replace(/(&at=\d+)?$/, `&at=${Date.now()}`);
-    }, 10_000);
+  setInterval(() => {
+    if (!document.hidden) for (const img of again) img.src = img.src.replace(/(&at=\d+)?$/, `&at=${Date.now()}`);
+  }, 10_000);
 
   // Signing in with the ticket of `smshook console`.
   const enter = $("#enter");
@@ -119,7 +117,7 @@
     row.after(line);
     return line;
   };
-  document.addEventListener("submit", (event) => {
+  on("submit", (event) => {
     const { submitter, target } = event;
     if (target.matches("[data-reveal]")) {
       event.preventDefault();
@@ -130,13 +128,13 @@
       show(submitter, submitter.formAction, {}, places);
     }
   });
-  document.addEventListener("click", (event) => {
+  on("click", (event) => {
     const button = event.target.closest("[data-copy]");
     if (button) copy(button);
   });
   addEventListener("pagehide", () => $$("[data-hide]").forEach((button) => button.hideAgain()));
 
-  // What a template holds, with texts in place of their names in braces.
+  // Return a template with texts in place of their names in braces.
   const fill = (template, texts) => {
     const made = $(template).content.firstElementChild.cloneNode(true);
     for (const place of [made, ...$$("*", made)]) {
@@ -152,7 +150,7 @@
   };
   if (rows) [...rows.rows].forEach(addMenu);
 
-  // New rows: they go in while the page is at its top and the focus is not in the list.
+  // New rows go in at the top of the page, unless the focus is in the list.
   const MOST = 200;
   if (rows && rows.dataset.stream) {
     const word = $("#live"), wait = $("#wait"), waiting = [];
@@ -209,14 +207,14 @@
       source.onerror = () => {
         word.textContent = "◆ not connected, trying again";
         word.className = "state wait";
-        if (source.readyState === EventSource.CLOSED) { source.close(); source = null; setTimeout(resume, 5000); }
+        if (source.readyState === EventSource.CLOSED) { source = null; setTimeout(resume, 5000); }
       };
       source.addEventListener("row", came);
     };
     const resume = () => { if (!document.hidden && !source) open(); };
-    document.addEventListener("visibilitychange", () => {
+    on("visibilitychange", () => {
       if (!document.hidden) return resume();
-      if (source) source.close();
+      source?.close();
       source = null;
     });
     wait.addEventListener("click", () => { letIn(); scrollTo(0, 0); });
@@ -226,7 +224,7 @@
   // Back from an event leads to the row and the filter from which it was opened.
   const LIST = "smshook-list";
   const links = () => $$("tbody tr[data-id]", main).map((row) => $("a", row));
-  document.addEventListener("click", (event) => {
+  on("click", (event) => {
     const link = event.target.closest("tr[data-id] a");
     if (!link) return;
     const list = location.pathname + location.search, id = link.closest("tr").dataset.id;
@@ -258,7 +256,7 @@
     g: () => { going = true; setTimeout(() => { going = false; }, 1500); },
     "?": () => help.showModal(),
   };
-  document.addEventListener("keydown", (event) => {
+  on("keydown", (event) => {
     const field = event.target.closest("input, select, textarea, dialog[open]");
     if (event.ctrlKey || event.metaKey || event.altKey || field || !help) return;
     if (localStorage.getItem(OFF) && event.key !== "?") return;
@@ -280,7 +278,7 @@
   // Back to the row that was opened.
   const row = location.hash && $(`tr[data-id="${CSS.escape(location.hash.slice(1))}"] a`);
   if (row) row.focus();
-  // A confirmation of a dangerous button is a page; a list of chosen rows has "all".
+  // The box "all" of a list of chosen rows.
   for (const all of $$("[data-all]")) {
     all.onchange = () => $$(`input[name="${all.dataset.all}"]`).forEach((one) => { one.checked = all.checked; });
   }

@@ -151,6 +151,10 @@ def test_action_has_values_that_the_schemas_allow(do):
         (leaf("delivery.attempted", outcome="refused"), True),
         (leaf("delivery.attempted", outcome="delivered"), False),
         (leaf("session.opened"), False),
+        (leaf("delivery.expired"), True),
+        (leaf("audit.verified", outcome="changed"), True),
+        (leaf("audit.verified", outcome="unchanged"), False),
+        (leaf("subscription.changed"), False),
     ],
 )
 def test_outcome_tells_failure_from_success(line, failed):
@@ -160,6 +164,17 @@ def test_outcome_tells_failure_from_success(line, failed):
     assert word == json.loads(to_ecs(line, ORIGIN))["event"]["outcome"]
     assert (2 if failed else 1) == json.loads(to_ocsf(line, ORIGIN))["status_id"]
     assert f" outcome={word}" in to_cef(line, ORIGIN)
+
+
+@pytest.mark.parametrize("peer", ["*", "", "unix"])
+def test_only_an_address_is_in_a_field_for_addresses(peer):
+    """Elastic refuses others, and the line is lost. Mutant: `*` is the IP of several peers."""
+    line = leaf("callback.rejected", **{"from": peer, "count": 3})
+    ecs, ocsf = json.loads(to_ecs(line, ORIGIN)), json.loads(to_ocsf(line, ORIGIN))
+
+    assert ("source" in ecs, ecs["smshook"]["from"]) == (False, peer)
+    assert ("src_endpoint" in ocsf, ocsf["unmapped"]["from"]) == (False, peer)
+    assert " src=" not in to_cef(line, ORIGIN)
 
 
 @given(st.text(max_size=40), st.sampled_from(sorted(FORMATS)))

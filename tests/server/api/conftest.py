@@ -306,6 +306,8 @@ def client(app, described=None):
     async def check(response):
         body = await response.aread()
         canary.check_problem(response)
+        # Mutant: a parameter of the media type is there twice.
+        assert response.headers.get("content-type", "").count("charset") < 2
         # 500: tests of faults break the service.
         if described is not None and response.status_code != 500:
             path = response.request.url.path

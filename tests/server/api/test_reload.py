@@ -167,7 +167,7 @@ async def test_unavailable_journal_changes_nothing(service, monkeypatch):
     keys = keys_of(service, new=key("new", "events:read", when={"data.code": "1"}))
     before = service.parts.config
 
-    def submit(_write, then=None):  # noqa: ARG001 - as the journal's
+    def submit(_write, then=None, line=None):  # noqa: ARG001 - as the journal's
         failed = asyncio.get_running_loop().create_future()
         failed.set_exception(Unavailable("disk full"))
         return failed
@@ -549,10 +549,10 @@ async def test_filter_of_a_new_key_is_indexed(service):
     filters = len(service.parts.keys.filters)
     submit = service.journal.submit
 
-    async def submitted(write):
+    async def submitted(write, **its):
         if isinstance(write, ChangeFilters):
             service.parts.keys.changed.clear()  # the task of the index has run meanwhile
-        return await submit(write)
+        return await submit(write, **its)
 
     service.journal.submit = submitted
     await changed(service, api=keys_of(service, new=None))

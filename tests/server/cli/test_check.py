@@ -56,7 +56,7 @@ def test_starter_configuration_guarantees_no_loss(folder):
         "  records acts only, no callbacks and deliveries, kept for 400d\n"
         f"  {NO_ANCHOR}\n"
         "alerts\n"
-        "  nobody is notified when a sink fails: add a route for system.*\n"
+        "  nobody is told when a sink fails: add a route for system.*\n"
         "secrecy\n"
         "  smshook.db: texts, codes, numbers and callbacks encrypted, also in its backups;"
         " services, states and times in clear\n"
@@ -95,11 +95,11 @@ def test_anchors_are_named(folder):
 @pytest.mark.parametrize(
     ("when", "to", "said"),
     [
-        ("null", "[log]", ["  nobody is notified when a sink fails: add a route for system.*"]),
+        ("null", "[log]", ["  nobody is told when a sink fails: add a route for system.*"]),
         (
             "{type: system.sink_recovered}",
             "[log]",
-            ["  nobody is notified when a sink fails: add a route for system.*"],
+            ["  nobody is told when a sink fails: add a route for system.*"],
         ),
         (
             "{type: {$startsWith: system.}, data.severity: {$in: [warning, critical]}}",

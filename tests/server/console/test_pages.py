@@ -12,7 +12,7 @@ from server.console.page import Page, Request, View
 from server.console.render import duration, utc
 
 #: Bytes of a page with a hundred rows, and of the static files.
-PAGE, CSS, JS = 80_000, 10_240, 12_288
+PAGE, CSS, JS = 80_000, 10_000, 12_000
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
@@ -207,6 +207,26 @@ async def test_words_of_the_search(query, expected):
     asked = await search(request_of(Api(), [("q", query), ("since", "all")]))
 
     assert expected == asked
+
+
+def test_inbox_without_messages_says_what_to_do(tmp_path):
+    """The first message changes that, also where the filter finds none.
+
+    Mutants: each empty page says so; people without the right get a button that fails.
+    """
+    with ConsoleService(tmp_path) as service:
+        writer, reader = service.browser("writer"), service.browser("reader")
+        shown = reader.get("/?since=10m").text
+        assert "smshook sources url NAME" in shown
+        assert "/sample" not in shown
+        form = "/sources/tellabot/sample"
+        assert f'action="/console{form}"' in writer.get("/").text
+        assert writer.post(form).status_code == 303
+        after = writer.get("/?service=none&since=10m").text
+
+    assert "smshook sources url NAME" not in after
+    assert "/sample" not in after
+    assert "Nothing in the last 10 minutes." in after
 
 
 async def test_filters_of_the_page_are_those_of_the_api():

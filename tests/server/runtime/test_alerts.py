@@ -253,7 +253,7 @@ async def test_alert_is_an_ordinary_event_with_all_common_fields(tmp_path):
         "warnings": [],
         "severity": "warning",
         "state": "raised",
-        "summary": "no delivery to the sink crm succeeds (None); 0 are pending",
+        "summary": "no delivery to the sink crm succeeds; 0 are pending",
         "since": began,
         "for": None,
         "id_raised": None,
@@ -473,6 +473,10 @@ def test_each_type_belongs_to_a_kind():
             labels={},
         )
         assert data.summary
+        # Which sink or source it is. Mutants: it is missing at the begin, or at the end.
+        named, _, name = kind.subject.partition("/")
+        for event in (data, ended) if named in ("sink", "source") else ():
+            assert event is None or getattr(event, named) == name
         assert ended is None or ("10m" in ended.summary and ended.for_ == 600)
 
 
@@ -484,10 +488,32 @@ def test_each_type_belongs_to_a_kind():
         ("key_expiring", {"kind": "provider_key"}, "the provider refuses the key of the source it"),
         ("delivery_dead", {"count": 1}, "1 delivery to the sink crm was given up (dead)"),
         ("delivery_dead", {"count": 2}, "2 deliveries to the sink crm were given up (dead)"),
+        ("sink_failing", {}, "no delivery to the sink crm succeeds (status 503); 12 are pending"),
+        (
+            "sink_failing",
+            {"status": None, "error": "timeout"},
+            "no delivery to the sink crm succeeds (timeout); 12 are pending",
+        ),
+        (
+            "disk_low",
+            {},
+            "944 MB of 42.9 GB are free on the disk of the journal; it is full in 2.5 days",
+        ),
+        (
+            "disk_low",
+            {"free": 1_500_000_000, "days_left": None},
+            "1.5 GB of 42.9 GB are free on the disk of the journal",
+        ),
+        ("source_silent", {}, "callbacks of tellabot are overdue; 0 orders wait for one"),
+        (
+            "gap",
+            {"until": "2026", "asked": ("tellabot", "bulk")},
+            "no callbacks were taken until 2026; sources that are asked for them: tellabot, bulk",
+        ),
     ],
 )
 def test_summary_is_a_sentence(name, details, expected):
-    """Mutant: a refused key `ends at None`."""
+    """Mutants: a refused key `ends at None`; sources, or an unknown day, as Python writes them."""
     fixed = {"name": "it", "ends_at": None if "provider_key" in details.values() else "2026"}
 
     assert KINDS[name].summary({**KINDS[name].sample, **fixed, **details}) == expected

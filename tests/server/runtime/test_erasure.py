@@ -78,10 +78,10 @@ async def started(parts, monkeypatch):
     erased, submit, looked = [], parts.journal.submit, asyncio.Event()
     shorten = parts.erasures.shorten
 
-    def watched(write):
+    def watched(write, **its):
         if isinstance(write, EraseContent):
             erased.extend(write.events)
-        return submit(write)
+        return submit(write, **its)
 
     async def look(keys):
         await shorten(keys)
