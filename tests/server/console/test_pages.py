@@ -226,7 +226,7 @@ def test_inbox_without_messages_says_what_to_do(tmp_path):
 
     assert "smshook sources url NAME" not in after
     assert "/sample" not in after
-    assert "Nothing in the last 10 minutes." in after
+    assert "No message matches in the last 10 minutes." in after
 
 
 async def test_filters_of_the_page_are_those_of_the_api():
