@@ -22,6 +22,8 @@ _FIRST_MESSAGE = 70_001
 #: Parameters with a key or its user; a key in a path is in no parameter.
 _SECRET = frozenset({"api_key", "user", "pass"})
 _RENTAL_LIFE = timedelta(days=30)
+#: How often a number is drawn until one is free: a provider draws from a hundred or more.
+_DRAWS = 1000
 
 
 class UnknownOrder(Exception):
@@ -164,7 +166,7 @@ class Simulation:
             SimulatedOrder(
                 id=new.id or self.account.order_id(provider.first_id),
                 kind=kind,
-                number=provider.number() if new.number is None else new.number,
+                number=self._free_number() if new.number is None else new.number,
                 service=provider.service if new.service is None else new.service,
                 country=provider.country if new.country is None else new.country,
                 price=new.price,
@@ -176,6 +178,12 @@ class Simulation:
                 carrier=new.carrier,
             )
         )
+
+    def _free_number(self) -> str:
+        """Return a number that no order has, unless nearly all are taken."""
+        taken = {order.number for order in self.account.orders.values()}
+        drawn = (self.provider.number() for _ in range(_DRAWS))
+        return next((number for number in drawn if number not in taken), self.provider.number())
 
     def change(self, order_id: str, changes: Mapping[str, Any]) -> SimulatedOrder:
         """Change the status or number of an order, or the time when it goes online.

@@ -51,12 +51,12 @@ def variables(service, **more):
 
 
 def printed(service, command, cursor="CURSOR"):
-    """Run a command of the page; a stream is cut off after a second."""
+    """Run a command of the page; a stream is cut off after three seconds."""
     program = f"{live.command()} "
     command = command.replace("CURSOR", cursor).replace("smshook ", program, 1)
     endless = "-sN" in command or " tail" in command
     done = subprocess.run(
-        ["timeout", "1" if endless else "20", "sh", "-c", command],
+        ["timeout", "3" if endless else "20", "sh", "-c", command],
         env=variables(service),
         cwd=service.folder,
         capture_output=True,

@@ -11,6 +11,7 @@ from rehearsing import KEY, OfflineProvider, running, running_all
 
 from rehearsal.account import Fault
 from rehearsal.providers import SIMULATED
+from rehearsal.simulation import NewOrder
 from rehearsal.web.page import POLICY
 
 TELLABOT = {"user": "test", "api_key": KEY}
@@ -80,6 +81,17 @@ async def test_message_to_a_number_goes_to_its_newest_order(provider, number):
     fields = ("order_id", "to", "text", "code")
     assert [message[name] for name in fields] == ["2", written, "Your code is 4711", "4711"]
     assert (unknown.status_code, unknown.json()) == (400, {"error": "to: no order has this number"})
+
+
+@pytest.mark.parametrize("provider", SIMULATED)
+async def test_numbers_are_not_given_twice(provider):
+    """Until a hundred are taken. Mutant: any number."""
+    async with running(provider) as (simulation, _):
+        for _ in range(101):
+            simulation.order(NewOrder())
+        first = [order.number for order in simulation.account.orders.values()][:50]
+
+    assert len(set(first)) == 50
 
 
 async def test_writing_command_is_recorded_without_the_key():
