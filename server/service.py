@@ -396,7 +396,7 @@ def assemble(  # noqa: PLR0913, PLR0915 - arguments and statements are parts of 
         history=History(
             journal,
             workers=workers,
-            codes_read=lambda: codes_read(keys.known(), codes_sent),
+            codes_read=lambda: codes_read(keys.readers(), codes_sent),
             code_seconds=orders.code_seconds.values,
             now=now,
         ),

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -16,8 +17,10 @@ from journal.audit.lines import Fact
 from journal.facts import AuditOptions
 from journal.keyring import KeyFile, Keyring
 from journal.lock import Lock
+from journal.reads import AuditLogs, Checkpoints
 from journal.records import Retained
 from journal.seal import MissingKeys, PeriodKeys
+from journal.sqlite import audit_lines
 from journal.sqlite.backup import Contents, check
 from journal.sqlite.schema import WrongJournal, begin_generation, is_current
 from journal.writes import RecordFacts
@@ -97,8 +100,8 @@ async def _seal(config: Config, *, progress: Callable[[SealRun], None]) -> SealR
 def record(config: Config, fact: Fact) -> None:
     """Add a line to the audit log, on behalf of the command line. Raises as `prune` does.
 
-    A journal of another version is not changed: it has no such log, or is to be migrated first.
-    Raises WrongJournal then.
+    A journal is not changed if another log would have to begin: it is of another version, or a
+    restored one has replaced it. Raises WrongJournal then.
     """
     path = config.journal.path
     with Lock(path) as lock:
@@ -109,7 +112,7 @@ def record(config: Config, fact: Fact) -> None:
 
 
 async def _record(config: Config, fact: Fact) -> None:
-    async with _opened(config, makes_keys=False) as parts:
+    async with _opened(config, makes_keys=False, begins_log=False) as parts:
         named = Fact(fact.do, {**ACTING.get().fields, **fact.fields})
         await parts.journal.submit(RecordFacts((named,)))
 
@@ -165,10 +168,13 @@ async def _erase_again(config: Config, journal: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _opened(config: Config, *, makes_keys: bool = True) -> AsyncIterator[Parts]:
+async def _opened(
+    config: Config, *, makes_keys: bool = True, begins_log: bool = True
+) -> AsyncIterator[Parts]:
     """Open the journal, and put its service together without running it.
 
-    Without `makes_keys`, a missing key file stays missing.
+    Without `makes_keys`, a missing key file stays missing. Without `begins_log`, it raises
+    WrongJournal if other keys have signed the audit log, so that another one would begin.
     """
     identity, clock = Identity(config.server.secret.reveal(), Chance()), WallClock()
     loaded = Loaded(config=config, warnings=())
@@ -179,6 +185,8 @@ async def _opened(config: Config, *, makes_keys: bool = True) -> AsyncIterator[P
     if makes_keys or KeyFile.read(config.seal.path) is not None:
         keys = make_keys(config.seal, roots, now=clock.now(), secret=config.server.secret)
         audit = audit_options(config, identity, clock, keys)
+        if not (begins_log or _goes_on(config.journal.path, audit)):
+            raise WrongJournal(f"other keys than those of {config.seal.path} signed its audit log")
         sealing = keys if roots else None
     journal = await open_journal(config, identity, now=clock.now(), keys=sealing, audit=audit)
     acting = ACTING.set(command_line())
@@ -193,3 +201,12 @@ async def _opened(config: Config, *, makes_keys: bool = True) -> AsyncIterator[P
     finally:
         ACTING.reset(acting)
         await journal.close()
+
+
+def _goes_on(journal: Path, audit: AuditOptions) -> bool:
+    """Return whether the audit log of a journal goes on with the keys at hand."""
+    uri = f"{journal.absolute().as_uri()}?mode=ro"
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as conn:
+        log = audit_lines.logs(conn, AuditLogs())[-1]
+        last = audit_lines.checkpoints(conn, Checkpoints(log.first, newest=True))
+    return not last or audit.signed(last[0].note)

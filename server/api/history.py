@@ -81,7 +81,7 @@ class OrderHistory(msgspec.Struct, frozen=True, kw_only=True):
 class CodesRead(msgspec.Struct, frozen=True, kw_only=True):
     """Events whose codes somebody read in clear."""
 
-    #: The name of the key or of the sink.
+    #: The name of the key or of the sink. `user:*`: all users that a proxy has signed in.
     by: str
     #: As in the label `how` of `smshook_codes_read_total`.
     how: str

@@ -200,6 +200,8 @@ def _read_key(body: bytes) -> KeyBody:
         raise bad_body("scopes", "missing; name at least one, such as events:read")
     if given.when is not None and "audit:read" in given.scopes:
         raise bad_body("when", "the audit log is about all events: not with the scope audit:read")
+    if given.reason is not None and "codes:reveal" not in given.scopes:
+        raise bad_body("reason", "only the scope codes:reveal asks for a reason; add that scope")
     if given.when is not None and len(msgspec.json.encode(given.when)) > _LONGEST_WHEN:
         raise bad_body("when", f"longer than {_LONGEST_WHEN} characters")
     for name, written in (("rate", given.rate), ("reads", given.reads)):

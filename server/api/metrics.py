@@ -174,7 +174,7 @@ async def _add_readers(found: Exposition, parts: Parts) -> None:
 
 
 def _add_keys(found: Exposition, parts: Parts) -> None:
-    for (name, how), count in codes_read(parts.keys.known(), parts.codes_sent).items():
+    for (name, how), count in codes_read(parts.keys.readers(), parts.codes_sent).items():
         found.add("smshook_codes_read_total", count, name, how)
 
 

@@ -248,7 +248,8 @@ def export(
     """
     with open_log(settings().journal) as log:
         try:
-            end = write_export(folder, log.export(since=since, until=until))
+            exported = log.export(since=since, until=until)
+            end, begin = write_export(folder, exported), exported.beginning.size
             if tiles:
                 add_tiles(folder, log.hashes)
             for form in forms:
@@ -259,7 +260,8 @@ def export(
         except OSError as exc:
             raise Failure(f"{folder} cannot be written: {exc.strerror}") from None
         note("audit.exported", file=str(folder.absolute()), size=end.size)
-    click.echo(f"wrote {plain(near(folder.absolute()))}: {end.origin}, {end.size} lines")
+    lines = f"lines {begin} to {end.size - 1}" if begin else f"{end.size} lines"
+    click.echo(f"wrote {plain(near(folder.absolute()))}: {end.origin}, {lines}")
 
 
 @audit.command("erase", example="audit erase 4711 --reason ticket-4711")

@@ -76,7 +76,11 @@ class SignIn:
         elif user is not None:
             scopes = self._options.user_scopes
             await self._begin(
-                asked, lambda goes_on: user_of_console(user, scopes, goes_on), user=user
+                asked,
+                lambda goes_on: user_of_console(
+                    user, scopes, goes_on, codes_read=self._keys.users_read
+                ),
+                user=user,
             )
 
     def _user(self, asked: Asked) -> str | None:

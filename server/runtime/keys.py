@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -32,6 +32,8 @@ from .subscriptions import KeyRights
 _IMPLIED = {"codes:read": ("events:read",), "codes:reveal": ("events:read",)}
 #: The limit of codes that a console shows, unless its key has a limit.
 _REVEALS = Rate(60, 3600)
+#: All users of a proxy, where readers are counted: their names come from outside.
+USERS = "user:*"
 #: Seconds between two writes of last uses.
 USES_EVERY = 60.0
 #: The name of the key of commands on this machine. No other key may have a colon.
@@ -130,16 +132,17 @@ class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: float | None
 
 
-def codes_read(known: Iterable[KnownKey], sent: Mapping[str, int]) -> Mapping[tuple[str, str], int]:
+def codes_read(
+    readers: Iterable[tuple[str, Mapping[str, int]]], sent: Mapping[str, int]
+) -> Mapping[tuple[str, str], int]:
     """Return the codes that were read since the start, by the name of the reader and the way.
 
-    `sent` are the codes that sinks got in clear.
+    `readers` are those of `Keys.readers`. `sent` are the codes that sinks got in clear.
     """
     read: dict[tuple[str, str], int] = {}
-    for one in known:
-        for how, count in one.access.codes_read.items():
-            # A key of the configuration may have the name of another.
-            read[one.access.name, how] = count + read.get((one.access.name, how), 0)
+    for name, counts in readers:
+        for how, count in counts.items():
+            read[name, how] = count + read.get((name, how), 0)
     return read | {(name, "sink"): count for name, count in sent.items()}
 
 
@@ -183,6 +186,8 @@ class Keys:
         self._used: dict[str, float] = {}
         self._unwritten: set[str] = set()
         self._listeners: list[Callable[[Access], None]] = []
+        #: The codes that users of a proxy read since the start, by the kind of call.
+        self.users_read: dict[str, int] = {}
         #: Keys that ended and were announced.
         self._announced: WeakSet[Access] = WeakSet()
         #: Set when a key was made or revoked: filters are to be indexed or removed.
@@ -278,6 +283,16 @@ class Keys:
             self._buckets.pop(access.id, None)
             self._announce(access)
         self.changed.set()
+
+    def readers(self) -> Iterator[tuple[str, Mapping[str, int]]]:
+        """Yield names of readers, each with the codes that it read, by the kind of call.
+
+        A name may come twice: a key of the configuration may have that of another.
+        """
+        for one in self.known():
+            yield one.access.name, one.access.codes_read
+        if self.users_read:
+            yield USERS, self.users_read
 
     def known(self) -> Sequence[KnownKey]:
         """Return all keys: the configured ones, then the others in the order of their making."""
@@ -503,11 +518,23 @@ def in_clear(session: Access) -> Access:
     return msgspec.structs.replace(session, is_console=False)
 
 
-def user_of_console(name: str, scopes: Sequence[str], goes_on: Callable[[], bool]) -> Access:
-    """Return the rights of a session of a user that a proxy has signed in."""
+def user_of_console(
+    name: str, scopes: Sequence[str], goes_on: Callable[[], bool], *, codes_read: dict[str, int]
+) -> Access:
+    """Return the rights of a session of a user that a proxy has signed in.
+
+    It counts the codes that it reads in `codes_read`.
+    """
     # No key has a colon in its name.
     own = f"user:{name}"
-    key = Access(id=own, name=own, scopes=_included(scopes), sees=None, granted=tuple(scopes))
+    key = Access(
+        id=own,
+        name=own,
+        scopes=_included(scopes),
+        sees=None,
+        granted=tuple(scopes),
+        codes_read=codes_read,
+    )
     return in_console(key, goes_on)
 
 

@@ -5,6 +5,7 @@ import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from core.errors import Unavailable
 from core.event import Complaints
 from journal import Journal
+from journal.audit.lines import Action
 from journal.reads import SinkRecords
 from journal.records import SinkRecord
 from journal.writes import ChangeFilters
@@ -113,7 +115,7 @@ class Reloads:
                 # Complaints repeat values of the file.
                 complaints = len(rejected.complaints)
                 fields = {"reason": rejected.error, "complaints": complaints}
-                self._facts.add("config.refused", fields, partial(_log_rejected, rejected))
+                await self._record("config.refused", fields, partial(_log_rejected, rejected))
                 await self._alerts.report(
                     "config_rejected",
                     "service",
@@ -133,13 +135,26 @@ class Reloads:
             changed = _some((*found.added, *found.changed, *found.removed))
             loaded = {**loaded_fields(read.config), "changed": changed}
             reloaded = _result(found, read)
-            self._facts.add("config.loaded", loaded, partial(_log_reloaded, reloaded))
+            await self._record("config.loaded", loaded, partial(_log_reloaded, reloaded))
             unused = tuple(filters.keys() - self._keys.filters.keys())
             if unused:
                 with contextlib.suppress(Unavailable):  # they only take space until the next start
                     await self._journal.submit(ChangeFilters(removed=unused))
                 self._keys.changed.set()
         return reloaded
+
+    async def _record(
+        self, do: Action, fields: Mapping[str, Any], log_it: Callable[[int | None], None]
+    ) -> None:
+        """Record a fact, and log it with the number of its line, even if the caller is gone."""
+        logged = asyncio.Event()
+
+        def then(leaf: int | None) -> None:
+            log_it(leaf)
+            logged.set()
+
+        self._facts.add(do, fields, then)
+        await logged.wait()
 
     async def _make_ready(self, config: Config) -> Mapping[str, SinkRecord]:
         """Prepare what the configuration needs, and return the stored states of sinks.

@@ -12,7 +12,6 @@ import secrets
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -229,7 +228,7 @@ class LiveSubscriptions:
             redact=None if rights is not None and rights.reads_codes else "codes",
             signing=signing,
             guard=self._guard,
-            allow=partial(self._allow, stored.key),
+            allow=_Allow(self._allow, stored.key),
         )
 
     def _unsealed(self, id_: str, stored: SealedSecret) -> Secret | None:
@@ -634,6 +633,16 @@ class LiveSubscriptions:
         live.is_woken = False
         live.task.cancel()
         await asyncio.wait([live.task])
+
+
+class _Allow(msgspec.Struct, frozen=True):
+    """Checks whether a key may get an event. Those of one key are equal, and so are its sinks."""
+
+    check: Callable[[str, bytes], None]
+    key: str
+
+    def __call__(self, body: bytes) -> None:
+        self.check(self.key, body)
 
 
 def _allow_filter(rights: KeyRights | None, live: Live) -> bool:

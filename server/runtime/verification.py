@@ -111,15 +111,16 @@ class AuditVerifier:
             finally:
                 self.progress = None
             self._next_whole = at + WHOLE_EVERY
+            self._next = self._clock.ticks() + EVERY
             self._report(actors)
         elif check is not None and at >= self._next:
+            self._next = at + EVERY
             try:
                 await self._judge(check)
             except _Pruned:
                 self._next_whole = at
             if self.verdict.outcome == "changed":
                 self._report(())
-        self._next = self._clock.ticks() + EVERY
 
     def _report(self, actors: Sequence[Actor]) -> None:
         """Record the verdict for those who asked; without them, only that of a change."""

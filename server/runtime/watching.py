@@ -274,9 +274,9 @@ class Watching:
 
     def _reads(self, rule: GrowingQuarantine, options: Alerting) -> Iterator[Seen]:
         totals: dict[str, dict[str, int]] = {}
-        for known in self._parts.keys.known():
-            its = totals.setdefault(known.access.name, {})
-            for how, count in known.access.codes_read.items():
+        for reader, counts in self._parts.keys.readers():
+            its = totals.setdefault(reader, {})
+            for how, count in counts.items():
                 its[how] = its.get(how, 0) + count
         for name, its in totals.items():
             yield self._growing(

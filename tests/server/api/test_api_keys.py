@@ -211,6 +211,7 @@ WRONG_FIELDS = [
     ({"when": {"data.code": {"$like": "1"}}}, "when.data.code.$like"),
     ({"when": "growth"}, "when"),
     ({"when": {"type": "sms.received"}, "scopes": ["audit:read"]}, "when"),
+    ({"reason": "required", "scopes": ["codes:read"]}, "reason"),  # as in the configuration
     ({"when": {"data.text": "x" * 20_000}}, "when"),
     ({"expires": "2020-01-01T00:00:00Z"}, "expires"),
     ({"expires": "soon"}, "expires"),

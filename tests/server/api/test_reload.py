@@ -108,8 +108,8 @@ async def test_answer_names_differences_and_the_log_too(service, tmp_path):
     assert answer == none | differences
     assert again == none
     assert logged == [
-        {"event": "config.reloaded", "log_level": "info", **differences},
-        {"event": "config.reloaded", "log_level": "info"},
+        {"event": "config.reloaded", "log_level": "info", **differences, "leaf": 0},
+        {"event": "config.reloaded", "log_level": "info", "leaf": 1},
     ]
 
 
@@ -637,7 +637,7 @@ async def test_lost_codes_are_masked_at_once(service):
 
 @pytest.mark.usefixtures("_quick")
 async def test_removed_network_is_blocked_at_once(service):
-    """Mutants: the guard of the start; other subscriptions are cut."""
+    """Mutants: the guard of the start; other subscriptions are cut; their sinks are never equal."""
     async with subscribed(service) as receiver:
         [live] = service.parts.subscriptions
         task = live.task

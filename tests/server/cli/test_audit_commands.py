@@ -82,6 +82,20 @@ def test_part_of_the_log_is_exported():
     assert (wrong.exit_code, "write a time" in wrong.stderr) == (2, True)
 
 
+def test_export_says_with_which_line_it_begins(here):
+    """It begins at a multiple of 256. Mutant: the lines before it count, too."""
+    for number in range(130):
+        here.post(live.sms(5_000 + number))
+    time.sleep(2.1)  # the next checkpoint
+
+    said = printed("audit", "export", "newest", "--since", "2s")
+
+    entries = (here.folder / "newest/entries.jsonl").read_text().splitlines()
+    first, last = (json.loads(line)["n"] for line in (entries[0], entries[-1]))
+    assert first >= 256
+    assert said.endswith(f", lines {first} to {last}\n")
+
+
 def test_export_that_cannot_be_written_is_named():
     """Mutant: the error names the journal, which is whole."""
     result = run("audit", "export", "/dev/null/export")

@@ -149,6 +149,36 @@ def test_stopped_service_has_the_line_too(copied):
     assert (backed_up["by"], backed_up["do"]) == (ME, "backup.made")
 
 
+def test_journal_that_a_restored_one_replaced_is_not_changed(tmp_path, monkeypatch):
+    """It is evidence: its log can be exported again and again.
+
+    Mutant: the line about the first export begins another log in it.
+    """
+    be_in(tmp_path, monkeypatch)
+    with live.Live(tmp_path, CONFIG) as service:
+        service.post(live.sms(4713))
+        service.stop()
+        printed("backup", "copy.backup")
+        first = printed("audit", "key")
+        (tmp_path / "before").mkdir()
+        for path in tmp_path.glob("smshook.db*"):
+            path.rename(tmp_path / "before" / path.name)
+        printed("restore", "copy.backup")
+        service.start()
+        service.stop()
+    monkeypatch.setenv("SMSHOOK_JOURNAL__URL", "sqlite:///before/smshook.db")
+    before = (tmp_path / "before" / "smshook.db").read_bytes()
+
+    for folder in ("old", "again"):
+        done = run("audit", "export", folder)
+        assert done.exit_code == 0
+        assert "not in the audit log: other keys" in done.stderr
+    assert printed("audit", "key") == first
+    key = first.split()[1]
+    assert printed("audit", "verify", "again", "--key", key).startswith("unchanged")
+    assert (tmp_path / "before" / "smshook.db").read_bytes() == before
+
+
 def test_nothing_is_shown_without_its_line(copied):
     """Mutant: the proof is printed first."""
     journal, event = copied

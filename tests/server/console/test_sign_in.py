@@ -281,6 +281,25 @@ def test_user_of_a_proxy_is_signed_in_with_the_scopes_of_the_options(alone):
     assert 303 == one.get("/", headers={"X-Forwarded-User": "a b"}).status_code
 
 
+def test_codes_that_users_of_a_proxy_reveal_are_counted(alone):
+    """In the metrics without their names, which come from outside.
+
+    Mutants: only keys are counted; the name is a label.
+    """
+    event = alone.sms(4711)
+    for user in ("ana", "bo"):
+        one = alone.browser()
+        one.get("/", headers={"X-Forwarded-User": user})
+        headers = {"X-Forwarded-User": user, **SAME_SITE}
+        form = {"what": "text"}
+        assert one.post(f"/events/{event}/reveal", form, headers=headers).status_code == 200
+
+    scraped = live.client().get(f"{alone.admin_url}/metrics").text
+
+    assert 'codes_read_total{key="user:*",how="console"} 2' in scraped
+    assert not re.search("codes_read_total.*(ana|bo)", scraped)
+
+
 @pytest.mark.parametrize(("address", "expected"), [("127.0.0.1", 200), ("127.0.0.2", 303)])
 def test_user_header_of_strangers_is_ignored(alone, address, expected):
     """Only the first address is that of the proxy. Mutant: the header is believed from anybody."""

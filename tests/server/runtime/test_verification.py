@@ -75,6 +75,18 @@ async def test_log_is_read_after_the_start_and_then_with_its_new_lines(service):
     assert await service.lines("audit.verified") == []
 
 
+async def test_new_lines_are_read_although_each_second_is_a_look(service):
+    """Mutant: each look puts off the next reading."""
+    await look(service)
+    await service.add(30)
+    service.at -= 60  # signing takes a minute
+    await service.sign()
+    for _ in range(int(EVERY)):
+        verdict = await look(service, 1.0)
+
+    assert verdict.size == len(await service.raw())
+
+
 @pytest.mark.parametrize("packs", [False, True])
 async def test_changed_line_is_found(service, packs):
     """Mutants: packed rows are not read; a changed log is unchanged at the next look."""
