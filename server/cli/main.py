@@ -70,7 +70,7 @@ def _ended_by_a_closed_pipe() -> Iterator[None]:
             yield
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
+    except* BrokenPipeError:  # `mcp` raises it in a group
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
         signal.raise_signal(signal.SIGPIPE)

@@ -505,11 +505,12 @@ def test_no_answer_in_time_is_a_failure(stranger):
         ["events", "--help"],
         ["audit", "verify", "none"],  # prints what it found
         ["backup", "-"],
+        ["mcp"],
     ],
     ids=" ".join,
 )
 def test_closed_pipe_ends_a_command_as_other_programs(service, command):
-    """Mutants: a traceback; `Exception ignored` when the process ends; exit code 0 or 1."""
+    """Mutants: a traceback; `Exception ignored` when the process ends; exit code 0 or 1; `except`."""
     sent("tellabot", "--times", "20")
     environment = service.environment() | {"COLUMNS": "200"}
     environment.pop("PYTHONUNBUFFERED", None)
@@ -519,6 +520,7 @@ def test_closed_pipe_ends_a_command_as_other_programs(service, command):
     listing = subprocess.run(
         [live.command(), *command],
         cwd=service.folder,
+        input=b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n',
         stdout=writing,
         stderr=subprocess.PIPE,
         env=environment,
