@@ -6,6 +6,7 @@ from typing import Any
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
 class CycleTransport(asyncio.Transport):
@@ -63,6 +64,32 @@ class SmallEvent:
         if not self._is_set:
             self._event = self._event or asyncio.Event()
             await self._event.wait()
+
+
+class UnframedCycle(RequestResponseCycle):
+    """A request over HTTP/1.0, whose clients know no chunks: RFC 9112, section 6.1.
+
+    The end of the connection ends an answer without a length.
+    """
+
+    _is_unframed = False
+
+    async def send(self, message: Any) -> None:
+        if not self.response_started:
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            if b"content-length" not in names:
+                self._is_unframed, self.chunked_encoding = True, False
+        elif self._is_unframed:
+            # uvicorn compares it with each part.
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+
+
+def prepare(cycle: RequestResponseCycle) -> None:
+    """Change a request that uvicorn has made, before the app sees it."""
+    cycle.message_event = SmallEvent(is_set=False)  # type: ignore[assignment]
+    if cycle.scope["http_version"] == "1.0":
+        cycle.__class__ = UnframedCycle
 
 
 class Flow(FlowControl):

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from .connections import Connections
 from .exchange import Exchange, Head, RequestHandler, log, plain_answer
 from .fields import field_names
-from .flow import CycleTransport, Flow, Pipeline, SmallEvent
+from .flow import CycleTransport, Flow, Pipeline, prepare
 from .timers import call_at
 
 #: Called with the status and the socket's address for each request that was rejected here.
@@ -354,7 +354,7 @@ class DoorProtocol(HttpToolsProtocol):
             self.headers += zip(names.names, values, strict=True)
             self.scope["state"][GONE] = self._notify
             super().on_headers_complete()
-            self.cycle.message_event = SmallEvent(is_set=False)  # type: ignore[assignment]
+            prepare(self.cycle)
             if not self.flow.write_paused:
                 # A call may wait for long, and a timer takes half a kilobyte.
                 self._drop_timer()

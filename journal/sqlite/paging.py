@@ -95,6 +95,9 @@ def page(
     has_more = last < span.last
     if sought.ends and not has_more:
         last = items[-1][0] if items else begin
+        if span.late is not None and begin < span.late:
+            # An event after it may have an earlier time. It is read twice, so that none is missed.
+            return Page(items=items, next_seq=min(last, span.late - 1), has_more=False)
     return Page(items=items, next_seq=max(last, begin), has_more=has_more)
 
 

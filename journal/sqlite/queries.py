@@ -40,7 +40,7 @@ from . import sealed, visible
 from .deliveries import of_event
 from .event_search import PART, hidden, in_part, search
 from .paging import Sought, page
-from .times import span
+from .times import exact_span, span
 
 _QUARANTINE = (
     "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body, sealed"
@@ -80,7 +80,7 @@ def events(conn: sqlite3.Connection, read: Events, opener: Opener) -> Page[bytes
         conditions=[*found.conditions, *left_out],
         indexed=found.indexed and not reads_all,
         weight=weight or 1,
-        within=lambda newest: span(conn, newest, since=wanted.since, until=wanted.until),
+        within=lambda newest: exact_span(conn, newest, since=wanted.since, until=wanted.until),
         ends=wanted.until is not None,
         part=PART if found.by_number else 0,
         narrow=in_part(found.narrow) if found.by_number else None,

@@ -9,6 +9,8 @@ from ..rows import NewEvent
 #: Seconds by which an event may be older than an earlier one, because clocks are corrected. After
 #: a larger correction, bisection does not work for the places up to that event.
 TOLERATED = 60.0
+#: The most events around `until` that are looked at for its exact place: reading them takes 20 ms.
+_AROUND = 50_000
 #: The row in `meta` of the newest time, if the last event does not have it.
 _NEWEST = "newest_recorded_at"
 
@@ -20,6 +22,9 @@ class Span(NamedTuple):
     last: int
     #: The order of times is not known up to this place.
     unordered: int
+    #: The place of the first event after that time, as far as is known. Later events of the range
+    #: follow it if a clock was corrected.
+    late: int | None = None
 
     def after(self, place: int) -> int:
         """Return the place to read after, upwards: it skips events before the span."""
@@ -28,7 +33,7 @@ class Span(NamedTuple):
     def from_place(self, oldest: int) -> "Span":
         """Return the same without the places before the oldest row."""
         unordered = self.unordered if self.unordered >= oldest else 0
-        return Span(max(self.first, oldest), self.last, unordered)
+        return self._replace(first=max(self.first, oldest), unordered=unordered)
 
     @property
     def lowest(self) -> int:
@@ -83,6 +88,27 @@ def span(
     if until is not None:
         last = _first_at(conn, unordered + 1, newest, until + TOLERATED)
     return Span(first, min(last, newest), unordered)
+
+
+def exact_span(
+    conn: sqlite3.Connection, newest: int, *, since: float | None, until: float | None
+) -> Span:
+    """Return the same with the exact end. The work depends on all events around it."""
+    found = span(conn, newest, since=since, until=until)
+    if until is None:
+        return found
+    # The events before this place are older than `until`; see `span`.
+    begin = _first_at(conn, found.unordered + 1, newest, until - TOLERATED)
+    late, inside, count = conn.execute(
+        "select min(seq) filter (where recorded_at >= :until),"
+        " max(seq) filter (where recorded_at < :until), count(*)"
+        " from (select seq, recorded_at from events where seq between :begin and :last"
+        " order by seq limit :most)",
+        {"until": until, "begin": begin, "last": found.last, "most": _AROUND + 1},
+    ).fetchone()
+    if count > _AROUND:
+        return found._replace(late=late)
+    return found._replace(late=late, last=begin - 1 if inside is None else inside)
 
 
 def _first_at(conn: sqlite3.Connection, low: int, newest: int, at: float) -> int:

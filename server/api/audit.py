@@ -33,7 +33,7 @@ from .errors import Problem, bad_body, bad_parameter, not_found
 from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer
-from .parameters import Limit, NoParameters, Scan, Text, read, read_body
+from .parameters import Limit, NoParameters, ReasonText, Scan, Text, read, read_body
 from .router import ApiRouter
 
 #: A path below `tile/`: a level or `entries`, a number in groups of three digits, and the width of
@@ -130,7 +130,7 @@ class LineErasureRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The reason to erase a line of the audit log."""
 
     #: The audit log keeps it. Numbers in it are replaced by `***`.
-    reason: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    reason: ReasonText | None = None
 
 
 class ErasedLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from litestar import asgi
 from litestar.exceptions import MethodNotAllowedException
@@ -12,6 +12,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from ..mcp import is_installed
 from ..runtime.keys import Access, Keys
 from .auth import authenticated
+from .errors import late_body
 
 if TYPE_CHECKING:
     from ..mcp.http import McpApp
@@ -39,7 +40,18 @@ def mcp(keys: Keys) -> Sequence[ASGIRouteHandler]:
         if not starting or _has_ended(starting[0]):
             starting[:] = [asyncio.create_task(start(request["litestar_app"]))]
         endpoint = await asyncio.shield(starting[0])
-        await endpoint(cast("Access", request["auth"]).name, scope, receive, send)
+        more = True
+
+        async def received() -> Any:
+            nonlocal more
+            message: Any = await receive()
+            if more and message["type"] == "http.disconnect":
+                # The SDK would take it for a fault.
+                raise late_body()
+            more = more and message.get("more_body", False)
+            return message
+
+        await endpoint(cast("Access", request["auth"]).name, scope, received, send)
 
     return (answered,)
 

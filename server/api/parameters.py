@@ -35,6 +35,16 @@ AN_END = "write a time to come, such as 2026-09-14T18:42:36Z, or how long from n
 _OTHER_TYPE = "has the wrong type"
 
 Text = Annotated[str, Meta(min_length=1, description="empty; write a value, or leave it out")]
+#: Why somebody reads or erases something. The audit log keeps it.
+ReasonText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=500,
+        title="write a text",
+        description="write a text of 1 to 500 characters",
+    ),
+]
 Flag = Literal["true", "false"]
 #: `true` or `false` in a body.
 Switch = Annotated[bool, Meta(title="write true or false")]

@@ -1,12 +1,9 @@
 """Reveals the codes of one event, for keys that see them masked elsewhere."""
 
-from typing import Annotated
-
 import msgspec
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
-from msgspec import Meta
 
 from core.event import content_of, secrets_of
 from journal import Journal
@@ -18,14 +15,14 @@ from .errors import Problem, not_found
 from .events import EventJson, is_event_id, visible_event
 from .idempotency import Calls, MadeId
 from .operation import Operation
-from .parameters import NoParameters, read, read_body
+from .parameters import NoParameters, ReasonText, read, read_body
 
 
 class RevealRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The reason to reveal the codes of an event."""
 
     #: The audit log keeps it. Numbers and codes in it are replaced by `***`.
-    reason: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    reason: ReasonText | None = None
 
 
 class RevealedEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -94,7 +94,7 @@ def _checking() -> Iterator[None]:
     "anchors",
     multiple=True,
     metavar="FILE",
-    callback=_read_by(audit_verify.read_anchors),
+    callback=_read_by(audit_verify.read_file),
     help="Checkpoints that were kept elsewhere, or `checkpoints` of an older export.",
 )
 @click.option(

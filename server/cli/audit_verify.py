@@ -101,8 +101,8 @@ def read_checkpoints(text: str, file: object, kind: str = "a checkpoint") -> lis
     return [Checkpoint(kind, a, b, int(c), b64decode(d), e) for a, b, c, d, e in NOTE.findall(text)]
 
 
-def read_anchors(name: str) -> list[Checkpoint]:
-    return read_checkpoints(Path(name).read_text("utf-8", "replace"), name, "an anchor")
+def read_file(path: str | Path, kind: str = "an anchor") -> list[Checkpoint]:
+    return read_checkpoints(Path(path).read_text("utf-8", "replace"), path, kind)
 
 
 def signed_at(one: Checkpoint, key: Key) -> int:
@@ -120,8 +120,7 @@ class Log:
     def __init__(self, folder: Path) -> None:
         self.lines = folder / "entries.jsonl"
         paths = folder / "checkpoints", folder / "checkpoint"
-        texts = [(path.read_text("utf-8", "replace"), path) for path in paths]
-        self.checkpoints = [one for text in texts for one in read_checkpoints(*text)]
+        self.checkpoints = [one for path in paths for one in read_file(path, "a checkpoint")]
         self.origin = self.checkpoints[-1].origin
         pruned = json.loads((folder / "pruned.json").read_text("utf-8"))
         self.pruned, self.size, self.start = pruned["epochs"], pruned["size"], pruned["size"]
@@ -202,6 +201,8 @@ class Log:
 
 
 def read_seconds(text: str) -> int:
+    if not re.fullmatch("0*[1-9][0-9]{0,8}[smhd]", text):
+        raise Wrong(f"{text[:150]!r} is not an age such as 10m")
     return int(text[:-1]) * (1, 60, 3600, 86400)["smhd".index(text[-1:])]
 
 
@@ -209,16 +210,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("audit_verify.py", description=__doc__.partition("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--key", action="append", default=[], type=read_key)
-    parser.add_argument("--anchor", action="extend", default=[], type=read_anchors, metavar="FILE")
+    parser.add_argument("--anchor", action="extend", default=[], type=read_file, metavar="FILE")
     parser.add_argument("--fresh", default=0, type=read_seconds, metavar="10m")
     try:
         options = parser.parse_args(arguments)
-        logs, keys = [Log(folder) for folder in options.folders], options.key
-        starts = {log.origin: log.start for log in logs}
-        anchors = [a for a in options.anchor if starts.get(a.origin, a.size + 1) <= a.size]
+        logs, keys, given = [Log(one) for one in options.folders], options.key, options.anchor
+        anchors = [a for a in given for b in logs if a.origin == b.origin and a.size >= b.start]
         if len(keys) < len(logs):
             raise OSError("each log needs the key of its first epoch: --key KEY")
-        if options.anchor and not anchors:
+        if given and not anchors:
             raise OSError("no --anchor is of this log and of lines that it still has")
         for log, new in zip(logs, [*logs[1:], None]):
             if new:
@@ -231,7 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
             first = next((key for key in keys if key.name == f"{log.origin}/epoch"), keys[0])
             log.verify(first, [one for one in anchors if one.origin == log.origin])
             at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(log.at))
-            proved = max([log.begun, *(a.size for a in options.anchor if a.origin == log.origin)])
+            proved = max([log.begun, *(a.size for a in given if a.origin == log.origin)])
             if not new and options.fresh and abs(time.time() - log.at) > options.fresh:
                 raise Wrong(f"the last checkpoint is of {at}: the end may be missing")
             print(f"unchanged: {log.origin}, lines {log.start} to {log.size - 1}, signed {at}")

@@ -1,6 +1,7 @@
 """Commands, groups and their errors."""
 
 import errno
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,6 +141,18 @@ class Choice(click.Choice[str]):
         return super().get_invalid_choice_message(value, ctx).rstrip(".") + nearest(
             str(value), words
         )
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers, in which click would find `nan` and `inf`."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 class Named(click.ParamType[str]):

@@ -28,7 +28,7 @@ from ..config.urls import callback_url, first_clear, url_at
 from ..durable import make_folder, write_new
 from ..log.setup import configure, forward_stderr, say
 from ..machine import become_service
-from .command import Command, Failure, Wrong, typed_config
+from .command import Command, Failure, FiniteRange, Wrong, typed_config
 from .dev_page import Log, beside, console_of, with_key
 from .output import output_option
 from .simulate import API_KEY, bound, signing, skipped
@@ -70,7 +70,7 @@ api: {{keys: {{admin: {{key: "{key}", scopes: [admin]}}}}}}
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
     help="Retry this many times as fast: 60 makes a minute a second.",

@@ -1,5 +1,6 @@
 """`smshook`: the list of its commands, each imported when it is needed."""
 
+import contextlib
 import importlib
 import io
 import os
@@ -9,7 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 import click
 
@@ -57,11 +58,37 @@ _MODULES = {
 }
 
 
+@contextlib.contextmanager
+def _ended_by_a_closed_pipe() -> Iterator[None]:
+    """End as other programs do once nobody reads the output: by SIGPIPE, without a word.
+
+    Exit code 0 would be wrong: a check may have failed, or a backup may be incomplete. The signal
+    is ignored until then, because a closed socket would end the service.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except* BrokenPipeError:  # `mcp` raises it in a group
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
+        signal.raise_signal(signal.SIGPIPE)
+
+
 class LazyGroup(CommandGroup):
     """The commands of `_MODULES`: `smshook version` must not wait for the imports of `serve`.
 
     Source: https://click.palletsprojects.com/en/stable/complex/#lazily-loading-subcommands
     """
+
+    def make_context(self, *args: Any, **named: Any) -> click.Context:
+        with _ended_by_a_closed_pipe():
+            return super().make_context(*args, **named)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _ended_by_a_closed_pipe():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_MODULES)

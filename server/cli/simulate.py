@@ -18,7 +18,7 @@ from rehearsal.web.beside import Beside
 
 from ..config.options import Config, host_and_port
 from ..config.urls import url_at
-from .command import Choice, Command, Failure, Wrong, config_path
+from .command import Choice, Command, Failure, FiniteRange, Wrong, config_path
 from .connection import configured, http_url
 from .dev_page import style
 from .output import output_option, print_json
@@ -53,7 +53,7 @@ _CALLBACK = re.compile(r"/in/([a-z0-9][a-z0-9_-]*)/[^/]+/?")
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
     help="Retry this many times as fast: 60 makes a minute a second.",

@@ -14,7 +14,7 @@ from core.printable import plain
 from sinks.redact import mask, masked_paths
 
 from .client import ApiClient
-from .command import Command, Failure
+from .command import Command, Failure, FiniteRange
 from .connection import connect, connection_options, find
 from .following import asked, filter_options, follow, newest_place
 from .output import flat, output_option, print_fields, print_json
@@ -79,7 +79,7 @@ def tail(
 @click.option("--after", metavar="CURSOR", help="Take the first event after this cursor.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=60,
     show_default=True,
     metavar="SECONDS",

@@ -54,13 +54,14 @@ class Caution(NamedTuple):
     ours: bool
 
 
-def cautions(reading: Complaints, config: Config) -> Iterator[str]:
+def cautions(reading: Complaints, config: Config, now: float) -> Iterator[str]:
     """Yield every warning about a configuration, with its place."""
     secrets = list(_secrets((), config))
     for found in (
         _exposed(config),
         _weak(secrets),
         _shared(secrets),
+        _expired(config, now),
         _files(config),
         _retained(config),
         _key_files(reading, config),
@@ -196,6 +197,14 @@ def _shared(found: list[Caution]) -> Iterator[tuple[Place, str]]:
         issued_for_both = not (each.ours or other.ours) or each.at[0] == other.at[0] == "sinks"
         if not (same_list or issued_for_both):
             yield each.at, f"the same as {dotted(other.at)}; give each its own"
+
+
+def _expired(config: Config, now: float) -> Iterator[tuple[Place, str]]:
+    """Yield keys that no longer work."""
+    for name, key in config.api.keys.items():
+        if key.expires_at is not None and key.expires_at <= now:
+            text = "is past, so the key is refused; write a later time, or remove the key"
+            yield ("api", "keys", name, "expires"), text
 
 
 # Retention

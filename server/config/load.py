@@ -3,6 +3,7 @@
 import hashlib
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def load(
     environ: Mapping[str, str],
     flags: Mapping[str, str] = {},
     rest: Callable[[], None] = no_break,
+    now: Callable[[], float] = time.time,
 ) -> Loaded:
     """Combine defaults, the file, the environment, and `flags` by dotted path; the last one wins.
 
@@ -84,7 +86,7 @@ def load(
     return Loaded(
         config=config,
         root_files=tuple(_root_files(reading, config)),
-        warnings=tuple(_warnings(reading, config)),
+        warnings=tuple(_warnings(reading, config, now())),
     )
 
 
@@ -300,7 +302,7 @@ def _root_files(reading: Complaints, config: Config) -> Iterator[Path | None]:
             yield config.path if reading.warning(at, "").startswith(reading.file) else None
 
 
-def _warnings(reading: Complaints, config: Config) -> Iterator[str]:
+def _warnings(reading: Complaints, config: Config, now: float) -> Iterator[str]:
     try:
         mode = stat.S_IMODE(config.path.stat().st_mode)
     except OSError:
@@ -327,4 +329,4 @@ def _warnings(reading: Complaints, config: Config) -> Iterator[str]:
     for path, when, sources in filters:
         reading.rest()
         yield from clause_warnings(reading, path, when, sources)
-    yield from cautions(reading, config)
+    yield from cautions(reading, config, now)

@@ -666,6 +666,34 @@ async def test_answer_that_waited_for_its_reader_has_no_deadline():
     assert rest.endswith(b"3\r\nend\r\n0\r\n\r\n")
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize(
+    ("headers", "status", "line", "body"),
+    [
+        ([], 200, b"", b"ab"),
+        ([(b"Content-Length", b"2")], 200, b"content-length: 2\r\n", b"ab"),
+        ([], 204, b"", b""),
+    ],
+    ids=["stream", "length", "no body"],
+)
+async def test_http10_client_gets_no_chunks(method, headers, status, line, body):
+    """The end of the connection ends a stream. Mutant: uvicorn's cycle, which sends chunks."""
+
+    async def stream(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        for at, more in ((0, True), (1, True), (2, False)):
+            part = {"body": body[at : at + 1]} if more else {}
+            await send({"type": "http.response.body", "more_body": more, **part})
+
+    async with Door(stream) as door:
+        asked = b"%s / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n" % method
+        answered = await door.exchange(asked + asked)
+
+    reason = {200: b"OK", 204: b"No Content"}[status]
+    head = b"HTTP/1.1 %d %s\r\n%sconnection: close\r\n\r\n" % (status, reason, line)
+    assert answered == head + (body if method == b"GET" else b"")
+
+
 async def test_stream_lives_beyond_every_deadline_and_ends_if_not_read():
     """Mutants: a live stream counts as idle; a reader that stalls keeps its stream for ever."""
     more, gone = asyncio.Event(), asyncio.Event()

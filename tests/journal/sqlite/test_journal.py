@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import hypothesis
+import msgspec
 import pytest
 from contracts.audit import AuditContract
 from contracts.journal import (
@@ -901,6 +902,46 @@ async def test_time_range_is_complete_after_any_clock_changes(ages, restarts, si
         if asked.get("since", 0) <= plan.at < asked.get("until", math.inf)
     ]
     assert found == (inside[::-1] if desc else inside)
+
+
+async def test_reader_of_events_until_a_time_misses_none_that_come_fast(store, monkeypatch):
+    """A page that matches little ends before the events that `until` leaves out.
+
+    Mutants: the place of the first event that is later by TOLERATED; that of the window's end.
+    """
+    monkeypatch.setattr(paging, "WINDOW", 40)
+    journal = await store.start()
+    for n in range(40):
+        await record(journal, planned(at=NOW + n))
+    wanted, after, found = EventFilter(service=("none",)), 0, []
+    for end in (10.5, 25.5, 100):
+        page = await journal.ask(
+            Events(filter=msgspec.structs.replace(wanted, until=NOW + end), after=after)
+        )
+        while page.has_more:
+            after = page.next_seq
+            page = await journal.ask(
+                Events(filter=msgspec.structs.replace(wanted, until=NOW + end), after=after)
+            )
+        after = page.next_seq
+        found.append(after)
+
+    assert (found[0] <= 11, found[1] <= 26, found[2] <= 40) == (True, True, True), found
+
+
+async def test_reader_of_events_until_a_time_misses_none_after_a_clock_correction(store):
+    """The event behind it is read twice. Mutant: the cursor is that of the last event."""
+    journal = await store.start()
+    for at in (0, 100, 50):
+        await record(journal, planned(at=NOW + at))
+
+    early = await journal.ask(Events(filter=EventFilter(until=NOW + 60), limit=9))
+    late = await journal.ask(
+        Events(filter=EventFilter(until=NOW + 200), after=early.next_seq, limit=9)
+    )
+
+    assert [seq for seq, _ in early.items] == [1, 3]
+    assert [seq for seq, _ in late.items] == [2, 3]
 
 
 async def walked(journal, wanted, *, desc):

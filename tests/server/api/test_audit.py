@@ -202,13 +202,23 @@ async def test_line_that_a_verifier_needs_stays(service):
     ]
 
 
-@pytest.mark.parametrize("body", [{}, {"reason": " "}, {"reason": "x" * 501}])
-async def test_erasure_of_a_line_needs_a_reason(service, body):
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({}, 'missing; write {"reason": "TEXT"}, at most 500 characters'),
+        ({"reason": " "}, 'missing; write {"reason": "TEXT"}, at most 500 characters'),
+        ({"reason": ""}, "write a text of 1 to 500 characters"),
+        ({"reason": "x" * 501}, "write a text of 1 to 500 characters"),
+        ({"reason": 7}, "write a text"),
+    ],
+)
+async def test_erasure_of_a_line_needs_a_reason(service, body, text):
     await service.journal.submit(RecordFacts(numbered(1)))
 
     answer = await service.ask("/v1/audit/lines/0/erase", method="POST", json=body)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
+    assert answer.json()["detail"] == f"reason: {text}"
     assert [line["n"] for line in await lines(service)] == [0]
 
 

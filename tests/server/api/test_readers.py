@@ -247,6 +247,20 @@ async def test_reveal_without_a_reason_is_refused_where_it_is_required(service, 
     assert other.json()["event"]["data"]["code"] == CODE
 
 
+@pytest.mark.parametrize("reason", ["", "x" * 501])
+async def test_reason_of_a_wrong_length_is_explained(service, reason):
+    """Mutant: a Meta without a description: `has the wrong type`."""
+    event = await service.sms(**SMS)
+    path, body = f"/v1/events/{event}/reveal", {"reason": reason}
+
+    answer = await service.ask(path, "quiet", method="POST", json=body)
+
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "reason: write a text of 1 to 500 characters",
+    )
+
+
 async def test_reveal_needs_its_scope_and_an_event_that_the_key_sees(service):
     event, other = await service.sms(**SMS), await service.hero(text=CODE, code=CODE)
     calls = [("reader", event), ("auditor", event), ("growth", other), ("quiet", "none")]

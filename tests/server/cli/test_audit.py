@@ -83,6 +83,8 @@ def test_verify_takes_the_logs_before_and_after_a_restore(folder, log):
         (["--key", "nonsense"], "Invalid value for '--key'"),
         (["--anchor", "none"], "No such file or directory: 'none'"),
         (["--fresh", "soon"], "Invalid value for '--fresh'"),
+        (["--fresh", "0m"], "'0m' is not an age such as 10m"),
+        (["--fresh=-1m"], "'-1m' is not an age such as 10m"),
     ],
 )
 @pytest.mark.usefixtures("log")

@@ -772,8 +772,11 @@ def test_age_has_a_unit(age, seconds):
     assert seconds == audit_verify.read_seconds(age)
 
 
-@pytest.mark.parametrize("age", ["", "10", "m", "10 weeks", "x0m"])
+@pytest.mark.parametrize(
+    "age", ["", "10", "m", "10 weeks", "x0m", "0m", "00s", "-1m", "1_0m", " 1m", "9" * 5000 + "d"]
+)
 def test_wrong_age_gives_no_verdict(verdict, folder, age):
+    """Mutant: `[0-9]+[smhd]`. An age of 0 checks nothing, and nothing is younger than `-1m`."""
     assert 2 == verdict(folder, "--fresh", age)[0]
 
 

@@ -759,3 +759,21 @@ def test_send_needs_a_token_in_clear(folder):
         "",
         "tellabot has only sha256 tokens; sending needs one in clear\n",
     )
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["simulate", "tellabot"], "--speed"),
+        (["dev"], "--speed"),
+        (["events", "wait"], "--timeout"),
+    ],
+    ids=["simulate", "dev", "wait"],
+)
+def test_number_that_is_none_is_wrong(command, option, number):
+    """Mutant: click's range, in which it lies."""
+    result = run(*command, option, number)
+
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': '{number}' is not a number" in result.stderr

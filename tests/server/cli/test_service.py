@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -497,8 +498,19 @@ def test_no_answer_in_time_is_a_failure(stranger):
 # Pipes and processes
 
 
-def test_closed_pipe_ends_a_command_quietly(service):
-    """Mutant: a traceback, or `Exception ignored` when the process ends."""
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["events", "list", "--output", "json"],
+        ["events", "--help"],
+        ["audit", "verify", "none"],  # prints what it found
+        ["backup", "-"],
+        ["mcp"],
+    ],
+    ids=" ".join,
+)
+def test_closed_pipe_ends_a_command_as_other_programs(service, command):
+    """Mutants: a traceback; `Exception ignored` when the process ends; exit code 0 or 1; `except`."""
     sent("tellabot", "--times", "20")
     environment = service.environment() | {"COLUMNS": "200"}
     environment.pop("PYTHONUNBUFFERED", None)
@@ -506,8 +518,9 @@ def test_closed_pipe_ends_a_command_quietly(service):
     os.close(reading)
 
     listing = subprocess.run(
-        [live.command(), "events", "list", "--output", "json"],
+        [live.command(), *command],
         cwd=service.folder,
+        input=b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n',
         stdout=writing,
         stderr=subprocess.PIPE,
         env=environment,
@@ -515,7 +528,7 @@ def test_closed_pipe_ends_a_command_quietly(service):
     )
     os.close(writing)
 
-    assert listing.stderr == b""
+    assert (listing.returncode, listing.stderr) == (-signal.SIGPIPE, b"")
 
 
 def test_closed_stdout_is_no_failure(service):

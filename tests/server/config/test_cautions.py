@@ -154,6 +154,20 @@ def test_setting_that_leaks_nothing_draws_no_warning(tmp_path, changes):
     assert warned(tmp_path, **changes) == []
 
 
+@pytest.mark.parametrize("moved", [-1, 0])
+def test_key_that_has_expired_draws_a_warning(tmp_path, moved):
+    """It works up to that time. Mutants: `<` in place of `<=`; keys without an end."""
+    key = {"key": f"B{A}", "scopes": ["events:read"], "expires": "2026-09-14T18:42:36Z"}
+    path = written(tmp_path, json.dumps(configuration(api__keys__b=key)))
+
+    loaded = load(path, environ=ENVIRON, now=lambda: 1789411356.0 + moved)
+
+    said = "is past, so the key is refused; write a later time, or remove the key"
+    assert [text.partition(": ")[2] for text in loaded.warnings] == (
+        [] if moved else [f"api.keys.b.expires: {said}"]
+    )
+
+
 def test_trusted_internet_beside_allow_from_names_the_sources(tmp_path):
     changes = {"server__trusted_proxies": ["0.0.0.0/0"], "sources__h__allow_from": ["192.0.2.7"]}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 
 import httpx
@@ -85,6 +86,25 @@ def test_http_needs_a_key_and_an_own_host(service):
     assert ask(service, **key, origin="http://evil.example").json()["code"] == "origin_not_allowed"
     refused = ask(service, "GET", **key)
     assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, POST")
+
+
+@pytest.mark.parametrize("version", ["2025-06-18", "2099-01-01"])
+def test_client_that_leaves_in_its_body_is_no_fault(service, version):
+    """Mutant: the SDK gets the disconnect. It logs an error, or raises one."""
+    assert ask(service, authorization=f"Bearer {live.KEY}").status_code == 400  # they have started
+    host, port = service.admin_url.removeprefix("http://").split(":")
+    before = len(service.logged())
+    request = (
+        f"POST /mcp HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {live.KEY}\r\n"
+        "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n"
+        f'MCP-Protocol-Version: {version}\r\nContent-Length: 100\r\n\r\n{{"jsonrpc"'
+    )
+    with socket.create_connection((host, int(port)), 10) as client:
+        client.sendall(request.encode())
+        time.sleep(0.2)
+    time.sleep(0.5)
+
+    assert service.logged()[before:] == []
 
 
 async def test_session_belongs_to_its_key(service):
