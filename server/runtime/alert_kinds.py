@@ -299,7 +299,7 @@ _KINDS = (
     ),
     AlertKind(
         begin=event.Gap,
-        text="no callbacks were accepted until {until}; these sources are asked for them: {asks}",
+        text="no callbacks were accepted until {until}; asked for them: {asks}",
         subject="service",
         sample={"until": _AT, "asked": ("tellabot",)},
     ),

@@ -508,7 +508,7 @@ def test_each_type_belongs_to_a_kind():
         (
             "gap",
             {"until": "2026", "asked": ("tellabot", "bulk")},
-            "no callbacks were accepted until 2026; these sources are asked for them: tellabot, bulk",
+            "no callbacks were accepted until 2026; asked for them: tellabot, bulk",
         ),
     ],
 )
