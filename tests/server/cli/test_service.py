@@ -510,7 +510,7 @@ def test_no_answer_in_time_is_a_failure(stranger):
     ids=" ".join,
 )
 def test_closed_pipe_ends_a_command_as_other_programs(service, command):
-    """Mutants: a traceback; `Exception ignored` when the process ends; exit code 0 or 1; `except`."""
+    """Mutants: a traceback; `Exception ignored` at the end; exit code 0 or 1; `except`."""
     sent("tellabot", "--times", "20")
     environment = service.environment() | {"COLUMNS": "200"}
     environment.pop("PYTHONUNBUFFERED", None)
