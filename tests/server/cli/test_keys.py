@@ -28,7 +28,7 @@ def test_created_key_is_alone_on_stdout(here):
 
 def test_created_key_has_every_option():
     made = run(
-        *("keys", "create", "all", "--scope", "codes:read", "--rate", "600/m"),
+        *("keys", "create", "all", "--scope", "codes:reveal", "--rate", "600/m"),
         *("--reads", "600/h", "--reason", "required"),
         *("--expires", "2099-01-01T00:00:00Z", "--when", '{"data.labels.team": "growth"}'),
         *("--output", "json"),

@@ -5,7 +5,7 @@ import shlex
 
 import live
 import pytest
-from consoles import HOSTILE, PAGES
+from consoles import HOSTILE, PAGES, ConsoleService
 
 from core.printable import plain
 
@@ -54,6 +54,20 @@ def test_page_is_accessible(reader, page, whole):
     reader.goto(page)
 
     assert [] == reader.faults(whole=whole)
+
+
+def test_inbox_without_messages_is_accessible(browser, tmp_path):
+    """The first message takes the place of its words. Mutant: they stay."""
+    with ConsoleService(tmp_path) as service:
+        one = browser.tab(service, "admin")
+        one.goto("/")
+        faults = one.faults()
+        service.sms(1)
+        one.page.locator("#rows tr").first.wait_for()
+        gone = one.page.locator("#empty").count() == 0
+        one.close()
+
+    assert (faults, gone) == ([], True)
 
 
 def test_words_in_tables_are_whole(reader):
