@@ -64,5 +64,5 @@ def test_each_part_of_the_reading_may_take_breaks(tmp_path):
     assert seen["server.config.convert"] > 50 * 2
     # The warnings about each `when`.
     assert seen["server.config.load"] == 50
-    assert seen["server.config.cautions"] == 6
+    assert seen["server.config.cautions"] == 7
     assert seen["server.config.files"] == 3
