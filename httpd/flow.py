@@ -67,7 +67,7 @@ class SmallEvent:
 
 
 class UnframedCycle(RequestResponseCycle):
-    """A request over HTTP/1.0, whose clients know no chunks: RFC 9112, section 6.1.
+    """A request over HTTP/1.0. Its client cannot read chunks (RFC 9112, section 6.1).
 
     The end of the connection ends an answer without a length.
     """

@@ -358,8 +358,8 @@ class RowsByKey(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[SealedParts, int]
     #: Of these, the rows with a part that does not open, although there is a key of its period.
     unfit: Mapping[SealedParts, int]
-    #: By kind, a time in seconds since the epoch. Keys of earlier periods seal none of these rows,
-    #: and never will: an event, or a row in clear, may still get a part under the key of its time.
+    #: By kind, a time in seconds since the epoch. No row needs a key of an earlier period, now or
+    #: later. An event, or a row in clear, may still get a part under the key of its time.
     oldest: Mapping[Kind, float]
     #: The place to continue from; None: there are no more rows.
     next_place: int | None

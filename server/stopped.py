@@ -17,10 +17,9 @@ from journal.audit.lines import Fact
 from journal.facts import AuditOptions
 from journal.keyring import KeyFile, Keyring
 from journal.lock import Lock
-from journal.reads import AuditLogs, Checkpoints
 from journal.records import Retained
 from journal.seal import MissingKeys, PeriodKeys
-from journal.sqlite import audit_lines
+from journal.sqlite.audit import goes_on
 from journal.sqlite.backup import Contents, check
 from journal.sqlite.schema import WrongJournal, begin_generation, is_current
 from journal.writes import RecordFacts
@@ -207,6 +206,4 @@ def _goes_on(journal: Path, audit: AuditOptions) -> bool:
     """Return whether the audit log of a journal goes on with the keys at hand."""
     uri = f"{journal.absolute().as_uri()}?mode=ro"
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as conn:
-        log = audit_lines.logs(conn, AuditLogs())[-1]
-        last = audit_lines.checkpoints(conn, Checkpoints(log.first, newest=True))
-    return not last or audit.signed(last[0].note)
+        return goes_on(conn, audit)

@@ -18,6 +18,7 @@ import canary
 import live
 from journals import prepared
 from services import clock_of, configured, identity_of, keys_of, loading
+from serving import serving
 
 from core.secret import Secret
 from core.units import Duration
@@ -110,16 +111,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def endpoint():
     """Yield the URL of an endpoint."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with serving(Answers) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class ConsoleService:

@@ -7,13 +7,13 @@ import itertools
 import json
 import subprocess
 import sys
-import threading
 from functools import partial
 from pathlib import Path
 
 import live
 import load
 from pages import blocks
+from serving import serving
 
 MOVED_CLOCK = Path(__file__).parent / "failpoints" / "moved_clock.py"
 CONFIG = live.CONFIG + "audit: {checkpoint: 1s, epoch: 10m}\n"
@@ -175,14 +175,8 @@ def echo():
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as server:
+        yield f"http://127.0.0.1:{server.server_port}/"
 
 
 def act(service, endpoint):

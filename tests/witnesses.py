@@ -17,6 +17,7 @@ import time
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from serving import serving
 
 ED25519, COSIGNATURE = b"\x01", b"\x04"
 MOST_HASHES = 63
@@ -159,14 +160,6 @@ def witness(logs, **options):
         def log_message(self, *_args):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    friend.url = f"http://127.0.0.1:{server.server_port}/log"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(Handler) as server:
+        friend.url = f"http://127.0.0.1:{server.server_port}/log"
         yield friend
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

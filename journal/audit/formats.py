@@ -15,10 +15,9 @@ _ECS_VERSION = "8.11.0"
 #: https://schema.ocsf.io/1.4.0
 _OCSF_VERSION = "1.4.0"
 _PRODUCT = "smshook"
-#: Ends of actions, and outcomes, of what did not succeed.
-_FAILED = frozenset(
-    {"refused", "rejected", "failing", "dead", "expired", "error", "failed", "changed"}
-)
+#: Ends of actions of what did not succeed, and outcomes.
+_FAILED = frozenset({"refused", "rejected", "failing", "dead", "expired", "error", "failed"})
+_FAILED_OUTCOMES = _FAILED | {"changed"}
 _OTHER = 99
 
 
@@ -177,9 +176,7 @@ def _kind(do: str) -> _Kind:
 
 
 def _has_failed(leaf: Mapping[str, Any]) -> bool:
-    # `subscription.changed` is no failure; an outcome of this name is.
-    ended = leaf["do"].rpartition(".")[2]
-    return ended in _FAILED - {"changed"} or leaf.get("outcome") in _FAILED
+    return leaf["do"].rpartition(".")[2] in _FAILED or leaf.get("outcome") in _FAILED_OUTCOMES
 
 
 def _others(leaf: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -189,7 +186,7 @@ def _others(leaf: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _is_address(value: object) -> bool:
     """Return whether `from` is one address: `*` stands for several.
 
-    Elastic drops a document whose `source.ip` is none.
+    Elastic drops a document if its `source.ip` is not an address.
     """
     try:
         ip_address(str(value))

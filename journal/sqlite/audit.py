@@ -273,11 +273,17 @@ def open_log(conn: sqlite3.Connection, origin: str, options: AuditOptions) -> Au
     if conn.execute("select first from audit_logs").fetchone() is None:
         _begin_log(conn, origin)
     writer = AuditWriter(conn, options)
-    last = checkpoints(conn, Checkpoints(writer.first, newest=True))
-    if last and not options.signed(last[0].note):
+    if not goes_on(conn, options):
         reason = "the keys of the log were lost"
         writer = begin_next_log(writer, f"{origin}/{uuid.uuid4().hex}", SERVICE, reason=reason)
     return writer
+
+
+def goes_on(conn: sqlite3.Connection, options: AuditOptions) -> bool:
+    """Return whether the keys at hand signed the newest log. Without a note, any key may."""
+    (first,) = conn.execute("select max(first) from audit_logs").fetchone()
+    last = checkpoints(conn, Checkpoints(first, newest=True))
+    return not last or options.signed(last[0].note)
 
 
 def begin_next_log(ended: AuditWriter, origin: str, actor: Actor, **fields: str) -> AuditWriter:

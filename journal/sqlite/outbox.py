@@ -163,7 +163,7 @@ class Outbox:
         self.shifts = dict(shifts)
         #: The pending deliveries that were given up.
         self.given_up: list[GivenUp] = []
-        #: The sinks whose pending deliveries were all given up.
+        #: The sinks without pending deliveries: all were given up.
         self._ended: set[str] = set()
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = defaultdict(_Results)

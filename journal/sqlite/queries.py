@@ -80,7 +80,10 @@ def events(conn: sqlite3.Connection, read: Events, opener: Opener) -> Page[bytes
         conditions=[*found.conditions, *left_out],
         indexed=found.indexed and not reads_all,
         weight=weight or 1,
-        within=lambda newest: exact_span(conn, newest, since=wanted.since, until=wanted.until),
+        # Only a reader that goes on from the end needs the exact end.
+        within=lambda newest: (span if read.desc else exact_span)(
+            conn, newest, since=wanted.since, until=wanted.until
+        ),
         ends=wanted.until is not None,
         part=PART if found.by_number else 0,
         narrow=in_part(found.narrow) if found.by_number else None,

@@ -356,7 +356,7 @@ def _refuse_other_kind(conn: sqlite3.Connection, path: Path) -> None:
     tables = {name for (name,) in found if not name.startswith("sqlite_")}
     # A first migration that was killed leaves only its list of steps.
     if not (tables <= {Migrations.migrations_table} or {"meta", "starts"} <= tables):
-        raise WrongJournal(f"{path} is a database, but no journal of smshook; name another file")
+        raise WrongJournal(f"{path} is a database, but not a journal of smshook; name another file")
 
 
 def _refuse_other_secret(conn: sqlite3.Connection, seal: str) -> None:

@@ -9,6 +9,8 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
+from httpd.body_time import CUT_OFF
+
 from ..mcp import is_installed
 from ..runtime.keys import Access, Keys
 from .auth import authenticated
@@ -40,15 +42,12 @@ def mcp(keys: Keys) -> Sequence[ASGIRouteHandler]:
         if not starting or _has_ended(starting[0]):
             starting[:] = [asyncio.create_task(start(request["litestar_app"]))]
         endpoint = await asyncio.shield(starting[0])
-        more = True
 
         async def received() -> Any:
-            nonlocal more
-            message: Any = await receive()
-            if more and message["type"] == "http.disconnect":
+            message = await receive()
+            if request["state"].get(CUT_OFF):
                 # The SDK would take it for a fault.
                 raise late_body()
-            more = more and message.get("more_body", False)
             return message
 
         await endpoint(cast("Access", request["auth"]).name, scope, received, send)

@@ -35,7 +35,7 @@ AN_END = "write a time to come, such as 2026-09-14T18:42:36Z, or how long from n
 _OTHER_TYPE = "has the wrong type"
 
 Text = Annotated[str, Meta(min_length=1, description="empty; write a value, or leave it out")]
-#: Why somebody reads or erases something. The audit log keeps it.
+#: The reason for a reveal or an erasure. The audit log keeps it.
 ReasonText = Annotated[
     str,
     Meta(

@@ -60,10 +60,10 @@ _MODULES = {
 
 @contextlib.contextmanager
 def _ended_by_a_closed_pipe() -> Iterator[None]:
-    """End as other programs do once nobody reads the output: by SIGPIPE, without a word.
+    """If the reader of the output is gone, end by SIGPIPE and print nothing, as other programs do.
 
-    Exit code 0 would be wrong: a check may have failed, or a backup may be incomplete. The signal
-    is ignored until then, because a closed socket would end the service.
+    Exit code 0 would be wrong: a check may have failed, or a backup may be incomplete. Before that,
+    the signal stays ignored, because a closed socket would end the service.
     """
     try:
         try:

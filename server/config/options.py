@@ -397,8 +397,8 @@ class Auditing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     file: FilePath | None = None
     #: Rotate `file` by size or age, such as `{size: 64MiB, every: 1d}`. Unset: it grows.
     rotate: Rotate | None = None
-    #: Places of signed states, by name. Without one, an attacker on the machine can cut off the end
-    #: of today's log, or write its lines again, and nobody notices.
+    #: Places of signed states, by name. Without one, nobody notices if an attacker on the machine
+    #: cuts off the end of today's log, or rewrites its lines.
     anchors: Mapping[str, Anchor] = {}
     #: Servers of other organizations that sign the states of the log, by name. They refuse a log
     #: that was changed.

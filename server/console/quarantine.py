@@ -133,8 +133,8 @@ def _event(one: Mapping[str, Any]) -> str:
     """Return `sms.received, google, for log and crm`."""
     sinks = one["sinks"]
     names = " and ".join(filter(None, (", ".join(sinks[:-1]), *sinks[-1:])))
-    sinks_ = f"for {names}" if sinks else "for no sink"
-    return ", ".join(filter(None, (one["type"], one["service"], sinks_)))
+    receivers = f"for {names}" if sinks else "for no sink"
+    return ", ".join(filter(None, (one["type"], one["service"], receivers)))
 
 
 async def again(request: Request) -> Answer:

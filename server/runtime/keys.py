@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -133,16 +134,13 @@ class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def codes_read(
-    readers: Iterable[tuple[str, Mapping[str, int]]], sent: Mapping[str, int]
+    readers: Mapping[str, Mapping[str, int]], sent: Mapping[str, int]
 ) -> Mapping[tuple[str, str], int]:
     """Return the codes that were read since the start, by the name of the reader and the way.
 
     `readers` are those of `Keys.readers`. `sent` are the codes that sinks got in clear.
     """
-    read: dict[tuple[str, str], int] = {}
-    for name, counts in readers:
-        for how, count in counts.items():
-            read[name, how] = count + read.get((name, how), 0)
+    read = {(name, how): n for name, counts in readers.items() for how, n in counts.items()}
     return read | {(name, "sink"): count for name, count in sent.items()}
 
 
@@ -284,15 +282,13 @@ class Keys:
             self._announce(access)
         self.changed.set()
 
-    def readers(self) -> Iterator[tuple[str, Mapping[str, int]]]:
-        """Yield names of readers, each with the codes that it read, by the kind of call.
-
-        A name may come twice: a key of the configuration may have that of another.
-        """
+    def readers(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the codes that each reader read, by its name and the kind of call."""
+        read: dict[str, Counter[str]] = {}
         for one in self.known():
-            yield one.access.name, one.access.codes_read
-        if self.users_read:
-            yield USERS, self.users_read
+            # A key of the configuration may have the name of another.
+            read.setdefault(one.access.name, Counter()).update(one.access.codes_read)
+        return read | {USERS: self.users_read} if self.users_read else read
 
     def known(self) -> Sequence[KnownKey]:
         """Return all keys: the configured ones, then the others in the order of their making."""

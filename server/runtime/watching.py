@@ -273,12 +273,7 @@ class Watching:
             yield from self._reads(rule, options)
 
     def _reads(self, rule: GrowingQuarantine, options: Alerting) -> Iterator[Seen]:
-        totals: dict[str, dict[str, int]] = {}
-        for reader, counts in self._parts.keys.readers():
-            its = totals.setdefault(reader, {})
-            for how, count in counts.items():
-                its[how] = its.get(how, 0) + count
-        for name, its in totals.items():
+        for name, its in self._parts.keys.readers().items():
             yield self._growing(
                 *("reads_unusual", f"key/{name}", rule, options),
                 total=sum(its.values()),

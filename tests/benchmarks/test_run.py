@@ -68,6 +68,19 @@ def case(name, run, **named):
     return Case(name=name, what="a case of the tests", run=run, **named)
 
 
+def scripted(*turns):
+    """Return a run of a case: each repetition returns or raises the next of these."""
+    left = iter(turns)
+
+    def run(_):
+        turn = next(left)
+        if isinstance(turn, Exception):
+            raise turn
+        return turn
+
+    return run
+
+
 def test_cases_take_turns_and_long_ones_run_once_at_the_end(bench):
     """Mutant: all repetitions of a case in a row: the machine may change meanwhile."""
     order = []
@@ -99,14 +112,7 @@ def test_cases_take_turns_and_long_ones_run_once_at_the_end(bench):
 )
 def test_failing_case_does_not_stop_the_run(bench, exc, why, failed):
     """Mutant: figures with different numbers of repetitions are compared."""
-    turns = iter([Measured(values={"a": 1.0}), exc, exc])
-
-    def run(_):
-        turn = next(turns)
-        if isinstance(turn, Exception):
-            raise turn
-        return turn
-
+    run = scripted(Measured(values={"a": 1.0}), exc, exc)
     run_ = run_of(bench)
     run_.take([case("a", run), case("b", lambda _: Measured(values={"b": 2.0}))], repetitions=2)
     results = run_.results()
@@ -120,14 +126,7 @@ def test_failing_case_does_not_stop_the_run(bench, exc, why, failed):
 
 def test_repetition_that_fails_once_is_tried_again(bench):
     """The machine may have stood still. Mutant: its figure is missing."""
-    turns = iter([CaseFailed("24.1 ms late"), Measured(values={"a": 1.0})])
-
-    def run(_):
-        turn = next(turns)
-        if isinstance(turn, Exception):
-            raise turn
-        return turn
-
+    run = scripted(CaseFailed("24.1 ms late"), Measured(values={"a": 1.0}))
     run_ = run_of(bench)
     run_.take([case("a", run)], repetitions=1)
 

@@ -432,7 +432,7 @@ def test_database_of_another_program_is_refused(configured, command):
 
     result = run(command)
 
-    said = f"{path} is a database, but no journal of smshook; name another file\n"
+    said = f"{path} is a database, but not a journal of smshook; name another file\n"
     assert (result.exit_code, said in result.stderr) == (2, True)
     assert path.read_bytes() == before
 
