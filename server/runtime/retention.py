@@ -8,6 +8,7 @@ when nothing can hold what it sealed, even if its kind is kept forever.
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Mapping
+from math import ceil
 from typing import Protocol
 
 import msgspec
@@ -37,10 +38,12 @@ _NOTED_EVERY = 60.0
 _AT_ONCE = 15.0
 #: Seconds after an upgrade in which nothing is removed, unless `retention` is configured.
 AFTER_UPGRADE = 7 * 86_400.0
-#: Rows of one step, while other writes come and while none comes. An attempt is a small row. A step
-#: takes up to two milliseconds, for which callbacks wait. With fewer rows, most of that stays, and
-#: pruning would not keep up with 800 callbacks a second.
-_BUSY_ROWS, _IDLE_ROWS, _SMALL = 32, 100, 10
+#: Rows to prune a second while other writes come: 800 callbacks a second, each with its event.
+#: Callbacks wait for a step, so it has no more rows than that takes.
+_PACE = 1_700
+#: Rows of one step: the fewest, and the most, also while no other writes come. An attempt is a
+#: small row.
+_FEWEST, _MOST, _SMALL = 20, 100, 10
 #: The content that a kind erases.
 _CONTENT: Mapping[Retained, Collection[Path]] = {Retained.CODES: CODES, Retained.PEOPLE: PEOPLE}
 #: Kinds of removed data that must not stay in the log.
@@ -260,7 +263,7 @@ class Pruner:
         place = self._cut_off.pop(kind, None)
         while True:
             spared = () if content is None else self.spared(content)
-            rows = _BUSY_ROWS if gently and self._steps.is_busy else _IDLE_ROWS
+            rows = self._rows() if gently and self._steps.is_busy else _MOST
             line = LineNumber()
             pruned = await self._steps.write(
                 Prune(
@@ -284,6 +287,10 @@ class Pruner:
             if self._clock.ticks() >= ends:
                 self._cut_off[kind] = place
                 return True
+
+    def _rows(self) -> int:
+        """Return the rows of a step beside other writes, at the pace of the last step."""
+        return min(_MOST, max(_FEWEST, ceil(_PACE * self._steps.period)))
 
     async def _prune_keys(self, *, gently: bool) -> None:
         kept = self.limits.get(Retained.EVENTS)

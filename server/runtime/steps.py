@@ -20,6 +20,8 @@ class Steps:
         self._journal, self._clock = journal, clock
         #: Whether other writes came during the last step.
         self.is_busy = True
+        #: Seconds from the last step to the next one: the step and the pause after it.
+        self.period = _BETWEEN
 
     async def write(
         self, write: Write[Result], *, gently: bool, line: LineNumber | None = None
@@ -39,6 +41,7 @@ class Steps:
                 continue
             took = self._clock.ticks() - began
             pause = max(_BETWEEN, took if self.is_busy else 0.0)
+            self.period = took + pause
             await asyncio.sleep(pause if gently else 0)
             # One operation since then is the step itself.
             self.is_busy = self._journal.meters.operations > before + 1
