@@ -19,6 +19,7 @@ from . import (
     scale,
     scraping,
     sealing,
+    streaming,
     tracing,
 )
 
@@ -37,6 +38,7 @@ CASES = (
     *reloading.CASES,
     *alerting.CASES,
     *readers.CASES,
+    *streaming.CASES,
     *pruning.CASES,
     *backing_up.CASES,
     *scale.CASES,

@@ -24,7 +24,7 @@ NAMED = {case.name: case for case in CASES}
                 *("one-transaction/64", "retry-storm"),
                 *("hanging/with", "filters/1000", "scrape", "latency/800", "latency/storm"),
                 *("pruning", "sealing", "auditing", "tracing", "backup", "alerts-storm"),
-                *("console", "paint"),
+                *("console", "paint", "streaming"),
             )
         ),
     ],
