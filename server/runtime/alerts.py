@@ -4,6 +4,7 @@ The state of each condition lies in the journal, in the transaction of its event
 reports nothing again, and reports the end of what ended meanwhile.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -31,6 +32,8 @@ RECENT = 10
 _TYPES = tuple(kind.type for one in KINDS.values() for kind in (one.begin, one.end) if kind)
 #: Seconds that a condition which ended is kept. A longer `quiet` counts as long as this.
 _KEPT = 7 * 86_400.0
+#: The most reports of one commit. Callbacks wait for their events, and would wait for many commits.
+_TOGETHER = 10
 
 log = structlog.get_logger()
 
@@ -289,13 +292,16 @@ class Alerts:
         waiting, self._unwritten = self._unwritten, []
         try:
             while waiting:
-                await self._write(waiting[0])
-                del waiting[0]
-        except Unavailable:
-            pass  # the journal's own monitor has logged it
-        except Exception:
-            del waiting[0]  # it would stop all others
-            raise
+                together = _distinct(waiting)
+                found = await asyncio.gather(*map(self._write, together), return_exceptions=True)
+                results = list(zip(together, found, strict=True))
+                failed = [one for one, result in results if isinstance(result, Unavailable)]
+                waiting = failed + waiting[len(together) :]
+                for _, result in results:
+                    if isinstance(result, BaseException) and not isinstance(result, Unavailable):
+                        raise result
+                if failed:
+                    break  # the journal's own monitor has logged it
         finally:
             self._unwritten = waiting + self._unwritten
 
@@ -375,6 +381,16 @@ class Alerts:
         kind, _, name = subject.partition("/")
         state = self._current.sources.get(name) if kind == "source" else None
         return {} if state is None else dict(state.source.labels)
+
+
+def _distinct(reports: Sequence[_Report]) -> Sequence[_Report]:
+    """Return the first reports, up to the second one about the same thing, or _TOGETHER."""
+    found: dict[tuple[str, str], _Report] = {}
+    for one in reports[:_TOGETHER]:
+        if (one.name, one.subject) in found:
+            break
+        found[one.name, one.subject] = one
+    return tuple(found.values())
 
 
 def _details_of(stored: StoredCondition) -> Details:

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from watched import BEGIN, DAY, HOUR, TYPES, World
 
 from core.delivery import State
+from core.errors import Unavailable
 from core.event import kinds
 from core.secret import Secret
 from core.units import Size
@@ -202,7 +203,8 @@ async def test_restart_reports_nothing_again_and_the_end(tmp_path, fault, after,
 
 
 async def test_hundred_failing_sinks_are_a_hundred_events(tmp_path):
-    """Mutants: one event for all sinks; one look reports one sink."""
+    """Mutants: one event for all sinks; one look reports one sink; one commit for each event; one
+    commit for all, for which callbacks wait."""
     names = [f"sink{number}" for number in range(99)] + ["crm"]
     sinks = {name: World(tmp_path).config.sinks["log"] for name in names}
     sinks = {
@@ -214,11 +216,14 @@ async def test_hundred_failing_sinks_are_a_hundred_events(tmp_path):
         for worker in world.parts.workers.values():
             worker._health.record_failure()
         world.faults = {"sink down"}
+        meters = world.parts.journal.meters
+        before = meters.commits
         for _ in range(4):
             await world.look()
             world.at += STEP
-        events = await world.events()
+        events, commits = await world.events(), meters.commits - before
 
+    assert 10 <= commits < 20
     assert sorted(event["subject"] for event in events) == sorted(f"sink/{name}" for name in names)
     assert {event["type"] for event in events} == {"system.sink_failing"}
 
@@ -411,6 +416,46 @@ async def test_failed_write_is_tried_again_and_not_reported_twice(tmp_path):
     assert recent == [stored.event]
     assert isinstance(again, StoredCondition)
     assert (again.event, again.since) == (stored.event, stored.since)
+
+
+class Choosy:
+    """The journal, which does not take the conditions in `refused`."""
+
+    def __init__(self, journal):
+        self.journal, self.refused, self.ask = journal, {}, journal.ask
+        self.taken = []
+
+    def submit(self, write, **more):
+        error = self.refused.get(write.condition.name)
+        if error is not None:
+            raise error
+        self.taken.append(write.condition.name)
+        return self.journal.submit(write, **more)
+
+
+async def test_reports_that_fail_are_tried_again_in_their_order(tmp_path):
+    """Mutants: what was stored is tried again; the end comes before its begin; a fault drops the
+    report that came with it."""
+    world = World(tmp_path)
+    async with world.started():
+        alerts = world.parts.alerts
+        alerts._journal = choosy = Choosy(world.parts.journal)
+        choosy.refused = {"sink_paused": Unavailable("full"), "disk_low": TypeError()}
+        world.faults = {"paused", "clock", "disk low"}
+        with pytest.raises(TypeError):
+            await world.look()
+        first = [name for _, name, _ in await world.told()]
+        world.faults = {"clock", "disk low"}
+        world.at += STEP
+        await world.look()
+        choosy.refused = {}
+        world.at += STEP
+        await world.look()
+        told = [name for _, name, _ in await world.told()]
+
+    assert first == ["clock_off"]
+    assert choosy.taken == ["clock_off", "sink_paused", "sink_paused"]
+    assert told == ["clock_off", "sink_paused", "sink_resumed"]
 
 
 async def test_fault_of_an_alert_stops_no_other(tmp_path):
