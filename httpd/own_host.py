@@ -43,22 +43,10 @@ class OwnHost:
         """Replace the allowed names."""
         self._names = frozenset(name.lower() for name in names)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         refusal = self._refusal(scope) if scope["type"] == "http" else None
-        if refusal is None:
-            await self._app(scope, receive, send)
-            return
-        code, detail = refusal
-        problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "code": code}
-        body = json.dumps(problem | {"detail": detail}).encode()
-        headers = [
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"cache-control", b"no-store"),
-            (b"connection", b"close"),
-        ]
-        await send({"type": "http.response.start", "status": 403, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        # Thousands of calls may wait, so each has one coroutine less.
+        return self._app(scope, receive, send) if refusal is None else _refuse(send, *refusal)
 
     def _refusal(self, scope: Scope) -> tuple[str, str] | None:
         """Return the code and the detail of a refusal, or None."""
@@ -116,3 +104,16 @@ def _parsed(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(name)
     except ValueError:
         return None
+
+
+async def _refuse(send: Send, code: str, detail: str) -> None:
+    problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "code": code}
+    body = json.dumps(problem | {"detail": detail}).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

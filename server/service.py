@@ -5,7 +5,7 @@ import ipaddress
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -570,9 +570,9 @@ def admin_app(parts: Parts) -> App:
     parts.current.follow(lambda config: own.allow(_own_names(config.server)))
     console = Console(parts, api)
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         # The console has rules of its own for hosts and origins.
-        await (console if console.has(scope) else own)(scope, receive, send)
+        return (console if console.has(scope) else own)(scope, receive, send)
 
     return BodyTime(app, BODY_TIME)
 

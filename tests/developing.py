@@ -34,11 +34,12 @@ class Developing:
     def __enter__(self):
         try:
             self._read_start()
-        except BaseException:
+        except BaseException as exc:
             # Else a later test, whichever it is, fails for what this one left open.
-            with self.process.stdout, self.process.stderr:
+            with self.process.stdout, self.process.stderr as stderr:
                 self.process.kill()
                 self.process.wait()
+                exc.add_note(stderr.read())
             raise
         return self
 
