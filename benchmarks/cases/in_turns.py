@@ -33,9 +33,13 @@ def in_turns(
     variants: Mapping[str, Callable[[], AbstractContextManager[Product]]],
     *,
     form: Form = "tellabot",
+    times: int = 1,
 ) -> Mapping[str, Spent]:
-    """Return the rate and processor time of each variant, with deliveries. Raises CaseFailed."""
-    turns = max(2, round(bench.seconds / _TURN))
+    """Return the rate and processor time of each variant, with deliveries. Raises CaseFailed.
+
+    Each is loaded for the seconds of the bench, `times` over: rates vary more than processor times.
+    """
+    turns = max(2, times * round(bench.seconds / _TURN))
     with ExitStack() as stack:
         products = {name: stack.enter_context(start()) for name, start in variants.items()}
         for product in products.values():  # to be warm

@@ -21,7 +21,9 @@ def _tracing(bench: Bench) -> Measured:
     with receiving() as receiver:
         collectors = {"tracing/off": None, "tracing/on": receiver.url, "tracing/dead": _DEAD}
         spent = in_turns(
-            bench, {name: partial(_running, bench, url) for name, url in collectors.items()}
+            bench,
+            {name: partial(_running, bench, url) for name, url in collectors.items()},
+            times=1 if bench.quick else 4,
         )
     return Measured(
         values={
@@ -50,7 +52,8 @@ CASES = (
             "tracing/dead": "the same with a collector that does not answer",
         },
         figures=("tracing/off", "tracing/on", "tracing/dead", "processor/tracing/"),
-        seconds=13,
+        seconds=45,
+        most=3,
         run=_tracing,
         quick=False,
     ),
