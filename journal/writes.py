@@ -148,6 +148,8 @@ class Take(Write[Sequence[Delivery]], frozen=True):
     now: float
     #: Ids of deliveries that the caller has already.
     known: tuple[int, ...] = ()
+    #: Take only deliveries that were accepted by then. None: all.
+    accepted_by: float | None = None
     endless: ClassVar[bool] = True
 
 

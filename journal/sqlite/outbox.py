@@ -371,6 +371,9 @@ class Outbox:
         if op.known:
             where += f" and {_UNKNOWN}"
             values.append(json.dumps(op.known))
+        if op.accepted_by is not None:
+            where += " and deliveries.accepted_at <= ?"
+            values.append(op.accepted_by)
         rows = self._read(f"{where} order by due_at, deliveries.id limit ?", [*values, op.limit])
         free = [row.id for row in rows if row.owner != self._start]
         if free:

@@ -833,6 +833,13 @@ class JournalContract:
         [again] = await journal.submit(Take("log", Turn.RETRIED, limit=9, now=NOW + 60))
         assert again.attempts == 1
 
+    async def test_only_deliveries_accepted_by_a_time_are_taken(self, journal):
+        """Mutant: all that are due are taken."""
+        old, _ = [(await handed(journal, planned(owed=[owed()], at=NOW + n)))[0] for n in (0, 2)]
+        for turn, taking in ((Turn.FRESH, [old.id]), (Turn.RETRIED, [])):
+            take = Take("log", turn, limit=9, now=NOW + 60, accepted_by=NOW + 1)
+            assert [one.id for one in await journal.submit(take)] == taking
+
     async def test_only_deliveries_under_way_are_listed_as_sending(self, journal):
         """Mutants: taken ones count as sending; those under way count as pending."""
         taken = [(await handed(journal, planned(owed=[owed()])))[0].id for _ in range(3)]
