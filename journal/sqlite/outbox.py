@@ -49,6 +49,14 @@ FIRST_UNFINISHED = (
 )
 
 
+#: When a delivery that waits in line may be sent. Before its first attempt, `scheduled_at` is then
+#: the end of the first wait of its schedule.
+IN_LINE_UNTIL = "coalesce(iif(attempts = 0, scheduled_at, null), deliveries.accepted_at)"
+#: Puts a delivery in line.
+_IN_LINE = (
+    "due_at = null, scheduled_at = iif(attempts = 0, coalesce(due_at, scheduled_at), scheduled_at)"
+)
+
 #: Selects the deliveries that the caller does not have.
 _UNKNOWN = "deliveries.id not in (select value from json_each(?))"
 
@@ -345,10 +353,11 @@ class Outbox:
         return bool(changed)
 
     def _advance(self, sink: str, ordering: str) -> None:
-        """Make the first delivery of an ordering due, as of its acceptance."""
+        """Make the first delivery of an ordering due, as of its acceptance and its first wait."""
         found = self.conn.execute(
             f"""
-            update deliveries set due_at = accepted_at
+            update deliveries set due_at = {IN_LINE_UNTIL},
+              scheduled_at = iif(attempts = 0, null, scheduled_at)
             where state = 'pending' and due_at is null
               and id = (select id from deliveries where {_UNFINISHED} order by id limit 1)
             returning due_at, attempts, replay
@@ -597,7 +606,7 @@ class Outbox:
         free = [id_ for id_, owner in rows if owner is None]
         busy = len(free) < len(rows)
         for id_ in free if busy else free[1:]:
-            self.conn.execute("update deliveries set due_at = null where id = ?", (id_,))
+            self.conn.execute(f"update deliveries set {_IN_LINE} where id = ?", (id_,))  # noqa: S608 - our words
         if not busy:
             self._advance(sink, ordering)
 
@@ -677,24 +686,30 @@ class Outbox:
         )
         path = None if op.ordered_by is None else parse(op.ordered_by)
         rows = self.conn.execute(
-            f"select deliveries.id, due_at, deliveries.accepted_at, {sealed.BODY} from deliveries"  # noqa: S608 - our words
-            " join events on events.seq = deliveries.event"
+            f"select deliveries.id, coalesce(due_at, {IN_LINE_UNTIL}), {sealed.BODY}"  # noqa: S608 - our words
+            " from deliveries join events on events.seq = deliveries.event"
             " where sink = ? and state = 'pending' order by deliveries.id",
             (op.sink,),
         )
         seen: set[str] = set()
-        changes: list[tuple[str | None, float | None, int]] = []
-        for id_, due_at, accepted_at, *stored in rows:
+        first: list[tuple[str | None, float, int]] = []
+        behind: list[tuple[str | None, int]] = []
+        for id_, due_at, *stored in rows:
             ordering = None if path is None else self._order_at(stored, path)
-            behind = ordering is not None and ordering in seen
-            due = None if behind else (accepted_at if due_at is None else due_at)
-            changes.append((ordering, due, id_))
+            if ordering is not None and ordering in seen:
+                behind.append((ordering, id_))
+                continue
+            first.append((ordering, due_at, id_))
             if ordering is not None:
                 seen.add(ordering)
         self.conn.executemany(
-            "update deliveries set ordering = ?, due_at = ?, owner = null where id = ?", changes
+            "update deliveries set ordering = ?, due_at = ?, owner = null where id = ?", first
         )
-        return len(changes)
+        self.conn.executemany(
+            f"update deliveries set ordering = ?, owner = null, {_IN_LINE} where id = ?",  # noqa: S608 - our words
+            behind,
+        )
+        return len(first) + len(behind)
 
 
 def _is_delivered(op: Settle) -> bool:

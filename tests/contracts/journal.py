@@ -917,6 +917,35 @@ class JournalContract:
 
         assert [one.body for one in taken] == [plan.body]
 
+    async def test_first_wait_also_counts_in_line(self, journal):
+        """Mutants: who waits in line is sent at once after; or after a reorder, or a retry."""
+        to = {"to": "+11"}
+        await journal.submit(Reorder("log", ordered_by="data.to"))
+        first, dead = [owed(wait=wait, ordering=line(journal, '"+11"')) for wait in (5.0, 0.0)]
+        (one,) = await handed(journal, planned(**to, owed=[dead]))
+        await record(journal, planned(**to, owed=[first], at=NOW + 1))
+        await journal.submit(Settle(one, attempt(), State.DEAD, due_at=None))
+
+        async def due_at():
+            return [await journal.ask(NextDue("log", turn)) for turn in (Turn.FRESH, Turn.RETRIED)]
+
+        found = [await due_at()]
+        await journal.submit(RetryDelivery(one.id, NOW))
+        (again,) = await journal.submit(Take("log", Turn.RETRIED, limit=9, now=NOW))
+        await journal.submit(Settle(again, attempt(), State.PENDING, due_at=NOW + 99))
+        found.append(await due_at())
+        for path in (None, "data.to", None):
+            await journal.submit(Reorder("log", ordered_by=path))
+            found.append(await due_at())
+
+        assert found == [
+            [NOW + 6, None],
+            [None, NOW + 99],
+            [NOW + 6, NOW + 99],
+            [None, NOW + 99],
+            [NOW + 6, NOW + 99],
+        ]
+
     async def test_reorder_applies_to_pending_deliveries(self, store, journal):
         plans = [planned(to=to, owed=[owed()]) for to in ("+11", "+12", "+11", None)]
         for plan in plans:
@@ -1749,6 +1778,7 @@ class Model:
                     "ordering": one.ordering,
                     "state": State.PENDING,
                     "due_at": None if waits else at + one.wait,
+                    "not_before": at + one.wait,
                     "accepted_at": at,
                     "attempts": 0,
                     "owner": self.start if is_due else None,
@@ -1771,7 +1801,7 @@ class Model:
     def _advance(self, sink, ordering):
         for first in self._unfinished(sink, ordering)[:1]:
             if first["due_at"] is None:
-                first["due_at"] = first["accepted_at"]
+                first["due_at"] = first["accepted_at" if first["attempts"] else "not_before"]
 
     def take(self, sink, turn, limit, now, known):
         due = [
@@ -1804,7 +1834,7 @@ class Model:
         kept = self.deliveries[number - 1]
         if kept["state"] is State.DELIVERED:
             return kept["state"]
-        kept.update(accepted_at=now, due_at=now)
+        kept.update(accepted_at=now, due_at=now, not_before=now)
         if kept["owner"] is not None:
             return State.PENDING
         kept.update(state=State.PENDING)
