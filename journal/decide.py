@@ -457,6 +457,8 @@ class _Batch:
                 waits = (one.sink, one.ordering) in self._rows.unfinished
                 self._rows.unfinished.add((one.sink, one.ordering))
             is_due = not waits and not one.wait
+            if waits and one.wait:
+                self.changes.not_before.append((at + one.wait, number))
             self.changes.deliveries.append(
                 NewDelivery(
                     number,

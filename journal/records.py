@@ -258,6 +258,8 @@ class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_status: int | None = None
     #: Whether a delivery waits because of an outage.
     held: bool = False
+    #: The latest time that a 429 named to a delivery which still waits for it. None: there is none.
+    throttled_until: float | None = None
 
 
 class Retained(enum.StrEnum):

@@ -175,6 +175,8 @@ class Changes(msgspec.Struct):
     #: (event, form, second).
     copies: list[tuple[int, str, float | None]] = []
     deliveries: list[NewDelivery] = []
+    #: New deliveries that wait in line: the times before which they are not sent, and their ids.
+    not_before: list[tuple[float, int]] = []
     #: The due ones of `deliveries`.
     due: list[Delivery] = []
     #: New orders, and changed ones; both by id.

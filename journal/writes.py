@@ -148,6 +148,8 @@ class Take(Write[Sequence[Delivery]], frozen=True):
     now: float
     #: Ids of deliveries that the caller has already.
     known: tuple[int, ...] = ()
+    #: Take only deliveries that were accepted by then. None: all.
+    accepted_by: float | None = None
     endless: ClassVar[bool] = True
 
 
@@ -274,14 +276,19 @@ class ResumeSink(Write[bool], frozen=True):
     by: str | None = None
 
 
-class Reorder(Write[int], frozen=True):
-    """Order the pending deliveries of a sink by another path; return how many changed.
+class Reorder(Write[int | None], frozen=True):
+    """Order the next pending deliveries of a sink by another path.
 
-    No worker may hold deliveries of the sink: all of them lose their owner.
+    It returns the `after` of the next write; None: all are ordered. Callbacks are stored in
+    between. No worker may hold deliveries of the sink: all of them lose their owner.
     """
 
     sink: str
     ordered_by: str | None
+    #: The first write has 0.
+    after: int = 0
+    #: The number of rows to look at, also those of other sinks.
+    limit: int = 250
     endless: ClassVar[bool] = True
 
 

@@ -185,6 +185,26 @@ class Feed:
             if due_at is not None:
                 self.wake_at(due_at, lane.turn)
 
+    async def take_expired(self, accepted_by: float, *, due_by: float) -> int:
+        """Queue deliveries that were accepted by then, and return their number.
+
+        First attempts are due by `due_by`: the journal need not look at later ones.
+        """
+        now, found = self._clock.now(), 0
+        for lane in self._lanes:
+            taking = self._journal.submit(
+                Take(
+                    self._name,
+                    lane.turn,
+                    limit=min(lane.room, TAKEN_AT_ONCE),
+                    now=now if lane.turn is Turn.RETRIED else min(now, due_by),
+                    known=self.known,
+                    accepted_by=accepted_by,
+                )
+            )
+            found += len(await self.fill(taking))
+        return found
+
     async def fill(
         self, taking: "asyncio.Future[Sequence[Delivery]]", *, probe_of: float | None = None
     ) -> Sequence[Delivery]:

@@ -19,7 +19,7 @@ import structlog
 
 from core.bucket import Bucket
 from core.delivery import ERASED, Attempt, SettledAttempt, State, Turn, WaitsFor
-from core.errors import Broken, InvalidRow
+from core.errors import Broken, InvalidRow, Unavailable
 from core.event import SYSTEM
 from core.paths import Path, order_at, parse
 from journal import Journal
@@ -45,6 +45,8 @@ from .tracing import AttemptMade, AttemptTracer, NoTraces
 CAPACITY = 1000
 #: Retries and replays have their own places, and take no place from fresh ones.
 RETRIED = REPLAYED = 100
+#: Seconds between two looks for what expires while nothing may be sent, and after a find.
+EXPIRE_EVERY, EXPIRE_MORE = 2.0, 0.05
 #: Seconds between two comparisons of the clocks, and the longest attempt that shows the difference.
 MEASURED, LONGEST_MEASURED = 60.0, 2.0
 #: RFC 6585, 4: Too Many Requests.
@@ -99,6 +101,9 @@ class Worker:
             failing_for=None if since is None else max(0.0, clock.now() - since),
             paused=None if record.paused is None else Pause(record.paused),
         )
+        if record.throttled_until is not None:
+            left = min(record.throttled_until - clock.now(), LONGEST_RETRY_AFTER)
+            health.defer(left, everything=True)
         self._outages = Outages(clock.ticks, down=health.is_failing, holds=record.held)
         self._order = _order(sink)
         self._bucket = _bucket(sink, clock)
@@ -293,6 +298,7 @@ class Worker:
                     tasks.create_task(self._feed.run())
                     tasks.create_task(self._recovery.probe())
                     tasks.create_task(self._recovery.catch_up())
+                    tasks.create_task(self._expire_held())
                     for _ in range(self._sink.concurrency):
                         tasks.create_task(self._send_all(send))
         finally:
@@ -341,11 +347,7 @@ class Worker:
             await self._lanes.ready()
         if not self._works and not self._pace.is_free():
             await self._pace.turn()
-        if self._sink.expire_after is not None and not self._feed.is_ending:
-            # Settled here, expired deliveries take no turn that another needs.
-            for lane in self._lanes:
-                while lane.queue and self._clock.now() >= self._expires_at(lane.queue[0]):
-                    self._settle_unsent(lane.queue.popleft(), Outcome(state=State.EXPIRED))
+        self._expire_queued()
         if self._bucket is not None:
             await self._wait_for_rate(self._bucket)
         if self._feed.is_ending or not self._lanes.has_work():
@@ -368,7 +370,39 @@ class Worker:
                 wait = bucket.take()
                 if not wait:
                     break
-                await asyncio.sleep(wait)
+                if self._sink.expire_after is None:
+                    await asyncio.sleep(wait)
+                else:  # what is queued may expire before its turn
+                    await asyncio.sleep(min(wait, EXPIRE_EVERY))
+                    self._expire_queued()
+
+    def _expire_queued(self) -> None:
+        """Settle expired deliveries here: they take no turn that another needs."""
+        if self._sink.expire_after is None or self._feed.is_ending:
+            return
+        for lane in self._lanes:
+            while lane.queue and self._clock.now() >= self._expires_at(lane.queue[0]):
+                self._settle_unsent(lane.queue.popleft(), Outcome(state=State.EXPIRED))
+
+    async def _expire_held(self) -> None:
+        """Expire deliveries on time although a pause or a Retry-After holds them."""
+        wait = EXPIRE_EVERY
+        while True:
+            await asyncio.sleep(wait)
+            wait, after = EXPIRE_EVERY, self._sink.expire_after
+            is_held = self._health.paused is not None or self._health.throttled_for > 0
+            if after is None or self._feed.is_ending or not is_held:
+                continue
+            accepted_by = self._clock.now() - after
+            first_wait = self._sink.retry.wait(0, lambda: 1.0) or 0.0
+            try:
+                # The senders settle them. Another one may be next in its line then.
+                if await self._feed.take_expired(accepted_by, due_by=accepted_by + first_wait):
+                    wait = EXPIRE_MORE
+            except Broken:
+                return
+            except Unavailable:
+                continue
 
     def _begin(self) -> None:
         if not self._busy:

@@ -174,6 +174,8 @@ def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | N
     insert(conn, FIELDS, searched)
     insert(conn, "keys", [(source, bytearray(key), seq) for source, key, seq in changes.keys])
     insert(conn, _DELIVERIES, [astuple(one) for one in changes.deliveries])
+    if changes.not_before:  # a statement without rows takes time, too
+        conn.executemany("update deliveries set scheduled_at = ? where id = ?", changes.not_before)
     insert(conn, "duplicates", changes.duplicates)
     insert(conn, "twins", changes.copies)
     if changes.changed:

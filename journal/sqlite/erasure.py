@@ -21,7 +21,7 @@ from ..reads import ErasedUpTo, EventsFound, EventsNaming, StoredSealed
 from ..records import Erased, ErasedNumber, HeldDelivery
 from ..seal import Kind, Opener, Opening, Reason
 from ..writes import EraseContent, EraseNumber
-from .outbox import EndedDelivery, Outbox
+from .outbox import IN_LINE_UNTIL, EndedDelivery, Outbox
 from .sealed import BODY, find_numbers, open_callback, stored_body
 
 #: Events of one search for a number: about 20 milliseconds.
@@ -113,8 +113,8 @@ def _erase_orderings(outbox: Outbox, given: Mapping[str, object]) -> None:
     """Remove values of `ordered_by`, which may be numbers. Deliveries leave their lines."""
     left = outbox.conn.execute(
         "update deliveries set ordering = null, due_at = iif(state = 'pending',"  # noqa: S608 - our words
-        f" coalesce(due_at, accepted_at), due_at) where event {AT_PLACES} and ordering is not null"
-        " returning id",
+        f" coalesce(due_at, {IN_LINE_UNTIL}), due_at) where event {AT_PLACES}"
+        " and ordering is not null returning id",
         given,
     ).fetchall()
     outbox.announce_due([id_ for (id_,) in left])

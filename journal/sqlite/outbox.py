@@ -49,6 +49,17 @@ FIRST_UNFINISHED = (
 )
 
 
+#: When a delivery that waits in line may be sent. Before its first attempt, `scheduled_at` is then
+#: the end of the first wait of its schedule.
+IN_LINE_UNTIL = "coalesce(iif(attempts = 0, scheduled_at, null), deliveries.accepted_at)"
+#: Puts a delivery in line.
+_IN_LINE = (
+    "due_at = null, scheduled_at = iif(attempts = 0, coalesce(due_at, scheduled_at), scheduled_at)"
+)
+
+#: Begins the path of a sink whose deliveries are being ordered by it.
+_REORDERING = " "
+
 #: Selects the deliveries that the caller does not have.
 _UNKNOWN = "deliveries.id not in (select value from json_each(?))"
 
@@ -345,10 +356,11 @@ class Outbox:
         return bool(changed)
 
     def _advance(self, sink: str, ordering: str) -> None:
-        """Make the first delivery of an ordering due, as of its acceptance."""
+        """Make the first delivery of an ordering due, as of its acceptance and its first wait."""
         found = self.conn.execute(
             f"""
-            update deliveries set due_at = accepted_at
+            update deliveries set due_at = {IN_LINE_UNTIL},
+              scheduled_at = iif(attempts = 0, null, scheduled_at)
             where state = 'pending' and due_at is null
               and id = (select id from deliveries where {_UNFINISHED} order by id limit 1)
             returning due_at, attempts, replay
@@ -371,6 +383,9 @@ class Outbox:
         if op.known:
             where += f" and {_UNKNOWN}"
             values.append(json.dumps(op.known))
+        if op.accepted_by is not None:
+            where += " and deliveries.accepted_at <= ?"
+            values.append(op.accepted_by)
         rows = self._read(f"{where} order by due_at, deliveries.id limit ?", [*values, op.limit])
         free = [row.id for row in rows if row.owner != self._start]
         if free:
@@ -573,6 +588,10 @@ class Outbox:
         return BriefDelivery(id_, event_id, sink, State(state), recorded_at)
 
     def _ordered_by(self, sink: str) -> str | None:
+        stored = self._stored_order(sink)
+        return None if stored is None else stored.removeprefix(_REORDERING) or None
+
+    def _stored_order(self, sink: str) -> str | None:
         row = self.conn.execute("select ordered_by from sinks where name = ?", (sink,)).fetchone()
         return None if row is None else row[0]
 
@@ -594,7 +613,7 @@ class Outbox:
         free = [id_ for id_, owner in rows if owner is None]
         busy = len(free) < len(rows)
         for id_ in free if busy else free[1:]:
-            self.conn.execute("update deliveries set due_at = null where id = ?", (id_,))
+            self.conn.execute(f"update deliveries set {_IN_LINE} where id = ?", (id_,))  # noqa: S608 - our words
         if not busy:
             self._advance(sink, ordering)
 
@@ -663,35 +682,62 @@ class Outbox:
         ).rowcount
         return bool(changed)
 
-    def reorder(self, op: Reorder) -> int:
-        """Order pending deliveries by another path: they are sent with the current options."""
-        if self._ordered_by(op.sink) == op.ordered_by:
-            return 0
+    def reorder(self, op: Reorder) -> int | None:
+        """Order pending deliveries by another path: they are sent with the current options.
+
+        After a crash it begins again, also if the path is the former one.
+        """
+        if self._stored_order(op.sink) == op.ordered_by:
+            return None
+        (first,) = self.conn.execute(FIRST_UNFINISHED).fetchone()
+        last = self._last_id()
+        begin = max(op.after, (first or last + 1) - 1)
+        end = begin + op.limit
+        self._reorder(op.sink, op.ordered_by, begin, end)
+        ends = end >= last
         self.conn.execute(
             "insert into sinks (name, ordered_by) values (?, ?)"
             " on conflict do update set ordered_by = excluded.ordered_by",
-            (op.sink, op.ordered_by),
+            (op.sink, op.ordered_by if ends else f"{_REORDERING}{op.ordered_by or ''}"),
         )
-        path = None if op.ordered_by is None else parse(op.ordered_by)
+        return None if ends else end
+
+    def _reorder(self, sink: str, ordered_by: str | None, begin: int, end: int) -> None:
+        """Order the deliveries after `begin` up to `end`. Earlier ones are ordered already."""
+        path = None if ordered_by is None else parse(ordered_by)
         rows = self.conn.execute(
-            f"select deliveries.id, due_at, deliveries.accepted_at, {sealed.BODY} from deliveries"  # noqa: S608 - our words
-            " join events on events.seq = deliveries.event"
-            " where sink = ? and state = 'pending' order by deliveries.id",
-            (op.sink,),
+            f"select deliveries.id, coalesce(due_at, {IN_LINE_UNTIL}), {sealed.BODY}"  # noqa: S608 - our words
+            " from deliveries join events on events.seq = deliveries.event"
+            " where deliveries.id > ? and deliveries.id <= ? and sink = ? and state = 'pending'"
+            " order by deliveries.id",
+            (begin, end, sink),
         )
-        seen: set[str] = set()
-        changes: list[tuple[str | None, float | None, int]] = []
-        for id_, due_at, accepted_at, *stored in rows:
+        lines: set[str] = set()
+        first: list[tuple[str | None, float, int]] = []
+        behind: list[tuple[str | None, int]] = []
+        for id_, due_at, *stored in rows:
             ordering = None if path is None else self._order_at(stored, path)
-            behind = ordering is not None and ordering in seen
-            due = None if behind else (accepted_at if due_at is None else due_at)
-            changes.append((ordering, due, id_))
             if ordering is not None:
-                seen.add(ordering)
+                if ordering in lines or self._has_line(sink, ordering, begin):
+                    behind.append((ordering, id_))
+                    continue
+                lines.add(ordering)
+            first.append((ordering, due_at, id_))
         self.conn.executemany(
-            "update deliveries set ordering = ?, due_at = ?, owner = null where id = ?", changes
+            "update deliveries set ordering = ?, due_at = ?, owner = null where id = ?", first
         )
-        return len(changes)
+        self.conn.executemany(
+            f"update deliveries set ordering = ?, owner = null, {_IN_LINE} where id = ?",  # noqa: S608 - our words
+            behind,
+        )
+
+    def _has_line(self, sink: str, ordering: str, last: int) -> bool:
+        """Return whether a delivery up to `last` is in this line."""
+        found = self.conn.execute(
+            f"select 1 from deliveries where {_UNFINISHED} and id <= ? limit 1",  # noqa: S608 - our words
+            (sink, ordering, last),
+        )
+        return found.fetchone() is not None
 
 
 def _is_delivered(op: Settle) -> bool:

@@ -10,7 +10,18 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -33,6 +44,9 @@ _LAST = 253_402_300_799.0
 #: How to write an end in a body: see `read_end`.
 AN_END = "write a time to come, such as 2026-09-14T18:42:36Z, or how long from now: 30m, 7d"
 _OTHER_TYPE = "has the wrong type"
+_A_LIST = 'write a list, such as ["NAME"]'
+#: msgspec's message about a value that is no list, or too short a list.
+_NO_LIST = re.compile(r"Expected `array\b(?!.* - at )")
 
 Text = Annotated[str, Meta(min_length=1, description="empty; write a value, or leave it out")]
 #: The reason for a reveal or an erasure. The audit log keeps it.
@@ -199,8 +213,13 @@ def _complaint(exc: Exception, hint: Any) -> str:
     """Return the text of the error. The message of msgspec would repeat the value."""
     if exc.__cause__ is not None:
         return str(exc.__cause__)  # from `parse`
+    text = str(exc)
+    if _NO_LIST.match(text):  # not what is wrong with one of its items
+        either = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        metas = [meta for part in either for meta in getattr(part, "__metadata__", ())]
+        return next((meta.description for meta in metas if meta.description), _A_LIST)
     meta = next(_metas(hint), Meta())
-    if meta.title and ", got " in str(exc):
+    if meta.title and ", got " in text:
         return meta.title
     return meta.description or _OTHER_TYPE
 

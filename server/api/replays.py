@@ -49,7 +49,7 @@ class ReplayBody(msgspec.Struct, frozen=True, kw_only=True):
     #: Not EventType: msgspec 0.22 crashes when a union of a text and a list has a pattern.
     type: _Type | tuple[_Type, ...] = ()
     #: Missing: the sinks of each event's first deliveries that are still configured.
-    sinks: Annotated[tuple[_Sink, ...], Meta(min_length=1)] | None = None
+    sinks: Annotated[tuple[_Sink, ...], Meta(min_length=1, description=_SINKS)] | None = None
     #: Only count the events.
     dry_run: bool = False
 

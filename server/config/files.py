@@ -1,4 +1,4 @@
-"""The files that a configuration names: no two are the same, and their folders exist."""
+"""The files that a configuration names: no two are the same, and they can be written."""
 
 import contextlib
 import os
@@ -170,13 +170,21 @@ def _copy(path: Path) -> str | None:
     return next((f"{what}; name another file" for what in found), None)
 
 
-def missing_folders(
+def unwritable_files(
     reading: Complaints, sinks: Mapping[str, Sink], audit: Auditing
 ) -> Iterator[str]:
-    """Yield a warning for each: the service starts, and writes once the folder exists."""
+    """Yield a warning for each: the service starts, and writes once there is a file or a folder."""
     for file in written_files(sinks, audit):
         if not _is_folder(file.path.parent):
             text = f"there is no folder {file.path.parent}: {file.waits} until you make it"
+            yield reading.warning(file.at, text)
+        elif os.path.islink(file.path):  # noqa: PTH114 - raises nothing
+            text = (
+                f"is a symbolic link, which is not followed: {file.waits} until you name its file"
+            )
+            yield reading.warning(file.at, text)
+        elif os.path.lexists(file.path) and not os.path.isfile(file.path):  # noqa: PTH113 - raises nothing
+            text = f"is a device or a pipe: {file.waits} until you name a file"
             yield reading.warning(file.at, text)
 
 

@@ -21,7 +21,7 @@ from .clauses import clause_warnings
 from .complaints import Complaints
 from .convert import Conversion
 from .environment import PREFIX, override
-from .files import missing_folders
+from .files import unwritable_files
 from .options import (
     DEFAULT_LISTEN,
     ONLY_ACCESS,
@@ -311,7 +311,7 @@ def _warnings(reading: Complaints, config: Config, now: float) -> Iterator[str]:
         yield reading.warning((), f"others can read it, secrets included; chmod 600 {reading.file}")
     for place, text in reading.notes:
         yield reading.warning(place, text)
-    yield from missing_folders(reading, config.sinks, config.audit)
+    yield from unwritable_files(reading, config.sinks, config.audit)
     used = {sink for route in config.routes.values() for sink in route.to}
     used |= {anchor.sink for anchor in config.audit.anchors.values() if anchor.sink is not None}
     for name in config.sinks:

@@ -23,6 +23,9 @@ from .supervisor import Supervisor, finish
 
 #: Seconds for the attempts under way when a sink changes. Then they are cut, and made again.
 GRACE = 8.0
+#: Seconds between two steps that put the stored deliveries of a sink in another order. Callbacks go
+#: first.
+BETWEEN = 0.02
 
 
 class SinkOptions(msgspec.Struct, frozen=True):
@@ -61,12 +64,17 @@ async def prepare(sinks: Mapping[str, Sink]) -> None:
         await kind.prepare()
 
 
-async def adapt(journal: Journal, name: str, sink: Sink, *, now: float) -> None:
+async def adapt(
+    journal: Journal, name: str, sink: Sink, *, now: float, between: float = 0.0
+) -> None:
     """Adapt the stored deliveries of a sink to its options. Raises Unavailable.
 
-    No worker may hold deliveries of the sink.
+    No worker may hold deliveries of the sink. `between`: seconds that each step leaves to others.
     """
-    await journal.submit(Reorder(name, ordered_by=sink.ordered_by))
+    after = await journal.submit(Reorder(name, ordered_by=sink.ordered_by))
+    while after is not None:
+        await asyncio.sleep(between)
+        after = await journal.submit(Reorder(name, ordered_by=sink.ordered_by, after=after))
     # The clock may have been wrong when they were made due, or the schedule is shorter now.
     longest = sink.retry.longest
     await journal.submit(Clamp(name, now=now, longest=longest, asked=LONGEST_RETRY_AFTER))
@@ -154,7 +162,7 @@ class ConfiguredSinks:
         """Give new options to a worker that does not run. Returns False: no work is left."""
         # From here on, new events have the order that the journal gives to the stored ones.
         worker.change(sink)
-        await adapt(self._journal, name, sink, now=self._clock.now())
+        await adapt(self._journal, name, sink, now=self._clock.now(), between=BETWEEN)
         worker.read_again()
         if worker.paused is Pause.FAILING and sink.pause_after is None:
             # Without `pause_after` nothing would ever resume the sink.

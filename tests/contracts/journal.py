@@ -833,6 +833,13 @@ class JournalContract:
         [again] = await journal.submit(Take("log", Turn.RETRIED, limit=9, now=NOW + 60))
         assert again.attempts == 1
 
+    async def test_only_deliveries_accepted_by_a_time_are_taken(self, journal):
+        """Mutant: all that are due are taken."""
+        old, _ = [(await handed(journal, planned(owed=[owed()], at=NOW + n)))[0] for n in (0, 2)]
+        for turn, taking in ((Turn.FRESH, [old.id]), (Turn.RETRIED, [])):
+            take = Take("log", turn, limit=9, now=NOW + 60, accepted_by=NOW + 1)
+            assert [one.id for one in await journal.submit(take)] == taking
+
     async def test_only_deliveries_under_way_are_listed_as_sending(self, journal):
         """Mutants: taken ones count as sending; those under way count as pending."""
         taken = [(await handed(journal, planned(owed=[owed()])))[0].id for _ in range(3)]
@@ -910,21 +917,50 @@ class JournalContract:
 
         assert [one.body for one in taken] == [plan.body]
 
+    async def test_first_wait_also_counts_in_line(self, journal):
+        """Mutants: who waits in line is sent at once after; or after a reorder, or a retry."""
+        to = {"to": "+11"}
+        await journal.submit(Reorder("log", ordered_by="data.to"))
+        first, dead = [owed(wait=wait, ordering=line(journal, '"+11"')) for wait in (5.0, 0.0)]
+        (one,) = await handed(journal, planned(**to, owed=[dead]))
+        await record(journal, planned(**to, owed=[first], at=NOW + 1))
+        await journal.submit(Settle(one, attempt(), State.DEAD, due_at=None))
+
+        async def due_at():
+            return [await journal.ask(NextDue("log", turn)) for turn in (Turn.FRESH, Turn.RETRIED)]
+
+        found = [await due_at()]
+        await journal.submit(RetryDelivery(one.id, NOW))
+        (again,) = await journal.submit(Take("log", Turn.RETRIED, limit=9, now=NOW))
+        await journal.submit(Settle(again, attempt(), State.PENDING, due_at=NOW + 99))
+        found.append(await due_at())
+        for path in (None, "data.to", None):
+            await journal.submit(Reorder("log", ordered_by=path))
+            found.append(await due_at())
+
+        assert found == [
+            [NOW + 6, None],
+            [None, NOW + 99],
+            [NOW + 6, NOW + 99],
+            [None, NOW + 99],
+            [NOW + 6, NOW + 99],
+        ]
+
     async def test_reorder_applies_to_pending_deliveries(self, store, journal):
         plans = [planned(to=to, owed=[owed()]) for to in ("+11", "+12", "+11", None)]
         for plan in plans:
             await record(journal, plan)
         journal = await store.start(now=NOW)
 
-        arranged = [await journal.submit(Reorder("log", ordered_by="data.to")) for _ in range(2)]
+        for _ in range(2):
+            await journal.submit(Reorder("log", ordered_by="data.to"))
         journal = await store.start(now=NOW)
-        arranged.append(await journal.submit(Reorder("log", ordered_by="data.to")))
+        await journal.submit(Reorder("log", ordered_by="data.to"))
         heads = await take(journal, "log", limit=9, now=NOW)
         journal = await store.start(now=NOW)
         await journal.submit(Reorder("log", ordered_by=None))
         unordered = await take(journal, "log", limit=9, now=NOW)
 
-        assert arranged == [4, 0, 0]
         assert [one.event_id for one in heads] == [plans[i].event.id for i in (0, 1, 3)]
         lines = [line(journal, '"+11"'), line(journal, '"+12"'), None]
         assert [one.ordering for one in heads] == lines
@@ -937,14 +973,43 @@ class JournalContract:
             await record(journal, plan)
         first, *_ = await take(journal, "log", limit=9, now=NOW)
 
-        count = await journal.submit(Reorder("log", ordered_by="data.to"))
+        await journal.submit(Reorder("log", ordered_by="data.to"))
         late = await journal.submit(Settle(first, attempt(), State.DELIVERED, due_at=None))
         heads = await take(journal, "log", limit=9, now=NOW)
         await journal.submit(Settle(heads[0], attempt(), State.DELIVERED, due_at=None))
         rest = await take(journal, "log", limit=9, now=NOW, known=[heads[1]])
 
-        assert (count, late) == (3, None)
+        assert late is None
         assert [one.event_id for one in (*heads, *rest)] == list(ids(plans))
+
+    @pytest.mark.parametrize("ends", ["ends", "dies", "dies, and the path is the former one"])
+    async def test_reorder_goes_in_steps(self, store, journal, ends):
+        """Events are stored in between. What a killed process began is begun again.
+
+        Mutants: a line begins anew with each step; the path is stored with the first step.
+        """
+        plans = [planned(to=to, owed=[owed()]) for to in ("+11", "+12", "+11", "+12", "+11")]
+        for plan in plans:
+            await record(journal, plan)
+
+        async def reorder(path, *, most=99):
+            after = 0
+            while after is not None and most:
+                after = await journal.submit(Reorder("log", ordered_by=path, after=after, limit=1))
+                most -= 1
+            return after
+
+        began = await reorder("data.to", most=2)
+        plans.append(planned(to="+12", owed=[owed(ordering=line(journal, '"+12"'))]))
+        await record(journal, plans[-1])
+        if ends != "ends":
+            journal = await store.start(now=NOW)
+        ended = await reorder(None if "former" in ends else "data.to")
+        heads = await take(journal, "log", limit=9, now=NOW)
+
+        assert (began is None, ended) == (False, None)
+        due = plans if "former" in ends else plans[:2]
+        assert [one.event_id for one in heads] == list(ids(due))
 
     # --- sending again --------------------------------------------------------------------
 
@@ -1742,6 +1807,7 @@ class Model:
                     "ordering": one.ordering,
                     "state": State.PENDING,
                     "due_at": None if waits else at + one.wait,
+                    "not_before": at + one.wait,
                     "accepted_at": at,
                     "attempts": 0,
                     "owner": self.start if is_due else None,
@@ -1764,7 +1830,7 @@ class Model:
     def _advance(self, sink, ordering):
         for first in self._unfinished(sink, ordering)[:1]:
             if first["due_at"] is None:
-                first["due_at"] = first["accepted_at"]
+                first["due_at"] = first["accepted_at" if first["attempts"] else "not_before"]
 
     def take(self, sink, turn, limit, now, known):
         due = [
@@ -1797,7 +1863,7 @@ class Model:
         kept = self.deliveries[number - 1]
         if kept["state"] is State.DELIVERED:
             return kept["state"]
-        kept.update(accepted_at=now, due_at=now)
+        kept.update(accepted_at=now, due_at=now, not_before=now)
         if kept["owner"] is not None:
             return State.PENDING
         kept.update(state=State.PENDING)

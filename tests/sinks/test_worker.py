@@ -577,6 +577,65 @@ async def test_undelivered_event_expires_on_time(world):
     assert [line["event"] for line in logs] == ["delivery.attempted", "delivery.expired"]
 
 
+@pytest.mark.parametrize(
+    ("held_by", "left"),
+    [
+        ("pause", {"expired": 4, "pending": 1}),
+        ("retry-after", {"expired": 5, "pending": 1}),
+        ("rate", {"expired": 4, "delivered": 1, "taken": 1}),
+    ],
+)
+async def test_delivery_expires_on_time_while_nothing_is_sent(world, monkeypatch, held_by, left):
+    """Mutants: it expires when the pause, the Retry-After or the rate lets it go, days later."""
+    monkeypatch.setattr(module, "EXPIRE_EVERY", 0.01)
+    answers = [Failed("status", status=429, retry_after=86400)] if held_by == "retry-after" else []
+    options = {"rate": Rate(1, 86400)} if held_by == "rate" else {}
+    worker = await world.run(
+        Destination(*answers), expire_after=Duration(60), ordered_by="data.to", **options
+    )
+    if held_by == "pause":
+        await worker.pause(health.Pause.OPERATOR)
+    else:
+        await world.accept(worker)
+        await until(lambda: not worker._feed._known)
+
+    for to in ("+18503814729", "+18503814729", "+18503814730", "+18503814730"):
+        await world.accept(worker, to=to)
+    world.hands.at += 59
+    young = await world.accept(worker, to="+18503814729")
+    await asyncio.sleep(0.05)
+    early = await world.journal.ask(JournalStats())
+    world.hands.at += 1
+    await world.until(**left)
+    await asyncio.sleep(0.05)
+
+    assert early.deliveries["expired"] == 0
+    assert (await world.delivery(young)).state is State.PENDING
+
+
+@pytest.mark.parametrize(("status", "is_held"), [(429, True), (503, False)])
+async def test_retry_after_of_a_429_holds_the_sink_over_a_restart(world, status, is_held):
+    """Mutants: it is forgotten with the process; or that of a 503 holds the others, too."""
+    answer = Failed("status", status=status, retry_after=3600)
+    worker = await world.run(Destination(answer))
+    await world.accept(worker)
+    await world.until(pending=1)
+    await world.start()
+    record = (await world.journal.ask(SinkRecords()))["log"]
+    again, destination = Worker("log", Sink(), world.journal, world.clock, record), Destination()
+    world.go(again, destination)
+
+    fresh = await world.accept(again)
+    await asyncio.sleep(0.05)
+    early = list(destination.arrived)
+    world.hands.at += 3600
+    again._health.forget_retry_after()  # the ticks of this world are not its clock
+    again.look_again()
+    await world.until(delivered=2)
+
+    assert early == ([] if is_held else [fresh])
+
+
 async def test_expired_delivery_is_not_sent(world):
     await world.accept(Worker("log", Sink(), world.journal, world.clock))
     world.hands.at += 61

@@ -400,6 +400,8 @@ async def test_retry_of_many_is_bounded_and_says_so(service, monkeypatch):
     [
         {"state": ["delivered"]},
         {"state": []},
+        {"state": "dead"},
+        {"sink": "log"},
         {"ids": []},
         {"since": "1h", "until": "2h"},
         {"all": 1},
@@ -414,6 +416,21 @@ async def test_retry_of_many_refuses_a_wrong_body(service, wanted):
 
     assert (answer.status_code, answer.json()["code"][:4]) == (400, "bad_")
     assert await service.data("/v1/deliveries") == before
+
+
+async def test_text_in_place_of_a_list_is_said_to_be_none(service):
+    """Mutants: its only word is said to be unknown, or a name to be empty."""
+    details = {}
+    for wanted in ({"state": "dead"}, {"sink": "log"}, {"sink": [""]}, {"state": ["lost"]}):
+        answer = await service.ask("/v1/deliveries/retry", "writer", method="POST", json=wanted)
+        details[str(wanted)] = answer.json()["detail"]
+
+    assert list(details.values()) == [
+        "state: write a list of one or more states, or leave it out",
+        'sink: write a list, such as ["NAME"]',
+        "sink: empty; write a value, or leave it out",
+        "state: write one of pending, dead, expired, failing",
+    ]
 
 
 async def sent_to(service, sink="gone", key="writer", **wanted):

@@ -501,6 +501,24 @@ def test_probable_mistake_is_a_warning(tmp_path):
     )
 
 
+def test_file_that_no_sink_can_write_is_a_warning(tmp_path):
+    """Mutants: links are looked through; devices and pipes count as files."""
+    (tmp_path / "real").touch(0o600)
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "nowhere").symlink_to("missing")
+    os.mkfifo(tmp_path / "pipe")
+    files = {"a": "link", "b": "nowhere", "c": "pipe", "d": "/dev/null"}
+    sinks = "".join(f"  {name}: {{type: file, path: {file}}}\n" for name, file in files.items())
+    path = written(tmp_path, f"{SERVER}sinks:\n{sinks}routes:\n  r: {{to: [a, b, c, d]}}\n")
+
+    link = "is a symbolic link, which is not followed: deliveries wait until you name its file"
+    pipe = "is a device or a pipe: deliveries wait until you name a file"
+    assert warned(path) == [
+        f"{line}: sinks.{name}.path: {text}"
+        for line, (name, text) in enumerate(zip(files, [link, link, pipe, pipe], strict=True), 3)
+    ]
+
+
 def warned(path):
     return [text.removeprefix(f"{path}:") for text in load(path, environ={}).warnings]
 
