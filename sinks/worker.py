@@ -386,12 +386,12 @@ class Worker:
 
     async def _expire_held(self) -> None:
         """Expire deliveries on time although a pause or a Retry-After holds them."""
-        wait = EXPIRE_EVERY
-        while True:
+        wait, after = EXPIRE_EVERY, self._sink.expire_after
+        while after is not None:
             await asyncio.sleep(wait)
-            wait, after = EXPIRE_EVERY, self._sink.expire_after
+            wait = EXPIRE_EVERY
             is_held = self._health.paused is not None or self._health.throttled_for > 0
-            if after is None or self._feed.is_ending or not is_held:
+            if self._feed.is_ending or not is_held:
                 continue
             accepted_by = self._clock.now() - after
             first_wait = self._sink.retry.wait(0, lambda: 1.0) or 0.0
