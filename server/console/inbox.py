@@ -58,7 +58,6 @@ async def inbox(request: Request) -> Answer:
     known = await _sources(request)
     # Until the first message, a person has to know where a provider sends it.
     is_new = not newest["data"] and not newest["has_more"]
-    place = next((item["cursor"] for one in (found, newest) for item in one["data"][:1]), None)
     return View(
         template="inbox.html",
         title=_title(asked),
@@ -82,7 +81,7 @@ async def inbox(request: Request) -> Answer:
                 request, "/v1/events", found, SHOWN, lambda item: item["event"]["recordedtime"]
             ),
             "stream": None if request.one("after") else _stream_of(request),
-            "place": place or newest["next_cursor"],
+            "place": found["data"][0]["cursor"] if found["data"] else newest["next_cursor"],
             "blank": _BLANK if follows else {**_BLANK, "delivered": None},
             "titles": _TITLES if follows else _TITLES[:-1],
             "sends": request.sends,
