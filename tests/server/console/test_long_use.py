@@ -63,7 +63,7 @@ def fields_of(text):
 def test_form_keeps_the_filter_of_the_address(admin, path, sent):
     """Mutants: one of several values is chosen; without `kept`; a value of no option is lost."""
     text = admin.get(path).text
-    several = re.findall(r'<select name="(\w+)" multiple>', text)
+    several = re.findall(r'<select name="(\w+)" multiple size="8">', text)
     names = [name for name, _ in sent]
 
     assert [pair for pair in fields_of(text) if pair[0] in names] == sent
@@ -283,3 +283,21 @@ def test_long_live_list_continues_with_older(tab, service):
 
     assert [one for part in found for one in part] == ids
     assert len(found[0]) <= 200
+
+
+@pytest.mark.slow
+def test_paper_has_all_columns(tab):
+    """A4 portrait, also from a dark screen. Mutants: tables scroll in their frames; dark paper."""
+    one = tab()
+    one.page.set_viewport_size({"width": 718, "height": 1000})
+    one.page.emulate_media(media="print", color_scheme="dark")
+    cut = []
+    for path in ("/?since=all", "/deliveries?state=any", "/sinks", "/sources", "/orders", "/audit"):
+        page = one.goto(path)
+        cut += page.locator(".frame").evaluate_all(
+            "frames => frames.map((one) => one.scrollWidth - one.clientWidth)"
+        )
+        colour = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        cut += [0] if colour == "rgb(255, 255, 255)" else [colour]
+
+    assert set(cut) == {0}
