@@ -27,7 +27,7 @@ class Panel(NamedTuple):
     unit: str
     series: dict[str, str]
     #: The legend of a count beside other units. It has an axis of its own.
-    count: str = ""
+    counted: str = ""
 
 
 # fmt: off
@@ -73,8 +73,8 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
         "gridPos": {"x": column * width, "y": row * _HEIGHT, "w": width, "h": _HEIGHT},
         "fieldConfig": {
             "defaults": {"unit": panel.unit, "min": 0},
-            "overrides": [_COUNT | {"matcher": {"id": "byName", "options": panel.count}}]
-            if panel.count
+            "overrides": [_COUNT | {"matcher": {"id": "byName", "options": panel.counted}}]
+            if panel.counted
             else [],
         },
         "targets": [

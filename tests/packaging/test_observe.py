@@ -130,7 +130,7 @@ def test_each_series_has_the_unit_of_its_panel():
         legend
         for panel in dashboard().PANELS
         for legend, expr in panel.series.items()
-        if panel.unit in ends and legend != panel.count
+        if panel.unit in ends and legend != panel.counted
         if not re.search(r"smshook_\w+", expr)[0].endswith(ends[panel.unit])
     ]
 
