@@ -109,7 +109,7 @@ def test_focus_comes_back_after_each_act(dev, tab):
     assert (focused, said.count()) == (True, 0)
 
 
-def test_page_says_when_nothing_answers(dev, tab):
+def test_page_says_when_nothing_answers(tab):
     """Mutants: it looks as if nothing happened; it does not say that it works again."""
     page = tab.page
     page.goto("/smspins/rehearsal/")
