@@ -111,12 +111,13 @@ def _live(event: Mapping[str, Any], *, may_reveal: bool) -> Mapping[str, Any]:
         "from": shown["from"] or NOTHING,
         "time": shown["at"],
         "about": shown["about"],
+        "what": shown["what"],
         **_filled({"kind": "wait", "words": "new"}),
     }
     return {
         "texts": {name: plain(text) for name, text in texts.items()},
         "copies": may_reveal and shown["has_code"],
-        "reveals": may_reveal and shown["has_text"],
+        "reveals": may_reveal and (shown["has_code"] or shown["has_text"]),
     }
 
 
@@ -222,6 +223,7 @@ def row(event: Mapping[str, Any], states: Sequence[str] | None) -> Mapping[str, 
         "at": event["recordedtime"],
         "has_code": data.get("code") is not None,
         "has_text": data.get("text") is not None,
+        "what": "code" if data.get("text") is None else "text",
         "is_sample": data["sample"],
         "delivered": None if states is None else delivered(states),
     }
@@ -267,9 +269,10 @@ def _title(asked: Mapping[str, Parameter]) -> str:
 
 
 _ORDERS = {"waiting": "wait", "received": "ok", "expired": "bad", "cancelled": "off"}
+_TEXTS = ("id", "number", "service", "code", "from", "about", "what")
 #: The template of a row: the script replaces each name in braces by its text.
 _BLANK: Mapping[str, Any] = {
-    **{name: f"{{{name}}}" for name in ("id", "number", "service", "code", "from", "about")},
+    **{name: f"{{{name}}}" for name in _TEXTS},
     "at": None,
     "has_code": True,
     "has_text": True,

@@ -1,10 +1,11 @@
 """The console in its second hour: filters, lists and sessions that last, and hands in a hurry."""
 
+import json
 import re
 
 import live
 import pytest
-from consoles import ConsoleService, Parsed, stream
+from consoles import SAME_SITE, ConsoleService, Parsed, stream
 
 from core.units import Duration
 from server.config.options import ConsoleOptions, SessionTimes
@@ -117,6 +118,50 @@ def test_stream_of_an_empty_list_has_its_place(person, service):
 
     with stream(one, f"q=placed&after={place}") as (_, row):
         assert row()[1]["texts"]["id"] == event
+
+
+# What is not there
+
+
+def code_alone(service, number):
+    """Send a message that has a code and no text; return the id of its event."""
+    fields = {"activationId": 10_000_000 + number, "service": "go", "code": live.code(number)}
+    return service.post(json.dumps(fields).encode(), "smsactivate")["events"][0]
+
+
+def reveal(person, event, what):
+    json_ = {"Accept": "application/json", **SAME_SITE}
+    return person.post(f"/events/{event}/reveal", {"what": what}, headers=json_)
+
+
+def test_code_without_a_text_is_copied_and_revealed(admin, service):
+    """Providers may send no more. Mutants: its rows or its page have no buttons."""
+    event = code_alone(service, 841)
+
+    rows = admin.get("/?q=activation/10000841&since=all").text
+    own = admin.get(f"/events/{event}").text
+    with stream(admin, "q=activation/10000841&since=all&after=start") as (_, row):
+        shown = row()[1]
+
+    for text in (rows, own):
+        assert 'aria-label="Copy the code from Google' in text
+        assert 'aria-label="Reveal the code from Google' in text
+    assert (shown["copies"], shown["reveals"], shown["texts"]["what"]) == (True, True, "code")
+    assert reveal(admin, event, "text").json() == {"code": live.code(841), "seconds": 60}
+    assert reveal(admin, event, "copy").json() == {"code": live.code(841), "seconds": 60}
+
+
+def test_erased_content_is_said(admin, service):
+    """A page from before still has its buttons. Mutant: nothing is copied, and `Copied` said."""
+    event = service.sms(842)
+    assert "Erased" not in admin.get(f"/events/{event}").text
+
+    service.api(f"/events/{event}/content", method="DELETE")
+
+    for what in ("copy", "text"):
+        answer = reveal(admin, event, what)
+        assert (answer.status_code, answer.json()["code"]) == (410, "erased")
+    assert "○</span> Erased" in admin.get(f"/events/{event}").text
 
 
 # In a browser
@@ -301,3 +346,16 @@ def test_paper_has_all_columns(tab):
         cut += [0] if colour == "rgb(255, 255, 255)" else [colour]
 
     assert set(cut) == {0}
+
+
+@pytest.mark.slow
+def test_code_alone_is_revealed_in_its_row(tab, service):
+    """Mutant: an empty line below it."""
+    page = tab("support").goto("/?q=activation/10000843")
+    page.get_by_text("● live").wait_for()
+    code_alone(service, 843)
+
+    page.get_by_role("button", name="Reveal the code from Google").click()
+    page.get_by_text(live.code(843)).wait_for()
+
+    assert page.locator("tr.text").count() == 0

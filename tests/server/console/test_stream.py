@@ -29,6 +29,7 @@ def test_row_of_the_stream_is_masked_text(person, service):
         "mark": "◆",
         "words": "new",
         "about": "Streamed for +18505550501",
+        "what": "text",
     } == shown["texts"]
     assert (True, True) == (shown["copies"], shown["reveals"])
     assert (False, False) == (read["copies"], read["reveals"])
