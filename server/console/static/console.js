@@ -1,4 +1,4 @@
-// Trusted Types forbid HTML from texts: rows are cloned from a template and filled by textContent.
+// Trusted Types forbid HTML from texts: rows are clones of a template.
 const $ = (query, within = document) => within.querySelector(query);
 const $$ = (query, within = document) => [...within.querySelectorAll(query)];
 const main = $("main"), rows = $("#rows"), status = $("#said");
@@ -33,7 +33,7 @@ for (const img of $$("[data-again]")) {
   setInterval(() => { if (!document.hidden) img.src = img.src.replace(/(&at=\d+)?$/, `&at=${Date.now()}`); }, 10_000);
 }
 
-// Signing in with the ticket of `smshook console`.
+// The ticket of `smshook console`.
 const enter = $("#enter");
 if (enter) {
   enter.elements.ticket.value = location.hash.slice(1);
@@ -101,10 +101,11 @@ const show = async (button, path, fields, within) => {
     place.textContent = text || place.textContent;
     place.hidden = false;
   }
-  let left = seconds;
+  const end = Date.now() + seconds * 1000; // a tab may sleep
   const tick = () => {
+    const left = Math.round((end - Date.now()) / 1000);
     if (left <= 0) return button.hideAgain();
-    button.textContent = `Hide ${left--} s`;
+    button.textContent = `Hide ${left} s`;
   };
   button.hideAgain = () => {
     clearInterval(timer);
@@ -140,7 +141,7 @@ on("click", (event) => {
 });
 addEventListener("pagehide", () => $$("[data-hide]").forEach((button) => button.hideAgain()));
 
-// Return a template with texts in place of their names in braces.
+// Fill the names in braces of a template.
 const fill = (template, texts) => {
   const made = $(template).content.firstElementChild.cloneNode(true);
   for (const place of [made, ...$$("*", made)]) {
@@ -180,7 +181,7 @@ if (rows && rows.dataset.stream) {
     older.href = to;
     older.parentElement.hidden = isCut = false;
   };
-  // Rows with pending deliveries are asked for again, less and less often.
+  // Rows with pending deliveries are asked for again.
   const SOON = 1500;
   let pause, timer;
   const plan = (ms) => {
@@ -293,7 +294,7 @@ if (off) {
   off.onchange = () => localStorage[off.checked ? "removeItem" : "setItem"](OFF, "1");
   $("footer button").onclick = keys["?"];
 }
-// Back to the row that was opened.
+// Back to its row.
 links().find((link) => location.hash === `#${idOf(link)}`)?.focus();
 // The box of all rows.
 const all = $("#all");

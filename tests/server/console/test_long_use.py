@@ -273,6 +273,20 @@ def test_place_shows_the_last_reveal_for_a_minute(tab, service):
 
 
 @pytest.mark.slow
+def test_reveal_ends_while_the_tab_sleeps(tab, service):
+    """No timer runs meanwhile. Mutant: the seconds are counted by ticks."""
+    event = service.sms(844, service="Asleep")
+    page = tab("support").goto(f"/events/{event}")
+    page.clock.install()
+    page.get_by_role("button", name="Reveal the text").click()
+    page.get_by_text(f"{live.code(844)} is your").wait_for()
+
+    page.clock.fast_forward(3_600_000)
+
+    assert live.code(844) not in page.content()
+
+
+@pytest.mark.slow
 def test_reveal_without_network_says_so(tab, service):
     """And works again. Mutants: nothing is said; the next click does nothing."""
     one = tab("support")
