@@ -280,6 +280,29 @@ class Person:
         return self.request("POST", path, headers=headers, data=sent, **named)
 
 
+@contextlib.contextmanager
+def stream(person, query, **headers):
+    """Yield the answer, and a function that reads its next row: (id, row)."""
+    cookies = "; ".join(f"{name}={text}" for name, text in person.cookies.items())
+    url = f"{person.service.admin_url}/console/stream?{query}"
+    sent = {"Cookie": cookies, **headers}
+    with live.client().stream("GET", url, headers=sent, timeout=10) as answer:
+        lines = answer.iter_lines()
+
+        def row():
+            fields = {}
+            for line in lines:
+                if line.startswith(":") or (not line and not fields):
+                    continue
+                if not line:
+                    assert "row" == fields["event"]
+                    return fields["id"], json.loads(fields["data"])
+                name, _, fields[name] = line.partition(": ")
+            return None
+
+        yield answer, row
+
+
 class Parsed(html.parser.HTMLParser):
     """A page: its elements as (tag, attributes), in order, and its text."""
 

@@ -26,6 +26,8 @@ class Panel(NamedTuple):
     title: str
     unit: str
     series: dict[str, str]
+    #: The legend of a count beside other units. It has an axis of its own.
+    counted: str = ""
 
 
 # fmt: off
@@ -40,7 +42,7 @@ PANELS = (
     Panel("Rejected requests", "reqps", {"{{reason}} {{source}}": _rate("smshook_rejections_total", _OF, "reason, source")}),
     Panel("Quarantine", "short", {"callbacks": f"smshook_quarantine{{{_OF}}}"}),
     Panel("Codes that were read", "cps", {"{{key}} {{how}}": _rate("smshook_codes_read_total", _OF, "key, how")}),
-    Panel("Transactions of the journal", "s", {"p50": _quantile(0.5, "smshook_journal_commit_seconds", _OF, "instance"), "p99": _quantile(0.99, "smshook_journal_commit_seconds", _OF, "instance"), "waiting writes": f"smshook_journal_waiting{{{_OF}}}"}),
+    Panel("Transactions of the journal", "s", {"p50": _quantile(0.5, "smshook_journal_commit_seconds", _OF, "instance"), "p99": _quantile(0.99, "smshook_journal_commit_seconds", _OF, "instance"), "waiting writes": f"smshook_journal_waiting{{{_OF}}}"}, "waiting writes"),
     Panel("Disk", "bytes", {"free": f"smshook_disk_free_bytes{{{_OF}}}", "journal": f"smshook_journal_bytes{{{_OF}}}", "its log": f"smshook_journal_wal_bytes{{{_OF}}}"}),
     Panel("Time since the last callback", "s", {"{{source}}": f"time() - (smshook_source_last_callback_seconds{{{_SOURCE}}} > 0)"}),
 )
@@ -50,6 +52,12 @@ VARIABLES = {
     "instance": "label_values(smshook_ready, instance)",
     "source": "label_values(smshook_callbacks_total, source)",
     "sink": "label_values(smshook_owed, sink)",
+}
+_COUNT = {
+    "properties": [
+        {"id": "unit", "value": "short"},
+        {"id": "custom.axisPlacement", "value": "right"},
+    ]
 }
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -63,7 +71,12 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
         "title": panel.title,
         "datasource": _DATASOURCE,
         "gridPos": {"x": column * width, "y": row * _HEIGHT, "w": width, "h": _HEIGHT},
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "fieldConfig": {
+            "defaults": {"unit": panel.unit, "min": 0},
+            "overrides": [_COUNT | {"matcher": {"id": "byName", "options": panel.counted}}]
+            if panel.counted
+            else [],
+        },
         "targets": [
             {
                 "refId": chr(ord("A") + at),

@@ -104,22 +104,35 @@ _SCRIPT = """"use strict";
     line.textContent = text;
     $("said").replaceChildren(line);
   };
-  const act = async (method, path, body) => {
+  const SILENT = "The simulated provider does not answer. Does the command still run?";
+  // The page is loaded again after each act. The focus comes back.
+  const DONE = "smshook-done", nameOf = (button) => button.ariaLabel || button.textContent;
+  const act = async (button, method, path, body) => {
     const headers = { "Content-Type": "application/json" };
-    const answer = await fetch(path, { method, headers, body: JSON.stringify(body) });
-    if (answer.ok) location.reload();
-    else say((await answer.json()).error);
+    try {
+      const answer = await fetch(path, { method, headers, body: JSON.stringify(body) });
+      if (!answer.ok) return say((await answer.json()).error);
+      sessionStorage.setItem(DONE, nameOf(button));
+      location.reload();
+    } catch { say(SILENT); }
   };
+  const done = sessionStorage.getItem(DONE);
+  if (done) {
+    sessionStorage.removeItem(DONE);
+    say(`Done: ${done}`);
+    const buttons = [...document.querySelectorAll("button")];
+    (buttons.find((one) => nameOf(one) === done) || $("content")).focus();
+  }
   document.addEventListener("submit", (event) => {
     event.preventDefault();
     const { target: form, submitter } = event, body = {};
     for (const [name, text] of new FormData(form, submitter)) {
       if (text) body[name] = form.elements[name].type === "number" ? Number(text) : text;
     }
-    act("POST", submitter.dataset.post || form.dataset.post, body);
+    act(submitter, "POST", submitter.dataset.post || form.dataset.post, body);
   });
   document.addEventListener("click", ({ target }) => {
-    if (target.dataset.delete) act("DELETE", target.dataset.delete);
+    if (target.dataset.delete) act(target, "DELETE", target.dataset.delete);
   });
 
   const SYMBOLS = { ok: "●", wait: "◆", bad: "▲" };
@@ -139,22 +152,24 @@ _SCRIPT = """"use strict";
     }
     return box;
   };
-  let last = "";
+  let last = "", isSilent = false;
   const look = async () => {
     const events = $("events");
     if (document.hidden || events.contains(document.activeElement)) return;
-    const text = await fetch("seen").then((answer) => answer.text(), () => last);
-    if (text === last) return;
+    const text = await fetch("seen").then((answer) => answer.text(), () => null);
+    if (isSilent !== (text === null)) {
+      isSilent = text === null;
+      say(isSilent ? SILENT : "It answers again.");
+    }
+    if (isSilent || text === last) return;
     last = text;
     const seen = JSON.parse(text);
     events.replaceChildren(...seen.events.map(show));
     $("no-events").hidden = seen.events.length > 0;
     if (seen.log.length) $("log").textContent = seen.log.join("\\n");
   };
-  if ($("events")) {
-    look();
-    setInterval(look, 1000);
-  }
+  const again = () => look().finally(() => setTimeout(again, 1000));
+  if ($("events")) again();
 })();
 """
 

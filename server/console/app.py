@@ -77,7 +77,7 @@ class Console:
         except Exception as exc:  # noqa: BLE001 - a fault of ours: 500
             answer = _fault(asked, exc)
         if isinstance(answer, Stream):
-            await follow(asked, answer)
+            await follow(asked, answer, self.sign_in.sessions.end_old)
             return
         try:
             body = await self._body(asked, answer)
@@ -196,7 +196,7 @@ class Console:
         if session is not None:
             values |= {"signed_in": session.name, "csrf": form_token(asked.token)}
             api = self._api_of(asked, session)
-            values["navigation"] = await navigation(session, api, asked.path)
+            values["navigation"] = await navigation(session, api, asked.path, self._now())
             values["alarm"] = await alarm(session, api)
             values["said"], session.said = session.said, []
         if self._templates is None:
@@ -227,7 +227,7 @@ def _wrong_method(allowed: Iterable[str]) -> Problem:
 
 
 def _signed_out(asked: Asked) -> Answer:
-    if not asked.reads or asked.wants_json:
+    if not asked.reads or asked.is_polled or asked.wants_json:
         raise Problem(401, "signed_out", "you are signed out; sign in again")
     query = asked.scope["query_string"].decode("latin-1")
     own = f"{quote(asked.scope['path'], safe='/')}{'?' if query else ''}{query}"

@@ -66,6 +66,7 @@ async def _view(request: Request, shown: Mapping[str, str] = {}) -> View:
             "event": own,
             "body": _written(own),
             "summary": data.get("summary"),
+            "erased_at": own.get("erasedtime"),
             "concerns": concerns(own["subject"] or ""),
             "code": data.get("code"),
             "text": data.get("text"),

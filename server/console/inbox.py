@@ -9,7 +9,19 @@ from core.printable import plain
 
 from ..api.errors import bad_parameter
 from .api import Parameter
-from .page import STATES, Answer, Body, Page, Redirect, Request, Stream, View, address, looked_to
+from .page import (
+    STATES,
+    STREAM,
+    Answer,
+    Body,
+    Page,
+    Redirect,
+    Request,
+    Stream,
+    View,
+    address,
+    looked_to,
+)
 from .render import MARKS
 
 #: In place of a code. The count of dots says nothing.
@@ -23,6 +35,8 @@ TIMES = {"10m": "10 minutes", "1h": "1 hour", "24h": "24 hours", "7d": "7 days",
 _DEFAULT_TIME = "24h"
 #: Only keys that may see deliveries get the last column.
 _TITLES = ("Number", "Service", "Code", "From", "When", "Delivered")
+#: Filters of addresses that the form has no field for.
+_KEPT = ("number", "service", "subject", "reference")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NUMBER = re.compile(r"\+[0-9]{1,15}|[0-9]{8,15}")
 _SUBJECT = re.compile(r"(activation|request|rental|telephone|number)/.+")
@@ -35,12 +49,15 @@ async def inbox(request: Request) -> Answer:
         return Redirect(address(f"/events/{words[0].lower()}"))
     asked = await search(request)
     follows = request.session.access.sees is None
-    found = await request.api.get("/v1/events", limit=SHOWN, order="desc", **asked)
+    found = newest = await request.api.get("/v1/events", limit=SHOWN, order="desc", **asked)
+    if not found["data"]:
+        # Where the stream begins: what came before is in the list, which is read again.
+        newest = await request.api.get("/v1/events", limit=1, order="desc")
+        found = await request.api.get("/v1/events", limit=SHOWN, order="desc", **asked)
     events = [item["event"] for item in found["data"]]
     known = await _sources(request)
     # Until the first message, a person has to know where a provider sends it.
-    first = found if events else await request.api.get("/v1/events", limit=1)
-    is_new = not first["data"] and not first["has_more"]
+    is_new = not newest["data"] and not newest["has_more"]
     return View(
         template="inbox.html",
         title=_title(asked),
@@ -48,6 +65,7 @@ async def inbox(request: Request) -> Answer:
             "heading": _title(asked),
             "rows": await rows(request, events),
             "query": request.one("q"),
+            "kept": [pair for pair in request.query if pair[0] in _KEPT],
             "orders": await _orders(request, asked.get("number")),
             "sources": [one["name"] for one in known],
             "new_sources": [one["name"] for one in known if one["state"] != "polled"],
@@ -63,7 +81,7 @@ async def inbox(request: Request) -> Answer:
                 request, "/v1/events", found, SHOWN, lambda item: item["event"]["recordedtime"]
             ),
             "stream": None if request.one("after") else _stream_of(request),
-            "place": found["data"][0]["cursor"] if found["data"] else "",
+            "place": found["data"][0]["cursor"] if found["data"] else newest["next_cursor"],
             "blank": _BLANK if follows else {**_BLANK, "delivered": None},
             "titles": _TITLES if follows else _TITLES[:-1],
             "sends": request.sends,
@@ -93,12 +111,13 @@ def _live(event: Mapping[str, Any], *, may_reveal: bool) -> Mapping[str, Any]:
         "from": shown["from"] or NOTHING,
         "time": shown["at"],
         "about": shown["about"],
+        "what": shown["what"],
         **_filled({"kind": "wait", "words": "new"}),
     }
     return {
         "texts": {name: plain(text) for name, text in texts.items()},
         "copies": may_reveal and shown["has_code"],
-        "reveals": may_reveal and shown["has_text"],
+        "reveals": may_reveal and (shown["has_code"] or shown["has_text"]),
     }
 
 
@@ -123,7 +142,7 @@ def _stream_of(request: Request) -> str:
     """Return the address of the stream with the filter of this page."""
     # `since` may be missing: its default is that of the page.
     query = [*request.query, *([] if request.one("since") else [("since", _DEFAULT_TIME)])]
-    return address("/stream", query)
+    return address(STREAM, query)
 
 
 async def search(request: Request) -> Mapping[str, Parameter]:
@@ -204,6 +223,7 @@ def row(event: Mapping[str, Any], states: Sequence[str] | None) -> Mapping[str, 
         "at": event["recordedtime"],
         "has_code": data.get("code") is not None,
         "has_text": data.get("text") is not None,
+        "what": "code" if data.get("text") is None else "text",
         "is_sample": data["sample"],
         "delivered": None if states is None else delivered(states),
     }
@@ -249,9 +269,10 @@ def _title(asked: Mapping[str, Parameter]) -> str:
 
 
 _ORDERS = {"waiting": "wait", "received": "ok", "expired": "bad", "cancelled": "off"}
+_TEXTS = ("id", "number", "service", "code", "from", "about", "what")
 #: The template of a row: the script replaces each name in braces by its text.
 _BLANK: Mapping[str, Any] = {
-    **{name: f"{{{name}}}" for name in ("id", "number", "service", "code", "from", "about")},
+    **{name: f"{{{name}}}" for name in _TEXTS},
     "at": None,
     "has_code": True,
     "has_text": True,
@@ -260,6 +281,6 @@ _BLANK: Mapping[str, Any] = {
 }
 PAGES = (
     Page(path="/", answer=inbox),
-    Page(path="/stream", answer=stream),
+    Page(path=STREAM, answer=stream),
     Page(path=STATES, answer=states, whole=True),
 )

@@ -167,11 +167,11 @@ def _by_sink(
 
     names = sorted(sinks, key=lambda name: (-most(name), name))
     shown = names if len(names) <= MOST_LINES else names[: MOST_LINES - 1]
+    others = names[len(shown) :]
     lines = [
         PlotLine(name, [p["sinks"][name][figure] if name in p["sinks"] else None for p in points])
-        for name in shown
+        for name in sorted(shown)  # a sink has the same colour in each plot
     ]
-    others = names[len(shown) :]
     if others:
         values = [
             sum(p["sinks"][name][figure] for name in others if name in p["sinks"]) for p in points

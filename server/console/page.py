@@ -134,8 +134,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     show: Callable[[Any], Any]
 
 
-#: A script polls this path, so its requests do not extend the session.
-STATES = "/states"
+#: Open pages poll these paths and the plots, so their requests do not extend the session.
+STATES, STREAM = POLLED = ("/states", "/stream")
 Answer = View | Redirect | Body | Stream
 
 

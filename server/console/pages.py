@@ -43,7 +43,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-async def navigation(session: Session, api: ApiCalls, path: str) -> Sequence[Link]:
+async def navigation(session: Session, api: ApiCalls, path: str, now: float) -> Sequence[Link]:
     """Return the links that every page has. `path` is that of the page."""
     shown = [
         (title, to)
@@ -52,7 +52,7 @@ async def navigation(session: Session, api: ApiCalls, path: str) -> Sequence[Lin
     ]
     counts: Mapping[str, int] = {}
     with contextlib.suppress(Problem, Unavailable):  # the page itself says what is wrong
-        counts = await _counts(api, {to for _, to in shown})
+        counts = await _counts(api, {to for _, to in shown}, now)
     return [
         Link(
             title=title,
@@ -82,7 +82,7 @@ async def alarm(session: Session, api: ApiCalls) -> Mapping[str, Any] | None:
     return None
 
 
-async def _counts(api: ApiCalls, shown: set[str]) -> Mapping[str, int]:
+async def _counts(api: ApiCalls, shown: set[str], now: float) -> Mapping[str, int]:
     """Return how many things want somebody, by the path of their page."""
     counts = {}
     if shown & {"/deliveries", "/quarantine"}:
@@ -90,6 +90,6 @@ async def _counts(api: ApiCalls, shown: set[str]) -> Mapping[str, int]:
         counts["/deliveries"] = stats["deliveries"]["dead"]
         counts["/quarantine"] = stats["quarantine"]
     if "/sinks" in shown:
-        sinks = await api.get("/v1/sinks", limit=1000)
-        counts["/sinks"] = sum(sink["state"] == "failing" for sink in sinks["data"])
+        found = await api.get("/v1/sinks", limit=1000)
+        counts["/sinks"] = sum(sinks.state_of(sink, now)[0] == "bad" for sink in found["data"])
     return counts

@@ -36,9 +36,12 @@ async def reveal(request: Request, event: str) -> Mapping[str, str]:
         # Its line has the reason, which the calls of callbacks and answers do not take.
         return await _SEEN[what](request, event)
     data = found["event"]["data"]
-    if what == "copy":
-        return {"code": data.get("code") or ""}
-    return {name: plain_lines(data.get(name) or "") for name in ("code", "text")}
+    # A page that was open for long still has its buttons.
+    names = ("code",) if what == "copy" else ("code", "text")
+    shown = {name: data[name] for name in names if data.get(name) is not None}
+    if not shown:
+        raise Problem(410, "erased", "it was erased: load the page again")
+    return shown if what == "copy" else {name: plain_lines(shown[name]) for name in shown}
 
 
 def needs_reason(request: Request) -> bool:

@@ -14,7 +14,7 @@ from ..api.errors import Problem
 from ..config.options import Config, ConsoleOptions
 from ..runtime.keys import Access, in_console, user_of_console
 from ..runtime.parts import Parts
-from .page import STATES, Answer, Body, Redirect, View
+from .page import Answer, Body, Redirect, View
 from .sessions import Sessions
 from .wire import Asked, cookie, new_cookie, read_form, read_pairs
 
@@ -63,8 +63,7 @@ class SignIn:
         Raises Unavailable.
         """
         token = cookie(asked)
-        is_use = asked.path != STATES
-        session = self.sessions.find(token, is_use=is_use) if token else None
+        session = self.sessions.find(token, is_use=not asked.is_polled) if token else None
         user = self._user(asked)
         if session is not None and session.key is not None:
             if not self._keys.is_in_force(session.key):

@@ -19,6 +19,13 @@ _SPAN = 3600
 _BARS = 12
 _HEIGHTS = "▁▂▃▄▅▆▇█"
 _WRITES = ("deliveries:write",)
+_PAUSES = {
+    "operator": "by hand",
+    "failing": "it failed for too long",
+    "gone": "it answered 410",
+    "key": "its API key has ended",
+    "secret": "its secret cannot be opened",
+}
 
 
 async def sinks(request: Request) -> Answer:
@@ -104,6 +111,8 @@ def _row(sink: Mapping[str, Any], history: Mapping[str, Any], now: float) -> Map
         "type": sink["type"] or "gone",
         "is_paused": sink["state"] == "paused",
         "is_gone": sink["state"] == "gone",
+        "is_probed": sink["state"] == "failing"
+        or (sink["paused_by"] == "failing" and sink["type"] != "subscription"),
         "last_error": sink["last_error"],
         "codes": sink["codes"],
         "exposes": sink["codes"] == "clear" and sink["is_public"],
@@ -130,8 +139,8 @@ def state_of(sink: Mapping[str, Any], now: float) -> tuple[str, str]:
         case "gone":
             return "wait", "pending, not configured"
         case "paused":
-            by = {"operator": "by hand", "failing": "it failed for too long"}
-            return "off", f"paused: {by.get(sink['paused_by'], sink['paused_by'])}"
+            by = sink["paused_by"]
+            return ("off" if by == "operator" else "bad"), f"paused: {_PAUSES.get(by, by)}"
         case "failing":
             since = parse_rfc3339(sink["failing_since"] or "") or now
             return "bad", f"failing for {duration(now - since)}"

@@ -16,8 +16,11 @@ _HEADERS = {"Content-Type": _MEDIA_TYPE, "X-Accel-Buffering": "no"}
 _OK = 200
 
 
-async def follow(asked: Asked, stream: Stream) -> None:
-    """Send the events of a stream until the client goes away or the session ends."""
+async def follow(asked: Asked, stream: Stream, end_old: Callable[[], None]) -> None:
+    """Send the events of a stream until the client goes away or the session ends.
+
+    `end_old` ends the sessions that are too old. It is called at least at each heartbeat.
+    """
     session, api = asked.session, asked.api
     if session is None or api is None:
         raise RuntimeError("a stream needs a signed-in page")
@@ -28,13 +31,20 @@ async def follow(asked: Asked, stream: Stream) -> None:
         for one in ends:
             one()
 
+    def when_ended(one: Callable[[], None]) -> None:
+        ends.append(one)
+        if session.has_ended:  # while the stream began
+            one()
+
     async def send(message: Mapping[str, Any]) -> None:
         nonlocal is_ok
         if message["type"] == "http.response.start":
             is_ok = message["status"] == _OK
             await asked.send({**head(asked, message["status"], _HEADERS)})
             return
-        body = _shown(message.get("body", b""), stream.show) if is_ok else b""
+        end_old()
+        is_sent = is_ok and not session.has_ended
+        body = _shown(message.get("body", b""), stream.show) if is_sent else b""
         await asked.send({**message, "body": body})
 
     session.streams.add(end)
@@ -43,7 +53,7 @@ async def follow(asked: Asked, stream: Stream) -> None:
     last = asked.headers.get("last-event-id")
     headers = {} if last is None else {"last-event-id": last}
     try:
-        await api.stream(stream.path, stream.parameters, headers, send, ends.append)
+        await api.stream(stream.path, stream.parameters, headers, send, when_ended)
     finally:
         session.streams.discard(end)
 

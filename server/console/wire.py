@@ -10,6 +10,7 @@ from httpd.own_host import Receive, Scope, Send, is_loopback
 
 from ..api.errors import Problem, late_body
 from .api import ApiCalls
+from .page import POLLED
 from .sessions import Session
 
 #: Bytes of a form.
@@ -64,6 +65,11 @@ class Asked(msgspec.Struct, kw_only=True):
     @property
     def wants_json(self) -> bool:
         return "application/json" in self.headers.get("accept", "")
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether an open page asks by itself, again and again."""
+        return self.path in POLLED or self.path.endswith(".svg")
 
 
 def refuse_other_sites(asked: Asked) -> None:

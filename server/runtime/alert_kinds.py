@@ -16,6 +16,8 @@ Details = Mapping[str, Any]
 
 #: The page of the runbooks. Each kind has a heading there.
 _RUNBOOKS = "docs/alerts.md"
+#: The summary if its sink or source was removed, or its alert switched off.
+_GONE = "smshook no longer checks {subject} for {alert}, after {lasted}: the configuration changed"
 _GB = 1e9
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60))
 
@@ -72,18 +74,23 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
         ended: float,
         raised_by: str,
         labels: Mapping[str, str],
+        is_gone: bool = False,
     ) -> System | None:
-        """Return the data of the event about its end. `raised_by` is the id of the first event."""
+        """Return the data of the event about its end. `raised_by` is the id of the first event.
+
+        `is_gone`: it is no longer looked at, so nobody knows whether it has ended.
+        """
         if self.end is None:
             return None
         details = self.named(subject, details)
         lasted = max(0.0, ended - since)
-        said = {**details, **_words(details), "lasted": written(lasted)}
+        named = {"alert": self.name, "subject": subject, "lasted": written(lasted)}
+        said = {**details, **_words(details), **named}
         return self.end(
             **common(self.name, subject, since=since, labels=labels, sample=False),
             severity=severity,
             state="cleared",
-            summary=self.end_text.format_map(said),
+            summary=(_GONE if is_gone else self.end_text).format_map(said),
             for_=round(lasted, 3),
             id_raised=raised_by,
             **details,

@@ -53,6 +53,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity = Severity.WARNING
     #: When it began, in seconds since the epoch; None: at the first look that finds it.
     since: float | None = None
+    #: Whether it is no longer looked at. Nobody knows whether it has ended.
+    is_gone: bool = False
 
 
 class Raised(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +118,8 @@ class _Report(msgspec.Struct, frozen=True, kw_only=True):
     #: When it ended; `since` if it did not end.
     ended: float
     details: Details
+    #: As of Seen.
+    is_gone: bool = False
 
 
 class Alerts:
@@ -204,7 +208,14 @@ class Alerts:
         names = {(one.name, one.subject) for one in seen}
         # Its sink or source is no longer configured, or its alert is switched off.
         gone = [
-            Seen(name=name, subject=subject, holds=False, timing=Timing(), details=dict)
+            Seen(
+                name=name,
+                subject=subject,
+                holds=False,
+                timing=Timing(),
+                details=dict,
+                is_gone=True,
+            )
             for (name, subject), condition in self._conditions.items()
             if condition.is_raised and (name, subject) not in names
         ]
@@ -239,6 +250,7 @@ class Alerts:
             since=round(began, 6),
             ended=(ticks if ended is None else ended) + ahead,
             details=seen.details(),
+            is_gone=seen.is_gone,
         )
         self._unwritten.append(report)
 
@@ -323,6 +335,7 @@ class Alerts:
                 ended=report.ended,
                 raised_by=stored.event,
                 labels=labels,
+                is_gone=report.is_gone,
             )
             planned = None if data is None else self._plan(report.subject, data, at)
             condition = msgspec.structs.replace(stored, cleared_at=at)

@@ -254,8 +254,8 @@ class Watching:
         if rule is not None:
             totals: dict[str, int] = dict.fromkeys(("", *parts.sources), 0)
             for (_, source), count in parts.rejections.totals.items():
-                known = source if source in totals else ""
-                totals[known] += count
+                if source in totals:  # those of removed sources were counted in their time
+                    totals[source] += count
             for name, total in totals.items():
                 reason, peer = parts.rejections.latest.get(name, ("", ""))
                 hint = _REJECTION_HINTS.get(reason, _REJECTION_HINT)

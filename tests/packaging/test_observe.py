@@ -123,6 +123,20 @@ def test_expressions_of_the_dashboard_are_valid(tmp_path):
     )
 
 
+def test_each_series_has_the_unit_of_its_panel():
+    """Or is a count with an axis of its own. Mutant: waiting writes are shown as seconds."""
+    ends = {"s": ("_seconds", "_seconds_bucket"), "bytes": ("_bytes",)}
+    wrong = [
+        legend
+        for panel in dashboard().PANELS
+        for legend, expr in panel.series.items()
+        if panel.unit in ends and legend != panel.counted
+        if not re.search(r"smshook_\w+", expr)[0].endswith(ends[panel.unit])
+    ]
+
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -11,6 +11,8 @@ from core.delivery import Attempt
 from core.errors import Unavailable
 from core.meters import Histogram
 from core.secret import Secret
+from journal.reads import OldestPending
+from journal.writes import EndDeliveries
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
 from server.api import metrics
@@ -234,6 +236,25 @@ async def test_states_of_sinks_and_orders_are_shown(service):
     assert found["smshook_orders_total", "tellabot", "received"] == 1
     assert found["smshook_order_code_seconds_bucket", "tellabot", "5"] == 0
     assert found["smshook_order_code_seconds_bucket", "tellabot", "10"] == 1
+
+
+async def test_delivery_that_ends_during_a_scrape_is_not_old(service, monkeypatch):
+    """Mutant: it is pending, and its time is 0: 1970 for a rule of Prometheus."""
+    await service.sms()
+    journal = service.parts.journal
+    ask = journal.ask
+
+    async def ask_late(read):
+        if isinstance(read, OldestPending):
+            await journal.submit(EndDeliveries("log", error="gone", at=service.now))
+        return await ask(read)
+
+    before = samples(await scrape(service))
+    monkeypatch.setattr(journal, "ask", ask_late)
+    found = samples(await scrape(service))
+
+    assert before["smshook_owed", "log"] == 1
+    assert (found["smshook_owed", "log"], found["smshook_owed_oldest_seconds", "log"]) == (0, 0)
 
 
 async def test_journal_counters_outlive_the_process(tmp_path, run):

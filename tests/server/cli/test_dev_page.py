@@ -93,6 +93,40 @@ def test_refusal_is_said(dev, tab):
     tab.seen[:] = [line for line in tab.seen if "400 (Bad Request)" not in line]
 
 
+def test_focus_comes_back_after_each_act(dev, tab):
+    """By keys alone: the next Enter sends again. Mutant: the focus is lost with the page."""
+    order = dev.post("smsbower/rehearsal/orders", service="tg")
+    page = tab.page
+    page.goto("/smsbower/rehearsal/")
+    button = page.get_by_role("button", name=f"Send a message to {order['number']}")
+
+    button.press("Enter")
+    said = page.get_by_role("status").get_by_text("Done: Send a message to")
+    said.wait_for()
+    focused = button.evaluate("button => button === document.activeElement")
+    page.reload()
+
+    assert (focused, said.count()) == (True, 0)
+
+
+def test_page_says_when_nothing_answers(tab):
+    """Mutants: it looks as if nothing happened; it does not say that it works again."""
+    page = tab.page
+    page.goto("/smspins/rehearsal/")
+    status = page.get_by_role("status")
+    page.route("**/rehearsal/**", lambda route: route.abort())
+
+    status.get_by_text("does not answer").wait_for()
+    page.unroute("**/rehearsal/**")
+    status.get_by_text("It answers again.").wait_for()
+    page.route("**/rehearsal/faults", lambda route: route.abort())
+    page.get_by_role("button", name="Add").click()
+    status.get_by_text("does not answer").wait_for()
+
+    page.unroute("**/rehearsal/faults")
+    tab.seen[:] = [line for line in tab.seen if "net::ERR_FAILED" not in line]
+
+
 def test_page_is_accessible(dev, tab):
     """Light, dark, on a phone. Mutants: a field without a label; a table wider than a phone."""
     order = dev.post("herosms/rehearsal/orders", service="tg")

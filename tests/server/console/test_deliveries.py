@@ -289,7 +289,7 @@ def test_scopes_decide_who_sees_and_retries(person, key, page, retry):
     assert posted.status_code == (303 if retry == 200 else 403)
     assert ("Retry selected" in shown.text) is (retry == 200)
     assert ('type="checkbox" name="id"' in shown.text) is (retry == 200)
-    assert ('type="checkbox" data-all' in shown.text) is (retry == 200)
+    assert ('type="checkbox" id="all"' in shown.text) is (retry == 200)
 
 
 def test_hostile_texts_are_texts_and_codes_are_masked(admin, service):

@@ -1,5 +1,7 @@
 """The overview: figures of now, and plots with a table under each."""
 
+import re
+
 import pytest
 from consoles import Parsed
 
@@ -55,6 +57,11 @@ def test_page_counts_what_wants_somebody(counted, admin):
 
 def text_of(answer):
     return " ".join(Parsed(answer.text).text.split())
+
+
+def test_figures_have_their_time(admin):
+    """An open page goes on with its plots only. Mutant: no time."""
+    assert re.search(r"Figures of\s+<time datetime=", admin.get("/overview").text)
 
 
 def test_oldest_owed_delivery_is_linked(admin, service):

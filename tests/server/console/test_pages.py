@@ -132,8 +132,12 @@ def test_page_of_a_hundred_rows_is_small(tmp_path):
     with ConsoleService(tmp_path) as service:
         for number in range(101):
             service.sms(number)
-        answer = service.browser("admin").get("/")
+            service.post(f"event=order.refund&id={number}".encode())
+        admin = service.browser("admin")
+        answer, quarantine = admin.get("/"), admin.get("/quarantine")
 
+    assert 100 == quarantine.text.count("Delete…")
+    assert len(quarantine.content) < PAGE
     assert 100 == answer.text.count('<tr role="row" data-id="0')
     assert "Older" in answer.text
     assert len(answer.content) < PAGE

@@ -30,13 +30,15 @@ def text_of(answer):
         ({"state": "active"}, "ok", "works"),
         ({"state": "failing", "failing_since": "2026-11-30T00:49:20Z"}, "bad", "failing for 4 min"),
         ({"state": "paused", "paused_by": "operator"}, "off", "paused: by hand"),
-        ({"state": "paused", "paused_by": "failing"}, "off", "paused: it failed for too long"),
-        ({"state": "paused", "paused_by": "key"}, "off", "paused: key"),
+        ({"state": "paused", "paused_by": "failing"}, "bad", "paused: it failed for too long"),
+        ({"state": "paused", "paused_by": "gone"}, "bad", "paused: it answered 410"),
+        ({"state": "paused", "paused_by": "key"}, "bad", "paused: its API key has ended"),
+        ({"state": "paused", "paused_by": "secret"}, "bad", "paused: its secret cannot be opened"),
         ({"state": "gone"}, "wait", "pending, not configured"),
     ],
 )
 def test_state_of_sink_is_in_words(sink, kind, words):
-    """Mutant: a paused sink works."""
+    """Mutants: a paused sink works; one that paused itself needs nobody."""
     assert state_of(sink, NOW) == (kind, words)
 
 
@@ -56,7 +58,7 @@ def test_sinks_are_shown_with_state_debts_and_codes(admin):
     answer = admin.get("/sinks")
     rows = dict(
         re.findall(
-            r"<tr>\s*<td><a href=\"/console/sinks/(\w+)\">(.*?)</tr>", answer.text, re.DOTALL
+            r"<tr[^>]*>\s*<td><a href=\"/console/sinks/(\w+)\">(.*?)</tr>", answer.text, re.DOTALL
         )
     )
 

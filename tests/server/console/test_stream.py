@@ -1,37 +1,10 @@
 """The stream of the inbox: masked rows, resumed by `Last-Event-ID`, as long as the session."""
 
-import contextlib
-import json
-
-import live
 import pytest
-from consoles import HOSTILE
+from consoles import HOSTILE, stream
 from live import eventually
 
 from core.printable import plain
-
-
-@contextlib.contextmanager
-def stream(person, query, **headers):
-    """Yield the answer, and a function that reads its next row: (id, row)."""
-    cookies = "; ".join(f"{name}={text}" for name, text in person.cookies.items())
-    url = f"{person.service.admin_url}/console/stream?{query}"
-    sent = {"Cookie": cookies, **headers}
-    with live.client().stream("GET", url, headers=sent, timeout=10) as answer:
-        lines = answer.iter_lines()
-
-        def row():
-            fields = {}
-            for line in lines:
-                if line.startswith(":") or (not line and not fields):
-                    continue
-                if not line:
-                    assert "row" == fields["event"]
-                    return fields["id"], json.loads(fields["data"])
-                name, _, fields[name] = line.partition(": ")
-            return None
-
-        yield answer, row
 
 
 def test_row_of_the_stream_is_masked_text(person, service):
@@ -56,6 +29,7 @@ def test_row_of_the_stream_is_masked_text(person, service):
         "mark": "◆",
         "words": "new",
         "about": "Streamed for +18505550501",
+        "what": "text",
     } == shown["texts"]
     assert (True, True) == (shown["copies"], shown["reveals"])
     assert (False, False) == (read["copies"], read["reveals"])

@@ -280,6 +280,35 @@ async def test_alert_is_an_ordinary_event_with_all_common_fields(tmp_path):
     assert stats.events == 0
 
 
+async def test_end_of_what_is_no_longer_checked_does_not_say_that_it_works(tmp_path):
+    """Its sink was removed, or its alert switched off. Mutant: the words of its own end."""
+    world = World(tmp_path)
+    async with world.started():
+        world.faults = {"sink down"}
+        for _ in range(2):
+            await world.look()
+            world.at += 60
+        await world.parts.alerts.look([])
+        _, cleared = await world.events()
+
+    assert (cleared["type"], cleared["data"]["state"]) == ("system.sink_recovered", "cleared")
+    assert cleared["data"]["summary"] == (
+        "smshook no longer checks sink/crm for sink_failing, after 2m: the configuration changed"
+    )
+
+
+async def test_rejections_of_a_removed_source_raise_nothing_at_the_door(tmp_path):
+    """Mutant: after a reload, they count as new ones of the door."""
+    world = World(tmp_path)
+    async with world.started():
+        await world.look()
+        for _ in range(50):
+            world.parts.rejections.add("token", "removed", "192.0.2.7", "r")
+        await world.look()
+
+        assert await world.events() == []
+
+
 async def test_old_delivery_is_reported_until_none_is_old(tmp_path):
     """Mutant: the time of the newest delivery counts."""
     world = World(tmp_path)
@@ -577,14 +606,13 @@ async def test_certificate_key_and_private_peer_are_explained(tmp_path):
     async with world.started():
         world.watching.certificates["crm"] = BEGIN + 3 * DAY
         world.happen("rejections")
-        world.parts.rejections.add("token", "removed source", "192.0.2.1", "r")
         await world.look()
         events = {event["type"].removeprefix("system."): event for event in await world.events()}
 
     its = events["key_expiring"]["data"]
     assert (its["kind"], its["name"], its["ends_at"][:10]) == ("certificate", "crm", "2026-09-24")
     its = events["rejections_growing"]["data"]
-    assert (its["count"], its["reason"], its["peer"]) == (22, "token", "10.0.0.7")
+    assert (its["count"], its["reason"], its["peer"]) == (21, "token", "10.0.0.7")
 
 
 async def test_certificate_of_a_sink_is_asked_for_twice_a_day(tmp_path):
