@@ -11,7 +11,6 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from journal import Journal
-from journal.reads import EventFilter
 from journal.seal import Reason
 
 from ..runtime.hub import Hub, Inbox, PlacedEvent, ReaderEnded, TooManyReaders
@@ -194,6 +193,5 @@ async def _newest(selection: Selection, cursors: Cursors, *, until: float | None
     # For a key with a `when`: a cursor that moves would reveal a hidden event.
     if until is None and selection.access.sees is None:
         return cursors.of(*selection.hub.newest)
-    every = msgspec.structs.replace(selection, wanted=EventFilter(until=until))
-    event = await every.first(None, desc=True)
+    event = await selection.every(until=until).first(None, desc=True)
     return cursors.of(0, "") if event is None else cursors.of(event.place, event.id)

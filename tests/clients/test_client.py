@@ -359,6 +359,20 @@ async def test_stream_from_now_has_a_place_before_its_first_event(both, end, dat
     assert [asked.get("after") for asked in queries(end)] == [None, place, place]
 
 
+@pytest.mark.parametrize("type_", ["system.disk_low", ["sms.received", "system.disk_low"], None])
+async def test_stream_of_alerts_from_now_begins_after_old_ones(both, end, type_):
+    """Without their type they are not listed. Mutants: any type is asked for; no type is."""
+    page = answered({"data": [], "next_cursor": "x", "has_more": False})
+    end.says(page, stream(frame(8)))
+
+    await both.read(both.client.stream, most=1, type=type_)
+
+    query = parse_qsl(urlsplit(end.requests[0].target).query)
+    asked = [value for name, value in query if name == "type"]
+    named = [type_] if isinstance(type_, str) else type_
+    assert asked == ([*named, "sms.received"] if named else [])
+
+
 async def test_text_with_other_line_ends_stays_one_event(both, end):
     """Mutant: `iter_lines` of httpx, which splits a line at U+2028."""
     text = "a\u2028b\u0085c\x0bd"
