@@ -458,6 +458,17 @@ async def test_consumer_goes_on_after_an_outage(both, end):
     assert [it.cursor for it in found] == ["at-1", "at-2"]
 
 
+async def test_consumer_passes_an_empty_batch_that_is_not_the_last(both, end):
+    """Mutant: only a batch with events moves the place, and the same part is searched for ever."""
+    none = answered({"data": [], "next_cursor": "at-5000", "has_more": True})
+    end.says(none, answered({}), batch(5001), answered({}))
+
+    found = await both.read(both.client.consumer("billing").follow, most=1)
+
+    assert [it.event.id for it in found] == ["event-5001"]
+    assert json.loads(end.requests[1].body) == {"cursor": "at-5000"}
+
+
 async def test_consumer_does_single_steps(both, end):
     at = datetime(2026, 9, 14, 18, 42, tzinfo=UTC)
     end.says(batch(1), *[answered({})] * 3)
