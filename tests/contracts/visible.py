@@ -77,6 +77,31 @@ class VisibleContract:
         assert newest_first == ids(*reversed(mine))
         assert (last.next_seq, last.has_more) == (10, False)
 
+    @pytest.mark.parametrize("hidden", [0, 1, 3])
+    async def test_reader_until_a_time_misses_none_after_a_clock_correction(self, journal, hidden):
+        """The event behind it is read twice. Hidden events do not change the cursor.
+
+        Mutants: the cursor is that of the last event; that of the place before the one left out.
+        """
+        kept = []
+        for at in (0, 100, 50):
+            kept.append(of_growth(at=NOW + at))
+            await record(journal, kept[-1])
+            for _ in range(hidden):
+                await record(journal, planned(at=NOW + at))
+
+        pages, after = [], None
+        for end in (60, 60, 200):
+            wanted = EventFilter(until=NOW + end)
+            asked = VisibleEvents(shown_to=GROWTH, filter=wanted, after=after, limit=9)
+            pages.append(await journal.ask(asked))
+            after = pages[-1].next_seq
+
+        found = [[msgspec.json.decode(body)["id"] for _, body in page.items] for page in pages]
+        first, late, early = ids(*kept)
+        assert found == [[first, early], [early], [late, early]]
+        assert [page.next_seq for page in pages] == [1, 1, 3 + 2 * hidden]
+
     async def test_filters_change_while_it_is_open(self, journal):
         """Mutants: new events only; a removed filter is still there, or takes another with it."""
         late = {"late": lambda event: event["data"]["code"] == "7"}
