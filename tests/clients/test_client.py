@@ -6,6 +6,7 @@ import json
 import logging
 import ssl
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlsplit
 
@@ -371,6 +372,25 @@ async def test_stream_of_alerts_from_now_begins_after_old_ones(both, end, type_)
     asked = [value for name, value in query if name == "type"]
     named = [type_] if isinstance(type_, str) else type_
     assert asked == ([*named, "sms.received"] if named else [])
+
+
+async def test_calls_of_one_client_do_not_wait_for_each_other(both, end):
+    """Mutant: the limits of httpx. The last calls then wait until another one has its answer."""
+    count, all_are_here = 101, asyncio.Event()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(count))
+
+    async def answer(request, connection):
+        if len(end.requests) == count:
+            all_are_here.set()
+        await all_are_here.wait()
+        await answered({})(request, connection)
+
+    end.usual = answer
+
+    calls = [both.ask(both.client.get, "/v1/me") for _ in range(count)]
+
+    assert await asyncio.gather(*calls) == [{}] * count
+    assert len(end.requests) == count  # none was late, and sent again
 
 
 async def test_text_with_other_line_ends_stays_one_event(both, end):
