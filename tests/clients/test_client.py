@@ -1,6 +1,7 @@
 """The Python client on a server with scripted answers: retries, cuts, errors, secrets."""
 
 import asyncio
+import copy
 import inspect
 import json
 import logging
@@ -372,6 +373,25 @@ async def test_stream_of_alerts_from_now_begins_after_old_ones(both, end, type_)
     asked = [value for name, value in query if name == "type"]
     named = [type_] if isinstance(type_, str) else type_
     assert asked == ([*named, "sms.received"] if named else [])
+
+
+async def test_filter_without_a_value_is_refused(both, end):
+    """Mutant: it is left out, and the code of any number is returned."""
+    with pytest.raises(ValueError, match="number: empty; give a value, or leave it out"):
+        await both.ask(both.client.wait_for_code, 1, number=[], since="1m")
+
+    assert end.requests == []
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+async def test_code_can_be_copied(both, end, copied):
+    """Mutant: without its event, as a text is."""
+    end.says(item(1))
+    code = await both.ask(both.client.wait_for_code, 1, request_id="1")
+
+    again = copied(code)
+
+    assert (again, again.cursor, again.event) == ("482913", code.cursor, code.event)
 
 
 async def test_calls_of_one_client_do_not_wait_for_each_other(both, end):

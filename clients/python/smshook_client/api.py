@@ -335,4 +335,8 @@ def _parameter(name: str, value: Any) -> Any:
             return value.isoformat()
         case bool() | str() | int() | float() | Mapping():
             return value
-    return list(value)
+    values = list(value)
+    if not values:
+        # Without a value there would be no filter, and all events would match.
+        raise ValueError(f"{name}: empty; give a value, or leave it out")
+    return values
