@@ -58,6 +58,7 @@ def test_tail_follows_events_and_masks_codes(service):
 
 
 def test_tail_reveals_codes_as_lines_of_json(service):
+    posted(service, 10)
     start = read("events", "list")[-1]["cursor"]
     with Tail(service, "--after", start, "--reveal", "--output", "json") as tailing:
         event_id = posted(service, 3)
