@@ -92,6 +92,24 @@ async def test_deliveries_are_retried_page_by_page(run, tmp_path):
     assert len(set(retried)) == 3
 
 
+async def test_consumers_are_deleted_page_by_page(run, tmp_path):
+    """The last one of the page stays. Mutant: the cursor counts the items before its own."""
+    async with run(tmp_path) as service:
+        cursor = (await pages(service, "events"))["next_cursor"]
+        for name in "abcd":
+            path = f"/v1/consumers/{name}/commit"
+            await service.ask(path, method="POST", json={"cursor": cursor})
+        first = await pages(service, "consumers", limit=2)
+        await service.ask("/v1/consumers/a", method="DELETE")
+
+        rest = await pages(service, "consumers", after=first["next_cursor"])
+        await service.ask("/v1/consumers/b", method="DELETE")
+        gone = await answered(service, "consumers", first["next_cursor"])
+
+    assert [one["name"] for one in rest["data"]] == ["c", "d"]
+    assert gone == (410, "cursor_gone")
+
+
 async def test_cursor_of_renamed_routes_is_gone(run, tmp_path):
     """Mutant: a place in a list whose configuration has changed."""
     async with run(tmp_path) as service:
