@@ -90,7 +90,10 @@ def in_part(further: Callable[[int, int], Condition] | None) -> Callable[[int, i
     return narrow
 
 
-def search(conn: sqlite3.Connection, wanted: EventFilter, opener: Opener) -> Search:
+def search(
+    conn: sqlite3.Connection, wanted: EventFilter, opener: Opener, *, in_parts: bool = False
+) -> Search:
+    """Return the SQL of a filter. `in_parts`: the caller obeys `by_number` and `narrow`."""
     filled = _missing(conn) == 0
     named = [
         *any_of(("id",), wanted.id),
@@ -113,7 +116,8 @@ def search(conn: sqlite3.Connection, wanted: EventFilter, opener: Opener) -> Sea
         other.append(("recorded_at >= ?", (wanted.since,)))
     if wanted.until is not None:
         other.append(("recorded_at < ?", (wanted.until,)))
-    by_number = filled and not named and 0 < len(wanted.number) <= _MOST_NUMBERS
+    has_numbers = 0 < len(wanted.number) <= _MOST_NUMBERS
+    by_number = in_parts and filled and not named and has_numbers
     narrows = by_number and numbers.are_sealed
     if wanted.number and not narrows:
         fields.insert(0, numbers.condition(sql["number"]))

@@ -126,10 +126,13 @@ def lowest_place(conn: sqlite3.Connection, table: str, place: str) -> int:
     return int(lowest)
 
 
-#: The table of each list, its key, and a text that differs for each row, also for removed ones.
+#: A text of a delivery that no retry and no change of the clock changes.
+_DELIVERY = "(select id from events where seq = deliveries.event) || ' ' || sink || ' ' || replay"
+#: The table of each list, its key, and a text that differs for each row, also for removed ones. It
+#: never changes: a client may change the rows of a page before it asks for the next one.
 _LISTS = {
     "events": ("events", "seq", "id"),
-    "deliveries": ("deliveries", "id", "event || ' ' || sink || ' ' || accepted_at"),
+    "deliveries": ("deliveries", "id", _DELIVERY),
     "orders": ("orders", "seq", "id"),
     "subscriptions": ("subscriptions", "seq", "id"),
     "quarantine": ("quarantine", "seq", "id"),

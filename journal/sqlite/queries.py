@@ -66,7 +66,7 @@ def counters(conn: sqlite3.Connection, _read: Counters) -> Mapping[str, int]:
 
 
 def events(conn: sqlite3.Connection, read: Events, opener: Opener) -> Page[bytes]:
-    wanted, found = read.filter, search(conn, read.filter, opener)
+    wanted, found = read.filter, search(conn, read.filter, opener, in_parts=True)
     table, joined = found.tables
     left_out = hidden(wanted)
     # A condition on the type alone has no index: such a page reads a WINDOW.

@@ -10,7 +10,7 @@ from ..rows import NewEvent
 #: a larger correction, bisection does not work for the places up to that event.
 TOLERATED = 60.0
 #: The most events around `until` that are looked at for its exact place: reading them takes 20 ms.
-_AROUND = 50_000
+AROUND = 50_000
 #: The row in `meta` of the newest time, if the last event does not have it.
 _NEWEST = "newest_recorded_at"
 
@@ -25,6 +25,8 @@ class Span(NamedTuple):
     #: The place of the first event after that time, as far as is known. Later events of the range
     #: follow it if a clock was corrected.
     late: int | None = None
+    #: Events before this place are older than the end of the range.
+    near_end: int = 1
 
     def after(self, place: int) -> int:
         """Return the place to read after, upwards: it skips events before the span."""
@@ -85,9 +87,11 @@ def span(
         # The last event before this place is older than that. Earlier ones are at most TOLERATED
         # newer than it, so all of them are older than `since`.
         first = _first_at(conn, unordered + 1, newest, since - TOLERATED)
+    near_end = 1
     if until is not None:
         last = _first_at(conn, unordered + 1, newest, until + TOLERATED)
-    return Span(first, min(last, newest), unordered)
+        near_end = _first_at(conn, unordered + 1, newest, until - TOLERATED)
+    return Span(first, min(last, newest), unordered, near_end=near_end)
 
 
 def exact_span(
@@ -97,18 +101,16 @@ def exact_span(
     found = span(conn, newest, since=since, until=until)
     if until is None:
         return found
-    # The events before this place are older than `until`; see `span`.
-    begin = _first_at(conn, found.unordered + 1, newest, until - TOLERATED)
     late, inside, count = conn.execute(
         "select min(seq) filter (where recorded_at >= :until),"
         " max(seq) filter (where recorded_at < :until), count(*)"
         " from (select seq, recorded_at from events where seq between :begin and :last"
         " order by seq limit :most)",
-        {"until": until, "begin": begin, "last": found.last, "most": _AROUND + 1},
+        {"until": until, "begin": found.near_end, "last": found.last, "most": AROUND + 1},
     ).fetchone()
-    if count > _AROUND:
+    if count > AROUND:
         return found._replace(late=late)
-    return found._replace(late=late, last=begin - 1 if inside is None else inside)
+    return found._replace(late=late, last=found.near_end - 1 if inside is None else inside)
 
 
 def _first_at(conn: sqlite3.Connection, low: int, newest: int, at: float) -> int:

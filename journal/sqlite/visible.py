@@ -17,7 +17,7 @@ from . import sealed
 from .event_search import Search
 from .keys import stored_keys
 from .paging import WINDOW, window
-from .times import Span
+from .times import AROUND, Span
 
 #: A filter takes an event as plain JSON values.
 _Filter = Callable[[Mapping[str, Any]], bool]
@@ -242,4 +242,31 @@ def page(
     if edge is not None:
         return Page(items=items, next_seq=edge, has_more=True)
     # Not the end of the journal: a cursor that moves would reveal hidden events.
-    return Page(items=items, next_seq=items[-1][0] if items else read.after or 0, has_more=False)
+    place = items[-1][0] if items else read.after or 0
+    if not desc and read.filter.until is not None:
+        place = _before_late(conn, filter_, span, begin, place, read.filter.until)
+    return Page(items=items, next_seq=place, has_more=False)
+
+
+def _before_late(
+    conn: sqlite3.Connection, filter_: int, span: Span, begin: int, place: int, until: float
+) -> int:
+    """Return the place of a cursor: it passes no shown event that `until` leaves out.
+
+    Events after such an event may have an earlier time, because a clock was corrected. They are
+    read twice, so that none is missed.
+    """
+    (late,) = conn.execute(
+        "select min(seq) filter (where recorded_at >= ?) from"
+        " (select visible.seq, recorded_at from visible"
+        " cross join events not indexed on events.seq = visible.seq"
+        " where filter = ? and visible.seq between ? and ? order by visible.seq limit ?)",
+        (until, filter_, max(span.near_end, begin + 1), span.last, AROUND),
+    ).fetchone()
+    if late is None or late > place:
+        return place
+    (before,) = conn.execute(
+        "select coalesce(max(seq), ?) from visible where filter = ? and seq between ? and ?",
+        (begin, filter_, begin + 1, late - 1),
+    ).fetchone()
+    return int(before)

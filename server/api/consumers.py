@@ -116,8 +116,8 @@ class _ConsumerPlaces:
             return await self._cursors.place(body.cursor, "cursor")
         if body.cursor is not None or body.time is None:
             raise bad_body("cursor", f"give either cursor or time: {expected}")
-        every = self.selection(access, EventFilter())
-        return await _place_before(every, body.time.at(self._now()))
+        selection = self.selection(access, EventFilter())
+        return await _place_before(selection, body.time.at(self._now()))
 
     async def move(
         self, request: ApiRequest, name: str, place: int, *, back: bool = False
@@ -270,14 +270,13 @@ async def _read(
     return page
 
 
-async def _place_before(every: Selection, at: float) -> int:
+async def _place_before(selection: Selection, at: float) -> int:
     """Return the place of the last event that the key sees before the first one since a time.
 
     The place of another event would reveal that there are hidden ones.
     """
-    since = msgspec.structs.replace(every, wanted=EventFilter(since=at))
-    first = await since.first(None)
-    last = await every.first(None if first is None else first.place, desc=True)
+    first = await selection.every(since=at).first(None)
+    last = await selection.every().first(None if first is None else first.place, desc=True)
     return 0 if last is None else last.place
 
 

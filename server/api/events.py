@@ -420,7 +420,9 @@ async def walk(
         # The journal may return a page that is neither full nor the last.
         if not page.has_more:
             # Not the end of the journal: its cursor would reveal that there are hidden events.
-            place = found[-1][0] if found else asked.after or 0
+            # With `until`, its page may end before events that it has: they are read twice.
+            places = [seq for seq, _ in found if asked.desc or seq <= page.next_seq]
+            place = places[-1] if places else asked.after or 0
             return Page(items=tuple(found), next_seq=place, has_more=False)
         if len(page.items) < at_once or looked_at >= most:
             return Page(items=tuple(found), next_seq=after, has_more=True)

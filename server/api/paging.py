@@ -163,7 +163,10 @@ class Cursors:
         if place == 0:
             is_there = True
         elif names is not None:
-            is_there = place <= len(names) and _piece(names[place - 1]) == piece
+            # Items before it may have come or gone meanwhile.
+            pieces = [_piece(one) for one in names]
+            is_there = piece in pieces
+            place = pieces.index(piece) + 1 if is_there else place
         else:
             marks = await self._journal.ask(MarksAt(self._kind, (place,)))
             found, mark = marks.beside.get(place, (0, ""))

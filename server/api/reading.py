@@ -1,6 +1,7 @@
 """The common parts of streams, waits and consumers: selecting events, and ending."""
 
 from collections.abc import Iterable
+from typing import Self
 
 import msgspec
 from litestar.exceptions import MethodNotAllowedException
@@ -11,7 +12,7 @@ from litestar.types import (
     Send,
 )
 
-from core.event import SYSTEM
+from core.event import SYSTEM, kinds
 from httpd.protocol import GONE
 from journal import Journal
 from journal.reads import EventFilter, Page
@@ -23,6 +24,9 @@ from ..runtime.live_filter import live_filter
 from .events import visible
 from .paging import PageRequest
 
+#: All types of events.
+_TYPES = tuple(kind.type for kind in kinds())
+
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """The events that a reader wants and its key may see, from the journal and from the hub."""
@@ -32,6 +36,13 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     access: Access
     wanted: EventFilter
     why: Reason
+
+    def every(self, *, since: float | None = None, until: float | None = None) -> Self:
+        """Return the selection of all events of a time that the key may see, of any type."""
+        # Without a type, `system.*` events are left out. A key with a `when` sees none.
+        types = _TYPES if self.access.sees is None else ()
+        wanted = EventFilter(type=types, since=since, until=until)
+        return msgspec.structs.replace(self, wanted=wanted)
 
     async def page(self, after: int | None, *, limit: int, desc: bool = False) -> Page[PlacedEvent]:
         """Return a page of the journal after a place."""

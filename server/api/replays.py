@@ -32,7 +32,8 @@ from .router import ApiRouter
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SINKS = "write a list of names, or leave it out"
 _TYPES = "write a whole type, such as sms.received, or a list of one or more"
-_Source = Annotated[str, Meta(min_length=1, description="write a name, or a list of names")]
+_SOURCES = "write a name, or a list of one or more"
+_Source = Annotated[str, Meta(min_length=1, description=_SOURCES)]
 _Type = Annotated[str, Meta(description=_TYPES)]
 _Sink = Annotated[str, Meta(min_length=1, description=_SINKS)]
 #: The state of a dry run.
@@ -45,9 +46,9 @@ class ReplayBody(msgspec.Struct, frozen=True, kw_only=True):
     #: On `recordedtime`: `since` is included, `until` is not.
     since: Instant | None = None
     until: Instant | None = None
-    source: _Source | tuple[_Source, ...] = ()
+    source: _Source | Annotated[tuple[_Source, ...], Meta(min_length=1)] = ()
     #: Not EventType: msgspec 0.22 crashes when a union of a text and a list has a pattern.
-    type: _Type | tuple[_Type, ...] = ()
+    type: _Type | Annotated[tuple[_Type, ...], Meta(min_length=1)] = ()
     #: Missing: the sinks of each event's first deliveries that are still configured.
     sinks: Annotated[tuple[_Sink, ...], Meta(min_length=1, description=_SINKS)] | None = None
     #: Only count the events.

@@ -51,9 +51,9 @@ class RetryRequest(msgspec.Struct, frozen=True, kw_only=True):
         UnfinishedState.EXPIRED,
     )
     #: Names of sinks.
-    sink: tuple[Text, ...] = ()
+    sink: Annotated[tuple[Text, ...], Meta(min_length=1)] = ()
     #: Sources of the events.
-    source: tuple[Text, ...] = ()
+    source: Annotated[tuple[Text, ...], Meta(min_length=1)] = ()
     #: The earliest `recordedtime` of the event: RFC 3339, or how long ago, such as `10m`.
     since: Instant | None = None
     #: The end of the range, exclusive, in the forms of `since`.

@@ -11,7 +11,6 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from journal import Journal
-from journal.reads import EventFilter
 from journal.seal import Reason
 
 from ..runtime.hub import Hub, Inbox, PlacedEvent, ReaderEnded, TooManyReaders
@@ -112,7 +111,8 @@ def wait(
         )
         await hub.begin()
         # If the reader is ended, events that wait in its inbox were not looked at.
-        began = given.after or await _newest(selection, cursors)
+        upto = hub.newest[0] if after is None else after
+        began = given.after or await _passed(selection, cursors, upto)
         recorded = readers.begin_wait(access, selection.wanted, hub.newest[0])
         try:
             with selection.inbox("wait") as inbox:
@@ -133,8 +133,8 @@ def wait(
         if event is None:
             # A compared event may match later, so the cursor passes none that may be wanted.
             is_since = given.after is None and given.since is not None
-            until = selection.wanted.since
-            cursor = await _newest(selection, cursors, until=until) if is_since else began
+            until = selection.wanted.since if is_since else None
+            cursor = await _passed(selection, cursors, upto, until=until)
             await begin(send, 204, [(_CURSOR, cursor.encode())])
             await write(send, b"")
             return
@@ -189,11 +189,16 @@ def _taken(inbox: Inbox, after: int | None) -> list[PlacedEvent]:
     return [event for event in events if event.place > (after or 0)]
 
 
-async def _newest(selection: Selection, cursors: Cursors, *, until: float | None = None) -> str:
-    """Return the cursor of the newest event that the key sees; with `until`, before that time."""
+async def _passed(
+    selection: Selection, cursors: Cursors, upto: int, *, until: float | None = None
+) -> str:
+    """Return the cursor of the newest event up to a place; with `until`, before that time.
+
+    The event at that place may have been removed meanwhile, and its own cursor would be refused.
+    """
     # For a key with a `when`: a cursor that moves would reveal a hidden event.
     if until is None and selection.access.sees is None:
-        return cursors.of(*selection.hub.newest)
-    every = msgspec.structs.replace(selection, wanted=EventFilter(until=until))
-    event = await every.first(None, desc=True)
+        [cursor] = await cursors.at([upto])
+        return cursor
+    event = await selection.every(until=until).first(upto + 1, desc=True)
     return cursors.of(0, "") if event is None else cursors.of(event.place, event.id)

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.event import kinds
 from smshook_client import AsyncClient, Item
+from smshook_client.api import around
 
 from .client import ApiClient, ApiProblem, api_failures
 from .command import Failure, Named
@@ -55,9 +56,13 @@ def asked(client: ApiClient, given: Mapping[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def newest_place(client: ApiClient) -> str:
-    """Return the cursor of the newest event: from there, a restart of the service loses nothing."""
-    return str(client.get(_EVENTS, {"order": "desc", "limit": 1})["next_cursor"])
+def newest_place(client: ApiClient, filters: Mapping[str, Any]) -> str:
+    """Return the cursor of the newest event: from there, a restart of the service loses nothing.
+
+    No event that the filters select comes before it.
+    """
+    params = {**around(filters), "order": "desc", "limit": 1}
+    return str(client.get(_EVENTS, params)["next_cursor"])
 
 
 async def follow(

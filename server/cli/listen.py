@@ -77,7 +77,7 @@ def listen(
         address = find_()
         with ApiClient(*address) as client:
             filters = asked(client, given)
-            begin = after or newest_place(client)
+            begin = after or newest_place(client, filters)
             is_masked = _CLEAR.isdisjoint(client.get("/v1/me")["scopes"])
         report.say(
             f"forwarding events of {address.url} to {host_of(target)}, until Ctrl-C",

@@ -64,7 +64,7 @@ def tail(
     with contextlib.suppress(KeyboardInterrupt):
         with ApiClient(*find_()) as client:
             filters = asked(client, given)
-            begin = after or newest_place(client)
+            begin = after or newest_place(client, filters)
         asyncio.run(print_all(filters, begin))
 
 
@@ -107,7 +107,7 @@ def wait(
         ids = {"subject", "request_id", "activation_id", "rental_id", "reference"}
         if since is None and after is None and not ids & filters.keys():
             # A `since` of now would move each time that the wait asks again.
-            after = newest_place(client)
+            after = newest_place(client, filters)
         if since is not None:
             filters["since"] = since
         found = client.wait(filters, after=after, timeout=timeout)

@@ -287,6 +287,8 @@ class Follower:
                 page = await self._read(self._after)
                 self._after, self._is_live = page.next_seq, not page.has_more
                 if page.items:
+                    # With `until`, a page may end before events that it has.
+                    self._after = max(self._after, page.items[-1][0])
                     return [event for _, event in page.items]
                 continue
             if not await inbox.wait(until):

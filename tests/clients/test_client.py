@@ -1,11 +1,13 @@
 """The Python client on a server with scripted answers: retries, cuts, errors, secrets."""
 
 import asyncio
+import copy
 import inspect
 import json
 import logging
 import ssl
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlsplit
 
@@ -359,6 +361,58 @@ async def test_stream_from_now_has_a_place_before_its_first_event(both, end, dat
     assert [asked.get("after") for asked in queries(end)] == [None, place, place]
 
 
+@pytest.mark.parametrize("type_", ["system.disk_low", ["sms.received", "system.disk_low"], None])
+async def test_stream_of_alerts_from_now_begins_after_old_ones(both, end, type_):
+    """Without their type they are not listed. Mutants: any type is asked for; no type is."""
+    page = answered({"data": [], "next_cursor": "x", "has_more": False})
+    end.says(page, stream(frame(8)))
+
+    await both.read(both.client.stream, most=1, type=type_)
+
+    query = parse_qsl(urlsplit(end.requests[0].target).query)
+    asked = [value for name, value in query if name == "type"]
+    named = [type_] if isinstance(type_, str) else type_
+    assert asked == ([*named, "sms.received"] if named else [])
+
+
+async def test_filter_without_a_value_is_refused(both, end):
+    """Mutant: it is left out, and the code of any number is returned."""
+    with pytest.raises(ValueError, match="number: empty; give a value, or leave it out"):
+        await both.ask(both.client.wait_for_code, 1, number=[], since="1m")
+
+    assert end.requests == []
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+async def test_code_can_be_copied(both, end, copied):
+    """Mutant: without its event, as a text is."""
+    end.says(item(1))
+    code = await both.ask(both.client.wait_for_code, 1, request_id="1")
+
+    again = copied(code)
+
+    assert (again, again.cursor, again.event) == ("482913", code.cursor, code.event)
+
+
+async def test_calls_of_one_client_do_not_wait_for_each_other(both, end):
+    """Mutant: the limits of httpx. The last calls then wait until another one has its answer."""
+    count, all_are_here = 101, asyncio.Event()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(count))
+
+    async def answer(request, connection):
+        if len(end.requests) == count:
+            all_are_here.set()
+        await all_are_here.wait()
+        await answered({})(request, connection)
+
+    end.usual = answer
+
+    calls = [both.ask(both.client.get, "/v1/me") for _ in range(count)]
+
+    assert await asyncio.gather(*calls) == [{}] * count
+    assert len(end.requests) == count  # none was late, and sent again
+
+
 async def test_text_with_other_line_ends_stays_one_event(both, end):
     """Mutant: `iter_lines` of httpx, which splits a line at U+2028."""
     text = "a\u2028b\u0085c\x0bd"
@@ -442,6 +496,17 @@ async def test_consumer_goes_on_after_an_outage(both, end):
     found = await both.read(both.client.consumer("billing").follow, most=2)
 
     assert [it.cursor for it in found] == ["at-1", "at-2"]
+
+
+async def test_consumer_passes_an_empty_batch_that_is_not_the_last(both, end):
+    """Mutant: only a batch with events moves the place, and the same part is searched for ever."""
+    none = answered({"data": [], "next_cursor": "at-5000", "has_more": True})
+    end.says(none, answered({}), batch(5001), answered({}))
+
+    found = await both.read(both.client.consumer("billing").follow, most=1)
+
+    assert [it.event.id for it in found] == ["event-5001"]
+    assert json.loads(end.requests[1].body) == {"cursor": "at-5000"}
 
 
 async def test_consumer_does_single_steps(both, end):

@@ -8,7 +8,8 @@ from contracts.journal import NOW, arrival, planned, record
 from contracts.keys import named
 from contracts.orders import order, sms
 
-from journal.reads import EventFilter, IsVisible, VisibleEvents
+from core.event import Service
+from journal.reads import EventFilter, Events, IsVisible, VisibleEvents
 from journal.writes import ChangeFilters, CreateKey, IndexVisible, RegisterOrder, RevokeKey
 
 #: Digests of the filters of these tests; to a journal they are only names.
@@ -76,6 +77,68 @@ class VisibleContract:
         assert found == ids(*mine)
         assert newest_first == ids(*reversed(mine))
         assert (last.next_seq, last.has_more) == (10, False)
+
+    @pytest.mark.parametrize(
+        "wanted",
+        [
+            {"number": ("+18505550101",)},
+            {"number": ("+18505550101", "+18505550102"), "since": NOW + 3},
+            {"service": ("google",)},
+            {"service": ("Google",), "number": ("+18505550101",)},
+            {"code": True},
+            {"code": False, "number": ("+18505550102",)},
+            {"request_id": ("1",), "number": ("+18505550101",)},
+            {"subject": ("request/2",)},
+            {"since": NOW + 3, "until": NOW + 9},
+        ],
+    )
+    async def test_shown_events_are_those_of_the_list(self, journal, wanted):
+        """Mutant: a sealed number is left to an index of numbers, and no number is compared."""
+        mine, google = [], Service(id="Google", name="Google", key="google")
+        for n in range(16):
+            said = {
+                "to": f"+1850555010{n % 3}",
+                "service": google if n % 4 else None,
+                "code": None if n % 5 else "123456",
+                "request_id": str(n % 3),
+                "subject": f"request/{n % 3}",
+                "at": NOW + n,
+            }
+            mine.append(of_growth(**said))
+            await record(journal, mine[-1], planned(**said))
+        listed = await journal.ask(Events(filter=EventFilter(**wanted), limit=100))
+        every = [msgspec.json.decode(body)["id"] for _, body in listed.items]
+
+        found = await visible(journal, **wanted)
+
+        assert found == [id_ for id_ in every if id_ in ids(*mine)]
+        assert 0 < len(found) < len(mine)
+        assert found[::-1] == await visible(journal, desc=True, **wanted)
+
+    @pytest.mark.parametrize("hidden", [0, 1, 3])
+    async def test_reader_until_a_time_misses_none_after_a_clock_correction(self, journal, hidden):
+        """The event behind it is read twice. Hidden events do not change the cursor.
+
+        Mutants: the cursor is that of the last event; that of the place before the one left out.
+        """
+        kept = []
+        for at in (0, 100, 50):
+            kept.append(of_growth(at=NOW + at))
+            await record(journal, kept[-1])
+            for _ in range(hidden):
+                await record(journal, planned(at=NOW + at))
+
+        pages, after = [], None
+        for end in (60, 60, 200):
+            wanted = EventFilter(until=NOW + end)
+            asked = VisibleEvents(shown_to=GROWTH, filter=wanted, after=after, limit=9)
+            pages.append(await journal.ask(asked))
+            after = pages[-1].next_seq
+
+        found = [[msgspec.json.decode(body)["id"] for _, body in page.items] for page in pages]
+        first, late, early = ids(*kept)
+        assert found == [[first, early], [early], [late, early]]
+        assert [page.next_seq for page in pages] == [1, 1, 3 + 2 * hidden]
 
     async def test_filters_change_while_it_is_open(self, journal):
         """Mutants: new events only; a removed filter is still there, or takes another with it."""

@@ -237,7 +237,7 @@ class Api:
         """
         asked = query(filters)
         # With a place from the beginning, a cut before the first event loses nothing.
-        place = (await self.newest({}) or "start") if after is None else after
+        place = (await self.newest(around(asked)) or "start") if after is None else after
         failures, reached = 0, False
         while True:
             cause: SmshookError | None = None
@@ -315,6 +315,16 @@ def query(filters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _parameter(name, it) for name, it in filters.items() if it is not None}
 
 
+def around(filters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the filters of the newest event, before the first one of a reader that begins now."""
+    types = filters.get("type", ())
+    types = [types] if isinstance(types, str) else types
+    if not any(one.startswith("system.") for one in types):
+        return {}
+    # Lists have such events only by their type. With a common one beside it, a page is enough.
+    return {"type": [*types, "sms.received"]}
+
+
 def _parameter(name: str, value: Any) -> Any:
     match value:
         case timedelta():
@@ -325,4 +335,8 @@ def _parameter(name: str, value: Any) -> Any:
             return value.isoformat()
         case bool() | str() | int() | float() | Mapping():
             return value
-    return list(value)
+    values = list(value)
+    if not values:
+        # Without a value there would be no filter, and all events would match.
+        raise ValueError(f"{name}: empty; give a value, or leave it out")
+    return values

@@ -138,7 +138,8 @@ class _ConsumerCalls:
         while True:
             for item in batch.items:
                 yield item
-            if batch.items:
+            # An empty batch may not be the last: the service searches a part at a time.
+            if batch.items or batch.has_more:
                 await self._api.repeat(partial(self._commit, batch.cursor), reached=True)
             batch = await self._api.repeat(partial(self._batch, limit, POLL), reached=True)
 

@@ -126,5 +126,9 @@ class Code(str):
         code.cursor, code.event = cursor, event
         return code
 
+    def __getnewargs__(self) -> tuple[str, str, Event]:  # type: ignore[override] # more than of str
+        """Return what makes a copy, also in another process."""
+        return str(self), self.cursor, self.event
+
     def __repr__(self) -> str:
         return "<Code ***>"

@@ -13,6 +13,10 @@ from typing import Protocol
 
 import httpx
 
+#: Any number of connections: each call that waits has one. httpx would allow a hundred, and a code
+#: would wait for the end of another call.
+_LIMITS = httpx.Limits()
+
 #: The certificates to trust: the system's (True), or a context.
 Verify = ssl.SSLContext | bool
 
@@ -38,7 +42,7 @@ class BlockingTransport:
     """A transport with methods that never suspend."""
 
     def __init__(self, verify: Verify) -> None:
-        self._http = httpx.HTTPTransport(verify=verify, trust_env=False)
+        self._http = httpx.HTTPTransport(verify=verify, trust_env=False, limits=_LIMITS)
 
     async def send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         response = self._http.handle_request(request)
@@ -67,7 +71,9 @@ class AsyncioTransport:
 
     def __init__(self, verify: Verify, http: httpx.AsyncBaseTransport | None = None) -> None:
         """`http` takes the place of the network, such as `httpx.ASGITransport(app)`."""
-        self._http = http or httpx.AsyncHTTPTransport(verify=verify, trust_env=False)
+        self._http = http or httpx.AsyncHTTPTransport(
+            verify=verify, trust_env=False, limits=_LIMITS
+        )
 
     async def send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         response = await self._http.handle_async_request(request)

@@ -92,6 +92,30 @@ async def test_readers_get_alerts_only_by_their_type(alerted):
     assert (await alerted.ask("/v1/replays", method="POST", json=counted)).json()["matched"] == 1
 
 
+async def test_no_reader_of_alerts_gets_one_from_before_its_time(alerted):
+    """The alert is the newest event, and no SMS came after it.
+
+    Mutants: `Selection.every` is not used for the cursor of a 204, or for either place of a seek.
+    """
+    service = alerted
+    service.now += 60
+    query = f"/v1/events/wait?type={PAUSED}&type=system.sink_resumed&timeout=0"
+    none = await service.ask(f"{query}&since=1s")
+    place = {"time": "1s"}
+    await service.ask("/v1/consumers/ops/seek", method="POST", json=place)
+    before = await service.data("/v1/consumers/ops/events", type=PAUSED)
+    await service.parts.workers["log"].resume()
+    await Watching(service.parts).look()
+
+    found = await service.ask(f"{query}&after={none.headers['smshook-cursor']}")
+    await service.ask("/v1/consumers/ops/seek", method="POST", json=place)
+    after = await service.data("/v1/consumers/ops/events", type="system.sink_resumed")
+
+    assert (none.status_code, before) == (204, [])
+    assert found.json()["event"]["type"] == "system.sink_resumed"
+    assert [item["event"]["type"] for item in after] == ["system.sink_resumed"]
+
+
 async def test_key_with_a_filter_never_sees_alerts(alerted):
     """Also if its `when` would match. Mutant: the filter alone decides."""
     service = alerted

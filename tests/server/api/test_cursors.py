@@ -74,6 +74,42 @@ async def test_cursor_of_other_deliveries_is_gone(run, tmp_path, before):
         assert await answered(service, "deliveries", cursor) == (410, "cursor_gone")
 
 
+async def test_deliveries_are_retried_page_by_page(run, tmp_path):
+    """Mutant: the cursor depends on `accepted_at`, which a retry changes."""
+    async with run(tmp_path) as service:
+        for number in range(3):
+            await sms(service, number)
+        service.now += 1
+        retried, after = [], {}
+        while len(retried) < 3:
+            page = await pages(service, "deliveries", limit=1, **after)
+            [one] = page["data"]
+            path = f"/v1/deliveries/{one['id']}/retry"
+            assert (await service.ask(path, method="POST")).status_code == 200
+            retried.append(one["id"])
+            after = {"after": page["next_cursor"]}
+
+    assert len(set(retried)) == 3
+
+
+async def test_consumers_are_deleted_page_by_page(run, tmp_path):
+    """The last one of the page stays. Mutant: the cursor counts the items before its own."""
+    async with run(tmp_path) as service:
+        cursor = (await pages(service, "events"))["next_cursor"]
+        for name in "abcd":
+            path = f"/v1/consumers/{name}/commit"
+            await service.ask(path, method="POST", json={"cursor": cursor})
+        first = await pages(service, "consumers", limit=2)
+        await service.ask("/v1/consumers/a", method="DELETE")
+
+        rest = await pages(service, "consumers", after=first["next_cursor"])
+        await service.ask("/v1/consumers/b", method="DELETE")
+        gone = await answered(service, "consumers", first["next_cursor"])
+
+    assert [one["name"] for one in rest["data"]] == ["c", "d"]
+    assert gone == (410, "cursor_gone")
+
+
 async def test_cursor_of_renamed_routes_is_gone(run, tmp_path):
     """Mutant: a place in a list whose configuration has changed."""
     async with run(tmp_path) as service:

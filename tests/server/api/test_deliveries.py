@@ -403,12 +403,14 @@ async def test_retry_of_many_is_bounded_and_says_so(service, monkeypatch):
         {"state": "dead"},
         {"sink": "log"},
         {"ids": []},
+        {"sink": []},
+        {"source": []},
         {"since": "1h", "until": "2h"},
         {"all": 1},
     ],
 )
 async def test_retry_of_many_refuses_a_wrong_body(service, wanted):
-    """Mutants: no state means every delivery; `delivered` is a state to retry."""
+    """Mutants: no state means every delivery, and no sink any; `delivered` is a state to retry."""
     await every_state(service)
     before = await service.data("/v1/deliveries")
 

@@ -208,6 +208,35 @@ async def test_cursor_of_a_removed_event_is_gone_and_consumers_go_on(service):
     assert shown[0]["behind"] == 1
 
 
+@pytest.mark.parametrize("key", ["admin", "growth"])
+@pytest.mark.parametrize("bound", ["", "&after={}"])
+async def test_wait_has_a_valid_cursor_after_all_events_were_removed(service, key, bound):
+    """Before its call, or during it. Mutants: the 204 has the cursor of the newest event, or the
+    one that the call began with.
+    """
+
+    async def works(_outgoing):
+        return Receipt()
+
+    await service.sms()
+    await service.settled(works)
+    cursor = (await service.ask("/v1/events", key)).json()["next_cursor"]
+    path = "/v1/events/wait?subject=request/none&timeout={}"
+    async with service.call(path.format(9) + bound.format(cursor), key) as call:
+        await service.waiting()
+        service.now += 91 * 86_400
+        await service.parts.pruner.prune(gently=False)
+        [inbox] = service.hub._inboxes
+        inbox.be_late()
+        await call.answer()
+    late = await service.ask(path.format(0), key)
+
+    for answer in (call, late):
+        after = {"after": answer.headers["smshook-cursor"]}
+        again = await service.ask(path.format(0), key, params=after)
+        assert again.status_code == 204
+
+
 # --- readiness -------------------------------------------------------------------------------
 
 

@@ -376,6 +376,20 @@ async def test_pages_skip_hidden_events(service):
         }
 
 
+async def test_page_until_a_time_passes_none_that_it_leaves_out(service):
+    """The clock was corrected. Mutant: the cursor is that of the last event."""
+    begun, access = service.now, service.parts.keys.find(GROWTH)
+    for at in (0, 100, 50):
+        service.now = begun + at
+        await service.sms()
+
+    asked = PageRequest(limit=9, desc=False, after=None)
+    wanted = EventFilter(until=begun + 60)
+    page = await walk(service.journal, access, wanted, asked, None)
+
+    assert ([seq for seq, _ in page.items], page.next_seq) == ([1, 3], 1)
+
+
 async def test_page_stops_searching_and_returns_a_cursor(service):
     """Mutant: no limit: a key that sees one event of a million reads them all at once."""
     for place in range(1, 11):

@@ -370,7 +370,9 @@ BAD_REQUESTS = [
     (b'{"source": [1]}', "source: write a name, or a list of names"),
     (b'{"sinks": []}', "sinks: write a list of names, or leave it out"),
     (b'{"sinks": "log"}', "sinks: write a list of names, or leave it out"),
-    (b'{"source": [""]}', "source: write a name, or a list of names"),
+    (b'{"source": [""]}', "source: write a name, or a list of one or more"),
+    (b'{"source": []}', "source: write a name, or a list of one or more"),
+    (b'{"type": []}', "type: write a whole type, such as sms.received, or a list of one or more"),
     (b'{"type": "sms"}', "type: write a whole type, such as sms.received, or a list of one"),
     (b'{"since": "soon"}', "since: write a time such as 2020-09-14T18:42:36Z, or how long"),
     (b'{"since": "1h", "until": "2h"}', "until: before since, so nothing can match"),
@@ -379,6 +381,7 @@ BAD_REQUESTS = [
 
 
 async def test_bad_request_names_the_field(service):
+    """Mutant: an empty list means any, and a program without sources replays all events."""
     for body, detail in BAD_REQUESTS:
         answer = await service.ask(PATH, "writer", method="POST", content=body)
 

@@ -58,6 +58,7 @@ def test_tail_follows_events_and_masks_codes(service):
 
 
 def test_tail_reveals_codes_as_lines_of_json(service):
+    posted(service, 10)
     start = read("events", "list")[-1]["cursor"]
     with Tail(service, "--after", start, "--reveal", "--output", "json") as tailing:
         event_id = posted(service, 3)
@@ -124,6 +125,19 @@ def test_wait_without_an_event_fails():
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "no event came within 0.1 s\n"
+
+
+def test_wait_for_an_alert_begins_now(service):
+    """Mutant: `around` returns no filter, and the newest SMS stands before an old alert."""
+    posted(service, 9)
+    kind = "system.disk_low"
+    assert service.api("/alerts/disk_low/test", method="POST").status_code == 200
+
+    result = run("events", "wait", "--type", kind, "--timeout", "0.1")
+    old = read("events", "wait", "--type", kind, "--since", "1h")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert old["event"]["type"] == kind
 
 
 def test_wait_gets_the_first_event_after_a_cursor(service):

@@ -190,6 +190,27 @@ async def follow(steps, before, after):
     assert (hub.recent, hub.streams) == ({}, 0)
 
 
+async def test_page_that_ends_before_its_events_repeats_none():
+    """A list with `until` may read events twice. Mutant: the reader goes on from its cursor."""
+    journal = MemoryJournal()
+    hub = hub_of(journal)
+    await hub.begin()
+
+    async def read(_after):
+        journal.commit(True)
+        journal.announce()
+        return Page(items=((1, PlacedEvent(*event(1))),), next_seq=0, has_more=False)
+
+    with inbox(hub) as its:
+        follower = Follower(its, read, 0)
+        first = await follower.next()
+        journal.commit(True)
+        journal.announce()
+        second = await follower.next()
+
+    assert [[one.place for one in events] for events in (first, second)] == [[1], [2]]
+
+
 @pytest.mark.parametrize("in_page", [False, True])
 async def test_event_that_comes_during_a_read_is_given_once(in_page):
     """Random steps seldom reach this: it is in the inbox, and may be in the page, too.
