@@ -106,6 +106,22 @@ def test_export_and_backup_have_lines_of_their_user(here):
     (here.folder / "copy.keys").unlink()
 
 
+def test_backup_whose_keys_fail_has_its_line(here):
+    """Mutants: the line comes after both copies; the paths are checked after the first copy."""
+    (here.folder / ".stuck.keys.unfinished").mkdir()
+
+    early = run("backup", "early.db", "--keys", "gone/copy.keys")
+    late = run("backup", "late.db", "--keys", "stuck.keys")
+    same = run("backup", "same.db", "--keys", "same.db")
+
+    (here.folder / ".stuck.keys.unfinished").rmdir()
+    assert [one.exit_code for one in (early, late, same)] == [1, 1, 2]
+    made = [(here.folder / f"{name}.db").exists() for name in ("early", "late", "same")]
+    assert made == [False, True, False]
+    line = read("audit", "list", "--do", "backup.made")[-1]["leaf"]
+    assert (line["file"], "keys" in line) == (str(here.folder / "late.db"), False)
+
+
 # A stopped service
 
 
