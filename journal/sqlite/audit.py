@@ -223,9 +223,14 @@ class AuditBatch:
     def flush(self, ops: Sequence[Write[Any]], results: list[Any]) -> None:
         """Write the lines, and sign the log where a write asks for it: its result is set."""
         signing = [(i, op) for i, op in enumerate(ops) if type(op) is SignCheckpoint]
-        for _, op in signing:
+        for i, op in signing.copy():
             if op.closing is not None:
-                self.add(op.closing)
+                ended = self._closed()
+                if ended is None:
+                    self.add(op.closing)
+                else:  # by an earlier try, whose outcome was not known
+                    results[i] = ended
+                    signing.remove((i, op))
         self._write_lines()
         for i, op in signing:
             state = Checkpoint(self._log.origin, self.frontier.size, self.frontier.root())
@@ -237,6 +242,14 @@ class AuditBatch:
                     "update audit_logs set key = ?, signer = ? where first = ? and key is null",
                     (*op.keys, self.first),
                 )
+
+    def _closed(self) -> str | None:
+        """Return the newest note if it ends an epoch: no key of another one has signed yet."""
+        row = self.conn.execute(
+            "select note, closes from audit_checkpoints where log = ? order by seq desc limit 1",
+            (self.first,),
+        ).fetchone()
+        return row[0] if row is not None and row[1] else None
 
     def _write_lines(self) -> None:
         if not self._lines:

@@ -13,7 +13,7 @@ from contracts.journal import owed, planned, record
 from services import clock_of, configured, identity_of, loading
 from structlog.testing import capture_logs
 
-from core.clock import rfc3339
+from core.clock import AgeClock, rfc3339
 from core.errors import Unavailable
 from core.secret import Secret
 from journal.actor import Actor
@@ -22,7 +22,7 @@ from journal.keyring import EPOCH, KeyFile
 from journal.reads import AuditLines, AuditLogs, LineFilter
 from journal.seal import Kind
 from journal.sqlite.schema import begin_generation
-from journal.writes import PackLog, RecordFacts, SetMoment
+from journal.writes import PackLog, RecordFacts, SetMoment, SignCheckpoint
 from server import stopped
 from server.cli import audit_export, audit_log, audit_verify
 from server.config.options import Auditing, Retention, Sealing
@@ -189,6 +189,64 @@ async def test_interrupted_change_of_the_key_is_finished(service, step, monkeypa
     assert [line["do"] for line in map(json.loads, _entries(service))].count("audit.epoch") == 1
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
+@pytest.mark.parametrize("stops", [False, True])
+async def test_failed_change_of_the_key_is_tried_again(service, is_stored, stops, monkeypatch):
+    """A full or slow disk: the caller does not know whether the end of the epoch is stored.
+    Mutants: the next key signs although the log does not name it; another key is made; the end is
+    stored twice; the last note of a stop is by the older key."""
+    key = await service.start()
+    await record(service.journal, planned())
+    submit, failures = service.journal.submit, [1]
+
+    async def failing(write, **said):
+        ends = isinstance(write, SignCheckpoint) and write.closing is not None
+        if ends and not is_stored and failures:
+            raise Unavailable(f"failure {failures.pop()}")
+        result = await submit(write, **said)
+        if ends and failures:
+            raise Unavailable(f"failure {failures.pop()}")
+        return result
+
+    monkeypatch.setattr(service.journal, "submit", failing)
+    service.at += DAY
+    with pytest.raises(Unavailable):
+        await service.parts.audit._sign_again()
+    await record(service.journal, planned())
+    if not stops:
+        await service.parts.audit._sign_again()
+    await service.stop()
+
+    assert verified(service.export(), keys=[key]) == 0
+    assert [line["do"] for line in map(json.loads, _entries(service))].count("audit.epoch") == 1
+    await service.start()
+    await service.stop()
+    assert len(service.epochs()) == 1
+    assert verified(service.export("again"), keys=[key]) == 0
+
+
+async def test_epoch_ends_although_the_clock_was_ahead(service):
+    """Its start is then in the future, perhaps by years. Mutant: only the wall clock counts."""
+    await service.start()
+    ticks = service.at
+    service.parts.audit._clock = clock = clock_of(lambda: service.at, lambda: ticks)
+    service.at += 400 * DAY
+    clock.check()
+    await service.parts.audit._sign_again()
+    [ahead] = service.epochs()
+    service.at = BEGIN + 60
+    clock.check()
+    await service.parts.audit._sign_again()
+    assert service.epochs() == [ahead]
+    ticks += DAY
+    service.at += DAY
+    await service.parts.audit._sign_again()
+
+    assert ahead.start * 60 == BEGIN + 400 * DAY
+    [after] = service.epochs()
+    assert after != ahead
+
+
 def _entries(service):
     return (service.folder / "export/entries.jsonl").read_text().splitlines()
 
@@ -284,6 +342,34 @@ async def test_pruned_log_verifies(service):
     part = service.export("part", since=service.at - DAY)
     assert json.loads((part / "pruned.json").read_text())["size"] > pruned["size"]
     assert verified(part, keys=[key]) == 0
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_clock_that_is_ahead_prunes_no_lines(service, is_running):
+    """Mutants: the age of lines follows the wall clock; the hour after a start does not count."""
+    service.config = configured(
+        service.folder, seal=service.config.seal, audit=Auditing(epoch=DAY, keep=2 * DAY)
+    )
+    await service.start()
+    await service.journal.submit(
+        RecordFacts(tuple(Fact("key.refused", {"by": "key/a"}) for _ in range(600)))
+    )
+    await service.parts.pruner._note_time()
+    await service.journal.submit(PackLog())
+    await service.parts.audit._sign_again()
+    commitments = len(KeyFile.read(service.config.seal.path).spans(Kind.CODES))
+    if is_running:
+        begun = service.at
+        service.parts.audit._ages = AgeClock(clock_of(lambda: service.at, lambda: begun), None)
+        service.at += 401 * DAY
+    else:
+        await service.stop()
+        service.at += 401 * DAY
+        await service.start()
+    await service.parts.audit._prune()
+
+    assert (await service.journal.ask(AuditLogs()))[0].pruned == 0
+    assert len(KeyFile.read(service.config.seal.path).spans(Kind.CODES)) >= commitments
 
 
 # Facts
