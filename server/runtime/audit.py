@@ -210,7 +210,7 @@ class AuditKeeper:
         self._first, self._origin = logs[-1].first, logs[-1].origin
         last = await self._journal.ask(Checkpoints(self._first, newest=True))
         await self._record_start(config, since=last[0].at if last else None)
-        self._keys.listen(partial(_call_soon, asyncio.get_running_loop(), self._keys_changed))
+        self.follow_keys()
         if not last:
             # Earlier epochs, of another log, end with it.
             self._epoch = await self._make_epoch()
@@ -257,8 +257,7 @@ class AuditKeeper:
 
     async def end(self) -> None:
         """Record the end of the service, and sign the log. Raises Unavailable."""
-        await self._record_destroyed()
-        self.facts.write_waiting()
+        await self.record_keys()
         self.facts.write_counts()
         stopping = RecordFacts((Fact("service.stopping", {"by": "service"}),))
         recorded = self._journal.submit(stopping)
@@ -266,6 +265,16 @@ class AuditKeeper:
             failed = self._keys.epochs()[-1].start > self._epoch.start
             await self._sign(await self._change_epoch(self._epoch) if failed else self._epoch)
         await recorded
+
+    def follow_keys(self) -> None:
+        """Record from now on what happens to keys."""
+        self._keys.listen(partial(_call_soon, asyncio.get_running_loop(), self._keys_changed))
+
+    async def record_keys(self) -> None:
+        """Record what happened to keys until now. Raises Unavailable."""
+        await asyncio.sleep(0)  # changes arrive as callbacks of the loop
+        await self._record_destroyed()
+        self.facts.write_waiting()
 
     # --- jobs -----------------------------------------------------------------------------
 
@@ -417,7 +426,7 @@ class AuditKeeper:
         """Record destroyed keys, with the number of events that they sealed. Raises Unavailable."""
         while self._destroyed:
             key = self._destroyed[0]
-            fields: dict[str, Any] = {"by": "service", **_key_fields(key)}
+            fields: dict[str, Any] = {**ACTING.get().fields, **_key_fields(key)}
             if key.span is not None and key.kind in _OF_EVENTS:
                 fields["events"] = await self._count_events(key.span)
             self._destroyed.pop(0)

@@ -212,6 +212,22 @@ def test_nothing_is_shown_without_its_line(copied):
         assert conn.execute("select count(*) from audit").fetchone() == before
 
 
+def test_rotation_beside_a_stopped_service_has_its_line(copied):
+    """Mutant: only a running service sees it."""
+    config = copied[0].with_name("smshook.yaml")
+    old = '"the-root-key-of-the-tests-0123456789"'
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, f'"another-root-key-of-the-tests-0123456789", {old}'))
+
+    printed("seal", "rotate")
+
+    with contextlib.closing(sqlite3.connect(copied[0])) as conn:
+        rows = conn.execute("select lines from audit order by n desc limit 1").fetchone()
+    line = json.loads(rows[0].splitlines()[-1])
+    assert (line["do"], line["by"]) == ("seal.rotated", ME)
+
+
 def test_backup_is_made_even_if_its_line_is_not(copied):
     """Also of a journal of another version, which is not migrated. Mutant: it is migrated."""
     journal, _ = copied

@@ -5,7 +5,9 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 import shutil
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -530,6 +532,27 @@ async def test_keys_of_a_sealed_journal_have_lines(tmp_path):
     made = [one for one in said if one[0] == "seal.made"]
     assert set(made) == {("seal.made", "codes", None), ("seal.made", "raw", None)}
     assert said[len(made) :] == [("seal.rotated", None, None), ("seal.destroyed", "codes", 2)]
+    await service.journal.close()
+
+
+async def test_keys_that_a_command_destroys_have_lines(tmp_path):
+    """The service is stopped. Mutant: only a running service follows its keys."""
+    seal = Sealing(file=str(tmp_path / "smshook.keys"), root=(ROOT,))
+    service = Service(tmp_path, seal=seal, retention=Retention(codes=DAY), retention_is_set=True)
+    await service.start()
+    await record(service.journal, planned(at=BEGIN))
+    await service.stop()
+
+    pruned = partial(stopped.prune, service.config, dry_run=False, progress=lambda _counts: None)
+    await asyncio.to_thread(pruned)
+
+    await service.start()
+    found = {line["kind"]: line for line in await service.lines(do=("seal.destroyed",))}
+    assert {"codes", "raw"} <= found.keys()
+    assert (found["codes"]["by"], found["codes"]["period"]) == (
+        f"cli/{os.getuid()}",
+        rfc3339(BEGIN),
+    )
     await service.journal.close()
 
 
