@@ -672,11 +672,13 @@ class PruneLog(Write[int], frozen=True):
 
 
 class EraseLine(Write[LineErasure], frozen=True):
-    """Replace a line by its hash. Another line names it."""
+    """Replace a line by its hash. Another line names it, and both are signed together."""
 
     #: The number of the line in the present log.
     n: int
     reason: str
+    #: As of `SignCheckpoint`; None: the next note covers it. Until then the log does not verify.
+    sign: Callable[[Checkpoint, float], str] | None = None
 
 
 # --- the journal itself -------------------------------------------------------------------------

@@ -100,6 +100,8 @@ class AuditBatch:
         self._stamp = rfc3339(self.at)
         self._lines: list[bytes] = []
         self._events: list[tuple[str, int]] = []
+        #: Signs the log at the end of the transaction.
+        self.sign: Callable[[Checkpoint, float], str] | None = None
 
     # --- adding lines ---------------------------------------------------------------------
 
@@ -232,8 +234,10 @@ class AuditBatch:
                     results[i] = ended
                     signing.remove((i, op))
         self._write_lines()
+        state = Checkpoint(self._log.origin, self.frontier.size, self.frontier.root())
+        if self.sign is not None:
+            _store_checkpoint(self, state.size, self.sign(state, self.at), closes=False)
         for i, op in signing:
-            state = Checkpoint(self._log.origin, self.frontier.size, self.frontier.root())
             results[i] = op.sign(state, self.at)
             closes = op.closing is not None
             _store_checkpoint(self, state.size, results[i], closes=closes)
@@ -444,6 +448,7 @@ def _erase(batch: AuditBatch, op: EraseLine, actor: Actor) -> LineErasure:
     conn.execute("update audit set lines = ? where n = ?", (changed, n))
     named = {name: text for name, text in (("event", its.event), ("id", its.id)) if text}
     batch.add(line_erased(op.n, by=actor.by, reason=op.reason, **named))
+    batch.sign = op.sign
     return LineErasure.DONE
 
 

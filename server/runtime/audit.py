@@ -270,6 +270,13 @@ class AuditKeeper:
         """Record from now on what happens to keys."""
         self._keys.listen(partial(_call_soon, asyncio.get_running_loop(), self._keys_changed))
 
+    @property
+    def sign(self) -> Callable[[Checkpoint, float], str] | None:
+        """What signs a state of the log now; None: another key is about to sign it."""
+        epoch = self._epoch
+        is_last = epoch is not None and self._keys.epochs()[-1].start <= epoch.start
+        return self._signing(epoch) if epoch is not None and is_last else None
+
     async def record_keys(self) -> None:
         """Record what happened to keys until now. Raises Unavailable."""
         await asyncio.sleep(0)  # changes arrive as callbacks of the loop

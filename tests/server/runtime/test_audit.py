@@ -24,7 +24,7 @@ from journal.keyring import EPOCH, KeyFile
 from journal.reads import AuditLines, AuditLogs, LineFilter
 from journal.seal import Kind
 from journal.sqlite.schema import begin_generation
-from journal.writes import PackLog, RecordFacts, SetMoment, SignCheckpoint
+from journal.writes import EraseLine, PackLog, RecordFacts, SetMoment, SignCheckpoint
 from server import stopped
 from server.cli import audit_export, audit_log, audit_verify
 from server.config.options import Auditing, Retention, Sealing
@@ -372,6 +372,36 @@ async def test_clock_that_is_ahead_prunes_no_lines(service, is_running):
 
     assert (await service.journal.ask(AuditLogs()))[0].pruned == 0
     assert len(KeyFile.read(service.config.seal.path).spans(Kind.CODES)) >= commitments
+
+
+async def test_export_soon_after_an_erasure_of_a_line_verifies(service):
+    """The line that names it must be signed. Mutant: it is signed a minute later."""
+    key = await service.start()
+    await service.work(days=0.01)
+    await service.journal.submit(EraseLine(0, "the address of a person", service.parts.audit.sign))
+    export = service.export()
+    await service.journal.close()
+
+    assert verified(export, keys=[key]) == 0
+
+
+async def test_export_until_a_time_has_the_names_of_its_erased_lines(service):
+    """Mutants: it ends before them; it ends with the log."""
+    key = await service.start()
+    for _ in range(3):
+        await service.work(days=0.1)
+        await service.journal.submit(RecordFacts((Fact("key.refused", {"by": "service"}),)))
+    await service.work(days=0.1)
+    await service.journal.submit(EraseLine(0, "the address of a person", service.parts.audit.sign))
+    size = (await service.journal.ask(AuditLogs()))[0].size
+    for _ in range(2):
+        await service.work(days=0.1)
+        await service.journal.submit(RecordFacts((Fact("key.refused", {"by": "service"}),)))
+    await service.stop()
+    export = service.export(until=BEGIN + 1)
+
+    assert verified(export, keys=[key]) == 0
+    assert len(_entries_of(export).splitlines()) == size
 
 
 # Facts
