@@ -16,8 +16,8 @@ from core.errors import InvalidRow, Unavailable
 
 from ..actor import SERVICE, Actor
 from ..audit.lines import NEEDED, Fact, encode, erased_line, line_erased, restored
-from ..audit.note import Checkpoint
-from ..audit.tree import TILE_WIDTH, leaf_hash, prove_inclusion
+from ..audit.note import Checkpoint, Note
+from ..audit.tree import TILE_WIDTH, frontier_at, leaf_hash, prove_inclusion
 from ..decide import POLL
 from ..facts import (
     TRAFFIC,
@@ -74,6 +74,8 @@ class AuditWriter:
             "select first, origin from audit_logs order by first desc limit 1"
         ).fetchone()
         self.frontier = frontier(conn, self.first)
+        #: A note that the lines do not fit: they were changed since. It stays, as evidence.
+        self.unfit = _unfit_note(conn, self.first)
         end = end_of(conn)
         self.at = next((last_time(run) or 0.0 for _, run in rows(conn, end - 1, end)), 0.0)
 
@@ -91,7 +93,7 @@ class AuditBatch:
 
     def __init__(self, log: AuditWriter) -> None:
         self._log, self.conn, self._options = log, log.conn, log.options
-        self.first = log.first
+        self.first, self.unfit = log.first, log.unfit
         self._everything = log.options.everything
         #: The tree with the lines so far.
         self.frontier = log.frontier.copy()
@@ -303,6 +305,22 @@ def goes_on(conn: sqlite3.Connection, options: AuditOptions) -> bool:
     return not last or options.signed(last[0].note)
 
 
+def _unfit_note(conn: sqlite3.Connection, log: int) -> int | None:
+    """Return the place of the newest note if the stored tree does not have its root."""
+    row = conn.execute(
+        "select seq, note from audit_checkpoints where log = ? order by seq desc limit 1", (log,)
+    ).fetchone()
+    if row is None:
+        return None
+    seq, note = row
+    try:
+        state = Checkpoint.parse(Note.parse(note).text)
+        fits = frontier_at(state.size, hash_at(conn, log)).root() == state.root
+    except (IndexError, ValueError):  # lines or hashes are missing
+        fits = False
+    return None if fits else int(seq)
+
+
 def begin_next_log(ended: AuditWriter, origin: str, actor: Actor, **fields: str) -> AuditWriter:
     """Begin another log, in the transaction of the caller. Its first line names the ended one."""
     conn, tree = ended.conn, ended.frontier
@@ -454,7 +472,7 @@ def _erase(batch: AuditBatch, op: EraseLine, actor: Actor) -> LineErasure:
 
 def _store_checkpoint(batch: AuditBatch, size: int, note: str, *, closes: bool) -> None:
     """Store a note. The one before goes, unless it is the last of its hour or closes an epoch."""
-    conn, log, at = batch.conn, batch.first, batch.at
+    conn, log, at, unfit = batch.conn, batch.first, batch.at, batch.unfit
     last = conn.execute(
         "select seq, at, closes from audit_checkpoints where log = ? order by seq desc limit 1",
         (log,),
@@ -466,7 +484,7 @@ def _store_checkpoint(batch: AuditBatch, size: int, note: str, *, closes: bool) 
     if last is None:
         return
     seq, before, closed = last
-    if before // _HOUR == at // _HOUR and not closed:
+    if before // _HOUR == at // _HOUR and not closed and seq != unfit:
         conn.execute("delete from audit_checkpoints where seq = ?", (seq,))
     else:
         # Of days that are a week old only the last one stays.

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 from functools import partial
 from types import SimpleNamespace
 
@@ -277,6 +278,42 @@ async def test_yesterdays_lines_cannot_be_signed_with_todays_keys(service):
 
 def _entries_of(folder):
     return (folder / "entries.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update audit set lines = cast(replace(lines, '1.1.1.1', '2.2.2.2') as blob)",
+        "delete from audit where n = (select max(n) from audit)",
+    ],
+)
+async def test_start_keeps_the_evidence_of_a_change(service, change):
+    """Somebody changed the last lines while the service was stopped. Mutant: the note that shows it
+    is replaced, as each note is in its hour, and the service signs the changed lines."""
+    key = await service.start()
+    await service.journal.submit(
+        RecordFacts((Fact("key.refused", {"by": "service", "from": "1.1.1.1"}),))
+    )
+    await service.stop()
+    with contextlib.closing(sqlite3.connect(service.config.journal.path)) as conn:
+        assert conn.execute(change).rowcount
+        conn.commit()
+    await service.start()
+    await service.work(days=0.001)
+    await service.stop()
+    export = service.export()
+
+    assert verified(export, keys=[key]) == 1
+
+
+async def test_start_keeps_no_note_of_unchanged_lines(service):
+    """Each costs a verifier time. Mutant: each start keeps one."""
+    await service.start()
+    await service.stop()
+    await service.start()
+    await service.stop()
+
+    assert len(audit_verify.read_file(service.export() / "checkpoints")) == 1
 
 
 async def test_restored_journal_has_a_log_of_its_own(service, tmp_path):
