@@ -300,9 +300,11 @@ def open_log(conn: sqlite3.Connection, origin: str, options: AuditOptions) -> Au
 
 def goes_on(conn: sqlite3.Connection, options: AuditOptions) -> bool:
     """Return whether the keys at hand signed the newest log. Without a note, any key may."""
-    (first,) = conn.execute("select max(first) from audit_logs").fetchone()
+    first, origin = conn.execute(
+        "select first, origin from audit_logs order by first desc limit 1"
+    ).fetchone()
     last = checkpoints(conn, Checkpoints(first, newest=True))
-    return not last or options.signed(last[0].note)
+    return not last or (last[0].note.startswith(f"{origin}\n") and options.signed(last[0].note))
 
 
 def _unfit_note(conn: sqlite3.Connection, log: int) -> int | None:

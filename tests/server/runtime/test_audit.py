@@ -359,6 +359,20 @@ async def test_log_without_its_keys_begins_anew(service):
     assert verified(old, service.export("new"), keys=[key, next_key]) == 0
 
 
+async def test_log_that_was_renamed_begins_anew(service):
+    """Its notes have the old name. Mutant: the service does not start, with an internal error."""
+    await service.start()
+    await service.stop()
+    with contextlib.closing(sqlite3.connect(service.config.journal.path)) as conn:
+        conn.execute("update audit_logs set origin = origin || '0'")
+        conn.commit()
+
+    assert await service.start() is not None
+    assert (await service.actions())[-3:] == [
+        *("journal.restored", "service.started", "config.loaded")
+    ]
+
+
 async def test_pruned_log_verifies(service):
     service.config = configured(
         service.folder, seal=service.config.seal, audit=Auditing(epoch=DAY, keep=2 * DAY)
