@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from contracts.journal import planned, record
 from deaths import deaths
+from disks import mounted
 from services import configured, identity_of
 from whole_files import restored
 
@@ -87,6 +88,17 @@ def events(path):
 
 
 # Backups
+
+
+def test_full_disk_of_the_backup_is_named(journal, tmp_path):
+    """Mutant: the error names the journal, which is well."""
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=64k", "tmpfs") as small:
+        with pytest.raises(OSError, match="No space left on device") as raised:
+            saved(journal, small / "backup.db")
+        left = names(small)
+
+    assert raised.value.filename == str(small / ".backup.db.unfinished")
+    assert left == []
 
 
 def test_backup_is_private_and_alone(journal, tmp_path):
