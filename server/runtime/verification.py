@@ -37,6 +37,7 @@ _PAUSES, _BETWEEN = 3.0, 0.01
 #: Lines after the newest signed state that may name an erased line.
 _REST = 10_000
 _NAMES = b'"do":"audit.erased"'
+_PRUNED = b'"do":"audit.pruned"'
 
 log = structlog.get_logger()
 
@@ -196,11 +197,15 @@ class AuditVerifier:
             await self._step(check, first, newest)
             if progress is not None:
                 self.progress = Progress(progress.lines + check.size - begin, progress.of)
-        unnamed = check.unnamed
-        if unnamed:
+        unnamed, pruned_to = check.unnamed, check.pruned_to
+        if unnamed or pruned_to < check.start:
             # The line that names it may not be signed yet.
             rest = await self._journal.ask(LeavesAt(first, check.size, _REST))
             unnamed -= {json.loads(line)["of"] for line in rest if _NAMES in line}
+            pruned = (json.loads(line)["to"] for line in rest if _PRUNED in line)
+            pruned_to = max(pruned_to, *pruned, 0)
+        if pruned_to < check.start:
+            raise Changed(f"lines before {check.start} are gone, but no line audit.pruned says so")
         if unnamed:
             raise Changed(f"line {min(unnamed)} is erased, but no line audit.erased names it")
 

@@ -176,6 +176,24 @@ async def prune(service):
     await service.sign()
 
 
+async def test_lines_that_nobody_pruned_are_missed(service):
+    """The tree is whole, so all that is left verifies. Mutant: no line has to name them."""
+    await prune(service)
+    assert (await look(service)).outcome == "unchanged"
+    await service.add(300)
+    await service.sign()
+    while await service.journal.submit(PackLog()):
+        pass
+    with sqlite3.connect(service.config.journal.path) as conn:
+        conn.execute("delete from audit where n < 512")
+        conn.execute("update audit_logs set pruned = 512")
+    conn.close()
+
+    found = await look(service, WHOLE_EVERY)
+
+    assert found.error == "lines before 512 are gone, but no line audit.pruned says so"
+
+
 async def test_pruned_log_is_unchanged_from_its_first_line_on(service):
     """Mutants: it begins with an empty tree; the key of the first epoch is that of line 0."""
     await service.add(700)
