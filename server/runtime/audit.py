@@ -48,6 +48,8 @@ FAILING_AFTER = 60.0
 BETWEEN = 0.02
 #: Seconds that facts are counted, if they could be many.
 COUNTED = 60.0
+#: Seconds until a job that failed is tried again.
+RETRY = 10.0
 #: The kinds of keys that seal parts of events.
 _OF_EVENTS = frozenset({Kind.CODES, Kind.PEOPLE, Kind.RAW})
 #: Different facts that are counted at a time; the others are counted together.
@@ -306,6 +308,8 @@ class AuditKeeper:
                     except Broken:
                         return  # the service ends
                     except Unavailable as exc:
+                        # A damaged row fails each time.
+                        self._due[name] = self._clock.ticks() + RETRY
                         log.error("audit.error", job=name, error=str(exc), then="tried again")  # noqa: TRY400 - a traceback says no more
 
     def _look_at_journal(self) -> None:

@@ -29,6 +29,7 @@ from journal.writes import EraseLine, PackLog, RecordFacts, SetMoment, SignCheck
 from server import stopped
 from server.cli import audit_export, audit_log, audit_verify
 from server.config.options import Auditing, Retention, Sealing
+from server.runtime.audit import RETRY
 from server.runtime.period_keys import make_keys
 from server.service import audit_options, open_journal
 from server.service import restore as restore_parts
@@ -359,6 +360,23 @@ async def test_log_without_its_keys_begins_anew(service):
     assert verified(old, service.export("new"), keys=[key, next_key]) == 0
 
 
+async def test_job_that_fails_is_not_tried_each_second(service):
+    """Mutant: a damaged row fills the ordinary log."""
+    await service.start()
+    tries = []
+
+    async def fails():
+        tries.append(service.at)
+        raise Unavailable("damaged")
+
+    service.parts.audit._prune = fails
+    for _ in range(12):
+        await service.work()
+        service.at += 1
+
+    assert len(tries) == 2
+
+
 async def test_log_that_was_renamed_begins_anew(service):
     """Its notes have the old name. Mutant: the service does not start, with an internal error."""
     await service.start()
@@ -545,6 +563,8 @@ async def test_failed_job_is_tried_again(service, monkeypatch):
 
     monkeypatch.setattr(keeper, "_sign", failing)
     await service.work(days=1)
+    service.at += RETRY
+    await service.work()
 
     assert failures == []
     assert len(service.epochs()) == 1
