@@ -386,9 +386,11 @@ def _erased(_write: EraseContent, result: Any, who: _Who, _shown: Shown) -> Iter
     for begin in range(0, len(result.events), _EVENTS):
         events = result.events[begin : begin + _EVENTS]
         yield Fact("content.erased", {**who, "events": events})
+    if result.orders or result.quarantine:
+        yield from _number_erased(_write, result, who, _shown)
 
 
-def _number_erased(_write: EraseNumber, result: Any, who: _Who, _: Shown) -> Iterator[Fact]:
+def _number_erased(_write: object, result: Any, who: _Who, _: Shown) -> Iterator[Fact]:
     its = {"orders": result.orders, "quarantine": result.quarantine}
     yield Fact("content.erased", {**who, **its})
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -163,9 +163,35 @@ class KeyFile(msgspec.Struct, frozen=True):
         ]
         return "".join(f"{line}\n" for line in lines)
 
-    def lacks(self, kind: str, period: int) -> bool:
+    def lacks(self, kind: str, period: int | None) -> bool:
         """Return whether the key of a period is missing, although it was not destroyed."""
-        return (kind, period) not in self.keys and period >= self.destroyed.get(kind, 0)
+        return (kind, period) not in self.keys and (period or 0) >= self.destroyed.get(kind, 0)
+
+    def after(self, known: "KeyFile") -> "KeyFile":
+        """Return the content to use, if `known` was read before.
+
+        It is this one, unless it is an older copy: that lacks keys, or has destroyed ones.
+        """
+        newest = max((span.start for span in self.spans(EPOCH)), default=0)
+        # Epochs that have ended leave no trace.
+        lost = [
+            name
+            for name in known.keys
+            if self.lacks(*name) and not (name[0] == EPOCH and (name[1] or 0) < newest)
+        ]
+        back = [kind for kind, end in known.destroyed.items() if end > self.destroyed.get(kind, 0)]
+        if not lost and not back:
+            return self
+        destroyed = {**self.destroyed, **{kind: known.destroyed[kind] for kind in back}}
+        keys = {**self.keys, **known.keys}
+        return KeyFile(
+            {
+                name: key
+                for name, key in keys.items()
+                if (name[1] or 0) >= destroyed.get(name[0], 0)
+            },
+            destroyed,
+        )
 
     def unknown_roots(self, roots: Iterable[Secret], secret: Secret) -> set[str]:
         """Return the fingerprints of the root keys that it needs in addition to these.
@@ -290,6 +316,10 @@ class Keyring:
     def root(self) -> str:
         """The fingerprint of the root key that wraps new keys."""
         return self._roots[0].fingerprint
+
+    @property
+    def _fingerprints(self) -> Collection[str]:
+        return [root.fingerprint for root in self._roots]
 
     # --- reading --------------------------------------------------------------------------
 
@@ -484,8 +514,18 @@ class Keyring:
         file = KeyFile.read(self._path)
         if file is not None:
             opened, order = self._unwrapped(file), self.entry(ORDER)
-            if order is not None and opened.get((ORDER, None)) != order:
+            whole = file.after(self._state.file)
+            is_older = whole != file
+            if order is not None and (
+                opened.get((ORDER, None)) != order
+                # Nobody can tell whether it is of this journal.
+                or (is_older and file.keys[ORDER, None].root not in self._fingerprints)
+            ):
                 raise Damaged(self._path, "another file has replaced it")
+            if is_older:  # later keys have sealed rows, and earlier ones are destroyed
+                every = {**opened, **self._state.opened}
+                self._store(whole, {name: every[name] for name in whole.keys})
+                return
             self._put(_State(file, opened))
         self._stamp = stamp
 

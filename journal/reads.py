@@ -285,6 +285,13 @@ class ErasedUpTo(Read[str | None], frozen=True):
     """The last id that `EraseContent` named; None: it named none in this journal."""
 
 
+class QuarantinedNaming(Read[tuple[str, ...]], frozen=True):
+    """The ids of the callbacks in quarantine that hold a number."""
+
+    #: E.164.
+    number: str
+
+
 class StoredSealed(Read[frozenset[str]], frozen=True):
     """The events among these that the journal never held in clear, by their ids."""
 

@@ -387,6 +387,10 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     #: Their pending deliveries, and those of them that expired.
     deliveries: tuple[HeldDelivery, ...]
     expired: tuple[HeldDelivery, ...]
+    #: Orders that lost their number.
+    orders: int = 0
+    #: Callbacks that left quarantine.
+    quarantine: int = 0
 
 
 class ErasedNumber(msgspec.Struct, frozen=True, kw_only=True):

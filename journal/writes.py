@@ -567,11 +567,11 @@ class ForgetPruned(Write[bool], frozen=True):
 class EraseContent(Write[Erased], frozen=True):
     """Erase the content of events, whatever their age. Then the log must be emptied.
 
-    It erases what `Retained.CODES`, `PEOPLE` and `RAW` erase. The read `ErasedUpTo` returns the
-    last id afterwards.
+    It erases what `Retained.CODES`, `PEOPLE` and `RAW` erase. Ended orders lose their number, and
+    callbacks leave quarantine. The read `ErasedUpTo` returns the last id afterwards.
     """
 
-    #: Ids, at least one. There may be no such event.
+    #: Ids, at least one: of events, of orders and of callbacks in quarantine. They may be gone.
     events: tuple[str, ...]
     at: float
     #: As in `Prune`.
@@ -583,6 +583,8 @@ class EraseNumber(Write[ErasedNumber], frozen=True):
 
     #: E.164.
     number: str
+    #: As of `EraseContent`, the last id that is erased with it; None: there is none.
+    last: str | None = None
 
 
 class SealStored(Write[SealedStep], frozen=True):
@@ -677,11 +679,13 @@ class PruneLog(Write[int], frozen=True):
 
 
 class EraseLine(Write[LineErasure], frozen=True):
-    """Replace a line by its hash. Another line names it."""
+    """Replace a line by its hash. Another line names it, and both are signed together."""
 
     #: The number of the line in the present log.
     n: int
     reason: str
+    #: As of `SignCheckpoint`; None: the next note covers it. Until then the log does not verify.
+    sign: Callable[[Checkpoint, float], str] | None = None
 
 
 # --- the journal itself -------------------------------------------------------------------------

@@ -190,13 +190,18 @@ async def _opened(
     journal = await open_journal(config, identity, now=clock.now(), keys=sealing, audit=audit)
     acting = ACTING.set(command_line())
     try:
-        yield await restore_parts(
+        parts = await restore_parts(
             *(config, journal, identity),
             clock=clock,
             load=lambda: loaded,
             period_keys=keys,
             audit=audit,
         )
+        if parts.audit is not None:
+            parts.audit.follow_keys()
+        yield parts
+        if parts.audit is not None:
+            await parts.audit.record_keys()
     finally:
         ACTING.reset(acting)
         await journal.close()

@@ -12,8 +12,8 @@ from .note import Checkpoint, Note, VerifierKey
 from .tree import Frontier, is_included, leaf_hash
 
 _ERASED = b'{"erased":"'
-#: How the lines begin that a check reads: `audit.epoch` and `audit.erased`.
-_READ = b'"do":"audit.e'
+#: How the lines begin that a check reads: `audit.epoch`, `audit.erased` and `audit.pruned`.
+_READ = (b'"do":"audit.e', b'"do":"audit.p')
 
 
 class Changed(Exception):
@@ -34,6 +34,8 @@ class LogCheck:
         for epoch in beginning.epochs:
             self._skip(epoch.n, epoch.line, epoch.checkpoint, epoch.proof)
         self._tree = Frontier(beginning.size, beginning.frontier)
+        #: The lines that are left out, and those that a line says were pruned.
+        self.start, self.pruned_to = beginning.size, 0
         #: How many lines are proved by a signed state.
         self.covered = 0
         self._notes: dict[int, list[str]] = {}
@@ -83,10 +85,12 @@ class LogCheck:
             self._erased.add(n)
         elif not line.startswith(b'{"n":%d,"at":"' % n):
             raise Changed(f"another line is in the place of line {n}")
-        elif _READ in line:
+        elif _READ[0] in line or _READ[1] in line:
             fact = json.loads(line)
             if fact["do"] == "audit.erased":
                 self._named.add(int(fact["of"]))
+            elif fact["do"] == "audit.pruned":
+                self.pruned_to = max(self.pruned_to, int(fact["to"]))
             elif fact["do"] == "audit.epoch" and n:  # the first key is known from elsewhere
                 self._next = VerifierKey.parse(fact["key"])
         self._tree.append(leaf_of(line))

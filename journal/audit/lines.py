@@ -76,7 +76,7 @@ Action = Literal[
 ]
 ACTIONS: frozenset[str] = frozenset(get_args(Action))
 #: Lines that a verifier needs: they are not erased.
-NEEDED = frozenset({"audit.epoch", "audit.erased", "journal.restored"})
+NEEDED = frozenset({"audit.epoch", "audit.erased", "audit.pruned", "journal.restored"})
 #: Bytes of a line, without its newline.
 LONGEST = 16 * 1024
 #: Characters of one text of ranges: the rest of the line has room beside it.

@@ -16,8 +16,8 @@ from core.errors import InvalidRow, Unavailable
 
 from ..actor import SERVICE, Actor
 from ..audit.lines import NEEDED, Fact, encode, erased_line, line_erased, restored
-from ..audit.note import Checkpoint
-from ..audit.tree import TILE_WIDTH, leaf_hash, prove_inclusion
+from ..audit.note import Checkpoint, Note
+from ..audit.tree import TILE_WIDTH, frontier_at, leaf_hash, prove_inclusion
 from ..decide import POLL
 from ..facts import (
     TRAFFIC,
@@ -74,6 +74,8 @@ class AuditWriter:
             "select first, origin from audit_logs order by first desc limit 1"
         ).fetchone()
         self.frontier = frontier(conn, self.first)
+        #: A note that the lines do not fit: they were changed since. It stays, as evidence.
+        self.unfit = _unfit_note(conn, self.first)
         end = end_of(conn)
         self.at = next((last_time(run) or 0.0 for _, run in rows(conn, end - 1, end)), 0.0)
 
@@ -91,7 +93,7 @@ class AuditBatch:
 
     def __init__(self, log: AuditWriter) -> None:
         self._log, self.conn, self._options = log, log.conn, log.options
-        self.first = log.first
+        self.first, self.unfit = log.first, log.unfit
         self._everything = log.options.everything
         #: The tree with the lines so far.
         self.frontier = log.frontier.copy()
@@ -100,6 +102,8 @@ class AuditBatch:
         self._stamp = rfc3339(self.at)
         self._lines: list[bytes] = []
         self._events: list[tuple[str, int]] = []
+        #: Signs the log at the end of the transaction.
+        self.sign: Callable[[Checkpoint, float], str] | None = None
 
     # --- adding lines ---------------------------------------------------------------------
 
@@ -223,12 +227,19 @@ class AuditBatch:
     def flush(self, ops: Sequence[Write[Any]], results: list[Any]) -> None:
         """Write the lines, and sign the log where a write asks for it: its result is set."""
         signing = [(i, op) for i, op in enumerate(ops) if type(op) is SignCheckpoint]
-        for _, op in signing:
+        for i, op in signing.copy():
             if op.closing is not None:
-                self.add(op.closing)
+                ended = self._closed()
+                if ended is None:
+                    self.add(op.closing)
+                else:  # by an earlier try, whose outcome was not known
+                    results[i] = ended
+                    signing.remove((i, op))
         self._write_lines()
+        state = Checkpoint(self._log.origin, self.frontier.size, self.frontier.root())
+        if self.sign is not None:
+            _store_checkpoint(self, state.size, self.sign(state, self.at), closes=False)
         for i, op in signing:
-            state = Checkpoint(self._log.origin, self.frontier.size, self.frontier.root())
             results[i] = op.sign(state, self.at)
             closes = op.closing is not None
             _store_checkpoint(self, state.size, results[i], closes=closes)
@@ -237,6 +248,14 @@ class AuditBatch:
                     "update audit_logs set key = ?, signer = ? where first = ? and key is null",
                     (*op.keys, self.first),
                 )
+
+    def _closed(self) -> str | None:
+        """Return the newest note if it ends an epoch: no key of another one has signed yet."""
+        row = self.conn.execute(
+            "select note, closes from audit_checkpoints where log = ? order by seq desc limit 1",
+            (self.first,),
+        ).fetchone()
+        return row[0] if row is not None and row[1] else None
 
     def _write_lines(self) -> None:
         if not self._lines:
@@ -281,9 +300,27 @@ def open_log(conn: sqlite3.Connection, origin: str, options: AuditOptions) -> Au
 
 def goes_on(conn: sqlite3.Connection, options: AuditOptions) -> bool:
     """Return whether the keys at hand signed the newest log. Without a note, any key may."""
-    (first,) = conn.execute("select max(first) from audit_logs").fetchone()
+    first, origin = conn.execute(
+        "select first, origin from audit_logs order by first desc limit 1"
+    ).fetchone()
     last = checkpoints(conn, Checkpoints(first, newest=True))
-    return not last or options.signed(last[0].note)
+    return not last or (last[0].note.startswith(f"{origin}\n") and options.signed(last[0].note))
+
+
+def _unfit_note(conn: sqlite3.Connection, log: int) -> int | None:
+    """Return the place of the newest note if the stored tree does not have its root."""
+    row = conn.execute(
+        "select seq, note from audit_checkpoints where log = ? order by seq desc limit 1", (log,)
+    ).fetchone()
+    if row is None:
+        return None
+    seq, note = row
+    try:
+        state = Checkpoint.parse(Note.parse(note).text)
+        fits = frontier_at(state.size, hash_at(conn, log)).root() == state.root
+    except (IndexError, ValueError):  # lines or hashes are missing
+        fits = False
+    return None if fits else int(seq)
 
 
 def begin_next_log(ended: AuditWriter, origin: str, actor: Actor, **fields: str) -> AuditWriter:
@@ -431,12 +468,13 @@ def _erase(batch: AuditBatch, op: EraseLine, actor: Actor) -> LineErasure:
     conn.execute("update audit set lines = ? where n = ?", (changed, n))
     named = {name: text for name, text in (("event", its.event), ("id", its.id)) if text}
     batch.add(line_erased(op.n, by=actor.by, reason=op.reason, **named))
+    batch.sign = op.sign
     return LineErasure.DONE
 
 
 def _store_checkpoint(batch: AuditBatch, size: int, note: str, *, closes: bool) -> None:
     """Store a note. The one before goes, unless it is the last of its hour or closes an epoch."""
-    conn, log, at = batch.conn, batch.first, batch.at
+    conn, log, at, unfit = batch.conn, batch.first, batch.at, batch.unfit
     last = conn.execute(
         "select seq, at, closes from audit_checkpoints where log = ? order by seq desc limit 1",
         (log,),
@@ -448,7 +486,7 @@ def _store_checkpoint(batch: AuditBatch, size: int, note: str, *, closes: bool) 
     if last is None:
         return
     seq, before, closed = last
-    if before // _HOUR == at // _HOUR and not closed:
+    if before // _HOUR == at // _HOUR and not closed and seq != unfit:
         conn.execute("delete from audit_checkpoints where seq = ?", (seq,))
     else:
         # Of days that are a week old only the last one stays.

@@ -72,7 +72,11 @@ def is_packed(row: bytes) -> bool:
 
 
 def unpack(row: bytes) -> list[bytes]:
-    return (zlib.decompress(row) if is_packed(row) else row).split(b"\n")
+    """Return the lines of a row. A damaged one is a line that no checkpoint fits."""
+    try:
+        return (zlib.decompress(row) if is_packed(row) else row).split(b"\n")
+    except zlib.error:
+        return [row]
 
 
 def end_of(conn: sqlite3.Connection) -> int:

@@ -1,6 +1,7 @@
 """Copies a journal into one file, also while a service uses it, and checks such a file."""
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from .schema import errors_named
+from .schema import DiskFull, errors_named
 
 #: Pages of one step. Each step is written to disk before the next one: the commits of the service
 #: wait for data that waits for the same disk.
@@ -41,6 +42,17 @@ def copy(
     transaction, so the write-ahead log keeps the state of its beginning. `progress` is called with
     the copied pages and all pages. Raises Unavailable and OSError.
     """
+    try:
+        _copy(journal, target, progress)
+    except DiskFull as exc:
+        cause = exc.__cause__
+        if isinstance(cause, OSError) or getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL":
+            # Only the copy is written.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from exc
+        raise
+
+
+def _copy(journal: Path, target: Path, progress: Callable[[int, int], None]) -> None:
     with (
         errors_named(journal),
         _connection(f"{journal.absolute().as_uri()}?mode=ro") as source,

@@ -17,7 +17,7 @@ from core.order import BY_NUMBER
 from core.paths import Path
 from core.secret import MASK
 
-from ..reads import ErasedUpTo, EventsFound, EventsNaming, StoredSealed
+from ..reads import ErasedUpTo, EventsFound, EventsNaming, QuarantinedNaming, StoredSealed
 from ..records import Erased, ErasedNumber, HeldDelivery
 from ..seal import Kind, Opener, Opening, Reason
 from ..writes import EraseContent, EraseNumber
@@ -158,13 +158,24 @@ def erase_on_request(outbox: Outbox, op: EraseContent) -> Erased:
     ).fetchall()
     places = [seq for _, seq in rows]
     outcome = erase(outbox, places, CONTENT, at=op.at, spared=op.spared)
-    # In this transaction: a copy of the journal knows which requests it has.
-    outbox.conn.execute(
-        "insert into meta values ('erased_up_to', ?)"
-        " on conflict do update set value = excluded.value",
-        (op.events[-1],),
+    ids = {"ids": json.dumps(op.events)}
+    orders = _places(
+        outbox.conn,
+        "select seq from orders where id in (select value from json_each(:ids))"
+        " and state <> 'waiting' and (number is not null or sealed is not null)",
+        ids,
     )
+    erase_order_numbers(outbox.conn, orders)
+    quarantined = _places(
+        outbox.conn,
+        "select seq from quarantine where id in (select value from json_each(:ids))",
+        ids,
+    )
+    drop_quarantined(outbox, quarantined)
+    _store_last(outbox.conn, op.events[-1])
     return Erased(
+        orders=len(orders),
+        quarantine=len(quarantined),
         events=tuple(id_ for id_, _ in rows),
         places=tuple(places),
         deliveries=outcome.pending,
@@ -173,7 +184,7 @@ def erase_on_request(outbox: Outbox, op: EraseContent) -> Erased:
 
 
 def erase_number(outbox: Outbox, op: EraseNumber) -> ErasedNumber:
-    conn, digits = outbox.conn, op.number.lstrip("+")
+    conn = outbox.conn
     numbers = json.dumps(find_numbers(outbox.opener, [op.number]))
     orders = conn.execute(
         "select seq from orders where state <> 'waiting'"
@@ -182,19 +193,42 @@ def erase_number(outbox: Outbox, op: EraseNumber) -> ErasedNumber:
         {"numbers": numbers, "by_number": BY_NUMBER},
     ).fetchall()
     erase_order_numbers(conn, [seq for (seq,) in orders])
-    held = conn.execute(
-        "select seq from quarantine where instr(body, :digits) or instr(headers, :text)",
-        {"digits": digits.encode(), "text": digits},
-    ).fetchall()
-    places = [seq for (seq,) in held]
+    held = _quarantined(conn, op.number, outbox.opener)
+    drop_quarantined(outbox, list(held))
+    if op.last is not None:
+        _store_last(conn, op.last)
+    return ErasedNumber(orders=len(orders), quarantine=len(held))
+
+
+def _store_last(conn: sqlite3.Connection, last: str) -> None:
+    """Store the last erased id in the transaction: a copy of the journal knows what it has."""
+    conn.execute(
+        "insert into meta values ('erased_up_to', ?)"
+        " on conflict do update set value = excluded.value",
+        (last,),
+    )
+
+
+def _places(conn: sqlite3.Connection, sql: str, given: Mapping[str, object]) -> list[int]:
+    return [seq for (seq,) in conn.execute(sql, given)]
+
+
+def _quarantined(conn: sqlite3.Connection, number: str, opener: Opener) -> Mapping[int, str]:
+    """Return the callbacks in quarantine that hold a number: their ids by their places."""
+    digits = number.lstrip("+")
+    held = dict(
+        conn.execute(
+            "select seq, id from quarantine where instr(body, :digits) or instr(headers, :text)",
+            {"digits": digits.encode(), "text": digits},
+        ).fetchall()
+    )
     for seq, id_, *columns in conn.execute(
         "select seq, id, headers, body, sealed from quarantine where sealed is not null"
     ):
-        opened = open_callback(outbox.opener, Kind.QUARANTINE, id_, columns, Reason.ERASE)
+        opened = open_callback(opener, Kind.QUARANTINE, id_, columns, Reason.ERASE)
         if opened is not None and digits in f"{opened[0]}{opened[1]!r}":
-            places.append(seq)
-    drop_quarantined(outbox, places)
-    return ErasedNumber(orders=len(orders), quarantine=len(places))
+            held[seq] = id_
+    return held
 
 
 #: The functions of the writes here.
@@ -207,6 +241,12 @@ VERBS: Mapping[type, Callable[[Outbox, Any], object]] = {
 def erased_up_to(conn: sqlite3.Connection, _read: ErasedUpTo) -> str | None:
     row = conn.execute("select value from meta where name = 'erased_up_to'").fetchone()
     return None if row is None else str(row[0])
+
+
+def quarantined_naming(
+    conn: sqlite3.Connection, read: QuarantinedNaming, opener: Opener
+) -> tuple[str, ...]:
+    return tuple(_quarantined(conn, read.number, opener).values())
 
 
 def stored_sealed(conn: sqlite3.Connection, read: StoredSealed) -> frozenset[str]:

@@ -40,6 +40,23 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
     seals_dedupe: bool
 
 
+def needs_newer_keys(path: Path, lacks: Callable[[Kind, int], bool]) -> bool:
+    """Return whether the newest rows need a key that is missing. `lacks` tests for one.
+
+    Raises Unavailable and Broken.
+    """
+    with errors_named(path), _reading(path) as conn:
+        return (
+            conn is not None
+            and _had_keys(conn)
+            and any(
+                lacks(*part)
+                for table in SEALED_TABLES
+                for part in unsealed.newest_parts(conn, table)
+            )
+        )
+
+
 def find_lost(path: Path, lacks: Callable[[Kind, int], bool]) -> Lost | None:
     """Return the rows that cannot be opened; None: there are none. `lacks` tests for a key.
 
@@ -47,10 +64,7 @@ def find_lost(path: Path, lacks: Callable[[Kind, int], bool]) -> Lost | None:
     """
     with errors_named(path), _reading(path) as conn:
         # Most journals without a key file are in clear: looking at all their rows takes seconds.
-        had_keys = "select 1 from meta where name = ?"
-        if conn is None or not _knows(conn, had_keys, unsealed.HAS_KEYS):
-            return None
-        if conn.execute(had_keys, (unsealed.HAS_KEYS,)).fetchone() is None:
+        if conn is None or not _had_keys(conn):
             return None
         rows = {table: _count_lost(conn, table, lacks, None) for table in SEALED_TABLES}
         return Lost(rows=rows, owed=unsealed.owed(conn)) if any(rows.values()) else None
@@ -87,6 +101,12 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection | None]:
         sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     ) as conn:
         yield conn
+
+
+def _had_keys(conn: sqlite3.Connection) -> bool:
+    """Return whether the journal was ever opened with keys: it may have sealed rows."""
+    had_keys, name = "select 1 from meta where name = ?", unsealed.HAS_KEYS
+    return _knows(conn, had_keys, name) and conn.execute(had_keys, (name,)).fetchone() is not None
 
 
 def _knows(conn: sqlite3.Connection, sql: str, *values: str) -> bool:

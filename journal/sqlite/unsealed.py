@@ -34,6 +34,8 @@ _LOG: Final = "unsealed_log"
 _ANYWHERE: Final = (1 << 63) - 1
 #: Rows of one step of a count: about 20 milliseconds.
 _COUNTED = 5_000
+#: Rows that show whether the key file is an older copy.
+_NEWEST = 100
 _CLEAR_CALLBACK = "sealed is null and (headers <> '[]' or length(body) > 0)"
 _SETTLED_IN_LINE = "ordering is not null and state not in ('pending', 'sending')"
 _ANSWERED = (
@@ -251,6 +253,17 @@ def sealed_rows(conn: sqlite3.Connection, read: SealedRows, opener: Opener) -> R
         oldest=oldest,
         next_place=rows[-1][0] if len(rows) == _COUNTED else None,
     )
+
+
+def newest_parts(conn: sqlite3.Connection, table: Unsealed) -> SealedParts:
+    """Return the keys that the newest rows of a table need."""
+    kinds = _PARTS[table]
+    rows = conn.execute(
+        f"select {', '.join(map(_period, kinds))} from {table}"  # noqa: S608 - our words
+        f" order by {_TABLES[table].place} desc limit ?",
+        (_NEWEST,),
+    )
+    return tuple({part for row in rows for part in _parts(kinds.values(), row)})
 
 
 def seals_dedupe(conn: sqlite3.Connection) -> bool:

@@ -223,7 +223,13 @@ def create_api(parts: Parts) -> Litestar:
             preview(journal=journal, current=current, workers=parts.workers),
             who_saw(journal, who),
             reload(reloads=parts.reloads, keys=keys, calls=calls),
-            audit(journal=journal, cursors=cursors("audit"), calls=calls, now=now),
+            audit(
+                journal=journal,
+                keeper=parts.audit,
+                cursors=cursors("audit"),
+                calls=calls,
+                now=now,
+            ),
             acts(journal=journal, keys=keys, calls=calls),
             audit_state(
                 journal=journal,

@@ -27,6 +27,7 @@ from journal.reads import (
 from journal.records import LineErasure
 from journal.writes import EraseLine
 
+from ..runtime.audit import AuditKeeper
 from ..runtime.readers import clean_reason
 from .auth import ApiRequest, needs
 from .errors import Problem, bad_body, bad_parameter, not_found
@@ -140,9 +141,14 @@ class ErasedLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def audit(
-    *, journal: Journal, cursors: Cursors, calls: Calls, now: Callable[[], float]
+    *,
+    journal: Journal,
+    keeper: AuditKeeper | None,
+    cursors: Cursors,
+    calls: Calls,
+    now: Callable[[], float],
 ) -> ApiRouter:
-    handlers = [_list(journal, cursors, now), _erase(journal, calls), *_log(journal)]
+    handlers = [_list(journal, cursors, now), _erase(journal, keeper, calls), *_log(journal)]
     return ApiRouter("/audit", route_handlers=handlers)
 
 
@@ -190,7 +196,7 @@ def _listed(cursor: str, place: int, line: bytes, logs: Sequence[AuditLog]) -> L
     )
 
 
-def _erase(journal: Journal, calls: Calls) -> HTTPRouteHandler:
+def _erase(journal: Journal, keeper: AuditKeeper | None, calls: Calls) -> HTTPRouteHandler:
     @post(
         "/lines/{line:str}/erase",
         status_code=200,
@@ -214,7 +220,8 @@ def _erase(journal: Journal, calls: Calls) -> HTTPRouteHandler:
         erased = ErasedLine(n=int(line))
         async with calls.begin(request) as call:
             guard = call.guard(lambda result: erased if result is LineErasure.DONE else None)
-            result = await journal.submit(guard(EraseLine(erased.n, reason)))
+            sign = None if keeper is None else keeper.sign
+            result = await journal.submit(guard(EraseLine(erased.n, reason, sign)))
             if result is LineErasure.DONE:
                 await journal.empty_log()  # it holds the line, too
         if result is LineErasure.NEEDED:

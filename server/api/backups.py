@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -69,7 +70,7 @@ def backups(*, config: Callable[[], Config], facts: AuditFacts, calls: Calls) ->
         now = config()
         target = now.path.parent / given.path
         async with calls.begin(request) as call:
-            made = await _made(now.path, now.journal.path, target)
+            made = await _made(now, target)
             facts.add("backup.made", {"file": str(target), "events": made.events})
             await call.keep(made, 201)
         return made
@@ -77,10 +78,11 @@ def backups(*, config: Callable[[], Config], facts: AuditFacts, calls: Calls) ->
     return ApiRouter("/backups", route_handlers=[make])
 
 
-async def _made(config: Path, journal: Path, target: Path) -> MadeBackup:
+async def _made(config: Config, target: Path) -> MadeBackup:
+    copied = partial(back_up, keys=config.seal.path)
     try:
         contents = await asyncio.to_thread(
-            back_up, config, journal, target, lambda _done, _all: None
+            copied, config.path, config.journal.path, target, lambda _done, _all: None
         )
     except WrongPath as exc:
         raise Problem(422, "unusable_path", str(exc)) from None

@@ -13,7 +13,7 @@ from .command import Failure, failure_of
 from .connection import command_client, configured, settings
 from .prune import log_on_stderr
 
-Act = Literal["audit.exported", "audit.verified", "backup.made", "code.read"]
+Act = Literal["audit.exported", "audit.verified", "backup.made", "code.read", "seal.rotated"]
 
 
 def record(do: Act, **fields: Any) -> None:

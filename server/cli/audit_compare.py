@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -85,11 +85,15 @@ class _Said(msgspec.Struct):
     pruned_to: int = 0
     #: Ids of events and keys with an erased line.
     erased: set[str] = set()
+    #: Places of lines that are no JSON.
+    damaged: list[int] = []
 
 
 def compare(conn: sqlite3.Connection, keys: PeriodKeys) -> Comparison:
     """Compare in one state of the journal. `keys` open what is sealed."""
     said, found = _read(conn), Comparison()
+    for place in said.damaged:
+        found.differs(f"line {place} of the log is damaged")
     found.is_complete = any(everything for _, everything in said.records)
     _compare_events(conn, keys, said, found)
     _compare_attempts(conn, said, found)
@@ -101,10 +105,19 @@ def compare(conn: sqlite3.Connection, keys: PeriodKeys) -> Comparison:
     return found
 
 
-def _read(conn: sqlite3.Connection) -> _Said:
-    said, decode = _Said(), msgspec.json.Decoder(_Line).decode
+def _lines(conn: sqlite3.Connection, said: _Said) -> Iterator[tuple[int, _Line]]:
+    """Yield the lines with their places, and note those that are damaged."""
+    decode = msgspec.json.Decoder(_Line).decode
     for place, text in audit_lines.lines_at(conn, 0, audit_lines.end_of(conn)):
-        line = decode(text)
+        try:
+            yield place, decode(text)
+        except msgspec.DecodeError:
+            said.damaged.append(place)
+
+
+def _read(conn: sqlite3.Connection) -> _Said:
+    said = _Said()
+    for place, line in _lines(conn, said):
         if said.begins is None and line.at:
             said.begins = _seconds(line.at) if place else 0.0
         if line.event is not None and line.do in ("callback.accepted", "event.gained"):

@@ -1,14 +1,15 @@
 """Reads the audit log of a journal file, also while a service uses it."""
 
 import contextlib
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from journal.audit.note import VerifierKey
 from journal.audit.tree import TILE_WIDTH, HashesAt
 from journal.keyring import FoundKeys, KeyFile, UnknownRoot
-from journal.reads import AuditLog, AuditLogs, Checkpoints, LogBeginning
+from journal.reads import AuditLog, AuditLogs, Checkpoints, LogBeginning, StoredCheckpoint
 from journal.reads import HashesAt as ReadHashes
 from journal.sqlite import audit_lines
 from journal.sqlite.schema import errors_named
@@ -49,6 +50,8 @@ class LogFile:
         if signer is None or not stored:
             raise WrongExport("the log is not signed yet: start the service once")
         last = next((one for one in stored if until is not None and one.at >= until), stored[-1])
+        if until is not None:
+            last = self._with_erasures(last, stored)
         start = log.pruned
         if since is not None:
             place = audit_lines.place_at(self.conn, since, log.first + log.size)
@@ -64,6 +67,21 @@ class LogFile:
             checkpoints=tuple(one.note for one in stored if start <= one.size <= last.size),
             checkpoint=last.note,
         )
+
+    def _with_erasures(
+        self, last: StoredCheckpoint, stored: Sequence[StoredCheckpoint]
+    ) -> StoredCheckpoint:
+        """Return the first checkpoint from `last` on whose erased lines are all named in it."""
+        first, end = self._log.first, self._log.first + self._log.size
+        naming = [
+            (place - first, json.loads(line)["of"])
+            for place, line in audit_lines.lines_at(self.conn, first + last.size, end)
+            if b'"do":"audit.erased"' in line
+        ]
+        for n, of in naming:
+            if of < last.size <= n:
+                last = next((one for one in stored if one.size > n), stored[-1])
+        return last
 
     @property
     def hashes(self) -> HashesAt:

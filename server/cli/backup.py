@@ -45,21 +45,31 @@ def backup(file: Path, keys: Path | None, output: str) -> None:
     to_stdout = str(file) == _STDIO
     if to_stdout and sys.stdout.isatty():
         raise Wrong("a backup cannot be printed on a terminal; redirect stdout, or name a file")
+    if keys is not None and keys.absolute() == file.absolute():
+        raise Wrong("FILE and --keys are the same file")
     os.nice(_NICER)
+    name = _STDIO if to_stdout else str(file.absolute())
+    copied = {} if keys is None else {"keys": str(keys.absolute())}
     try:
+        if keys is not None:
+            backups.check_keys(known.seal.path, keys)
         if to_stdout:
             contents = backups.stream(known.journal, sys.stdout.buffer, _show)
         else:
-            contents = backups.back_up(known.path, known.journal, file, _show)
-        if keys is not None:
-            backups.back_up_keys(known.seal.path, keys)
+            own = known.seal.path
+            contents = backups.back_up(known.path, known.journal, file, _show, keys=own)
+        try:
+            if keys is not None:
+                backups.back_up_keys(known.seal.path, keys)
+        except BaseException:
+            copied = {}  # the first copy is there
+            raise
+        finally:
+            note("backup.made", file=name, events=contents.events, **copied)
     except (backups.WrongPath, NotABackup) as exc:
         raise Failure(str(exc)) from None
     finally:
         _clear()
-    copied = {} if keys is None else {"keys": str(keys.absolute())}
-    name = _STDIO if to_stdout else str(file.absolute())
-    note("backup.made", file=name, events=contents.events, **copied)
     with contextlib.redirect_stdout(sys.stderr if to_stdout else sys.stdout):
         _print(None if to_stdout else near(file.absolute()), contents, output)
 

@@ -25,6 +25,7 @@ from journal.sqlite.inspection import find_rows
 from ..config.kept import key_kept
 from ..config.roots import root_keys
 from ..config.starter import ROOT_NAME, SEAL, write_root
+from .acts import note
 from .client import ApiClient
 from .command import CommandGroup, Failure, Wrong, config_path
 from .connection import configured, connect, connection_options, near, settings
@@ -223,7 +224,10 @@ def rotate() -> None:
             f"process {service.pid} does not use the first root key yet: restart it first"
         )
     ring = Keyring(path, roots, period=period, now=time.time())
-    for name in ring.rotate(roots):
+    unneeded = ring.rotate(roots)
+    if service is None and settings().journal.exists():  # a service records it itself
+        note("seal.rotated", root=first)
+    for name in unneeded:
         click.echo(f"the root key {name} is no longer needed: remove it from seal.root")
 
 

@@ -80,7 +80,7 @@ def reserved_files(config: Path, journal: Path) -> Mapping[Path, str]:
     }
 
 
-def _key_files(path: Path) -> list[Path]:
+def key_files(path: Path) -> list[Path]:
     """Return the key file, and the files of its rewrite."""
     return [path, *(path.with_name(f"{path.name}{end}") for end in BESIDE_KEY_FILE)]
 
@@ -110,7 +110,7 @@ def check_files(
         conflict = _key_file_conflict(seal.path, reserved)
         if conflict is not None:
             reading.complain(_KEY_FILE, conflict)
-        reserved = {**reserved, **dict.fromkeys(_key_files(seal.path), "has the keys of `seal`")}
+        reserved = {**reserved, **dict.fromkeys(key_files(seal.path), "has the keys of `seal`")}
     files = written_files(sinks, audit)
     for i, file in enumerate(files):
         reading.rest()
@@ -131,7 +131,7 @@ def _read_files(reading: Complaints, sinks: Mapping[str, Sink]) -> Mapping[Path,
 
 
 def _key_file_conflict(path: Path, reserved: Mapping[Path, str]) -> str | None:
-    for each in _key_files(path):
+    for each in key_files(path):
         for other, what in reserved.items():
             if is_same(each, other):
                 return f"{what}; name another file"

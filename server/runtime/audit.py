@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from core.clock import WallClock, rfc3339
+from core.clock import AgeClock, WallClock, rfc3339
 from core.errors import Broken, Unavailable
 from core.instants import parse_rfc3339
 from journal import Journal, JournalHealth
@@ -36,6 +36,7 @@ from ..config.options import Auditing, Config
 from ..log.facts import log_facts
 from ..log.frequent import FrequentLines
 from .interrupted import interrupted_reads, newest_place
+from .retention import AGES
 
 #: Seconds between two looks at what is due.
 LOOK_EVERY = 1.0
@@ -47,6 +48,8 @@ FAILING_AFTER = 60.0
 BETWEEN = 0.02
 #: Seconds that facts are counted, if they could be many.
 COUNTED = 60.0
+#: Seconds until a job that failed is tried again.
+RETRY = 10.0
 #: The kinds of keys that seal parts of events.
 _OF_EVENTS = frozenset({Kind.CODES, Kind.PEOPLE, Kind.RAW})
 #: Different facts that are counted at a time; the others are counted together.
@@ -183,6 +186,10 @@ class AuditKeeper:
         self._destroyed: list[WrappedKey] = []
         #: Since when the journal cannot be written; None: it can.
         self._broken_since: float | None = None
+        #: A clock that is set forward removes nothing.
+        self._ages = AgeClock(clock, None)
+        #: When the present epoch was made or found, by the clock that only goes forward.
+        self._epoch_since = clock.ticks()
         #: When each job is due next, by the clock that only goes forward.
         self._due: dict[str, float] = {}
 
@@ -200,11 +207,12 @@ class AuditKeeper:
 
         Return the first verifier key of a log that was not signed before. Raises Unavailable.
         """
+        self._ages = AgeClock(self._clock, await self._journal.ask(AGES))
         logs = await self._journal.ask(AuditLogs())
         self._first, self._origin = logs[-1].first, logs[-1].origin
         last = await self._journal.ask(Checkpoints(self._first, newest=True))
         await self._record_start(config, since=last[0].at if last else None)
-        self._keys.listen(partial(_call_soon, asyncio.get_running_loop(), self._keys_changed))
+        self.follow_keys()
         if not last:
             # Earlier epochs, of another log, end with it.
             self._epoch = await self._make_epoch()
@@ -251,14 +259,31 @@ class AuditKeeper:
 
     async def end(self) -> None:
         """Record the end of the service, and sign the log. Raises Unavailable."""
-        await self._record_destroyed()
-        self.facts.write_waiting()
+        await self.record_keys()
         self.facts.write_counts()
         stopping = RecordFacts((Fact("service.stopping", {"by": "service"}),))
         recorded = self._journal.submit(stopping)
         if self._epoch is not None:
-            await self._sign(self._epoch)
+            failed = self._keys.epochs()[-1].start > self._epoch.start
+            await self._sign(await self._change_epoch(self._epoch) if failed else self._epoch)
         await recorded
+
+    def follow_keys(self) -> None:
+        """Record from now on what happens to keys."""
+        self._keys.listen(partial(_call_soon, asyncio.get_running_loop(), self._keys_changed))
+
+    @property
+    def sign(self) -> Callable[[Checkpoint, float], str] | None:
+        """What signs a state of the log now; None: another key is about to sign it."""
+        epoch = self._epoch
+        is_last = epoch is not None and self._keys.epochs()[-1].start <= epoch.start
+        return self._signing(epoch) if epoch is not None and is_last else None
+
+    async def record_keys(self) -> None:
+        """Record what happened to keys until now. Raises Unavailable."""
+        await asyncio.sleep(0)  # changes arrive as callbacks of the loop
+        await self._record_destroyed()
+        self.facts.write_waiting()
 
     # --- jobs -----------------------------------------------------------------------------
 
@@ -283,6 +308,8 @@ class AuditKeeper:
                     except Broken:
                         return  # the service ends
                     except Unavailable as exc:
+                        # A damaged row fails each time.
+                        self._due[name] = self._clock.ticks() + RETRY
                         log.error("audit.error", job=name, error=str(exc), then="tried again")  # noqa: TRY400 - a traceback says no more
 
     def _look_at_journal(self) -> None:
@@ -309,12 +336,13 @@ class AuditKeeper:
         """Sign the log, under another key after the end of an epoch; return when to do it again."""
         epoch, options = self._epoch, self._options
         if epoch is not None:
-            # A shorter `epoch` holds for the present one, too.
-            if self._clock.now() >= min(epoch.end * 60, epoch.start * 60 + options.epoch):
-                self._epoch = await self._make_epoch()
-                await self._close(epoch, self._epoch)
+            # A shorter `epoch` holds for the present one, too. After a clock was ahead, its start
+            # may be far in the future.
+            is_over = self._clock.now() >= min(epoch.end * 60, epoch.start * 60 + options.epoch)
+            if is_over or self._clock.ticks() >= self._epoch_since + options.epoch:
+                epoch = await self._change_epoch(epoch)
             before = self.newest
-            await self._sign(self._epoch or epoch)
+            await self._sign(epoch)
             # The first and the last note are parts of the start and of the end.
             if self.newest is not None and (before is None or self.newest.size > before.size):
                 log.info("audit.checkpoint", size=self.newest.size)
@@ -330,14 +358,16 @@ class AuditKeeper:
         return PACK_EVERY
 
     async def _prune(self) -> float:
+        if self._ages.wait:
+            return self._ages.wait
         keep = self._options.keep
         if keep is not None:
-            await self._repeat(lambda: PruneLog(self._clock.now() - keep))
+            await self._repeat(lambda: PruneLog(self._ages.now() - keep))
         if not self._seals:
             # Retention destroys the keys of a sealed journal.
             kept = self._codes_kept or keep
             if kept is not None:
-                await asyncio.to_thread(self._keys.destroy, Kind.CODES, self._clock.now() - kept)
+                await asyncio.to_thread(self._keys.destroy, Kind.CODES, self._ages.now() - kept)
         return PRUNE_EVERY
 
     async def _repeat(self, write: Callable[[], Write[Any]]) -> None:
@@ -359,6 +389,15 @@ class AuditKeeper:
         lasts = self._options.epoch
         begin = partial(self._keys.begin_epoch, self._clock.now(), lasts=lasts)
         return await asyncio.to_thread(begin)
+
+    async def _change_epoch(self, ended: Epoch) -> Epoch:
+        """End an epoch, and return the next one. Call it again after it has failed."""
+        newest = self._keys.epochs()[-1]
+        # After a failure, the end may be stored already: it names this key.
+        begun = newest if newest.start > ended.start else await self._make_epoch()
+        await self._close(ended, begun)
+        self._epoch, self._epoch_since = begun, self._clock.ticks()
+        return begun
 
     async def _forget_epochs(self) -> None:
         """Destroy the keys of earlier epochs, after a note of the present one is stored."""
@@ -398,7 +437,7 @@ class AuditKeeper:
         """Record destroyed keys, with the number of events that they sealed. Raises Unavailable."""
         while self._destroyed:
             key = self._destroyed[0]
-            fields: dict[str, Any] = {"by": "service", **_key_fields(key)}
+            fields: dict[str, Any] = {**ACTING.get().fields, **_key_fields(key)}
             if key.span is not None and key.kind in _OF_EVENTS:
                 fields["events"] = await self._count_events(key.span)
             self._destroyed.pop(0)

@@ -1,7 +1,8 @@
 """Erases content on request: of one event, or all that holds a number.
 
-Rules that live here: the ids of erased events are on disk, beside the journal, before a request is
-answered. A restored backup erases them again. No number is logged or stored.
+Rules that live here: the ids of what is erased are on disk, beside the journal, before a request is
+answered. They are of events, of orders and of callbacks in quarantine. A restored backup erases
+them again. No number is logged or stored.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from journal.reads import (
     EventsNaming,
     KnownOrders,
     OrderFilter,
+    QuarantinedNaming,
     StoredSealed,
 )
 from journal.records import Erased
@@ -62,7 +64,7 @@ class ErasedNumbers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ErasedIds:
-    """The file with the ids of erased events. An id in it is on disk.
+    """The file with the ids of erased content. An id in it is on disk.
 
     A line is an id. If the event was never stored in clear, the start of the newest period that
     then had a key follows: the id can go when the keys up to it are destroyed.
@@ -178,6 +180,7 @@ class Erasures:
             ids = await asyncio.to_thread(self._ids.read)
             left = ids[ids.index(after) + 1 :] if after in ids else ids
             if left:
+                await self._orders.cancel_erased(left)
                 await self._erase(left)
                 await self._journal.empty_log()
 
@@ -215,16 +218,17 @@ class Erasures:
         Open orders of the number are cancelled.
         """
         async with self._erasing:
-            open_orders = [
-                id_ for id_, state in await self._orders_of(number) if state is OrderState.WAITING
-            ]
-            for id_ in open_orders:
-                await self._orders.cancel(id_)
-            events = await self._events(number)
-            await self._note(events)
+            orders, events = await self._orders_of(number), await self._events(number)
+            quarantined = await self._journal.ask(QuarantinedNaming(number))
+            noted = [*events, *(id_ for id_, _ in orders), *quarantined]
+            await self._note(noted)
+            for id_, state in orders:
+                if state is OrderState.WAITING:
+                    await self._orders.cancel(id_)
             await self._erase(events)
             line = LineNumber()
-            erased = await self._journal.submit(EraseNumber(number), line=line)
+            write = EraseNumber(number, last=noted[-1] if noted else None)
+            erased = await self._journal.submit(write, line=line)
             self._orders.forget_number(number)
             await self._journal.empty_log()
         log.info("content.erased", events=len(events), orders=erased.orders, leaf=line.n)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import heapq
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -166,6 +166,18 @@ class Orders:
                 self._order_book.put(outcome)
 
         return await self._journal.submit(CancelOrder(order_id, at=self._now()), then=then)
+
+    async def cancel_erased(self, ids: Iterable[str]) -> None:
+        """Cancel the open orders among these ids, and forget their numbers. Raises Unavailable.
+
+        Other ids are skipped.
+        """
+        known = [order for order in map(self._order_book.get, ids) if order is not None]
+        for order in known:
+            if order.state is OrderState.WAITING:
+                await self.cancel(order.id)
+            if order.number is not None:
+                self.forget_number(order.number)
 
     def forget_number(self, number: str) -> None:
         """Forget a number in memory: it was erased from the journal."""

@@ -12,9 +12,8 @@ from core.errors import Unavailable
 from core.paths import Path as FieldPath
 from core.secret import Secret
 from journal.keyring import KeyFile, Keyring, UnknownRoot
-from journal.records import SealedParts
 from journal.seal import Kind
-from journal.sqlite.inspection import find_lost
+from journal.sqlite.inspection import find_lost, needs_newer_keys
 from journal.sqlite.schema import MADE_WITH_ANOTHER, DiskFull, WrongJournal
 from sinks.erased import needed
 
@@ -59,12 +58,14 @@ def make_keys(seal: Sealing, roots: Sequence[Secret], *, now: float, secret: Sec
 def warn_of_missing_keys(config: Config, journal: Path) -> None:
     """Log what a journal holds that cannot be opened, if its key file is missing, or `seal` is.
 
-    Call it before `make_keys`, which makes another key file. Raises Damaged, Unavailable, Broken
-    and OSError.
+    An older copy of the key file has the keys of earlier rows only. Call it before `make_keys`,
+    which makes another key file. Raises Damaged, Unavailable, Broken and OSError.
     """
-    if config.seal.is_on and KeyFile.read(config.seal.path) is not None:
+    file = KeyFile.read(config.seal.path) if config.seal.is_on else None
+    if file is not None and not needs_newer_keys(journal, file.lacks):
         return
-    lost = find_lost(journal, KeyFile().lacks)
+    keys = file or KeyFile()
+    lost = find_lost(journal, keys.lacks)
     if lost is None:
         return
     log.error(
@@ -75,13 +76,13 @@ def warn_of_missing_keys(config: Config, journal: Path) -> None:
             count
             for name, counts in lost.owed.items()
             for parts, count in counts.items()
-            if _expires(config, name, parts)
+            if _expires(config, name, [part for part in parts if keys.lacks(*part)])
         ),
         then=PUT_BACK,
     )
 
 
-def _expires(config: Config, sink: str, parts: SealedParts) -> bool:
+def _expires(config: Config, sink: str, parts: Sequence[tuple[Kind, int]]) -> bool:
     """Return whether a delivery expires, because its sink needs a part that cannot be opened."""
     paths = [path for kind, _ in parts for path in _PATHS[kind]]
     known = config.sinks.get(sink)

@@ -50,7 +50,9 @@ _CONTENT: Mapping[Retained, Collection[Path]] = {Retained.CODES: CODES, Retained
 _SECRET = frozenset({*_CONTENT, Retained.RAW, Retained.QUARANTINE, Retained.ORDER_NUMBERS})
 #: Kinds that a sealed journal has keys of.
 _SEALED = _SECRET - {Retained.ORDER_NUMBERS}
-_CLOCK, _UPGRADED = "retention_clock", "upgraded_to_retention"
+#: When ages were computed last: see `AgeClock`.
+AGES = Moment("retention_clock")
+_UPGRADED = "upgraded_to_retention"
 
 log = structlog.get_logger()
 
@@ -126,7 +128,7 @@ class Pruner:
 
     async def load(self) -> None:
         """Begin to count ages. Raises Unavailable."""
-        self._ages = AgeClock(self._clock, await self._journal.ask(Moment(_CLOCK)))
+        self._ages = AgeClock(self._clock, await self._journal.ask(AGES))
         upgraded_at = await self._journal.ask(Moment(_UPGRADED))
         if upgraded_at == 0:
             upgraded_at = self._clock.now()
@@ -216,7 +218,7 @@ class Pruner:
         if self._clock.ticks() < self._noted_at + _NOTED_EVERY or self._ages.wait:
             return  # a clock that may be wrong is still suspicious after another start
         try:
-            await self._journal.submit(SetMoment(_CLOCK, self._ages.now()))
+            await self._journal.submit(SetMoment(AGES.name, self._ages.now()))
         except Broken:
             raise
         except Unavailable:

@@ -394,6 +394,55 @@ def test_removed_file_is_written_again(opened, path):
     assert every_key(opened()) == before
 
 
+def test_older_copy_is_not_taken_while_running(opened, path):
+    """Mutants: it is taken, so a second key of a period is made and a destroyed one is back; its
+    destroyed keys stay; the first epoch is lost."""
+    keys = opened()
+    copy = path.read_bytes()
+    first = keys.periods(Kind.CODES)[-1]
+    keys.current(Kind.CODES, NOW + 2 * HOUR)
+    epoch = keys.begin_epoch(NOW, lasts=24 * HOUR)
+    keys.destroy(Kind.CODES, NOW + HOUR)
+    before = every_key(keys)
+    path.write_bytes(copy)
+
+    keys.prepare(NOW + 2 * HOUR)
+
+    assert before.items() <= every_key(keys).items()
+    again = opened(NOW + 2 * HOUR)
+    assert every_key(again) == every_key(keys)
+    assert again.get(Kind.CODES, first) is None
+    assert again.epochs() == [epoch]
+    assert again.destroyed_until(Kind.CODES) == keys.destroyed_until(Kind.CODES) > 0
+
+
+def test_epochs_that_another_process_ended_do_not_return(opened):
+    """Mutant: an epoch that is missing counts as lost."""
+    service, other = opened(), opened()
+    service.begin_epoch(NOW, lasts=HOUR)
+    other.end_epochs(second := other.begin_epoch(NOW + HOUR, lasts=HOUR))
+
+    service.prepare(NOW + HOUR)
+
+    assert service.epochs() == other.epochs() == [second]
+
+
+def test_older_copy_of_an_unknown_root_is_not_taken_while_running(opened, path):
+    """It may be of another journal, so it is not overwritten, either. Mutant: no such test."""
+    keys = opened()
+    keys.rotate((OTHER,))
+    opened(roots=(OTHER, ROOT)).rotate((ROOT, OTHER))
+    copy = path.read_bytes()
+    opened(roots=(ROOT, OTHER)).rotate((OTHER,))
+    keys.current(Kind.CODES, NOW + 2 * HOUR)
+    path.write_bytes(copy)
+
+    with pytest.raises(Unavailable, match="another file has replaced it"):
+        keys.prepare(NOW + 2 * HOUR)
+
+    assert path.read_bytes() == copy
+
+
 def test_file_of_another_journal_is_not_taken_while_running(opened, path, tmp_path):
     """Mutant: it is taken, and the present keys are lost."""
     keys = opened()

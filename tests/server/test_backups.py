@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from contracts.journal import planned, record
 from deaths import deaths
+from disks import mounted
 from services import configured, identity_of
 from whole_files import restored
 
@@ -87,6 +88,17 @@ def events(path):
 
 
 # Backups
+
+
+def test_full_disk_of_the_backup_is_named(journal, tmp_path):
+    """Mutant: the error names the journal, which is well."""
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=64k", "tmpfs") as small:
+        with pytest.raises(OSError, match="No space left on device") as raised:
+            saved(journal, small / "backup.db")
+        left = names(small)
+
+    assert raised.value.filename == str(small / ".backup.db.unfinished")
+    assert left == []
 
 
 def test_backup_is_private_and_alone(journal, tmp_path):
@@ -319,13 +331,16 @@ def test_copy_of_the_keys_is_private_and_opens(keys, tmp_path):
     [
         ("smshook.keys", "is the key file"),
         ("mine", "exists and is not a copy of the keys"),
+        ("smshook.keys.dead", "has the keys of `seal`"),
+        ("smshook.keys.new", "has the keys of `seal`"),
+        ("gone/copy", "gone; make it"),
     ],
 )
 def test_other_file_is_not_replaced_by_keys(keys, tmp_path, name, complaint):
     (tmp_path / "mine").write_text("mine")
     data = keys.read_bytes()
 
-    with pytest.raises(WrongPath, match=f"{name} {complaint}"):
+    with pytest.raises(WrongPath, match=complaint):
         back_up_keys(keys, tmp_path / name)
 
     assert (keys.read_bytes(), (tmp_path / "mine").read_text()) == (data, "mine")
@@ -364,6 +379,17 @@ def test_keys_that_change_while_they_are_copied_are_refused(keys, tmp_path, monk
 def test_missing_keys_are_named(tmp_path):
     with pytest.raises(WrongPath, match="there is no key file at"):
         back_up_keys(tmp_path / "smshook.keys", tmp_path / "copy")
+
+
+@pytest.mark.parametrize("end", ["", ".new", ".dead"])
+def test_backup_is_no_file_of_a_rewrite_of_the_keys(journal, keys, tmp_path, end):
+    """The next rewrite would overwrite it with zeros. Mutant: only existing files are refused."""
+    target = tmp_path / f"smshook.keys{end}"
+
+    with pytest.raises(WrongPath, match="has the keys of `seal`"):
+        back_up(tmp_path / "smshook.yaml", journal, target, ignored, keys=keys)
+
+    assert names(tmp_path) == ["smshook.keys"]
 
 
 # Erased content

@@ -367,7 +367,7 @@ BAD_REQUESTS = [
     (b"", "a JSON object is expected, with since, until, source, type, sinks, dry_run"),
     (b"[]", "a JSON object is expected, with since, until, source, type, sinks, dry_run"),
     (b'{"sink": ["log"]}', "sink: no such field; did you mean sinks?"),
-    (b'{"source": [1]}', "source: write a name, or a list of names"),
+    (b'{"source": [1]}', "source: write a name, or a list of one or more"),
     (b'{"sinks": []}', "sinks: write a list of names, or leave it out"),
     (b'{"sinks": "log"}', "sinks: write a list of names, or leave it out"),
     (b'{"source": [""]}', "source: write a name, or a list of one or more"),

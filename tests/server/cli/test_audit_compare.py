@@ -74,6 +74,18 @@ def stored(journal):
         return conn.execute("select count(*) from events").fetchone()[0]
 
 
+@pytest.mark.parametrize("row", ["x'7801ffff'", "x''", "x'7b22'"])
+def test_damaged_row_is_named_without_a_traceback(journal, tmp_path, row):
+    """Mutants: the error of the decoder ends the command; its lines are skipped in silence."""
+    edit(journal, f"update audit set lines = {row} where n = (select min(n) from audit)")  # noqa: S608 - ours
+
+    found, exported = run("audit", "compare"), run("audit", "export", str(tmp_path / "export"))
+
+    assert (found.exit_code, exported.exit_code) == (1, 1)
+    assert "line 0 of the log is damaged" in found.stdout
+    assert exported.stderr.startswith("the lines are not those of the checkpoint of ")
+
+
 def compared():
     """Compare a journal that fits its log; return the numbers of events and attempts."""
     said = printed("audit", "compare")

@@ -106,6 +106,22 @@ def test_export_and_backup_have_lines_of_their_user(here):
     (here.folder / "copy.keys").unlink()
 
 
+def test_backup_whose_keys_fail_has_its_line(here):
+    """Mutants: the line comes after both copies; the paths are checked after the first copy."""
+    (here.folder / ".stuck.keys.unfinished").mkdir()
+
+    early = run("backup", "early.db", "--keys", "gone/copy.keys")
+    late = run("backup", "late.db", "--keys", "stuck.keys")
+    same = run("backup", "same.db", "--keys", "same.db")
+
+    (here.folder / ".stuck.keys.unfinished").rmdir()
+    assert [one.exit_code for one in (early, late, same)] == [1, 1, 2]
+    made = [(here.folder / f"{name}.db").exists() for name in ("early", "late", "same")]
+    assert made == [False, True, False]
+    line = read("audit", "list", "--do", "backup.made")[-1]["leaf"]
+    assert (line["file"], "keys" in line) == (str(here.folder / "late.db"), False)
+
+
 # A stopped service
 
 
@@ -194,6 +210,22 @@ def test_nothing_is_shown_without_its_line(copied):
     assert "does not listen yet" in result.stderr
     with contextlib.closing(sqlite3.connect(journal)) as conn:
         assert conn.execute("select count(*) from audit").fetchone() == before
+
+
+def test_rotation_beside_a_stopped_service_has_its_line(copied):
+    """Mutant: only a running service sees it."""
+    config = copied[0].with_name("smshook.yaml")
+    old = '"the-root-key-of-the-tests-0123456789"'
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, f'"another-root-key-of-the-tests-0123456789", {old}'))
+
+    printed("seal", "rotate")
+
+    with contextlib.closing(sqlite3.connect(copied[0])) as conn:
+        rows = conn.execute("select lines from audit order by n desc limit 1").fetchone()
+    line = json.loads(rows[0].splitlines()[-1])
+    assert (line["do"], line["by"]) == ("seal.rotated", ME)
 
 
 def test_backup_is_made_even_if_its_line_is_not(copied):

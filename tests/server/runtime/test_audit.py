@@ -5,7 +5,10 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 import shutil
+import sqlite3
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +16,7 @@ from contracts.journal import owed, planned, record
 from services import clock_of, configured, identity_of, loading
 from structlog.testing import capture_logs
 
-from core.clock import rfc3339
+from core.clock import AgeClock, rfc3339
 from core.errors import Unavailable
 from core.secret import Secret
 from journal.actor import Actor
@@ -22,10 +25,11 @@ from journal.keyring import EPOCH, KeyFile
 from journal.reads import AuditLines, AuditLogs, LineFilter
 from journal.seal import Kind
 from journal.sqlite.schema import begin_generation
-from journal.writes import PackLog, RecordFacts, SetMoment
+from journal.writes import EraseLine, PackLog, RecordFacts, SetMoment, SignCheckpoint
 from server import stopped
 from server.cli import audit_export, audit_log, audit_verify
 from server.config.options import Auditing, Retention, Sealing
+from server.runtime.audit import RETRY
 from server.runtime.period_keys import make_keys
 from server.service import audit_options, open_journal
 from server.service import restore as restore_parts
@@ -189,6 +193,64 @@ async def test_interrupted_change_of_the_key_is_finished(service, step, monkeypa
     assert [line["do"] for line in map(json.loads, _entries(service))].count("audit.epoch") == 1
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
+@pytest.mark.parametrize("stops", [False, True])
+async def test_failed_change_of_the_key_is_tried_again(service, is_stored, stops, monkeypatch):
+    """A full or slow disk: the caller does not know whether the end of the epoch is stored.
+    Mutants: the next key signs although the log does not name it; another key is made; the end is
+    stored twice; the last note of a stop is by the older key."""
+    key = await service.start()
+    await record(service.journal, planned())
+    submit, failures = service.journal.submit, [1]
+
+    async def failing(write, **said):
+        ends = isinstance(write, SignCheckpoint) and write.closing is not None
+        if ends and not is_stored and failures:
+            raise Unavailable(f"failure {failures.pop()}")
+        result = await submit(write, **said)
+        if ends and failures:
+            raise Unavailable(f"failure {failures.pop()}")
+        return result
+
+    monkeypatch.setattr(service.journal, "submit", failing)
+    service.at += DAY
+    with pytest.raises(Unavailable):
+        await service.parts.audit._sign_again()
+    await record(service.journal, planned())
+    if not stops:
+        await service.parts.audit._sign_again()
+    await service.stop()
+
+    assert verified(service.export(), keys=[key]) == 0
+    assert [line["do"] for line in map(json.loads, _entries(service))].count("audit.epoch") == 1
+    await service.start()
+    await service.stop()
+    assert len(service.epochs()) == 1
+    assert verified(service.export("again"), keys=[key]) == 0
+
+
+async def test_epoch_ends_although_the_clock_was_ahead(service):
+    """Its start is then in the future, perhaps by years. Mutant: only the wall clock counts."""
+    await service.start()
+    ticks = service.at
+    service.parts.audit._clock = clock = clock_of(lambda: service.at, lambda: ticks)
+    service.at += 400 * DAY
+    clock.check()
+    await service.parts.audit._sign_again()
+    [ahead] = service.epochs()
+    service.at = BEGIN + 60
+    clock.check()
+    await service.parts.audit._sign_again()
+    assert service.epochs() == [ahead]
+    ticks += DAY
+    service.at += DAY
+    await service.parts.audit._sign_again()
+
+    assert ahead.start * 60 == BEGIN + 400 * DAY
+    [after] = service.epochs()
+    assert after != ahead
+
+
 def _entries(service):
     return (service.folder / "export/entries.jsonl").read_text().splitlines()
 
@@ -217,6 +279,42 @@ async def test_yesterdays_lines_cannot_be_signed_with_todays_keys(service):
 
 def _entries_of(folder):
     return (folder / "entries.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update audit set lines = cast(replace(lines, '1.1.1.1', '2.2.2.2') as blob)",
+        "delete from audit where n = (select max(n) from audit)",
+    ],
+)
+async def test_start_keeps_the_evidence_of_a_change(service, change):
+    """Somebody changed the last lines while the service was stopped. Mutant: the note that shows it
+    is replaced, as each note is in its hour, and the service signs the changed lines."""
+    key = await service.start()
+    await service.journal.submit(
+        RecordFacts((Fact("key.refused", {"by": "service", "from": "1.1.1.1"}),))
+    )
+    await service.stop()
+    with contextlib.closing(sqlite3.connect(service.config.journal.path)) as conn:
+        assert conn.execute(change).rowcount
+        conn.commit()
+    await service.start()
+    await service.work(days=0.001)
+    await service.stop()
+    export = service.export()
+
+    assert verified(export, keys=[key]) == 1
+
+
+async def test_start_keeps_no_note_of_unchanged_lines(service):
+    """Each costs a verifier time. Mutant: each start keeps one."""
+    await service.start()
+    await service.stop()
+    await service.start()
+    await service.stop()
+
+    assert len(audit_verify.read_file(service.export() / "checkpoints")) == 1
 
 
 async def test_restored_journal_has_a_log_of_its_own(service, tmp_path):
@@ -262,6 +360,37 @@ async def test_log_without_its_keys_begins_anew(service):
     assert verified(old, service.export("new"), keys=[key, next_key]) == 0
 
 
+async def test_job_that_fails_is_not_tried_each_second(service):
+    """Mutant: a damaged row fills the ordinary log."""
+    await service.start()
+    tries = []
+
+    async def fails():
+        tries.append(service.at)
+        raise Unavailable("damaged")
+
+    service.parts.audit._prune = fails
+    for _ in range(12):
+        await service.work()
+        service.at += 1
+
+    assert len(tries) == 2
+
+
+async def test_log_that_was_renamed_begins_anew(service):
+    """Its notes have the old name. Mutant: the service does not start, with an internal error."""
+    await service.start()
+    await service.stop()
+    with contextlib.closing(sqlite3.connect(service.config.journal.path)) as conn:
+        conn.execute("update audit_logs set origin = origin || '0'")
+        conn.commit()
+
+    assert await service.start() is not None
+    assert (await service.actions())[-3:] == [
+        *("journal.restored", "service.started", "config.loaded")
+    ]
+
+
 async def test_pruned_log_verifies(service):
     service.config = configured(
         service.folder, seal=service.config.seal, audit=Auditing(epoch=DAY, keep=2 * DAY)
@@ -284,6 +413,64 @@ async def test_pruned_log_verifies(service):
     part = service.export("part", since=service.at - DAY)
     assert json.loads((part / "pruned.json").read_text())["size"] > pruned["size"]
     assert verified(part, keys=[key]) == 0
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_clock_that_is_ahead_prunes_no_lines(service, is_running):
+    """Mutants: the age of lines follows the wall clock; the hour after a start does not count."""
+    service.config = configured(
+        service.folder, seal=service.config.seal, audit=Auditing(epoch=DAY, keep=2 * DAY)
+    )
+    await service.start()
+    await service.journal.submit(
+        RecordFacts(tuple(Fact("key.refused", {"by": "key/a"}) for _ in range(600)))
+    )
+    await service.parts.pruner._note_time()
+    await service.journal.submit(PackLog())
+    await service.parts.audit._sign_again()
+    commitments = len(KeyFile.read(service.config.seal.path).spans(Kind.CODES))
+    if is_running:
+        begun = service.at
+        service.parts.audit._ages = AgeClock(clock_of(lambda: service.at, lambda: begun), None)
+        service.at += 401 * DAY
+    else:
+        await service.stop()
+        service.at += 401 * DAY
+        await service.start()
+    await service.parts.audit._prune()
+
+    assert (await service.journal.ask(AuditLogs()))[0].pruned == 0
+    assert len(KeyFile.read(service.config.seal.path).spans(Kind.CODES)) >= commitments
+
+
+async def test_export_soon_after_an_erasure_of_a_line_verifies(service):
+    """The line that names it must be signed. Mutant: it is signed a minute later."""
+    key = await service.start()
+    await service.work(days=0.01)
+    await service.journal.submit(EraseLine(0, "the address of a person", service.parts.audit.sign))
+    export = service.export()
+    await service.journal.close()
+
+    assert verified(export, keys=[key]) == 0
+
+
+async def test_export_until_a_time_has_the_names_of_its_erased_lines(service):
+    """Mutants: it ends before them; it ends with the log."""
+    key = await service.start()
+    for _ in range(3):
+        await service.work(days=0.1)
+        await service.journal.submit(RecordFacts((Fact("key.refused", {"by": "service"}),)))
+    await service.work(days=0.1)
+    await service.journal.submit(EraseLine(0, "the address of a person", service.parts.audit.sign))
+    size = (await service.journal.ask(AuditLogs()))[0].size
+    for _ in range(2):
+        await service.work(days=0.1)
+        await service.journal.submit(RecordFacts((Fact("key.refused", {"by": "service"}),)))
+    await service.stop()
+    export = service.export(until=BEGIN + 1)
+
+    assert verified(export, keys=[key]) == 0
+    assert len(_entries_of(export).splitlines()) == size
 
 
 # Facts
@@ -376,6 +563,8 @@ async def test_failed_job_is_tried_again(service, monkeypatch):
 
     monkeypatch.setattr(keeper, "_sign", failing)
     await service.work(days=1)
+    service.at += RETRY
+    await service.work()
 
     assert failures == []
     assert len(service.epochs()) == 1
@@ -444,6 +633,27 @@ async def test_keys_of_a_sealed_journal_have_lines(tmp_path):
     made = [one for one in said if one[0] == "seal.made"]
     assert set(made) == {("seal.made", "codes", None), ("seal.made", "raw", None)}
     assert said[len(made) :] == [("seal.rotated", None, None), ("seal.destroyed", "codes", 2)]
+    await service.journal.close()
+
+
+async def test_keys_that_a_command_destroys_have_lines(tmp_path):
+    """The service is stopped. Mutant: only a running service follows its keys."""
+    seal = Sealing(file=str(tmp_path / "smshook.keys"), root=(ROOT,))
+    service = Service(tmp_path, seal=seal, retention=Retention(codes=DAY), retention_is_set=True)
+    await service.start()
+    await record(service.journal, planned(at=BEGIN))
+    await service.stop()
+
+    pruned = partial(stopped.prune, service.config, dry_run=False, progress=lambda _counts: None)
+    await asyncio.to_thread(pruned)
+
+    await service.start()
+    found = {line["kind"]: line for line in await service.lines(do=("seal.destroyed",))}
+    assert {"codes", "raw"} <= found.keys()
+    assert (found["codes"]["by"], found["codes"]["period"]) == (
+        f"cli/{os.getuid()}",
+        rfc3339(BEGIN),
+    )
     await service.journal.close()
 
 

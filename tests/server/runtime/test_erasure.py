@@ -7,7 +7,8 @@ import shutil
 
 import msgspec
 import pytest
-from contracts.journal import owed, planned, record
+from contracts.journal import arrival, owed, planned, record
+from contracts.orders import order
 from deaths import deaths
 from sealing import ALL
 from services import clock_of, configured, identity_of, keys_of, loading
@@ -17,8 +18,8 @@ from whole_files import shorten
 from core.clock import rfc3339
 from core.secret import Secret
 from core.units import Duration
-from journal.reads import ErasedUpTo, EventById
-from journal.writes import EraseContent
+from journal.reads import ErasedUpTo, EventById, JournalStats, OrderById
+from journal.writes import CancelOrder, EraseContent, QuarantineCallback, RegisterOrder
 from server.config.options import Retention, Sealing
 from server.runtime import erasure
 from server.runtime.erasure import ErasedIds
@@ -168,6 +169,37 @@ async def test_older_copy_of_the_journal_is_erased_from_its_last_id_on(
 
     assert (before, after) == ([None, TEXT, TEXT], [None] * 3)
     assert erased == events[1:]
+
+
+async def test_orders_and_quarantine_of_an_older_copy_are_erased_again(start, tmp_path):
+    """No event names the number. Mutants: only ids of events are listed; an open order stays open;
+    the ids are listed after the erasure; the number is forgotten in the file only."""
+    path = tmp_path / "smshook.db"
+    held = arrival(body=f"number={NUMBER[1:]}".encode())
+    async with start() as parts:
+        by_number, named = order(NUMBER, kind="number"), order("7", number=NUMBER)
+        for one in (by_number, named):
+            await parts.journal.submit(RegisterOrder(one, None))
+        await parts.journal.submit(CancelOrder(named.id, at=NOW))
+        unread = QuarantineCallback(held, "q" * 36, b"f", "unreadable", "detail")
+        await parts.journal.submit(unread)
+    shutil.copyfile(path, tmp_path / "copy")
+    async with start() as parts:
+        done = await parts.erasures.erase_number(NUMBER)
+    shutil.copyfile(tmp_path / "copy", path)
+    async with start() as parts:
+        await parts.erasures.erase_again(after=await parts.journal.ask(ErasedUpTo()))
+        kept = [await parts.journal.ask(OrderById(one.id)) for one in (by_number, named)]
+        stats = await parts.journal.ask(JournalStats())
+        book = [vars(one) for one in parts.orders._order_book._orders.values()]
+        last = await parts.journal.ask(ErasedUpTo())
+
+    assert (done.events, done.orders, done.quarantine) == (0, 2, 1)
+    assert ids_in(tmp_path) == (by_number.id, named.id, unread.id)
+    assert [(one.order.state, one.order.number) for one in kept] == [("cancelled", None)] * 2
+    assert NUMBER not in str(kept)
+    assert NUMBER not in str(book)
+    assert (stats.quarantine, last) == (0, unread.id)
 
 
 async def test_journal_with_an_id_that_is_gone_is_erased_whole(start, tmp_path, monkeypatch):

@@ -321,6 +321,28 @@ async def test_missing_key_file_is_reported_with_numbers(tmp_path):
     assert KeyFile.read(keys) is not None
 
 
+async def test_older_copy_of_the_key_file_is_reported_with_numbers(tmp_path):
+    """Mutants: only a missing file is reported; a delivery with a key counts as expiring."""
+    config, keys = options(tmp_path), tmp_path / "smshook.keys"
+    async with parts_of(tmp_path) as parts:
+        await record(parts.journal, planned(at=NOW, owed=[owed("crm", wait=60.0)], **SMS))
+    copy = keys.read_bytes()
+    later = NOW + 3 * 3600
+    async with parts_of(tmp_path, at=later) as parts:
+        await record(parts.journal, planned(at=later, owed=[owed("crm", wait=60.0)], **SMS))
+    with capture_logs() as present:
+        warn_of_missing_keys(config, config.journal.path)
+    keys.write_bytes(copy)
+
+    with capture_logs() as older:
+        warn_of_missing_keys(config, config.journal.path)
+
+    assert present == []
+    [line] = older
+    assert (line["event"], line["missing"]) == ("seal.keys_missing", "smshook.keys")
+    assert (line["events"], line["expiring"]) == (1, 1)
+
+
 async def test_journal_without_sealed_rows_needs_no_key_file(tmp_path):
     config = options(tmp_path)
     with capture_logs() as lines:

@@ -131,7 +131,7 @@ async def test_missing_and_damaged_lines_are_found(service):
         conn.execute("update audit set lines = ? where n = 0", (b"\x78damaged",))
     conn.close()
     found = await look(service, WHOLE_EVERY)
-    assert found.error == "line 0 or one after it is damaged"
+    assert found.error == "another line is in the place of line 0"
     with sqlite3.connect(path) as conn:
         conn.execute("delete from audit where n > 0")
         conn.execute("update audit set lines = ?", (zlib.compress(b'{"n":0,"at":""}'),))
@@ -174,6 +174,24 @@ async def prune(service):
         pass
     assert await service.journal.submit(PruneLog(service.at - 1)) >= 256
     await service.sign()
+
+
+async def test_lines_that_nobody_pruned_are_missed(service):
+    """The tree is whole, so all that is left verifies. Mutant: no line has to name them."""
+    await prune(service)
+    assert (await look(service)).outcome == "unchanged"
+    await service.add(300)
+    await service.sign()
+    while await service.journal.submit(PackLog()):
+        pass
+    with sqlite3.connect(service.config.journal.path) as conn:
+        conn.execute("delete from audit where n < 512")
+        conn.execute("update audit_logs set pruned = 512")
+    conn.close()
+
+    found = await look(service, WHOLE_EVERY)
+
+    assert found.error == "lines before 512 are gone, but no line audit.pruned says so"
 
 
 async def test_pruned_log_is_unchanged_from_its_first_line_on(service):
