@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
-def write_new(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Write a new file of UTF-8 text, and make its folder if needed.
+def write_new(path: Path, text: str) -> None:
+    """Write a new file of UTF-8 text with mode 0600, and make its folder if needed.
 
     An existing file is not changed: it raises FileExistsError. After an OSError or UnicodeError no
     file is left.
     """
     make_folder(path.parent)
-    with _temporary(path, text, mode) as temporary:
+    with _temporary(path, text, 0o600) as temporary:
         put_new(temporary, path)
 
 

@@ -271,9 +271,9 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
             )
         return growth
 
-    def at_rest(self, *, within: float = 10.0) -> dict[str, Any]:
+    def at_rest(self) -> dict[str, Any]:
         """Return `/v1/stats` once no more callbacks arrive. Raises CaseFailed."""
-        pairs = itertools.pairwise(self._polls("callbacks still came", within))
+        pairs = itertools.pairwise(self._polls("callbacks still came", 10.0))
         return next(
             now
             for (_, before), (_, now) in pairs

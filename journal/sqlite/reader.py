@@ -18,6 +18,7 @@ from .errors import error_name, judged
 T = TypeVar("T")
 #: Steps of SQLite's virtual machine between two checks of the time limit.
 _LOOK_EVERY = 10_000
+_THREADS = 2
 
 
 class _Halted(Exception):
@@ -31,12 +32,11 @@ class Reader:
         self,
         path: Path,
         *,
-        threads: int = 2,
         failed: Callable[[Broken], None] = lambda _exc: None,
     ) -> None:
         """`failed` is called on the event loop if the file is damaged."""
         self._path, self._failed = path, failed
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="journal-read")
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="journal-read")
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._closed = False

@@ -82,10 +82,10 @@ class Watching:
         finally:
             await self._report_given_up(self._parts.config.alerts, at_once=True)
 
-    async def run_certificates(self, *, every: float = 60.0) -> None:
-        """Ask for the ends of certificates, the first time after `every` seconds."""
+    async def run_certificates(self) -> None:
+        """Ask for the ends of certificates, the first time after a minute."""
         while True:
-            await asyncio.sleep(every)
+            await asyncio.sleep(60)
             await self.look_at_certificates()
 
     async def look_at_certificates(self) -> None:
