@@ -14,6 +14,7 @@ from core.errors import Broken, Unavailable
 
 from ..reads import Read
 from .errors import error_name, judged
+from .read_only import open_read_only
 
 T = TypeVar("T")
 #: Steps of SQLite's virtual machine between two checks of the time limit.
@@ -125,11 +126,7 @@ class Reader:
             local.ends = ends
             conn: sqlite3.Connection | None = getattr(local, "conn", None)
             if conn is None:
-                # mode=ro: a second connection that writes or checkpoints at the same instant is how
-                # SQLite before 3.51.3 loses its log (sqlite.org/wal.html#walresetbug).
-                conn = local.conn = sqlite3.connect(
-                    f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
-                )
+                conn = local.conn = open_read_only(self._path)
                 # Its caller does not wait any more, and an endless read lets the log grow.
                 conn.set_progress_handler(lambda: time.monotonic() > local.ends, _LOOK_EVERY)
                 self._open.append(conn)
