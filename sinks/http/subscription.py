@@ -64,7 +64,7 @@ class Subscription(Http, tag="subscription", frozen=True, kw_only=True):
         try:
 
             async def send(outgoing: Outgoing) -> Receipt:
-                headers, body = compose(outgoing)
+                _, headers, body = compose(outgoing)
                 answer = await client.post({**fixed, **headers}, body, within=self.timeout)
                 return confirmed(answer, now=outgoing.at)
 
