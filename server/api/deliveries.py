@@ -25,11 +25,11 @@ from ..runtime.readers import Readers
 from ..runtime.redelivery import BeingSent, Redelivery, Unsubscribed
 from ..runtime.subscriptions import PREFIX, LiveSubscriptions
 from .auth import ApiRequest, needs
-from .errors import Problem, bad_parameter, not_found
+from .errors import Problem, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
-from .parameters import NoParameters, Text, read
+from .parameters import NoParameters, Text, read, read_range
 from .router import ApiRouter
 
 #: Replaces the answer of a sink for keys without codes:read: it may repeat the message.
@@ -140,10 +140,7 @@ def delivery_filter(
     given: AskedDeliveries, under_way: tuple[int, ...], now: float
 ) -> DeliveryFilter:
     """Return the filter of the journal. Raise Problem if nothing lies in the time."""
-    since = None if given.since is None else given.since.at(now)
-    until = None if given.until is None else given.until.at(now)
-    if since is not None and until is not None and until < since:
-        raise bad_parameter("until", "before since, so nothing can match")
+    since, until = read_range(given.since, given.until, now)
     return DeliveryFilter(
         state=tuple(State(one) for one in given.state if one != WantedState.FAILING),
         failing=WantedState.FAILING in given.state,

@@ -153,7 +153,7 @@ class Console:
                 parts=parts,
                 query=read_pairs(asked.scope["query_string"]),
                 form=form,
-                headers=asked.headers,
+                wants_json=asked.wants_json,
                 session=session,
                 api=self._api_of(asked, session),
                 options=self._options,
