@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from journal.links import follow_links
+
 
 def write_new(path: Path, text: str) -> None:
     """Write a new file of UTF-8 text with mode 0600, and make its folder if needed.
@@ -22,7 +24,7 @@ def write_new(path: Path, text: str) -> None:
 
 def replace(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a file of UTF-8 text, and replace an existing one. Raises OSError."""
-    path = Path(os.path.realpath(path))  # a symbolic link stays a link
+    path = follow_links(path)  # a symbolic link stays a link
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")  # a terminal or pipe, such as /dev/stdout
         return
