@@ -6,16 +6,14 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 
-from core.clock import WallClock, boot_ticks
+from core.clock import WallClock, boot_ticks, utc
 from httpd.body_time import BodyTime
 from httpd.own_host import App, OwnHost, Receive, Scope, Send
 from journal import Journal
@@ -42,7 +40,7 @@ from .api.app import create_api, create_health
 from .api.errors import BODY_TIME
 from .config.files import ERASED_IDS
 from .config.load import Loaded
-from .config.options import Config, Server, host_and_port
+from .config.options import Config, host_and_port
 from .console.app import Console
 from .log.frequent import frequent_lines
 from .runtime.accept import Recorder
@@ -543,7 +541,7 @@ def public_door(parts: Parts) -> Door:
         parts.intake,
         peers=Peers(server.trusted_proxies),
         max_body=server.max_body,
-        now=lambda: datetime.fromtimestamp(clock.now(), UTC),
+        now=lambda: utc(clock.now()),
     )
 
 
@@ -567,7 +565,7 @@ def admin_app(parts: Parts) -> App:
     # Litestar has a type of its own for each ASGI message.
     api = cast("App", create_api(parts))
     own = OwnHost(api, any_host=not is_loopback)
-    parts.current.follow(lambda config: own.allow(_own_names(config.server)))
+    parts.current.follow(lambda config: own.allow(config.server.own_names))
     console = Console(parts, api)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -575,8 +573,3 @@ def admin_app(parts: Parts) -> App:
         await (console if console.has(scope) else own)(scope, receive, send)
 
     return BodyTime(app, BODY_TIME)
-
-
-def _own_names(server: Server) -> Sequence[str]:
-    public_name = urlsplit(server.public_url).hostname if server.public_url else None
-    return [*server.admin_hosts, *([public_name] if public_name else [])]

@@ -2,14 +2,15 @@
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import msgspec
 from litestar import get, post
 from litestar.params import FromPath
 
+from core.clock import utc
 from core.delivery import Attempt, State
 from core.instants import Instant
 from journal import Journal
@@ -317,14 +318,6 @@ def shown_delivery(
         attempts=[ShownAttempt(**fields) for fields, _ in _attempts(kept, access)],
         next_at=utc(states.next_at(kept)),
     )
-
-
-@overload
-def utc(at: float) -> datetime: ...
-@overload
-def utc(at: float | None) -> datetime | None: ...
-def utc(at: float | None) -> datetime | None:
-    return None if at is None else datetime.fromtimestamp(at, UTC)
 
 
 def shown_answer(answer: bytes | None, access: Access) -> str | None:

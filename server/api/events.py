@@ -11,6 +11,7 @@ from litestar import get, post
 from litestar.params import FromPath
 from msgspec import Meta
 
+from core.clock import utc
 from core.event import id_of, secrets_of
 from core.instants import Instant
 from core.printable import NAMED, named
@@ -39,7 +40,7 @@ from ..runtime.redelivery import Redelivery, UnknownSinks
 from ..runtime.subscriptions import LiveSubscriptions
 from ..tracing import Tracer
 from .auth import ApiRequest, missing, needs
-from .deliveries import ShownDelivery, seen_deliveries, shown_delivery, utc
+from .deliveries import ShownDelivery, seen_deliveries, shown_delivery
 from .errors import Problem, not_found
 from .idempotency import Calls
 from .operation import Operation

@@ -10,6 +10,7 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from msgspec import Meta
 
+from core.clock import utc
 from core.instants import Instant
 from journal import Journal
 from journal.reads import EventCount, EventFilter, MarksAt, ReplayById
@@ -20,7 +21,6 @@ from ..runtime.keys import Access
 from ..runtime.redelivery import UnknownSinks
 from ..runtime.replays import Replays
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import bad_body, not_found
 from .events import unknown_sinks, visible
 from .idempotency import Calls

@@ -4,7 +4,7 @@ import http
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 import structlog
@@ -52,9 +52,7 @@ class Console:
     def _use(self, config: Config) -> None:
         self._options = config.console
         self._peers = Peers(config.server.trusted_proxies)
-        names = [*config.console.hosts, *config.server.admin_hosts]
-        if config.server.public_url is not None:
-            names.append(urlsplit(config.server.public_url).hostname or "")
+        names = (*config.console.hosts, *config.server.own_names)
         self._hosts = frozenset(name.lower() for name in names)
 
     def has(self, scope: Scope) -> bool:
