@@ -198,7 +198,7 @@ async def killed_and_restarted(folder, *step, rounds, more=""):
             kills += await asyncio.to_thread(service.process.wait, 10) != 0
             async with running(folder, text) as restarted:
                 # The deliveries from before the kill may be pending now.
-                event_id = await asyncio.to_thread(one_more, restarted, rounds + number)
+                event_id = await asyncio.to_thread(restarted.accept, rounds + number)
                 sent.append(event_id)
                 await asyncio.to_thread(wait_until_settled, restarted)
         return sent, kills, arrived(end)
@@ -212,11 +212,6 @@ def sent_before_it_dies(service, number):
         rows = conn.execute("select id from events order by seq desc limit 1").fetchall()
     conn.close()
     return [id_ for (id_,) in rows]
-
-
-def one_more(service, number):
-    [event_id] = service.post(live.sms(number)).json()["events"]
-    return event_id
 
 
 def wait_until_settled(service):
@@ -245,12 +240,12 @@ async def test_hundred_thousand_pending_deliveries_stay_on_disk(tmp_path):
         text = config(crm=http(f"{end.url}/hooks"))
         async with running(tmp_path, text) as service:
             for number in range(100):
-                await asyncio.to_thread(one_more, service, number)
+                await asyncio.to_thread(service.accept, number)
         add_deliveries(tmp_path / "smshook.db", 100_000)
 
         async with running(tmp_path, text) as service:
             held = service.stats()["deliveries"]
-            await asyncio.to_thread(one_more, service, 1000)
+            await asyncio.to_thread(service.accept, 1000)
             memory = [resident(service.process.pid)]
             up.set()
             done = held["delivered"] + 1000
@@ -274,12 +269,12 @@ async def test_new_event_goes_before_a_hundred_thousand_retries(tmp_path):
         text = config(crm=http(f"{end.url}/hooks"))
         async with running(tmp_path, text) as service:
             for number in range(100):
-                await asyncio.to_thread(one_more, service, number)
+                await asyncio.to_thread(service.accept, number)
             await asyncio.to_thread(wait_until_settled, service)
         add_deliveries(tmp_path / "smshook.db", 100_000, attempts=1)
 
         async with running(tmp_path, text) as service:
-            event_id = await asyncio.to_thread(one_more, service, 1000)
+            event_id = await asyncio.to_thread(service.accept, 1000)
             accepted = len(end.requests)
             await eventually(lambda: event_id in arrived(end), within=90)
             ahead = arrived(end).index(event_id) - accepted

@@ -100,7 +100,7 @@ def test_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
             number = len(answers) + 1
             answers[number] = posted(service, large(number))
         code = service.process.wait(30)
-        errors = [line["error"] for line in service.logged() if line["event"] == "journal.error"]
+        errors = [line["error"] for line in service.logged("journal.error")]
 
     assert len(answers) > 5
     assert (code, set(errors)) == (1, {"SQLITE_IOERR_FSYNC"})
@@ -277,7 +277,7 @@ def test_frozen_disk_is_503_and_unready_until_it_thaws(tmp_path):
     assert [first.status_code, second.status_code, unready, healthy] == [503, 503, 503, 200]
     # The first was in the batch that waited for the disk; the second was in no batch.
     assert (again, third) == ("duplicate", "accepted")
-    errors = {line["error"] for line in service.logged() if line["event"] == "journal.error"}
+    errors = {line["error"] for line in service.logged("journal.error")}
     assert errors == {"stalled: the disk does not answer"}
 
 

@@ -34,7 +34,7 @@ def query(folder, sql):
 def test_killed_erasure_is_finished_by_the_next_start(tmp_path, step):
     """Mutant: `forgets` (for `listed` and `erasing`): a start does not read the list of ids."""
     service = dying(tmp_path, step).start()
-    [event] = service.post(live.sms(1, at=AT, text=f"{CODE} is it", pin=CODE)).json()["events"]
+    event = service.accept(1, at=AT, text=f"{CODE} is it", pin=CODE)
     live.eventually(lambda: service.stats()["deliveries"]["delivered"] == 1)
     with pytest.raises(httpx.TransportError):
         service.api(f"/events/{event}/content", method="DELETE")

@@ -24,7 +24,7 @@ ME = f"cli/{os.getuid()}"
 
 def accepted(here, number):
     """Have an event accepted, and its line signed; return its id."""
-    [event] = here.post(live.sms(number)).json()["events"]
+    event = here.accept(number)
     live.eventually(lambda: run("audit", "prove", event).exit_code == 0)
     return event
 
@@ -114,7 +114,7 @@ def stopped(tmp_path_factory):
     """The folder of a stopped service with one event, and its id."""
     service = live.Live(tmp_path_factory.mktemp("stopped"), CONFIG)
     with service:
-        [event] = service.post(live.sms(1)).json()["events"]
+        event = service.accept(1)
         live.eventually(service.delivered)
         service.stop()
     return service.folder, event
