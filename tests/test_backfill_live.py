@@ -4,12 +4,12 @@ import asyncio
 import base64
 import contextlib
 import json
-import sqlite3
 import time
 from datetime import datetime
 
 import live
 import pytest
+from journals import shell
 from outage import Outage, configured
 from rehearsing import KEY as PROVIDER_KEY
 from rehearsing import running
@@ -92,7 +92,7 @@ async def test_row_with_two_messages_is_stored_once(tmp_path, unused_tcp_port):
             await asyncio.to_thread(outage.service.api, f"/events/{event['id']}?raw=true")
             for event in events
         ]
-        with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn:
+        with shell(tmp_path / "smshook.db") as conn:
             rows = conn.execute("select 1 from callbacks where channel = 'poll'").fetchall()
     [body] = {answer.json()["raw"]["body"] for answer in raw}
 
@@ -291,7 +291,7 @@ def answer_nonsense_once(simulation):
 
 def age(folder, *, by):
     """Move the event `by` seconds into the past, and drop the last sign of life."""
-    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn, conn:
+    with shell(folder / "smshook.db") as conn:
         [(seq, body)] = conn.execute("select seq, body from events").fetchall()
         event = json.loads(body)
         then = datetime.fromisoformat(event["recordedtime"]).timestamp() - by
@@ -308,7 +308,7 @@ async def test_last_run_in_the_future_is_ignored(tmp_path, unused_tcp_port):
     async with asked(tmp_path, "sms_online", unused_tcp_port) as outage:
         await outage.run()
         await asyncio.to_thread(outage.service.stop)
-        with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn, conn:
+        with shell(tmp_path / "smshook.db") as conn:
             conn.execute("update moments set at = at + 86400")
         await asyncio.to_thread(outage.service.start)
         run = await outage.run()

@@ -3,7 +3,6 @@
 import asyncio
 import collections
 import contextlib
-import socket
 import sqlite3
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import endpoint
 import httpx
 import live
 import pytest
+from serving import free_port
 
 KILL_AT = Path(__file__).parent / "failpoints" / "kill_at.py"
 STEPS = ("recorded", "begun", "sent", "settling", "settled")
@@ -68,12 +68,6 @@ async def eventually(check, within):
 def arrived(end):
     """Return the ids in the order of arrival."""
     return [request.headers["webhook-id"] for request in end.requests]
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 # A sink that is down

@@ -6,7 +6,6 @@ import itertools
 import os
 import shutil
 import signal
-import sqlite3
 import time
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import httpx
 import live
 import load
 import pytest
-from journals import prepared
+from journals import prepared, shell
 
 AT = 1_700_000_000
 
@@ -202,7 +201,7 @@ def refused_and_unready(service):
 
 
 def stored_in(folder):
-    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn:
+    with shell(folder / "smshook.db") as conn:
         assert conn.execute("pragma integrity_check").fetchone() == ("ok",)
         # A small disk raises an alert.
         own = "select id from events where type not glob 'system.*'"

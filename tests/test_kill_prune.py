@@ -1,13 +1,13 @@
 """kill -9 at each step of pruning and of an erasure: nothing is lost, and nothing is left half."""
 
 import contextlib
-import sqlite3
 import sys
 from pathlib import Path
 
 import httpx
 import live
 import pytest
+from journals import shell
 
 KILL = Path(__file__).parent / "failpoints" / "kill_prune.py"
 CODE = "ZQ7-918273"
@@ -25,7 +25,7 @@ def in_files(folder, text):
 
 
 def query(folder, sql):
-    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn:
+    with shell(folder / "smshook.db") as conn:
         assert conn.execute("pragma integrity_check").fetchone() == ("ok",)
         return conn.execute(sql).fetchall()
 

@@ -1,7 +1,7 @@
 """The overview: figures of now, and plots with a table under each."""
 
 import pytest
-from consoles import Parsed
+from consoles import text_of
 
 from server.runtime.disk import Disk
 from server.runtime.watching import Watching
@@ -51,10 +51,6 @@ def test_page_counts_what_wants_somebody(counted, admin):
     assert f'<dd><a href="/console/quarantine">{quarantine}</a></dd>' in text
     assert stats["deliveries"]["dead"]
     assert stats["quarantine"]
-
-
-def text_of(answer):
-    return " ".join(Parsed(answer.text).text.split())
 
 
 def test_oldest_owed_delivery_is_linked(admin, service):

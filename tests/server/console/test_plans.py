@@ -1,11 +1,10 @@
 """The queries of all pages: none scans a whole table that grows with the journal."""
 
-import contextlib
 import re
-import sqlite3
 
 import pytest
 from consoles import seeded
+from journals import shell
 
 from journal.sqlite import paging, reader
 from journal.sqlite.read_only import open_read_only
@@ -76,7 +75,7 @@ def traced(tmp_path_factory):
 def scans(path, statements):
     """Return the scans of large tables in the plans of these statements."""
     found = []
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         for sql in dict.fromkeys(statements):
             if not FIRST_ROWS.search(sql):
                 steps = [row[3] for row in conn.execute(f"explain query plan {sql}")]
