@@ -83,7 +83,7 @@ from .runtime.samples import SampleEvents
 from .runtime.sealing import RowSealer
 from .runtime.silence import SourceMonitor
 from .runtime.subscriptions import PREFIX, LiveSubscriptions
-from .runtime.supervisor import Supervisor, finish
+from .runtime.supervisor import Supervisor, finish, repeat
 from .runtime.verification import AuditVerifier
 from .runtime.watching import Watching
 from .tracing import Tracer
@@ -527,7 +527,7 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     supervisor.run("seal", parts.row_sealer.run())
     watching = Watching(parts)
     supervisor.run("alerts", watching.run())
-    supervisor.run("certificates", watching.run_certificates())
+    supervisor.run("certificates", repeat(watching.look_at_certificates, 60.0))
     heartbeat = HeartbeatSender(ready=parts.ready, ticks=parts.clock.ticks)
     parts.current.follow(heartbeat.use)
     supervisor.run("heartbeat", heartbeat.run())
