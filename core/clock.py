@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from typing import overload
 
 #: Seconds. A shorter step is followed without a report: clocks are corrected all the time.
 SMALLEST_JUMP = 2.0
@@ -105,6 +106,15 @@ class AgeClock:
         """Seconds until ages may be computed."""
         passed = self._clock.ticks() - self._ticks
         return max(0.0, LONGEST_STEP - passed) if self.is_ahead else 0.0
+
+
+@overload
+def utc(at: float) -> datetime: ...
+@overload
+def utc(at: float | None) -> datetime | None: ...
+def utc(at: float | None) -> datetime | None:
+    """Return seconds since the epoch as a datetime in UTC; None for None."""
+    return None if at is None else datetime.fromtimestamp(at, UTC)
 
 
 @lru_cache(maxsize=256)

@@ -51,11 +51,6 @@ SPELLED_PATHS = frozenset(_AT_PATHS)
 _REPLACED: Mapping[Path, Mapping[str, str]] = {KEY_PATH: _PRESENT, NAME_PATH: _PRESENT_NAMES}
 
 
-def present_key(key: str) -> str:
-    """Return the present key for a former one; other keys stay as they are."""
-    return _PRESENT.get(key, key)
-
-
 def former_keys() -> list[tuple[str, str]]:
     """Return each former key with the present key of the same service."""
     return [(row["former"], row["key"]) for row in _KEY_ROWS]

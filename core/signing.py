@@ -70,6 +70,11 @@ def decode_key(secret: Secret) -> bytes:
     return key
 
 
+def encode_key(key: bytes) -> Secret:
+    """Return a key as `whsec_…`. Give 32 random bytes for a new secret."""
+    return Secret(f"{_PREFIX}{base64.b64encode(key).decode()}")
+
+
 def make_signer(secrets: Iterable[Secret]) -> Sign:
     """Return a function that signs with each secret, so that a receiver can rotate them.
 

@@ -141,10 +141,11 @@ def _quoted(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _quoted_names(names: Sequence[str]) -> str:
-    return json.dumps(_some(names), separators=(",", ":"))
+    return json.dumps(names_or_count(names), separators=(",", ":"))
 
 
-def _some(names: Sequence[str]) -> Sequence[str] | int:
+def names_or_count(names: Sequence[str]) -> Sequence[str] | int:
+    """Return names for one line, or their number if they are many."""
     return names if len(names) <= _NAMES else len(names)
 
 
@@ -286,7 +287,7 @@ def _all_retried(_write: RetryDeliveries, result: Any, who: _Who, shown: Shown) 
 
 def _event_replayed(write: ReplayEvent, result: Any, who: _Who, _shown: Shown) -> Iterator[Fact]:
     if result is not None:
-        sinks = _some([one.sink for one in write.owed])
+        sinks = names_or_count([one.sink for one in write.owed])
         yield Fact("event.replayed", {**who, "event": write.event_id, "sinks": sinks})
 
 
@@ -299,9 +300,9 @@ def _replay_begun(write: StartReplay, _result: Any, who: _Who, _shown: Shown) ->
             "replay": replay.id,
             "since": None if replay.since is None else rfc3339(replay.since),
             "until": None if replay.until is None else rfc3339(replay.until),
-            "types": _some(replay.types),
-            "sources": _some(replay.sources),
-            "sinks": None if replay.sinks is None else _some(replay.sinks),
+            "types": names_or_count(replay.types),
+            "sources": names_or_count(replay.sources),
+            "sinks": None if replay.sinks is None else names_or_count(replay.sinks),
             "matched": replay.matched,
         },
     )

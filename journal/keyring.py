@@ -22,6 +22,7 @@ from core.secret import Secret
 
 from . import key_file
 from .key_file import Damaged
+from .links import follow_links
 from .seal import Kind, MissingKeys
 
 #: The kind of the keys of dedupe keys: one for each calendar month (UTC).
@@ -272,7 +273,6 @@ class Keyring:
         *,
         period: float,
         now: float,
-        chance: Callable[[int], bytes] = os.urandom,
         secret: Secret | None = None,
     ) -> None:
         """Open the file, or make it. `roots` are the root keys: the first wraps, all unwrap.
@@ -282,12 +282,11 @@ class Keyring:
         again. Finishes an interrupted rewrite. Raises Damaged, UnknownRoot, Unavailable and
         OSError.
         """
-        self._path = Path(os.path.realpath(path))  # a rename would replace a symbolic link
+        self._path = follow_links(path)  # a rename would replace a symbolic link
         self._roots = [Root(text) for text in roots]
         own = None if secret is None else own_root(secret)
         if own is not None:
             self._roots.append(own)
-        self._chance = chance
         self._changing = threading.Lock()
         minutes = int(period // 60)
         self._grids: Mapping[str, Callable[[int], KeySpan]] = {
@@ -412,17 +411,12 @@ class Keyring:
         Nothing can open what they sealed, when this returns. Raises Unavailable.
         """
         with self._exclusive():
-            file, opened = self._state.file, self._state.opened
+            file = self._state.file
             ended = [span for span in file.spans(kind) if span.end * 60 <= before]
             if not ended:
                 return ()
-            gone = {(kind, span.start) for span in ended}
             until = max(file.destroyed.get(kind, 0), *(span.end for span in ended))
-            kept = {name: key for name, key in file.keys.items() if name not in gone}
-            self._store(
-                KeyFile(kept, {**file.destroyed, kind: until}),
-                {name: opened[name] for name in kept},
-            )
+            self._remove(kind, ended, {**file.destroyed, kind: until})
             return sorted(span.start for span in ended)
 
     def rotate(self, roots: Sequence[Secret]) -> Sequence[str]:
@@ -436,7 +430,7 @@ class Keyring:
             before = {key.root for key in file.keys.values()} - {first.fingerprint}
             if before:
                 wrapped = {
-                    name: first.wrap(key.kind, key.span, opened[name], self._chance(_NONCE))
+                    name: first.wrap(key.kind, key.span, opened[name], os.urandom(_NONCE))
                     for name, key in file.keys.items()
                 }
                 self._store(KeyFile(wrapped, file.destroyed), opened)
@@ -459,8 +453,8 @@ class Keyring:
         with self._exclusive():
             file, opened = self._state.file, self._state.opened
             start = max([int(now // 60), *(span.start + 1 for span in file.spans(EPOCH))])
-            span, seed = KeySpan(start, start + int(lasts // 60)), self._chance(_KEY)
-            wrapped = self._roots[0].wrap(EPOCH, span, seed, self._chance(_NONCE))
+            span, seed = KeySpan(start, start + int(lasts // 60)), os.urandom(_KEY)
+            wrapped = self._roots[0].wrap(EPOCH, span, seed, os.urandom(_NONCE))
             self._store(
                 KeyFile({**file.keys, (EPOCH, start): wrapped}, file.destroyed),
                 {**opened, (EPOCH, start): seed},
@@ -470,16 +464,10 @@ class Keyring:
     def end_epochs(self, before: Epoch) -> None:
         """Destroy the keys of the epochs before this one. Raises Unavailable."""
         with self._exclusive():
-            file, opened = self._state.file, self._state.opened
-            gone = {(EPOCH, span.start) for span in file.spans(EPOCH) if span.start < before.start}
-            if gone:
-                self._store(
-                    KeyFile(
-                        {name: key for name, key in file.keys.items() if name not in gone},
-                        file.destroyed,
-                    ),
-                    {name: key for name, key in opened.items() if name not in gone},
-                )
+            file = self._state.file
+            ended = [span for span in file.spans(EPOCH) if span.start < before.start]
+            if ended:
+                self._remove(EPOCH, ended, file.destroyed)
 
     def _found(self, kind: str, at: float) -> _Current:
         state = self._state
@@ -535,8 +523,8 @@ class Keyring:
         keys, opened = dict(file.keys), dict(self._state.opened)
 
         def add(kind: str, span: KeySpan | None) -> None:
-            key = self._chance(_KEY)
-            wrapped = self._roots[0].wrap(kind, span, key, self._chance(_NONCE))
+            key = os.urandom(_KEY)
+            wrapped = self._roots[0].wrap(kind, span, key, os.urandom(_NONCE))
             keys[kind, wrapped.start], opened[kind, wrapped.start] = wrapped, key
 
         for kind in kinds:
@@ -551,6 +539,12 @@ class Keyring:
                 add(entry, None)
         if len(keys) > len(file.keys) or self._stamp is None:
             self._store(KeyFile(keys, file.destroyed), opened)
+
+    def _remove(self, kind: str, spans: Iterable[KeySpan], destroyed: Mapping[str, int]) -> None:
+        gone = {(kind, span.start) for span in spans}
+        kept = {name: key for name, key in self._state.file.keys.items() if name not in gone}
+        opened = self._state.opened
+        self._store(KeyFile(kept, destroyed), {name: opened[name] for name in kept})
 
     def _store(self, file: KeyFile, opened: Mapping[tuple[str, int | None], bytes]) -> None:
         key_file.clean(self._path)

@@ -9,6 +9,8 @@ from typing import Self
 
 import msgspec
 
+from .links import follow_links
+
 #: Bytes of the file: enough for two addresses and the longest path.
 _LENGTH = 8192
 
@@ -145,7 +147,7 @@ def _locker(fd: int) -> int | None:
 
 
 def _beside(journal: Path) -> Path:
-    journal = Path(os.path.realpath(journal))  # a link leads to the same journal
+    journal = follow_links(journal)  # a link leads to the same journal
     return journal.with_name(journal.name + ".lock")
 
 

@@ -8,21 +8,23 @@ import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from journal.links import follow_links
 
-def write_new(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Write a new file of UTF-8 text, and make its folder if needed.
+
+def write_new(path: Path, text: str) -> None:
+    """Write a new file of UTF-8 text with mode 0600, and make its folder if needed.
 
     An existing file is not changed: it raises FileExistsError. After an OSError or UnicodeError no
     file is left.
     """
     make_folder(path.parent)
-    with _temporary(path, text, mode) as temporary:
+    with _temporary(path, text, 0o600) as temporary:
         put_new(temporary, path)
 
 
 def replace(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a file of UTF-8 text, and replace an existing one. Raises OSError."""
-    path = Path(os.path.realpath(path))  # a symbolic link stays a link
+    path = follow_links(path)  # a symbolic link stays a link
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")  # a terminal or pipe, such as /dev/stdout
         return

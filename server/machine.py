@@ -1,4 +1,4 @@
-"""The process and its machine: signals, descriptors, the service manager."""
+"""The process and its machine: signals, sockets, descriptors, the service manager."""
 
 import contextlib
 import ctypes
@@ -141,6 +141,21 @@ class Signals:
         # A second signal or the deadline: the service did not end in order.
         signal.sigtimedwait(_ENDING, self._deadline)
         leave(1)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises OSError."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        # Two sockets may bind one address until the first of them listens.
+        sock.listen()
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def leave(code: int) -> NoReturn:

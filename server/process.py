@@ -45,6 +45,7 @@ from .machine import (
     leave,
     most_connections,
     notify,
+    open_socket,
 )
 from .runtime.configured_sinks import prepare
 from .runtime.credentials import AT_START, hide_stored_credentials
@@ -321,19 +322,10 @@ def _log_failure(journal: Journal) -> bool:
 
 def bind(listen: str) -> socket.socket:
     """Return a socket that listens on `HOST:PORT`. Raises PortTaken."""
-    host, port = host_and_port(listen)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((host, port))
-        # Two sockets may bind one address until the first of them listens.
-        sock.listen()
+        return open_socket(*host_and_port(listen))
     except OSError as exc:
-        sock.close()
         raise PortTaken(f"cannot listen on {listen}: {exc.strerror}") from exc
-    sock.setblocking(False)
-    return sock
 
 
 def _holder(parts: Parts, sockets: Sequence[socket.socket]) -> Holder:

@@ -6,16 +6,14 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 
-from core.clock import WallClock, boot_ticks
+from core.clock import WallClock, boot_ticks, utc
 from httpd.body_time import BodyTime
 from httpd.own_host import App, OwnHost, Receive, Scope, Send
 from journal import Journal
@@ -42,7 +40,7 @@ from .api.app import create_api, create_health
 from .api.errors import BODY_TIME
 from .config.files import ERASED_IDS
 from .config.load import Loaded
-from .config.options import Config, Server, host_and_port
+from .config.options import Config, host_and_port
 from .console.app import Console
 from .log.frequent import frequent_lines
 from .runtime.accept import Recorder
@@ -85,7 +83,7 @@ from .runtime.samples import SampleEvents
 from .runtime.sealing import RowSealer
 from .runtime.silence import SourceMonitor
 from .runtime.subscriptions import PREFIX, LiveSubscriptions
-from .runtime.supervisor import Supervisor, finish
+from .runtime.supervisor import Supervisor, finish, repeat
 from .runtime.verification import AuditVerifier
 from .runtime.watching import Watching
 from .tracing import Tracer
@@ -529,7 +527,7 @@ def run_parts(parts: Parts, supervisor: Supervisor) -> None:
     supervisor.run("seal", parts.row_sealer.run())
     watching = Watching(parts)
     supervisor.run("alerts", watching.run())
-    supervisor.run("certificates", watching.run_certificates())
+    supervisor.run("certificates", repeat(watching.look_at_certificates, 60.0))
     heartbeat = HeartbeatSender(ready=parts.ready, ticks=parts.clock.ticks)
     parts.current.follow(heartbeat.use)
     supervisor.run("heartbeat", heartbeat.run())
@@ -543,7 +541,7 @@ def public_door(parts: Parts) -> Door:
         parts.intake,
         peers=Peers(server.trusted_proxies),
         max_body=server.max_body,
-        now=lambda: datetime.fromtimestamp(clock.now(), UTC),
+        now=lambda: utc(clock.now()),
     )
 
 
@@ -567,7 +565,7 @@ def admin_app(parts: Parts) -> App:
     # Litestar has a type of its own for each ASGI message.
     api = cast("App", create_api(parts))
     own = OwnHost(api, any_host=not is_loopback)
-    parts.current.follow(lambda config: own.allow(_own_names(config.server)))
+    parts.current.follow(lambda config: own.allow(config.server.own_names))
     console = Console(parts, api)
 
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -575,8 +573,3 @@ def admin_app(parts: Parts) -> App:
         return (console if console.has(scope) else own)(scope, receive, send)
 
     return BodyTime(app, BODY_TIME)
-
-
-def _own_names(server: Server) -> Sequence[str]:
-    public_name = urlsplit(server.public_url).hostname if server.public_url else None
-    return [*server.admin_hosts, *([public_name] if public_name else [])]

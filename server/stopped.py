@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +20,7 @@ from journal.records import Retained
 from journal.seal import MissingKeys, PeriodKeys
 from journal.sqlite.audit import goes_on
 from journal.sqlite.backup import Contents, check
+from journal.sqlite.read_only import open_read_only
 from journal.sqlite.schema import WrongJournal, begin_generation, is_current
 from journal.writes import RecordFacts
 
@@ -209,6 +209,5 @@ async def _opened(
 
 def _goes_on(journal: Path, audit: AuditOptions) -> bool:
     """Return whether the audit log of a journal goes on with the keys at hand."""
-    uri = f"{journal.absolute().as_uri()}?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True)) as conn:
+    with contextlib.closing(open_read_only(journal)) as conn:
         return goes_on(conn, audit)

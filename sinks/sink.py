@@ -7,7 +7,7 @@ beside this file.
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 
 import msgspec
 
@@ -166,7 +166,7 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         Raises Unusable.
         """
 
-    def under(self, _folder: Path) -> "Sink":
+    def under(self, _folder: Path) -> Self:
         """Return the same with absolute paths: relative ones are below `folder`."""
         return self
 

@@ -17,7 +17,7 @@ import urllib.parse
 import canary
 import live
 from journals import prepared
-from services import clock_of, configured, identity_of, keys_of, loading
+from services import clock_of, configured, identity_of, key, keys_of, loading
 from serving import serving
 
 from core.secret import Secret
@@ -25,7 +25,7 @@ from core.units import Duration
 from receiver.providers.sms_activate.profiles import HeroSms
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
-from server.config.options import Api, ApiKey, Auditing, ConsoleOptions, Sealing, Server
+from server.config.options import Api, Auditing, ConsoleOptions, Sealing, Server
 from server.process import _listen, _stop, bind
 from server.runtime.supervisor import Supervisor
 from server.service import audit_options, open_journal, restore, run_parts
@@ -35,10 +35,6 @@ from sinks.retry import Retry
 
 HOSTILE = '"><img src=x onerror=alert(1)>\u202etxt.exe\u2066\x1b[31m{{7*7}}=1+1'
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
-
-
-def key(name, *scopes, **more):
-    return ApiKey(key=Secret(f"{name}-key-0123456789"), scopes=scopes, **more)
 
 
 KEYS = {
@@ -398,3 +394,8 @@ def _seed(service):
 def query_of(address):
     """Return the parameters of an address."""
     return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(address).query))
+
+
+def text_of(answer):
+    """Return the text of a page, with single blanks."""
+    return " ".join(Parsed(answer.text).text.split())

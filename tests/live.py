@@ -220,8 +220,20 @@ class Live:
         paths = [path for path in (self.log, self.errors) if path.exists()]
         return "".join(path.read_text(errors="replace")[-4_000:] for path in paths)
 
-    def logged(self):
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+    def logged(self, event=None):
+        """Return the lines of its log, or those of one event."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [line for line in lines if event in (None, line["event"])]
+
+    def accept(self, number, **fields):
+        """Post an SMS of TellABot; return the id of its event, which is new."""
+        answer = self.post(sms(number, **fields)).json()
+        assert answer["status"] == "accepted", answer
+        return answer["events"][0]
+
+    def descriptors(self):
+        """Return the number of its open files and sockets."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
 
 @functools.cache

@@ -10,8 +10,9 @@ from sealing import OpenedReads
 
 from core.clock import WallClock
 from core.secret import Secret
+from journal.writes import IndexVisible
 from server.config.load import Loaded
-from server.config.options import Config, JournalOptions, Sealing, Server
+from server.config.options import ApiKey, Config, JournalOptions, Sealing, Server
 from server.runtime.identity import Identity
 from server.runtime.period_keys import make_keys
 from server.service import assemble, open_journal
@@ -38,6 +39,11 @@ def keys_of(config, *, now):
     return make_keys(config.seal, config.seal.root, now=now, secret=config.server.secret)
 
 
+def key(name, *scopes, **more):
+    """A key of the API with the text `NAME-key-0123456789`."""
+    return ApiKey(key=Secret(f"{name}-key-0123456789"), scopes=scopes, **more)
+
+
 def identity_of(config):
     return Identity(config.server.secret.reveal(), secrets.token_bytes)
 
@@ -45,6 +51,20 @@ def identity_of(config):
 def clock_of(now, ticks=None):
     """A clock that shows what `now` returns."""
     return WallClock(wall=now, ticks=now if ticks is None else ticks)
+
+
+class Machine:
+    """The clocks of a machine."""
+
+    def __init__(self, now):
+        self.wall, self.ticks = now, 100.0
+
+    def pass_by(self, seconds):
+        self.wall += seconds
+        self.ticks += seconds
+
+    def clock(self):
+        return WallClock(wall=lambda: self.wall, ticks=lambda: self.ticks)
 
 
 def loading(config):
@@ -76,3 +96,9 @@ async def assembled(config, clock):
     finally:
         await journal.close()
     canary.search(folder)
+
+
+async def indexed(service):
+    """Let the index of the events that keys see be complete."""
+    while await service.journal.submit(IndexVisible()):
+        pass

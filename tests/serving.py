@@ -2,7 +2,14 @@
 
 import contextlib
 import http.server
+import socket
 import threading
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 @contextlib.contextmanager

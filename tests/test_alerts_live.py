@@ -136,11 +136,9 @@ def test_heartbeat_comes_while_the_service_is_ready(service, receiver):
     receiver.status["beat"], before = 500, receiver.asked["beat"]
     live.eventually(lambda: receiver.asked["beat"] > before + 3)
     receiver.status["beat"] = 200
-    live.eventually(
-        lambda: [one for one in service.logged() if one["event"] == "heartbeat.recovered"]
-    )
+    live.eventually(lambda: service.logged("heartbeat.recovered"))
 
-    failed = [one for one in service.logged() if one["event"] == "heartbeat.failed"]
+    failed = service.logged("heartbeat.failed")
     assert [one["error"] for one in failed] == ["status 500"]
     assert SECRET_ID not in service.log.read_text()
     shown = service.run("config", "show").stdout

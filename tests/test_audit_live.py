@@ -100,9 +100,7 @@ def test_auditor_verifies_and_proves_across_epochs_and_kills(tmp_path):
     folder.mkdir()
     auditor.mkdir()
     with Service(folder) as service:
-        [key] = live.eventually(
-            lambda: [one["key"] for one in service.logged() if one["event"] == "audit.begun"]
-        )
+        [key] = live.eventually(lambda: [one["key"] for one in service.logged("audit.begun")])
         events, notes = [service.accept(60, amid=service.end_epoch)], []
         live.eventually(lambda: service.epochs_ended() == 1, within=30)
         notes.append(service.checkpoint())

@@ -4,12 +4,12 @@ import asyncio
 import base64
 import contextlib
 import json
-import sqlite3
 import time
 from datetime import datetime
 
 import live
 import pytest
+from journals import shell
 from outage import Outage, configured
 from rehearsing import KEY as PROVIDER_KEY
 from rehearsing import running
@@ -37,10 +37,6 @@ async def asked(folder, provider, port, **options):
 
 def source(service):
     return service.api("/sources").json()["data"][0]
-
-
-def finished(service):
-    return [line for line in service.logged() if line["event"] == "backfill.finished"]
 
 
 async def test_source_without_callbacks_is_polled_by_timer(tmp_path, unused_tcp_port):
@@ -96,7 +92,7 @@ async def test_row_with_two_messages_is_stored_once(tmp_path, unused_tcp_port):
             await asyncio.to_thread(outage.service.api, f"/events/{event['id']}?raw=true")
             for event in events
         ]
-        with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn:
+        with shell(tmp_path / "smshook.db") as conn:
             rows = conn.execute("select 1 from callbacks where channel = 'poll'").fetchall()
     [body] = {answer.json()["raw"]["body"] for answer in raw}
 
@@ -136,7 +132,11 @@ async def test_reload_polls_by_the_changed_options(tmp_path, unused_tcp_port):
 
     assert (refused["number"], refused["error"]) == (1, "bad_key")
     assert (polled["error"], first["error"]) == (None, None)
-    assert [line["source"] for line in finished(service)] == ["theirs", "theirs", "others"]
+    assert [line["source"] for line in service.logged("backfill.finished")] == [
+        "theirs",
+        "theirs",
+        "others",
+    ]
 
 
 @pytest.mark.parametrize(("option", "times"), [("", 0), ("auto_check: true", 1)])
@@ -165,7 +165,7 @@ async def test_bad_key_stops_polling_until_a_manual_backfill(tmp_path, unused_tc
         result = await asyncio.to_thread(outage.service.run, "backfill", "theirs", check=False)
         listed = await asyncio.to_thread(outage.service.run, "sources", "list")
         again = len(outage.simulation.account.asked)
-        logged = finished(outage.service)
+        logged = outage.service.logged("backfill.finished")
         written = outage.service.log.read_text() + outage.service.errors.read_text()
 
     assert (run["error"], shown["state"], shown["next_at"]) == ("bad_key", "stopped", None)
@@ -192,7 +192,7 @@ async def test_rate_limited_source_waits_as_long_as_asked(tmp_path, unused_tcp_p
         refused = await asyncio.to_thread(
             outage.service.api, "/sources/theirs/backfill", method="POST", json={}
         )
-        logged = finished(outage.service)
+        logged = outage.service.logged("backfill.finished")
 
     assert (refused.status_code, refused.json()["code"]) == (409, "left_alone")
     assert shown["state"] == "waiting"
@@ -272,7 +272,7 @@ async def test_run_after_a_failed_run_asks_for_the_same_time(tmp_path, unused_tc
         await asyncio.to_thread(outage.service.start)
         await outage.eventually(2)
         events = await outage.events()
-        runs = finished(outage.service)
+        runs = outage.service.logged("backfill.finished")
 
     assert [event["data"]["code"] for event in events] == ["111101", "222201"]
     assert "unreadable" in [run.get("error") for run in runs]
@@ -291,7 +291,7 @@ def answer_nonsense_once(simulation):
 
 def age(folder, *, by):
     """Move the event `by` seconds into the past, and drop the last sign of life."""
-    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn, conn:
+    with shell(folder / "smshook.db") as conn:
         [(seq, body)] = conn.execute("select seq, body from events").fetchall()
         event = json.loads(body)
         then = datetime.fromisoformat(event["recordedtime"]).timestamp() - by
@@ -308,7 +308,7 @@ async def test_last_run_in_the_future_is_ignored(tmp_path, unused_tcp_port):
     async with asked(tmp_path, "sms_online", unused_tcp_port) as outage:
         await outage.run()
         await asyncio.to_thread(outage.service.stop)
-        with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn, conn:
+        with shell(tmp_path / "smshook.db") as conn:
             conn.execute("update moments set at = at + 86400")
         await asyncio.to_thread(outage.service.start)
         run = await outage.run()

@@ -1,18 +1,17 @@
 """A service is backed up under load, and restored."""
 
 import asyncio
-import contextlib
 import itertools
 import json
 import os
 import re
-import sqlite3
 import subprocess
 from pathlib import Path
 
 import live
 import load
 import pytest
+from journals import shell
 from pages import blocks
 
 from benchmarks.lab import journals
@@ -22,13 +21,13 @@ PAGE = "how-to/back-up.md"
 
 
 def ids(path):
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         return {id_ for (id_,) in conn.execute("select id from events")}
 
 
 def received(path):
     """The ids of messages. The service also has events about itself: a sink was paused."""
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         wanted = "select id from events where type not like 'system.%'"
         return {id_ for (id_,) in conn.execute(wanted)}
 

@@ -20,11 +20,6 @@ def restart_with(service, config):
     service.start()
 
 
-def accepted(service, number, **fields):
-    [event_id] = service.post(live.sms(number, **fields)).json()["events"]
-    return event_id
-
-
 def sinks(service):
     return {sink["name"]: sink for sink in service.api("/sinks").json()["data"]}
 
@@ -51,13 +46,13 @@ def test_paused_sink_stays_paused_after_a_restart(tmp_path, end):
     """
     with live.Live(tmp_path) as service:
         switch(service, "pause")
-        before = [accepted(service, number) for number in range(3)]
+        before = [service.accept(number) for number in range(3)]
         paused_at = sinks(service)["log"]["paused_at"]
 
         getattr(service, end)()
         service.start()
         shown = sinks(service)["log"]
-        after = accepted(service, 3)
+        after = service.accept(3)
         owed, arrived = service.stats()["deliveries"], service.delivered()
         tested = json.loads(service.run("sinks", "test", "log", "--output", "json").stdout)
         resumed = service.run("sinks", "resume", "log").stdout
@@ -79,7 +74,7 @@ def test_resumed_sink_stays_active_after_a_restart(tmp_path):
 
         service.kill()
         service.start()
-        event_id = accepted(service, 1)
+        event_id = service.accept(1)
         live.eventually(service.delivered)
 
         assert ids(service.delivered()) == [event_id]
@@ -95,9 +90,9 @@ def test_automatic_pause_ends_after_a_restart(tmp_path):
         ".jsonl}", ".jsonl, pause_after: {failing_for: 2s, probe_every: 100ms}}"
     )
     with live.Live(tmp_path, pausing) as service:
-        first = accepted(service, 1)
+        first = service.accept(1)
         live.eventually(lambda: states(service)["log"][0] == "failing")
-        second = accepted(service, 2)
+        second = service.accept(2)
         live.eventually(lambda: sinks(service)["log"]["paused_by"] == "failing")
 
         service.kill()
@@ -132,12 +127,12 @@ def test_deliveries_of_a_removed_sink_wait_for_its_return(tmp_path, change):
         "path: events.jsonl", "path: back.jsonl, redact: codes, ordered_by: data.to"
     )
     with live.Live(tmp_path, FAILING) as service:
-        owed = [accepted(service, number, to="18503814729") for number in range(1, 6)]
+        owed = [service.accept(number, to="18503814729") for number in range(1, 6)]
         live.eventually(lambda: sinks(service)["log"]["last_error"])
 
         restart_with(service, other)
         (tmp_path / "missing").mkdir()
-        new = accepted(service, 6, to="18503814729")
+        new = service.accept(6, to="18503814729")
         shown = sinks(service)
         unknown = service.run("sinks", "pause", "log", check=False)
         checked = service.run("check")
@@ -167,7 +162,7 @@ def test_deliveries_of_a_removed_sink_wait_for_its_return(tmp_path, change):
 def test_changed_sink_sends_pending_deliveries_its_new_way(tmp_path):
     """Mutant: the options are stored with the delivery."""
     with live.Live(tmp_path, FAILING) as service:
-        owed = [accepted(service, number) for number in range(1, 4)]
+        owed = [service.accept(number) for number in range(1, 4)]
         live.eventually(lambda: service.stats()["deliveries"]["pending"] == 3)
 
         service.kill()
@@ -184,7 +179,7 @@ def test_new_ordered_by_applies_to_pending_deliveries(tmp_path):
     """All wait for the first one. Mutant: only new deliveries are ordered."""
     with live.Live(tmp_path, FAILING) as service:
         for number in range(1, 4):
-            accepted(service, number, to="18503814729")
+            service.accept(number, to="18503814729")
         live.eventually(lambda: service.stats()["deliveries"]["pending"] == 3)
 
         restart_with(service, FAILING.replace(".jsonl}", ".jsonl, ordered_by: data.to}"))
@@ -196,7 +191,7 @@ def test_new_ordered_by_applies_to_pending_deliveries(tmp_path):
 def test_new_expire_after_applies_to_pending_deliveries(tmp_path):
     """Old deliveries expire after the change."""
     with live.Live(tmp_path, FAILING) as service:
-        event_id = accepted(service, 1)
+        event_id = service.accept(1)
         live.eventually(lambda: sinks(service)["log"]["last_error"])
 
         restart_with(

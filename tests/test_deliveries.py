@@ -3,7 +3,6 @@
 import asyncio
 import collections
 import contextlib
-import socket
 import sqlite3
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import endpoint
 import httpx
 import live
 import pytest
+from serving import free_port
 
 KILL_AT = Path(__file__).parent / "failpoints" / "kill_at.py"
 STEPS = ("recorded", "begun", "sent", "settling", "settled")
@@ -68,12 +68,6 @@ async def eventually(check, within):
 def arrived(end):
     """Return the ids in the order of arrival."""
     return [request.headers["webhook-id"] for request in end.requests]
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 # A sink that is down
@@ -198,7 +192,7 @@ async def killed_and_restarted(folder, *step, rounds, more=""):
             kills += await asyncio.to_thread(service.process.wait, 10) != 0
             async with running(folder, text) as restarted:
                 # The deliveries from before the kill may be pending now.
-                event_id = await asyncio.to_thread(one_more, restarted, rounds + number)
+                event_id = await asyncio.to_thread(restarted.accept, rounds + number)
                 sent.append(event_id)
                 await asyncio.to_thread(wait_until_settled, restarted)
         return sent, kills, arrived(end)
@@ -212,11 +206,6 @@ def sent_before_it_dies(service, number):
         rows = conn.execute("select id from events order by seq desc limit 1").fetchall()
     conn.close()
     return [id_ for (id_,) in rows]
-
-
-def one_more(service, number):
-    [event_id] = service.post(live.sms(number)).json()["events"]
-    return event_id
 
 
 def wait_until_settled(service):
@@ -245,12 +234,12 @@ async def test_hundred_thousand_pending_deliveries_stay_on_disk(tmp_path):
         text = config(crm=http(f"{end.url}/hooks"))
         async with running(tmp_path, text) as service:
             for number in range(100):
-                await asyncio.to_thread(one_more, service, number)
+                await asyncio.to_thread(service.accept, number)
         add_deliveries(tmp_path / "smshook.db", 100_000)
 
         async with running(tmp_path, text) as service:
             held = service.stats()["deliveries"]
-            await asyncio.to_thread(one_more, service, 1000)
+            await asyncio.to_thread(service.accept, 1000)
             memory = [resident(service.process.pid)]
             up.set()
             done = held["delivered"] + 1000
@@ -274,12 +263,12 @@ async def test_new_event_goes_before_a_hundred_thousand_retries(tmp_path):
         text = config(crm=http(f"{end.url}/hooks"))
         async with running(tmp_path, text) as service:
             for number in range(100):
-                await asyncio.to_thread(one_more, service, number)
+                await asyncio.to_thread(service.accept, number)
             await asyncio.to_thread(wait_until_settled, service)
         add_deliveries(tmp_path / "smshook.db", 100_000, attempts=1)
 
         async with running(tmp_path, text) as service:
-            event_id = await asyncio.to_thread(one_more, service, 1000)
+            event_id = await asyncio.to_thread(service.accept, 1000)
             accepted = len(end.requests)
             await eventually(lambda: event_id in arrived(end), within=90)
             ahead = arrived(end).index(event_id) - accepted

@@ -3,7 +3,6 @@
 import contextlib
 import resource
 import socket
-from pathlib import Path
 
 import httpx
 import live
@@ -50,10 +49,6 @@ def is_closed(sock):
         return True
 
 
-def descriptors(service):
-    return len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
-
-
 @pytest.mark.usefixtures("many")
 def test_silent_connections_make_room_for_callbacks(tmp_path):
     """The soft limit is raised, and the longest idle make room.
@@ -65,7 +60,7 @@ def test_silent_connections_make_room_for_callbacks(tmp_path):
         answers = [service.post(live.sms(number)).status_code for number in range(3)]
 
         assert is_closed(silent[0])
-        assert descriptors(service) < 300
+        assert service.descriptors() < 300
         live.eventually(lambda: len(service.delivered()) == 3, within=30)
 
     assert answers == [200] * 3
@@ -80,7 +75,7 @@ def test_connection_beyond_the_limit_is_503_and_counted(tmp_path):
             refused = live.exchange(service.address(), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 
             assert refused.startswith(b"HTTP/1.1 503 ")
-            assert descriptors(service) < 300
+            assert service.descriptors() < 300
 
         def counted():
             items = service.api("/rejections").json()["data"]
@@ -118,7 +113,7 @@ def test_many_idle_connections_delay_no_callback(tmp_path, many, count):
                 )
                 assert answer.status_code == 200
 
-        assert descriptors(service) > count
+        assert service.descriptors() > count
         for sock in (kept[0], kept[-1]):
             sock.sendall(ready)
             assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")

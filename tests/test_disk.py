@@ -6,7 +6,6 @@ import itertools
 import os
 import shutil
 import signal
-import sqlite3
 import time
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import httpx
 import live
 import load
 import pytest
-from journals import prepared
+from journals import prepared, shell
 
 AT = 1_700_000_000
 
@@ -100,7 +99,7 @@ def test_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
             number = len(answers) + 1
             answers[number] = posted(service, large(number))
         code = service.process.wait(30)
-        errors = [line["error"] for line in service.logged() if line["event"] == "journal.error"]
+        errors = [line["error"] for line in service.logged("journal.error")]
 
     assert len(answers) > 5
     assert (code, set(errors)) == (1, {"SQLITE_IOERR_FSYNC"})
@@ -202,7 +201,7 @@ def refused_and_unready(service):
 
 
 def stored_in(folder):
-    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn:
+    with shell(folder / "smshook.db") as conn:
         assert conn.execute("pragma integrity_check").fetchone() == ("ok",)
         # A small disk raises an alert.
         own = "select id from events where type not glob 'system.*'"
@@ -277,7 +276,7 @@ def test_frozen_disk_is_503_and_unready_until_it_thaws(tmp_path):
     assert [first.status_code, second.status_code, unready, healthy] == [503, 503, 503, 200]
     # The first was in the batch that waited for the disk; the second was in no batch.
     assert (again, third) == ("duplicate", "accepted")
-    errors = {line["error"] for line in service.logged() if line["event"] == "journal.error"}
+    errors = {line["error"] for line in service.logged("journal.error")}
     assert errors == {"stalled: the disk does not answer"}
 
 

@@ -1,10 +1,8 @@
 """The examples on the page of the generic provider, sent to a real service."""
 
 import base64
-import contextlib
 import hmac
 import json
-import sqlite3
 import time
 from urllib.parse import urlencode
 
@@ -12,6 +10,7 @@ import httpx
 import live
 import pytest
 from config_files import values
+from journals import shell
 from pages import blocks
 
 from server.config.yaml import parse
@@ -222,7 +221,7 @@ def test_callback_of_several_messages_is_stored_once(service):
     events = [service.api(f"/events/{id_}?raw=true").json() for id_ in good["events"]]
     assert [it["event"]["data"]["text"] for it in events] == texts
     assert len({json.dumps(it["raw"]) for it in events}) == 1
-    with contextlib.closing(sqlite3.connect(service.folder / "smshook.db")) as conn:
+    with shell(service.folder / "smshook.db") as conn:
         (stored,) = conn.execute(
             "select count(*) from callbacks where source = 'infobip'"
         ).fetchone()

@@ -24,7 +24,7 @@ def test_call_cut_off_by_a_kill_is_done_once(tmp_path, mutant):
     service = live.Live(tmp_path)
     headers = {"Idempotency-Key": "once"}
     with service:
-        [event_id] = service.post(live.sms(1)).json()["events"]
+        event_id = service.accept(1)
         service.stop()
         service.program = [sys.executable, str(KILL_AFTER_CALL), *mutant]
         service.start()

@@ -1,13 +1,13 @@
 """kill -9 at each step of pruning and of an erasure: nothing is lost, and nothing is left half."""
 
 import contextlib
-import sqlite3
 import sys
 from pathlib import Path
 
 import httpx
 import live
 import pytest
+from journals import shell
 
 KILL = Path(__file__).parent / "failpoints" / "kill_prune.py"
 CODE = "ZQ7-918273"
@@ -25,7 +25,7 @@ def in_files(folder, text):
 
 
 def query(folder, sql):
-    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn:
+    with shell(folder / "smshook.db") as conn:
         assert conn.execute("pragma integrity_check").fetchone() == ("ok",)
         return conn.execute(sql).fetchall()
 
@@ -34,7 +34,7 @@ def query(folder, sql):
 def test_killed_erasure_is_finished_by_the_next_start(tmp_path, step):
     """Mutant: `forgets` (for `listed` and `erasing`): a start does not read the list of ids."""
     service = dying(tmp_path, step).start()
-    [event] = service.post(live.sms(1, at=AT, text=f"{CODE} is it", pin=CODE)).json()["events"]
+    event = service.accept(1, at=AT, text=f"{CODE} is it", pin=CODE)
     live.eventually(lambda: service.stats()["deliveries"]["delivered"] == 1)
     with pytest.raises(httpx.TransportError):
         service.api(f"/events/{event}/content", method="DELETE")

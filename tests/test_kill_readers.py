@@ -1,15 +1,14 @@
 """kill -9 while codes are read: the log names at least what the readers got."""
 
 import asyncio
-import contextlib
 import json
-import sqlite3
 import urllib.parse
 
 import live
 import load
 import pytest
 import streams
+from journals import shell
 
 APP = "k3y-of-the-app-0123456789"
 CONFIG = live.CONFIG.replace(
@@ -56,7 +55,7 @@ class Killed:
         return {(one["by"], one["how"]) for one in readers}
 
     def lines(self):
-        with contextlib.closing(sqlite3.connect(self.service.folder / "smshook.db")) as conn:
+        with shell(self.service.folder / "smshook.db") as conn:
             rows = conn.execute("select lines from audit order by n").fetchall()
         return [json.loads(line) for (run,) in rows for line in run.split(b"\n")]
 

@@ -7,7 +7,6 @@ a step as its last one, the step is applied to the file before it, and its new t
 import asyncio
 import contextlib
 import json
-import sqlite3
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import msgspec
 import pytest
 from canary import secrets_in
 from contracts.journal import arrival, planned
+from journals import shell
 from old_journals import make
 from sealing import ALL
 from services import clock_of, configured, identity_of, keys_of
@@ -104,12 +104,6 @@ def old(tmp_path, monkeypatch):
 
     monkeypatch.setattr(stopped, "WallClock", lambda: clock_of(lambda: LATER))
     return old
-
-
-@contextlib.contextmanager
-def shell(path):
-    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
-        yield conn
 
 
 def rows(path, sql):

@@ -68,10 +68,6 @@ def reloaded(service, text=None):
     return answer.json()
 
 
-def lines(service, event):
-    return [line for line in service.logged() if line["event"] == event]
-
-
 def is_so(service, event, count):
     """Whether the log has that many lines of an event. Its last line may be half written."""
     return service.log.read_text().count(f'"event":"{event}"') >= count
@@ -272,19 +268,19 @@ def test_sighup_reloads_and_a_broken_file_changes_nothing(service):
     write(service, config(more=", when: {type: nothing}").replace("type: file", "type: fiel"))
     service.process.send_signal(signal.SIGHUP)
     live.eventually(lambda: is_so(service, "config.rejected", 1))
-    [event_id] = service.post(live.sms(1)).json()["events"]
+    event_id = service.accept(1)
     routes = service.api(f"/events/{event_id}").json()["routes"]
     write(service, config(more=", when: {type: call.received}"))
     service.process.send_signal(signal.SIGHUP)
     live.eventually(lambda: is_so(service, "config.reloaded", 1))
-    [event_id] = service.post(live.sms(2)).json()["events"]
+    event_id = service.accept(2)
     later = service.api(f"/events/{event_id}").json()["routes"]
     write(service, config())
     reloaded(service)
 
     complaint = "smshook.yaml:5: sinks.log.type: 'fiel' is not one of "
-    assert lines(service, "config.rejected")[0]["complaints"][0].startswith(complaint)
-    assert lines(service, "config.reloaded")[0]["changed"] == ["routes.everything.when"]
+    assert service.logged("config.rejected")[0]["complaints"][0].startswith(complaint)
+    assert service.logged("config.reloaded")[0]["changed"] == ["routes.everything.when"]
     assert (routes, later) == (
         [{"name": "everything", "matched": True}],
         [{"name": "everything", "matched": False}],
@@ -433,7 +429,7 @@ def test_reload_during_the_end_does_not_disturb_it(tmp_path):
         stopping.join()
 
     assert service.process.returncode == 0
-    assert lines(service, "config.reloaded") == []
+    assert service.logged("config.reloaded") == []
 
 
 def test_hanging_sink_is_replaced_within_seconds(tmp_path):

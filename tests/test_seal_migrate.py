@@ -1,10 +1,8 @@
 """`seal migrate` and `seal show`: of a running service, of a stopped one, and after kill -9."""
 
-import contextlib
 import json
 import shutil
 import signal
-import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -13,6 +11,7 @@ import forked
 import live
 import pytest
 from canary import secrets_in
+from journals import shell
 
 KILL = Path(__file__).parent / "failpoints" / "kill_seal.py"
 SENT = int(time.time())
@@ -34,7 +33,7 @@ def in_clear(tmp_path_factory):
             assert service.post(form).status_code == 200
         assert service.post(b"event=" + CODES[0].encode()).status_code == 200  # quarantined
         assert service.stop() == 0
-    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn, conn:
+    with shell(folder / "smshook.db") as conn:
         # All that was yesterday: a key file of today has no key of it.
         conn.execute("update events set recorded_at = recorded_at - 86400")
         for table in ("callbacks", "quarantine"):
@@ -105,7 +104,7 @@ def test_running_service_seals_older_rows(filled, tmp_path):
 
 def test_stopped_journal_is_sealed_and_rewritten(filled, tmp_path):
     """Mutants: the command needs a service; the file keeps free pages of older versions."""
-    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn, conn:
+    with shell(tmp_path / "smshook.db") as conn:
         # An older version left free pages with content: it did not overwrite them.
         conn.execute("pragma secure_delete = off")
         conn.execute("create table old (text)")
@@ -186,7 +185,7 @@ def test_killed_migration_loses_nothing_and_continues(filled, tmp_path, step):
     killed = forked.run(program, tmp_path, filled.environment())
     assert killed.returncode not in {0, 1}, killed.stderr
 
-    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn:
+    with shell(tmp_path / "smshook.db") as conn:
         assert conn.execute("pragma integrity_check").fetchone() == ("ok",)
     again = json.loads(filled.run("seal", "migrate", "--output", "json").stdout)
 

@@ -1,9 +1,7 @@
 """A service that encrypts its journal: everything works in clear, and no file has a secret."""
 
-import contextlib
 import json
 import os
-import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import live
 import pytest
 from canary import secrets_in, spellings
+from journals import shell
 
 from core.secret import Secret
 from journal.keyring import Keyring
@@ -148,7 +147,7 @@ def test_sealed_service_reveals_secrets_to_receivers_only(sealed, receiver):
     assert sealed.post(b"event=" + later.encode()).status_code == 200
     [held] = sealed.api("/quarantine").json()["data"]
     guess = Identity(live.SECRET, os.urandom).fingerprint(b"event=" + later.encode())
-    with contextlib.closing(sqlite3.connect(sealed.folder / "smshook.db")) as conn:
+    with shell(sealed.folder / "smshook.db") as conn:
         [(fingerprint,)] = conn.execute("select fingerprint from quarantine").fetchall()
     assert (held["count"], len(fingerprint), fingerprint == guess) == (2, len(guess), False)
     metrics = sealed.metrics() + live.client().get(f"{sealed.url}/healthz").content

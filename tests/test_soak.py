@@ -18,10 +18,6 @@ ATTEMPTS = 2
 TIMEOUT = 1.0
 
 
-def descriptors(service):
-    return len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
-
-
 def resident(service):
     """Return the bytes that the service has in memory."""
     pages = Path(f"/proc/{service.process.pid}/statm").read_text().split()[1]
@@ -54,12 +50,12 @@ async def test_hostile_sink_costs_only_its_own_deliveries(tmp_path):
             await asyncio.to_thread(service.start)
             await send(service, range(50))
             await ended(service, 50)
-            before = descriptors(service), resident(service)
+            before = service.descriptors(), resident(service)
 
             await send(service, range(50, EVENTS))
             log = [event["id"] for event in await delivered(service, EVENTS)]
             await ended(service, EVENTS)
-            after = descriptors(service), resident(service)
+            after = service.descriptors(), resident(service)
 
             end.usual = reply(200)
             requests = len(end.requests)

@@ -106,12 +106,6 @@ def subscribe(service, app, **fields):
     return answer.json()
 
 
-def accepted(service, number):
-    answer = service.post(live.sms(number))
-    assert answer.json()["status"] == "accepted"
-    return answer.json()["events"][0]
-
-
 def test_application_subscribes_verifies_and_stays_idempotent(tmp_path):
     """Killed right after the 201, and again with an event that it owes.
 
@@ -122,11 +116,11 @@ def test_application_subscribes_verifies_and_stays_idempotent(tmp_path):
         made = subscribe(service, app)
         service.kill()
         service.start()
-        first = accepted(service, 1)
+        first = service.accept(1)
         live.eventually(lambda: app.codes)
 
         app.status = 503
-        second = accepted(service, 2)
+        second = service.accept(2)
         service.kill()
         app.status = 200
         service.start()
@@ -163,7 +157,7 @@ def test_each_event_after_the_201_is_owed(service):
     with application() as app:
         for number in range(10, 20):
             made = subscribe(service, app, when={"data.request_id": str(10_000_000 + number)})
-            event_id = accepted(service, number)
+            event_id = service.accept(number)
             deliveries = service.api(f"/events/{event_id}").json()["deliveries"]
             assert f"sub:{made['id']}" in [each["sink"] for each in deliveries]
 

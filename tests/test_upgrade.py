@@ -1,12 +1,11 @@
 """A large journal of an older version is served while its searched fields are filled."""
 
-import contextlib
 import json
 import shutil
-import sqlite3
 
 import live
 import pytest
+from journals import shell
 
 from benchmarks.lab import journals
 from journal.sqlite import schema
@@ -21,12 +20,6 @@ UNDO = """
     delete from meta where name = 'event_fields_missing';
     delete from _sqlite_migrations where name like 'm012%' or name like 'm013%';
 """
-
-
-@contextlib.contextmanager
-def shell(path):
-    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
-        yield conn
 
 
 def missing(path):
@@ -94,7 +87,7 @@ def test_older_journal_is_ready_soon_and_fills_while_served(tmp_path, events, mo
         while missing(path) > events * 9 / 10:
             assert found(old["data"]["to"]) == [old["id"]]
             number = f"1212555{accepted:04d}"
-            [new] = service.post(live.sms(accepted, to=number)).json()["events"]
+            new = service.accept(accepted, to=number)
             assert found(number) == [new]
             accepted += missing(path) > 0
         service.kill()

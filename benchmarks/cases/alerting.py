@@ -5,7 +5,7 @@ import urllib.request
 
 from ..case import Case, Measured
 from ..lab.openloop import offered
-from ..lab.percentiles import percentile
+from ..lab.percentiles import percentile_names, percentiles
 from ..lab.processes import Bench, CaseFailed, Product, meanwhile
 from ..lab.receiver import Receiver, receiving
 from .delivering import http
@@ -19,7 +19,6 @@ _STORM = (
     "event=incoming_message&id=1&timestamp={now}&from=22000&to=18505550000&service=WhatsApp"
     "&reply=Your+code+is+123456&pin=123456&price=1.25"
 )
-_PERCENTILES = (50, 90, 99, 99.9)
 
 
 def _storm(bench: Bench) -> Measured:
@@ -43,13 +42,9 @@ def _storm(bench: Bench) -> Measured:
         with meanwhile(lambda: _fail(product)):
             beside = offered(product.callback(), rate=_RATE, seconds=seconds, first=6_000_000)
         _check(receiver)
-    found = {"alerts-storm/without": without.latencies, "alerts-storm/with": beside.latencies}
     return Measured(
-        values={
-            f"{name}/p{wanted:g}": percentile(latencies, wanted)
-            for name, latencies in found.items()
-            for wanted in _PERCENTILES
-        }
+        values=percentiles("alerts-storm/without", without.latencies)
+        | percentiles("alerts-storm/with", beside.latencies)
     )
 
 
@@ -67,10 +62,6 @@ def _check(receiver: Receiver) -> None:
         raise CaseFailed(f"{_SINKS} sinks fail, but {count} alerts were delivered")
 
 
-def _named(name: str) -> tuple[str, ...]:
-    return tuple(f"{name}/p{wanted:g}" for wanted in _PERCENTILES)
-
-
 CASES = (
     Case(
         name="alerts-storm",
@@ -82,7 +73,7 @@ CASES = (
             ),
             "alerts-storm/with": "the same, while all these sinks begin to fail",
         },
-        figures=(*_named("alerts-storm/without"), *_named("alerts-storm/with")),
+        figures=(*percentile_names("alerts-storm/without"), *percentile_names("alerts-storm/with")),
         seconds=28,
         most=3,
         run=_storm,

@@ -8,13 +8,12 @@ from ..case import Case, Measured
 from ..lab.checkpoints import NOTES
 from ..lab.machine import fdatasync, mapped, watch_memory
 from ..lab.openloop import LoadResult, offered
-from ..lab.percentiles import percentile
+from ..lab.percentiles import percentile, percentile_names, percentiles
 from ..lab.processes import Bench, CaseFailed, Product
 from ..lab.processor import Meter
 from ..lab.receiver import Receiver, receiving
 from .delivering import CONNECTIONS, HANGS, http, piped, settled, to, two
 
-_PERCENTILES = (50, 90, 99, 99.9)
 #: Callbacks a second: so few that none waits for another.
 _IDLE = 10
 #: Half the capacity of smshook in November 2026: versions are compared at the same load.
@@ -35,15 +34,6 @@ def _through(result: LoadResult, product: Product, receiver: Receiver) -> list[f
     return sorted((arrivals[one.request_id] - one.due) * 1000 for one in result.sent)
 
 
-def _percentiles(name: str, ordered: list[float]) -> dict[str, float]:
-    found = [percentile(ordered, wanted) for wanted in _PERCENTILES]
-    return dict(zip(_named(name), found, strict=True))
-
-
-def _named(name: str) -> tuple[str, ...]:
-    return tuple(f"{name}/p{wanted:g}" for wanted in _PERCENTILES)
-
-
 def _drawn(ordered: list[float]) -> Sequence[tuple[float, float]]:
     return [(wanted, percentile(ordered, wanted)) for wanted in _DRAWN]
 
@@ -55,7 +45,7 @@ def _idle(bench: Bench) -> Measured:
         result = offered(product.callback(), rate=_IDLE, seconds=seconds, first=_ELSEWHERE)
         found = meter.values("latency/idle", len(result.sent))
         through = _through(result, product, receiver)
-    return Measured(values={"fdatasync": disk, **_percentiles("latency/idle", through), **found})
+    return Measured(values={"fdatasync": disk, **percentiles("latency/idle", through), **found})
 
 
 def _offered(bench: Bench, *, name: str, rate: float | None) -> Measured:
@@ -73,9 +63,9 @@ def _offered(bench: Bench, *, name: str, rate: float | None) -> Measured:
     return Measured(
         values={
             f"{name}/rate": rate,
-            **_percentiles(f"{name}/answer", result.latencies),
-            **_percentiles(f"{name}/through", through),
-            **_percentiles(f"{name}/bare", bare),
+            **percentiles(f"{name}/answer", result.latencies),
+            **percentiles(f"{name}/through", through),
+            **percentiles(f"{name}/bare", bare),
             **found,
         },
         series={
@@ -104,7 +94,7 @@ def _storm(bench: Bench) -> Measured:
                 f"{distinct} callbacks became {growth.events} events, and"
                 f" {receiver.count - delivered} of them were delivered"
             )
-    return Measured(values={**_percentiles("latency/storm/answer", result.latencies), **found})
+    return Measured(values={**percentiles("latency/storm/answer", result.latencies), **found})
 
 
 def _hanging(bench: Bench) -> Measured:
@@ -118,7 +108,7 @@ def _hanging(bench: Bench) -> Measured:
         growth = product.check_copies(len(result.sent), before=before, in_flight=0)
     if growth.duplicates:
         raise CaseFailed(f"callbacks sent once became {growth.duplicates} duplicates")
-    return Measured(values={**_percentiles("latency/hanging/answer", result.latencies), **found})
+    return Measured(values={**percentiles("latency/hanging/answer", result.latencies), **found})
 
 
 def _checkpoints(bench: Bench, *, name: str, rate: float | None) -> Measured:
@@ -182,7 +172,7 @@ CASES = (
         what="callback to delivery, at ten callbacks a second",
         whats={"fdatasync": "appending one page to a file on the same disk, and syncing it"},
         unit="ms",
-        figures=("fdatasync", *_named("latency/idle")),
+        figures=("fdatasync", *percentile_names("latency/idle")),
         metered=True,
         seconds=13,
         run=_idle,
@@ -200,9 +190,9 @@ CASES = (
             units={f"{name}/rate": "1/s"},
             figures=(
                 f"{name}/rate",
-                *_named(f"{name}/answer"),
-                *_named(f"{name}/through"),
-                *_named(f"{name}/bare"),
+                *percentile_names(f"{name}/answer"),
+                *percentile_names(f"{name}/through"),
+                *percentile_names(f"{name}/bare"),
             ),
             axes=_MS,
             metered=True,
@@ -219,7 +209,7 @@ CASES = (
         name="latency/storm",
         what="callback to answer, at half the capacity, each callback sent eight times",
         unit="ms",
-        figures=_named("latency/storm/answer"),
+        figures=percentile_names("latency/storm/answer"),
         metered=True,
         seconds=17,
         run=_storm,
@@ -230,7 +220,7 @@ CASES = (
         name="latency/hanging",
         what="callback to answer, at half the capacity, while one of two http sinks never answers",
         unit="ms",
-        figures=_named("latency/hanging/answer"),
+        figures=percentile_names("latency/hanging/answer"),
         metered=True,
         seconds=17,
         run=_hanging,

@@ -3,7 +3,7 @@
 import time
 
 from ..case import Case, Measured
-from ..lab.percentiles import percentile
+from ..lab.percentiles import percentile_names, percentiles
 from ..lab.processes import Bench, CaseFailed
 from ..lab.processor import Meter, used
 from ..lab.readers import reading
@@ -18,7 +18,6 @@ _FIRST = 5_000_000
 _OPENING = 30.0
 #: Seconds between two looks at a process, and the share of a processor of one that does nothing.
 _LOOK, _RESTS = 0.5, 0.05
-_PERCENTILES = (50, 90, 99, 99.9)
 
 
 def _readers(bench: Bench) -> Measured:
@@ -44,14 +43,8 @@ def _readers(bench: Bench) -> Measured:
             "readers/accept": load.rate,
             "readers/without": without.rate,
             "readers/memory": memory,
-            **{
-                f"readers/answer/p{wanted:g}": percentile(list(result.after_commit), wanted)
-                for wanted in _PERCENTILES
-            },
-            **{
-                f"readers/whole/p{wanted:g}": percentile(list(result.whole), wanted)
-                for wanted in _PERCENTILES
-            },
+            **percentiles("readers/answer", result.after_commit),
+            **percentiles("readers/whole", result.whole),
             **found,
         }
     )
@@ -85,11 +78,8 @@ CASES = (
             "readers/accept",
             "readers/without",
             "readers/memory",
-            *(
-                f"readers/{kind}/p{wanted:g}"
-                for kind in ("answer", "whole")
-                for wanted in _PERCENTILES
-            ),
+            *percentile_names("readers/answer"),
+            *percentile_names("readers/whole"),
         ),
         run=_readers,
         seconds=35,

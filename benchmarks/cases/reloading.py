@@ -6,7 +6,7 @@ from functools import partial
 from ..case import Case, Measured
 from ..lab.machine import fdatasync
 from ..lab.openloop import offered
-from ..lab.percentiles import percentile
+from ..lab.percentiles import percentile, percentile_names, percentiles
 from ..lab.processes import Bench, Product, meanwhile
 from ..lab.receiver import receiving
 from .delivering import http, to
@@ -16,7 +16,6 @@ from .delivering import http, to
 _RATE = 400
 #: Seconds between two reloads.
 _EVERY = 1.0
-_PERCENTILES = (50, 90, 99, 99.9)
 _CHANGES = "changes"
 
 
@@ -37,16 +36,12 @@ def _reloading(bench: Bench) -> Measured:
         product.await_settled()
         with meanwhile(lambda: took.extend(_reload_often(product, seconds))):
             beside = load(first=6_000_000)
-    found = {"reloading/without": without.latencies, "reloading/with": beside.latencies}
     return Measured(
         values={
             "reloading/fdatasync": fdatasync(bench.folder),
             "reloading/took": percentile(sorted(took), 50),
-            **{
-                f"{name}/p{wanted:g}": percentile(latencies, wanted)
-                for name, latencies in found.items()
-                for wanted in _PERCENTILES
-            },
+            **percentiles("reloading/without", without.latencies),
+            **percentiles("reloading/with", beside.latencies),
         }
     )
 
@@ -70,10 +65,6 @@ def _reload_often(product: Product, seconds: float) -> list[float]:
     return took
 
 
-def _named(name: str) -> tuple[str, ...]:
-    return tuple(f"{name}/p{wanted:g}" for wanted in _PERCENTILES)
-
-
 CASES = (
     Case(
         name="reloading",
@@ -87,8 +78,8 @@ CASES = (
         figures=(
             "reloading/fdatasync",
             "reloading/took",
-            *_named("reloading/without"),
-            *_named("reloading/with"),
+            *percentile_names("reloading/without"),
+            *percentile_names("reloading/with"),
         ),
         seconds=15,
         most=3,

@@ -27,6 +27,7 @@ from journal.sqlite.event_search import FIELDS
 from journal.sqlite.event_search import fields as searched_fields
 from journal.sqlite.orders import INSERT as INSERT_ORDER
 from journal.sqlite.orders import order_values
+from journal.sqlite.read_only import open_read_only
 from journal.sqlite.schema import migrate
 from receiver.callback import Callback, Key
 from receiver.decode import decode
@@ -123,7 +124,7 @@ def is_kept(events: int) -> bool:
     path = _path(events)
     if not path.exists():
         return False
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as conn:
+    with closing(open_read_only(path)) as conn:
         (now,) = conn.execute("select max(seq) from events").fetchone()
     return bool(now / events - 1 <= MOST_GROWTH)
 

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import shutil
-import sqlite3
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+
+from journal.sqlite.read_only import open_read_only
 
 from ..peers.peer import AT_ONCE, POLITELY, free_port, listens, started
 
@@ -230,8 +231,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
 
     def audit_lines(self) -> int:
         """The number of lines in its audit log."""
-        name = f"{self.journal.absolute().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(name, uri=True)) as conn:
+        with contextlib.closing(open_read_only(self.journal)) as conn:
             (lines,) = conn.execute("select coalesce(sum(count), 0) from audit").fetchone()
         return int(lines)
 
@@ -271,9 +271,9 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
             )
         return growth
 
-    def at_rest(self, *, within: float = 10.0) -> dict[str, Any]:
+    def at_rest(self) -> dict[str, Any]:
         """Return `/v1/stats` once no more callbacks arrive. Raises CaseFailed."""
-        pairs = itertools.pairwise(self._polls("callbacks still came", within))
+        pairs = itertools.pairwise(self._polls("callbacks still came", 10.0))
         return next(
             now
             for (_, before), (_, now) in pairs

@@ -16,8 +16,8 @@ from .tree import (
     HashAt,
     HashesAt,
     frontier_at,
-    node_hash,
     prove_inclusion,
+    root_of_row,
 )
 
 #: The files of an export.
@@ -187,7 +187,7 @@ class Tiles:
                 return
             n //= TILE_WIDTH
             yield Tile(tile_path(level, n - 1), b"".join(row))
-            hash_ = _root(row)
+            hash_ = root_of_row(row)
             row.clear()
             if row is self._rows[-1]:
                 self._rows.append([])
@@ -202,12 +202,6 @@ class Tiles:
             if row:
                 yield Tile(tile_path(level, n // TILE_WIDTH, len(row)), b"".join(row))
             n //= TILE_WIDTH
-
-
-def _root(row: Sequence[bytes]) -> bytes:
-    while len(row) > 1:
-        row = [node_hash(*pair) for pair in zip(row[::2], row[1::2], strict=True)]
-    return row[0]
 
 
 def _digits(n: int) -> int:

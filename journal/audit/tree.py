@@ -130,12 +130,16 @@ def hash_from_tiles(hashes: HashesAt) -> HashAt:
 
     def hash_at(level: int, n: int) -> bytes:
         above = level % TILE_HEIGHT
-        row = list(hashes(level - above, n << above, 1 << above))
-        while len(row) > 1:
-            row = [node_hash(*pair) for pair in zip(row[::2], row[1::2], strict=True)]
-        return row[0]
+        return root_of_row(hashes(level - above, n << above, 1 << above))
 
     return hash_at
+
+
+def root_of_row(row: Sequence[bytes]) -> bytes:
+    """Return the root of a row of hashes. Their number is a power of two."""
+    while len(row) > 1:
+        row = [node_hash(*pair) for pair in zip(row[::2], row[1::2], strict=True)]
+    return row[0]
 
 
 def frontier_at(size: int, hash_at: HashAt) -> Frontier:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from .read_only import open_read_only
 from .schema import DiskFull, errors_named
 
 #: Pages of one step. Each step is written to disk before the next one: the commits of the service
@@ -55,9 +56,9 @@ def copy(
 def _copy(journal: Path, target: Path, progress: Callable[[int, int], None]) -> None:
     with (
         errors_named(journal),
-        _connection(f"{journal.absolute().as_uri()}?mode=ro") as source,
+        contextlib.closing(open_read_only(journal)) as source,
         _syncing(target) as sync,
-        _connection(target.absolute().as_uri()) as made,
+        contextlib.closing(sqlite3.connect(target, isolation_level=None)) as made,
     ):
         # Until it is complete and checked, the file does not count.
         made.execute("pragma journal_mode = off")
@@ -83,7 +84,7 @@ def check(path: Path, name: str = "") -> Contents:
     path, or `name`.
     """
     name = name or str(path)
-    with errors_named(path, name), _connection(f"{path.absolute().as_uri()}?mode=ro") as conn:
+    with errors_named(path, name), contextlib.closing(open_read_only(path)) as conn:
         (verdict,) = conn.execute("pragma integrity_check(1)").fetchone()
         if verdict != "ok":
             raise NotABackup(f"{name} is damaged: {verdict}")
@@ -105,12 +106,6 @@ def check(path: Path, name: str = "") -> Contents:
         newest_at=None if newest is None else newest[0],
         knows_erasures=bool(erasing),
     )
-
-
-@contextlib.contextmanager
-def _connection(uri: str) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as conn:
-        yield conn
 
 
 @contextlib.contextmanager

@@ -46,6 +46,8 @@ CHECKPOINT_AT, TRUNCATE_AT = 1_500 * _FRAME, 2_500 * _FRAME
 CHECKPOINT_STEP = 100 * _FRAME
 #: Milliseconds that a transaction waits for another process.
 BUSY_MS = 1_000
+#: Who acts, and where to put the number of the audit line: nobody asked for this write.
+_BY_SERVICE: tuple[Actor, LineNumber | None] = (SERVICE, None)
 
 
 class BatchWriter:
@@ -93,8 +95,7 @@ class BatchWriter:
         before = self._conn.total_changes
         outbox = self._outbox()
         audit = None if self._audit is None else self._audit.begin()
-        actors = [op.actor if type(op) is OnBehalf else SERVICE for op in ops]
-        lines = [op.line if type(op) is OnBehalf else None for op in ops]
+        actors = [(op.actor, op.line) if type(op) is OnBehalf else _BY_SERVICE for op in ops]
         ops = [op.write if type(op) is OnBehalf else op for op in ops]
         try:
             self._conn.execute("begin immediate")
@@ -106,7 +107,7 @@ class BatchWriter:
                 # Operations after a clock jump have times of the new clock: a jump ends a part.
                 if isinstance(op, Shift) or end == len(ops):
                     part = slice(len(results), end)
-                    results += self._apply(ops[part], actors[part], lines[part], outbox, audit)
+                    results += self._apply(ops[part], actors[part], outbox, audit)
             outbox.flush()
             if audit is not None:
                 audit.add_ended(outbox.given_up, results)
@@ -143,15 +144,14 @@ class BatchWriter:
     def _apply(
         self,
         ops: Sequence[Write[Any]],
-        actors: Sequence[Actor],
-        lines: Sequence[LineNumber | None],
+        actors: Sequence[tuple[Actor, LineNumber | None]],
         outbox: Outbox,
         audit: AuditBatch | None,
     ) -> list[Any]:
         """Decide and write the writes of `decide`, then apply the others in their order."""
         decisions = iter(self._decide(ops, outbox, audit))
         results: list[Any] = []
-        for op, actor, line in zip(ops, actors, lines, strict=True):
+        for op, (actor, line) in zip(ops, actors, strict=True):
             result: Any = None
             if type(op) in DECIDED:
                 result = next(decisions)

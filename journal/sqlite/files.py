@@ -8,6 +8,8 @@ from pathlib import Path
 
 from core.errors import Broken
 
+from ..links import follow_links
+
 #: Seconds between two checks. A file counts as moved if both find it so.
 AGAIN = 0.2
 
@@ -34,7 +36,7 @@ class JournalFiles:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`beside`: more files that must stay where they are, such as the lock."""
-        real = Path(os.path.realpath(journal))
+        real = follow_links(journal)
         self._log = str(real.with_name(f"{real.name}-wal"))
         shared = real.with_name(f"{real.name}-shm")
         self._sleep = sleep

@@ -16,6 +16,7 @@ from ..reads import SealedRows, UnsealedCount
 from ..records import SEALED_TABLES, SealedParts, Unsealed
 from ..seal import Kind, Opener, PeriodKeys
 from . import unsealed
+from .read_only import open_read_only
 from .schema import errors_named
 
 #: The step of the schema that brought the marks of rows in clear.
@@ -97,9 +98,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection | None]:
     if not path.exists() or path.stat().st_size == 0:
         yield None
         return
-    with contextlib.closing(
-        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    ) as conn:
+    with contextlib.closing(open_read_only(path)) as conn:
         yield conn
 
 

@@ -14,10 +14,12 @@ from core.errors import Broken, Unavailable
 
 from ..reads import Read
 from .errors import error_name, judged
+from .read_only import open_read_only
 
 T = TypeVar("T")
 #: Steps of SQLite's virtual machine between two checks of the time limit.
 _LOOK_EVERY = 10_000
+_THREADS = 2
 
 
 class _Halted(Exception):
@@ -31,12 +33,11 @@ class Reader:
         self,
         path: Path,
         *,
-        threads: int = 2,
         failed: Callable[[Broken], None] = lambda _exc: None,
     ) -> None:
         """`failed` is called on the event loop if the file is damaged."""
         self._path, self._failed = path, failed
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="journal-read")
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="journal-read")
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._closed = False
@@ -125,11 +126,7 @@ class Reader:
             local.ends = ends
             conn: sqlite3.Connection | None = getattr(local, "conn", None)
             if conn is None:
-                # mode=ro: a second connection that writes or checkpoints at the same instant is how
-                # SQLite before 3.51.3 loses its log (sqlite.org/wal.html#walresetbug).
-                conn = local.conn = sqlite3.connect(
-                    f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
-                )
+                conn = local.conn = open_read_only(self._path)
                 # Its caller does not wait any more, and an endless read lets the log grow.
                 conn.set_progress_handler(lambda: time.monotonic() > local.ends, _LOOK_EVERY)
                 self._open.append(conn)

@@ -23,6 +23,7 @@ from .bulk import CACHED_STATEMENTS
 from .errors import error_name, judged
 from .hidden_modules import hide_modules
 from .keys import stored_keys
+from .read_only import open_read_only
 from .visible import ById, FiltersOf, configure, no_filters
 
 # sqlite_utils imports both if it can. They need memory, and system calls that a hardened systemd
@@ -97,8 +98,7 @@ def migrate(path: Path) -> list[str]:
 
 def is_current(path: Path) -> bool:
     """Return whether a journal has the schema of this version. Raises as `migrate` does."""
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    with errors_named(path), contextlib.closing(sqlite3.connect(uri, uri=True)) as conn:
+    with errors_named(path), contextlib.closing(open_read_only(path)) as conn:
         db = Database(conn, execute_plugins=False)
         return {step.name for step in migrations().applied(db)} == {name for name, _ in _scripts()}
 

@@ -7,11 +7,12 @@ import msgspec
 from litestar import get, post
 from litestar.params import FromPath
 
+from core.clock import utc
+
 from ..runtime.alert_kinds import KINDS
 from ..runtime.alerts import Alerts, RecentAlert
 from ..runtime.keys import Access
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import not_found
 from .idempotency import Calls
 from .operation import Operation

@@ -30,11 +30,11 @@ from journal.writes import EraseLine
 from ..runtime.audit import AuditKeeper
 from ..runtime.readers import clean_reason
 from .auth import ApiRequest, needs
-from .errors import Problem, bad_body, bad_parameter, not_found
+from .errors import Problem, bad_body, not_found
 from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer
-from .parameters import Limit, NoParameters, ReasonText, Scan, Text, read, read_body
+from .parameters import Limit, NoParameters, ReasonText, Scan, Text, read, read_body, read_range
 from .router import ApiRouter
 
 #: A path below `tile/`: a level or `entries`, a number in groups of three digits, and the width of
@@ -81,10 +81,7 @@ class AuditParameters(msgspec.Struct, frozen=True, kw_only=True):
 
     def filter(self, now: float) -> LineFilter:
         """Return the filter of the journal. Raise Problem if nothing lies in the time."""
-        since = None if self.since is None else self.since.at(now)
-        until = None if self.until is None else self.until.at(now)
-        if since is not None and until is not None and until < since:
-            raise bad_parameter("until", "before since, so nothing can match")
+        since, until = read_range(self.since, self.until, now)
         return LineFilter(
             do=self.do,
             by=self.by,

@@ -10,7 +10,7 @@ import msgspec
 from litestar import MediaType, Response, get, post
 from litestar.params import FromPath
 
-from core.clock import rfc3339
+from core.clock import rfc3339, utc
 from journal import Journal
 from journal.actor import ACTING
 from journal.audit.export import encode_proof
@@ -24,7 +24,6 @@ from ..runtime.audit import AuditFacts
 from ..runtime.verification import AuditVerifier
 from .audit import AuditParameters
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import Problem, not_found
 from .idempotency import Calls
 from .operation import Operation

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from litestar import post
 
+from core.clock import utc
 from core.errors import Unavailable
 from journal.sqlite.backup import NotABackup
 
@@ -16,7 +17,6 @@ from ..backups import WrongPath, back_up
 from ..config.options import Config
 from ..runtime.audit import AuditFacts
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import Problem, bad_body
 from .idempotency import Calls
 from .operation import Operation

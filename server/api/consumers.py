@@ -9,6 +9,7 @@ from litestar import delete, get, post
 from litestar.params import FromPath
 from litestar.types import HTTPScope
 
+from core.clock import utc
 from core.instants import Instant
 from journal import Journal
 from journal.reads import ConsumerByName, Consumers, EventFilter, Page
@@ -22,7 +23,6 @@ from ..runtime.keys import Access
 from ..runtime.readers import Readers
 from ..tracing import Tracer
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import Problem, bad_body, bad_parameter, not_found
 from .events import EventFilters, ListedEvent
 from .idempotency import Calls, MadeId

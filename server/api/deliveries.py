@@ -2,14 +2,15 @@
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import msgspec
 from litestar import get, post
 from litestar.params import FromPath
 
+from core.clock import utc
 from core.delivery import Attempt, State
 from core.instants import Instant
 from journal import Journal
@@ -25,11 +26,11 @@ from ..runtime.readers import Readers
 from ..runtime.redelivery import BeingSent, Redelivery, Unsubscribed
 from ..runtime.subscriptions import PREFIX, LiveSubscriptions
 from .auth import ApiRequest, needs
-from .errors import Problem, bad_parameter, not_found
+from .errors import Problem, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
-from .parameters import NoParameters, Text, read
+from .parameters import NoParameters, Text, read, read_range
 from .router import ApiRouter
 
 #: Replaces the answer of a sink for keys without codes:read: it may repeat the message.
@@ -140,10 +141,7 @@ def delivery_filter(
     given: AskedDeliveries, under_way: tuple[int, ...], now: float
 ) -> DeliveryFilter:
     """Return the filter of the journal. Raise Problem if nothing lies in the time."""
-    since = None if given.since is None else given.since.at(now)
-    until = None if given.until is None else given.until.at(now)
-    if since is not None and until is not None and until < since:
-        raise bad_parameter("until", "before since, so nothing can match")
+    since, until = read_range(given.since, given.until, now)
     return DeliveryFilter(
         state=tuple(State(one) for one in given.state if one != WantedState.FAILING),
         failing=WantedState.FAILING in given.state,
@@ -320,14 +318,6 @@ def shown_delivery(
         attempts=[ShownAttempt(**fields) for fields, _ in _attempts(kept, access)],
         next_at=utc(states.next_at(kept)),
     )
-
-
-@overload
-def utc(at: float) -> datetime: ...
-@overload
-def utc(at: float | None) -> datetime | None: ...
-def utc(at: float | None) -> datetime | None:
-    return None if at is None else datetime.fromtimestamp(at, UTC)
 
 
 def shown_answer(answer: bytes | None, access: Access) -> str | None:

@@ -11,6 +11,7 @@ from litestar import get, post
 from litestar.params import FromPath
 from msgspec import Meta
 
+from core.clock import utc
 from core.event import id_of, secrets_of
 from core.instants import Instant
 from core.printable import NAMED, named
@@ -39,8 +40,8 @@ from ..runtime.redelivery import Redelivery, UnknownSinks
 from ..runtime.subscriptions import LiveSubscriptions
 from ..tracing import Tracer
 from .auth import ApiRequest, missing, needs
-from .deliveries import ShownDelivery, seen_deliveries, shown_delivery, utc
-from .errors import Problem, bad_parameter, not_found
+from .deliveries import ShownDelivery, seen_deliveries, shown_delivery
+from .errors import Problem, not_found
 from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest
@@ -53,6 +54,7 @@ from .parameters import (
     Text,
     e164,
     read,
+    read_range,
 )
 from .router import ApiRouter
 from .who import ShownReader, Who
@@ -96,10 +98,7 @@ class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
 
     def filter(self, now: float) -> EventFilter:
         """Return the filter of the journal. Raise Problem if nothing lies in the time."""
-        since = None if self.since is None else self.since.at(now)
-        until = None if self.until is None else self.until.at(now)
-        if since is not None and until is not None and until < since:
-            raise bad_parameter("until", "before since, so nothing can match")
+        since, until = read_range(self.since, self.until, now)
         # Stored events have the keys and names that services had when they were accepted.
         spelled = [one for value in self.service for one in wanted_services(value)]
         return EventFilter(

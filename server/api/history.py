@@ -1,12 +1,13 @@
 """The figures of the service over time, for plots."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 from litestar import get
 
+from core.clock import utc
 from core.meters import percentile
 from sinks.meters import LAG
 
@@ -139,7 +140,7 @@ def history(figures: History, disk: DiskMonitor) -> ApiRouter:
             span=span,
             points=[
                 HistoryPoint(
-                    at=datetime.fromtimestamp(point.at, UTC),
+                    at=utc(point.at),
                     seconds=point.seconds,
                     accepted=point.accepted,
                     lag=_lag(point.lag),

@@ -10,6 +10,7 @@ from litestar import delete, get, post
 from litestar.params import FromPath
 from msgspec import Meta
 
+from core.clock import utc
 from core.units import rate
 from routes.match import Invalid
 
@@ -18,7 +19,6 @@ from ..config.shapes import NAME
 from ..config.show import plain
 from ..runtime.keys import Access, Configured, Keys, KnownKey, NameTaken
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import Problem, bad_body, bad_filter, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation

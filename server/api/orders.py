@@ -9,6 +9,7 @@ import msgspec
 from litestar import Response, delete, get, post
 from litestar.params import FromPath
 
+from core.clock import utc
 from core.event import Price
 from core.order import KINDS, Order, OrderState
 from journal import Journal
@@ -22,7 +23,6 @@ from ..runtime.keys import Access
 from ..runtime.orders import Orders, service_of
 from ..runtime.readers import Readers
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import Problem, not_found
 from .events import EventJson, shown
 from .idempotency import Calls, MadeId

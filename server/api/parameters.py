@@ -8,7 +8,7 @@ import difflib
 import enum
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from types import UnionType
 from typing import (
@@ -190,6 +190,23 @@ def read_end(text: str, now: float) -> tuple[float, float | None]:
     if not now < end <= _LAST:
         raise bad_body("expires", AN_END)
     return end, None if instant is not None else end - now
+
+
+def read_range(
+    since: Instant | None,
+    until: Instant | None,
+    now: float,
+    bad: Callable[[str, str], Problem] = bad_parameter,
+) -> tuple[float | None, float | None]:
+    """Return both ends of a range in seconds since the epoch.
+
+    Raise the Problem that `bad` makes if nothing lies in it.
+    """
+    begin = None if since is None else since.at(now)
+    end = None if until is None else until.at(now)
+    if begin is not None and end is not None and end < begin:
+        raise bad("until", "before since, so nothing can match")
+    return begin, end
 
 
 def e164(written: str) -> str:

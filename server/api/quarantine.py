@@ -7,6 +7,7 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath
 
+from core.clock import utc
 from core.errors import InvalidRow
 from journal import Journal
 from journal.reads import Page, QuarantinedById, QuarantinedCallbacks, Rejections
@@ -22,7 +23,6 @@ from ..runtime.quarantine import QuarantineKeeper, SourceGone
 from ..runtime.readers import Readers, clean_reason, repeated
 from ..runtime.rejections import RejectionCounter
 from .auth import ApiRequest, in_process, needs
-from .deliveries import utc
 from .errors import Problem, not_found
 from .handlers import request_id
 from .idempotency import Calls

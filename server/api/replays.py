@@ -10,6 +10,7 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from msgspec import Meta
 
+from core.clock import utc
 from core.instants import Instant
 from journal import Journal
 from journal.reads import EventCount, EventFilter, MarksAt, ReplayById
@@ -20,13 +21,12 @@ from ..runtime.keys import Access
 from ..runtime.redelivery import UnknownSinks
 from ..runtime.replays import Replays
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import bad_body, not_found
 from .events import unknown_sinks, visible
 from .idempotency import Calls
 from .operation import Operation
 from .paging import PageRequest
-from .parameters import EventType, Limit, NoParameters, read, read_body
+from .parameters import EventType, Limit, NoParameters, read, read_body, read_range
 from .router import ApiRouter
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -148,10 +148,7 @@ def _read(body: bytes) -> ReplayBody:
 
 def _asked(given: ReplayBody, access: Access, *, at: float) -> StoredReplay:
     """Return the requested replay, before anything is counted. Raise Problem."""
-    since = None if given.since is None else given.since.at(at)
-    until = None if given.until is None else given.until.at(at)
-    if since is not None and until is not None and until < since:
-        raise bad_body("until", "before since, so nothing can match")
+    since, until = read_range(given.since, given.until, at, bad_body)
     try:
         types = msgspec.convert(_several(given.type), tuple[EventType, ...])
     except msgspec.ValidationError:

@@ -6,11 +6,11 @@ from datetime import datetime
 import msgspec
 from litestar import Response, get, post
 
+from core.clock import utc
 from journal.records import Retained
 
 from ..runtime.retention import Pruner, PruneRun
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .idempotency import Calls
 from .operation import Operation
 from .parameters import NoParameters, Switch, read, read_body

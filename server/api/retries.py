@@ -11,6 +11,7 @@ from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
+from core.clock import utc
 from core.instants import Instant
 from journal import Journal
 from journal.reads import DeliveriesBriefly
@@ -19,7 +20,7 @@ from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.redelivery import Redelivery
 from .auth import ApiRequest, needs
-from .deliveries import delivery_filter, utc
+from .deliveries import delivery_filter
 from .idempotency import Calls
 from .operation import Operation
 from .parameters import NoParameters, Switch, Text, read, read_body

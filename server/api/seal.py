@@ -6,12 +6,12 @@ from datetime import datetime
 import msgspec
 from litestar import Response, get, post
 
+from core.clock import utc
 from journal import Journal
 from journal.records import Unsealed
 
 from ..runtime.sealing import RowSealer, SealRun
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import Problem
 from .idempotency import Calls
 from .operation import Operation

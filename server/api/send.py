@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta
 
+from core.clock import utc
 from core.delivery import State
 from core.instants import Instant
 from journal import Journal
@@ -19,7 +20,6 @@ from sinks.worker import Worker
 
 from ..runtime.redelivery import Redelivery, UnknownSinks
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import bad_body, not_found
 from .events import unknown_sinks
 from .idempotency import Calls

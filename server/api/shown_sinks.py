@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from core.clock import utc
 from core.secret import MASK, Secret
 from journal import Journal
 from journal.reads import Counters, OldestPending, SinkRecords
@@ -21,7 +22,7 @@ from ..runtime.current import Current
 from ..runtime.identity import Identity
 from ..runtime.keys import Access
 from ..runtime.subscriptions import LiveSubscriptions
-from .deliveries import shown_error, utc
+from .deliveries import shown_error
 
 _CODES = masked_paths("codes")
 _PRIVATE_NAMES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")

@@ -7,6 +7,7 @@ import msgspec
 from litestar import post
 from litestar.params import FromPath
 
+from core.clock import utc
 from core.instants import Instant
 from journal import Journal
 from journal.reads import TokenUses
@@ -19,7 +20,6 @@ from ..runtime.outages import Backfills
 from ..runtime.rejections import RejectionCounter
 from ..runtime.silence import SourceMonitor
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import Problem, bad_body, not_found
 from .idempotency import Calls
 from .operation import Operation

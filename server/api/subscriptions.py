@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 
+from core.clock import utc
 from journal import Journal
 from journal.reads import Counters, SinkRecords
 from journal.records import SinkRecord, owed_in
@@ -31,7 +32,6 @@ from ..runtime.subscriptions import (
     TooManySubscriptions,
 )
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import Problem, bad_body, bad_filter, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation

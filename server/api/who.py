@@ -9,6 +9,7 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from core.clock import utc
 from core.delivery import State
 from core.event import id_of
 from journal import Journal
@@ -25,7 +26,6 @@ from ..runtime.keys import Keys
 from ..runtime.readers import Readers
 from ..runtime.subscriptions import PREFIX, LiveSubscriptions
 from .auth import ApiRequest, needs
-from .deliveries import utc
 from .errors import not_found
 from .operation import Operation
 from .parameters import NoParameters, read

@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET
 
+from core.clock import utc
 from core.erasure import CONTENT, is_erased
 from core.paths import MISSING
 from journal import Journal
@@ -27,7 +28,7 @@ from ..runtime.keys import Access
 from ..runtime.readers import Readers
 from ..runtime.subscriptions import LiveSubscriptions
 from .auth import ApiRequest, needs
-from .deliveries import ShownAttempt, ShownDelivery, seen_deliveries, shown_delivery, utc
+from .deliveries import ShownAttempt, ShownDelivery, seen_deliveries, shown_delivery
 from .errors import not_found
 from .events import is_event_id, visible_event
 from .operation import Operation

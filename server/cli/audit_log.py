@@ -12,6 +12,7 @@ from journal.keyring import FoundKeys, KeyFile, UnknownRoot
 from journal.reads import AuditLog, AuditLogs, Checkpoints, LogBeginning, StoredCheckpoint
 from journal.reads import HashesAt as ReadHashes
 from journal.sqlite import audit_lines
+from journal.sqlite.read_only import open_read_only
 from journal.sqlite.schema import errors_named
 
 from ..config.options import Config
@@ -95,11 +96,7 @@ class LogFile:
 @contextlib.contextmanager
 def open_log(journal: Path) -> Iterator[LogFile]:
     """Open the audit log of a journal, to read it. Raises Unavailable and WrongJournal."""
-    uri = f"{journal.absolute().as_uri()}?mode=ro"
-    with (
-        errors_named(journal),
-        contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as conn,
-    ):
+    with errors_named(journal), contextlib.closing(open_read_only(journal)) as conn:
         # The first read determines the state; what is written later is not seen.
         conn.execute("begin")
         yield LogFile(conn, audit_lines.logs(conn, AuditLogs())[-1])

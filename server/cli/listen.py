@@ -1,7 +1,6 @@
 """Forward events to a program under development."""
 
 import asyncio
-import base64
 import contextlib
 import json
 import random
@@ -17,6 +16,7 @@ import msgspec
 from core.delivery import Attempt
 from core.printable import plain
 from core.secret import Secret
+from core.signing import encode_key
 from sinks.attempt import Attempts, real_clock
 from sinks.http.client import host_of
 from sinks.http.sink import Http
@@ -32,8 +32,6 @@ from .terminal import Screen, screen
 
 _SCOPE = "codes:read"
 _CLEAR = frozenset({_SCOPE, "admin"})
-#: Bytes of a signing secret.
-_SECRET = 32
 
 
 @click.command(cls=Command, example="listen --forward http://localhost:3000/hook")
@@ -68,7 +66,7 @@ def listen(
     Nothing is configured or stored, and a failed event is not sent again. When the service
     restarts, the command continues where it was. Codes are masked if the key has no codes:read.
     """
-    secret = secret or f"whsec_{base64.b64encode(secrets.token_bytes(_SECRET)).decode()}"
+    secret = secret or encode_key(secrets.token_bytes(32)).reveal()
     sink = _sink(target, secret)
     people = output == "table"
     find_ = partial(find, url, key, _SCOPE)

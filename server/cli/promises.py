@@ -14,6 +14,7 @@ from core.event import SOURCE, Event, SinkFailing
 from core.units import Duration
 from journal.reads import PendingBySink
 from journal.sqlite.deliveries import pending_by_sink
+from journal.sqlite.read_only import open_read_only
 from routes.index import is_tried_always
 from routes.match import compile_filter
 from routes.table import Route, compile_table
@@ -230,8 +231,7 @@ def forgotten(config: Config) -> Iterator[str]:
     if not path.exists():
         return
     try:
-        # Read-only and without the lock: the service may be running.
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as conn:
+        with contextlib.closing(open_read_only(path)) as conn:
             owed = pending_by_sink(conn, PendingBySink())
     except sqlite3.Error as exc:
         yield f"{path.name}: cannot read the pending deliveries: {exc}"

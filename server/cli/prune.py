@@ -40,22 +40,20 @@ def prune(url: str | None, key: str | None, output: str, *, dry_run: bool, vacuu
     The service does this all the time. If it runs, it prunes beside its work; otherwise this
     command opens the journal. The rows are counted by kind.
     """
+    sizes: Mapping[str, int] = {}
     if url is None and holder(settings().journal) is None:
         counts = _prune_stopped(dry_run=dry_run)
-        before, after = vacuumed() if vacuum and not dry_run else (None, None)
+        sizes = vacuumed() if vacuum and not dry_run else {}
     elif vacuum:
         raise Failure("--vacuum rewrites the whole file; stop the service first")
     else:
         with connect(url, key, "admin", whole=True) as client:
             counts = _prune_running(client, dry_run=dry_run)
-        before = after = None
     if output == "json":
-        sizes = {} if before is None else {"bytes_before": before, "bytes_after": after}
         print_json({"dry_run": dry_run, "counts": counts, **sizes})
         return
     print_table(["kind", "rows"], list(counts.items()), none="retention keeps everything")
-    if before is not None:
-        click.echo(f"the file had {before} bytes, and has {after} now")
+    print_sizes(sizes)
 
 
 def _prune_running(client: ApiClient, *, dry_run: bool) -> Mapping[str, int]:
@@ -100,8 +98,8 @@ def log_on_stderr() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def vacuumed() -> tuple[int, int]:
-    """Rewrite the file of a stopped service; return its bytes before and after."""
+def vacuumed() -> Mapping[str, int]:
+    """Rewrite the file of a stopped service; return `bytes_before` and `bytes_after`."""
     path = configured().journal.path
     with Lock(path) as lock:
         lock.hold()
@@ -111,7 +109,13 @@ def vacuumed() -> tuple[int, int]:
         except Broken as exc:
             click.echo(plain(f"{near(path)}: {exc}"), err=True)
             os._exit(1)  # closing the file would write to it again
-        return before, path.stat().st_size
+        return {"bytes_before": before, "bytes_after": path.stat().st_size}
+
+
+def print_sizes(sizes: Mapping[str, int]) -> None:
+    """Print what `vacuumed` returned; nothing if it was not called."""
+    if sizes:
+        click.echo("the file had {bytes_before} bytes, and has {bytes_after} now".format(**sizes))
 
 
 def _progress() -> Callable[[Mapping[str, int] | None], None]:

@@ -3,13 +3,14 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from core.clock import utc
 from core.instants import Instant
 
 from ..durable import replace
@@ -30,7 +31,7 @@ _BY = ("provider", "service", "country")
 
 def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datetime:
     try:
-        return datetime.fromtimestamp(Instant.parse(written).at(time.time()), UTC)
+        return utc(Instant.parse(written).at(time.time()))
     except (ValueError, OverflowError, OSError) as exc:
         raise click.BadParameter(str(exc)) from None
 

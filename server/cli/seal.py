@@ -30,7 +30,7 @@ from .client import ApiClient
 from .command import CommandGroup, Failure, Wrong, config_path
 from .connection import configured, connect, connection_options, near, settings
 from .output import output_option, print_json, print_table
-from .prune import log_on_stderr, vacuumed
+from .prune import log_on_stderr, print_sizes, vacuumed
 
 _PATH = "/v1/seal"
 #: Seconds between two looks at the progress.
@@ -115,25 +115,23 @@ def migrate(url: str | None, key: str | None, output: str, *, vacuum: bool) -> N
     run that was interrupted continues where it ended. A row gets the key of its own time, and is
     erased if that key is destroyed already. Exits with 1 if rows are still in clear.
     """
+    sizes: Mapping[str, int] = {}
     if url is None and holder(settings().journal) is None:
         _found()
         run = _migrate_stopped()
-        before, after = vacuumed() if vacuum and run["error"] is None else (None, None)
+        sizes = vacuumed() if vacuum and run["error"] is None else {}
     elif vacuum:
         raise Failure("--vacuum rewrites the whole file; stop the service first")
     else:
         with connect(url, key, "admin", whole=True) as client:
             run = _migrate_running(client)
-        before = after = None
     counts = {name: run[name] for name in ("found", "sealed", "erased")}
     if output == "json":
-        sizes = {} if before is None else {"bytes_before": before, "bytes_after": after}
         print_json({**counts, "error": run["error"], **sizes})
     else:
         rows = [[table, *(each.get(table, 0) for each in counts.values())] for table in Unsealed]
         print_table(["rows", *counts], rows, none="")
-        if before is not None:
-            click.echo(f"the file had {before} bytes, and has {after} now")
+        print_sizes(sizes)
     if run["error"] is not None:
         raise Failure(f"not all rows are sealed: {run['error']}; call it again")
 

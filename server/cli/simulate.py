@@ -18,6 +18,7 @@ from rehearsal.web.beside import Beside
 
 from ..config.options import Config, host_and_port
 from ..config.urls import url_at
+from ..machine import open_socket
 from .command import Choice, Command, Failure, FiniteRange, Wrong, config_path
 from .connection import configured, http_url
 from .dev_page import style
@@ -141,15 +142,9 @@ def bound(listen: str, option: str = "--listen") -> socket.socket:
         host, port = host_and_port(listen)
     except ValueError as exc:
         raise Wrong(f"{option}: {exc}") from None
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.listen()
-        sock.setblocking(False)
+        return open_socket(host, port)
     except OSError as exc:
-        sock.close()
         raise Failure(
             f"cannot listen on {listen}: {exc.strerror}; choose another: {option} 127.0.0.1:8091"
         ) from None
-    return sock

@@ -44,14 +44,10 @@ def keep_fixed(before: Config, after: Config) -> tuple[Config, tuple[str, ...]]:
     differing = []
     for section, names in _FIXED.items():
         old, new = getattr(before, section), getattr(after, section)
-        differing += [f"{section}.{name}" for name in names if _differ(old, new, name)]
         kept = {name: getattr(old, name) for name in names}
+        differing += [f"{section}.{name}" for name in names if getattr(new, name) != kept[name]]
         after = msgspec.structs.replace(after, **{section: msgspec.structs.replace(new, **kept)})
     return after, tuple(differing)
-
-
-def _differ(old: msgspec.Struct, new: msgspec.Struct, name: str) -> bool:
-    return bool(getattr(old, name) != getattr(new, name))
 
 
 def _differences(path: Path, before: Any, after: Any) -> Iterator[tuple[str, Path]]:

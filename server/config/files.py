@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from journal.keyring import KEY_FILE
+from journal.links import follow_links
 from sinks.sink import Sink
 
 from .complaints import Complaints, dotted
@@ -195,7 +196,7 @@ def _is_folder(path: Path) -> bool:
 
 def is_same(path: Path, other: Path) -> bool:
     """Compare names with links followed; where both exist, compare the files."""
-    if os.path.realpath(path) == os.path.realpath(other):
+    if follow_links(path) == follow_links(other):
         return True
     try:
         return path.samefile(other)

@@ -7,7 +7,7 @@ import ipaddress
 import os
 import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -260,6 +260,12 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: Any random text of 32 bytes or more. It keys dedupe keys and cursors. Do not change it: the
     #: service does not open its journal with another.
     secret: Annotated[Secret, Check(_server_secret)]
+
+    @property
+    def own_names(self) -> Sequence[str]:
+        """The names of the service: `admin_hosts`, and that of `public_url`."""
+        public_name = urlsplit(self.public_url).hostname if self.public_url else None
+        return [*self.admin_hosts, *([public_name] if public_name else [])]
 
 
 class JournalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,9 +2,9 @@
 
 import http
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 import structlog
@@ -39,13 +39,11 @@ log = structlog.get_logger()
 
 
 class Console:
-    """The console of a service. `api` is the app of the API. `chance(n)` returns random bytes."""
+    """The console of a service. `api` is the app of the API."""
 
-    def __init__(
-        self, parts: Parts, api: App, chance: Callable[[int], bytes] = secrets.token_bytes
-    ) -> None:
+    def __init__(self, parts: Parts, api: App) -> None:
         self._api, self._now = api, parts.clock.now
-        self.sign_in = SignIn(parts, chance)
+        self.sign_in = SignIn(parts)
         self._templates: Environment | None = None
         self._options = ConsoleOptions()
         self._hosts: Collection[str] = ()
@@ -54,9 +52,7 @@ class Console:
     def _use(self, config: Config) -> None:
         self._options = config.console
         self._peers = Peers(config.server.trusted_proxies)
-        names = [*config.console.hosts, *config.server.admin_hosts]
-        if config.server.public_url is not None:
-            names.append(urlsplit(config.server.public_url).hostname or "")
+        names = (*config.console.hosts, *config.server.own_names)
         self._hosts = frozenset(name.lower() for name in names)
 
     def has(self, scope: Scope) -> bool:
@@ -155,7 +151,7 @@ class Console:
                 parts=parts,
                 query=read_pairs(asked.scope["query_string"]),
                 form=form,
-                headers=asked.headers,
+                wants_json=asked.wants_json,
                 session=session,
                 api=self._api_of(asked, session),
                 options=self._options,

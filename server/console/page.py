@@ -23,18 +23,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     query: Sequence[tuple[str, str]] = ()
     #: The same of the body.
     form: Sequence[tuple[str, str]] = ()
-    #: Names in lower case.
-    headers: Mapping[str, str] = {}
+    #: Whether a script asks.
+    wants_json: bool = False
     session: Session
     api: ApiCalls
     options: ConsoleOptions
     #: Seconds since the epoch.
     now: float
-
-    @property
-    def wants_json(self) -> bool:
-        """Whether a script asks."""
-        return "application/json" in self.headers.get("accept", "")
 
     def one(self, name: str, default: str = "") -> str:
         """Return a parameter of the query. Raise Problem if it is there more than once."""

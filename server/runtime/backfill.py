@@ -8,12 +8,12 @@ import contextlib
 import enum
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 import structlog
 
-from core.clock import boot_ticks
+from core.clock import boot_ticks, utc
 from core.errors import Unavailable
 from core.event import SUBJECTS
 from core.order import NAMES
@@ -239,7 +239,7 @@ class Backfiller:
         self, client: PollingClient, run: BackfillRun, known: Sequence[Known]
     ) -> BackfillRun:
         self._asked_before = client.asked
-        since, now, not_stored = _utc(run.since), _utc(run.started_at), 0
+        since, now, not_stored = utc(run.since), utc(run.started_at), 0
         async for item in client.poll(known, since=since, now=now):
             if isinstance(item, Summary):
                 longest = max((one.retry_after or 0.0 for one in item.errors), default=0.0)
@@ -297,7 +297,7 @@ class Backfiller:
         fields = {
             "source": self.name,
             "why": run.why.value,
-            "since": _utc(run.since).isoformat(timespec="seconds"),
+            "since": utc(run.since).isoformat(timespec="seconds"),
             "asked": run.asked,
             "new": run.new,
             "known": run.known,
@@ -391,7 +391,3 @@ _decode = msgspec.json.Decoder(_OrderEvent).decode
 def _subject(known: Known) -> tuple[str | None, ...]:
     ids = (known.request_id, known.activation_id, known.rental_id)
     return ids if any(ids) else (known.number,)
-
-
-def _utc(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC)

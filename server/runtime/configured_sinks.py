@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from journal import Journal
+from journal.links import follow_links
 from journal.records import SinkRecord
 from journal.writes import Clamp, Reorder
 from sinks.attempt import Clock
@@ -35,7 +35,7 @@ class SinkOptions(msgspec.Struct, frozen=True):
     #: By option: device, inode, size and time of the last change; None: there is no such file.
     files: Mapping[tuple[str, ...], tuple[int, ...] | None]
     #: The files that it writes, with links followed, in order.
-    written: tuple[str, ...]
+    written: tuple[Path, ...]
 
 
 def read_options(sinks: Mapping[str, Sink]) -> Mapping[str, SinkOptions]:
@@ -44,7 +44,7 @@ def read_options(sinks: Mapping[str, Sink]) -> Mapping[str, SinkOptions]:
         name: SinkOptions(
             sink,
             {at: _version(path) for at, path in sink.read_files().items()},
-            tuple(sorted(map(os.path.realpath, sink.written_files().values()))),
+            tuple(sorted(map(follow_links, sink.written_files().values()))),
         )
         for name, sink in sinks.items()
     }
@@ -108,7 +108,7 @@ class ConfiguredSinks:
         #: For each sink that runs or ends: set when its options changed.
         self._changed: dict[str, asyncio.Event] = {}
         #: Of each file that a sink writes, held while it is open.
-        self._files: dict[str, asyncio.Lock] = {}
+        self._files: dict[Path, asyncio.Lock] = {}
         for name, wanted in options.items():
             workers[name] = make_worker(name, wanted.sink, records.get(name))
 
@@ -170,7 +170,7 @@ class ConfiguredSinks:
         return False
 
     @contextlib.asynccontextmanager
-    async def _alone(self, written: Sequence[str]) -> AsyncIterator[None]:
+    async def _alone(self, written: Sequence[Path]) -> AsyncIterator[None]:
         """Wait until no other sink has one of these files open.
 
         Another sink may have had the file until the reload. Two writers would spoil it.

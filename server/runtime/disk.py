@@ -37,10 +37,9 @@ def read_disk(journal: Path) -> Disk:
 class DiskMonitor:
     """The last figures of the disk of a journal. `ticks` returns monotonic seconds."""
 
-    def __init__(
-        self, ticks: Callable[[], float], *, read: Callable[[Path], Disk] = read_disk
-    ) -> None:
-        self._ticks, self.read = ticks, read
+    def __init__(self, ticks: Callable[[], float]) -> None:
+        self._ticks = ticks
+        self.read = read_disk
         #: None: not measured yet.
         self.last: Disk | None = None
         #: The free space of each hour of the last day, and when it was measured, in ticks.

@@ -17,7 +17,7 @@ from journal.sqlite.schema import DiskFull
 from .readiness import MOST_WAITING
 
 #: Seconds between two tries to open the journal.
-AGAIN = 1.0
+_AGAIN = 1.0
 #: Tries from one log line to the next.
 _TRIES_PER_LINE = 60
 #: Seconds to finish answers once the journal is open.
@@ -74,7 +74,6 @@ async def open_when_there_is_room(
     *,
     listen: Callable[[Journal], Awaitable[Sequence[Listener]]],
     stop: asyncio.Event,
-    again: float = AGAIN,
 ) -> Journal | None:
     """Return the journal that `open_` opens; None: `stop` was set while the disk was full.
 
@@ -93,7 +92,7 @@ async def open_when_there_is_room(
                     log.error("journal.error", error=str(exc), then="503 until there is room")  # noqa: TRY400 - a traceback says no more
                 tries += 1
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(again):
+                async with asyncio.timeout(_AGAIN):
                     await stop.wait()
         return None
     finally:

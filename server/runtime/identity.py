@@ -173,7 +173,7 @@ class Identity:
         """Return whether a sealed secret needs a key of the key file."""
         return sealed.startswith(_UNDER_KEY)
 
-    def unseal(self, owner: str, sealed: str, key: bytes | None = None) -> Secret | None:
+    def unseal(self, owner: str, sealed: str, key: bytes | None) -> Secret | None:
         """Return the secret of an owner; None: it needs a key that is missing.
 
         Raises InvalidTag for another owner or key.

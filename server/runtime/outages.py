@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 import structlog
 
-from core.clock import boot_ticks, rfc3339
+from core.clock import boot_ticks, rfc3339, utc
 from core.errors import Unavailable
 from journal import Journal
 from journal.reads import Moment
@@ -85,7 +84,7 @@ class Backfills:
         if alive is not None and alive <= self._now() and self._backfillers:
             for one in self._backfillers.values():
                 one.start(Why.START, alive - OVERLAP)
-            since = datetime.fromtimestamp(alive, UTC)
+            since = utc(alive)
             log.info("service.gap", since=since.isoformat(timespec="seconds"))
             await self._report(alive)
         async with asyncio.TaskGroup() as tasks:

@@ -1,11 +1,11 @@
 """Keeps callbacks that were not understood byte for byte, and replays them on request."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 import structlog
 
+from core.clock import utc
 from core.delivery import ERASED
 from core.errors import Unavailable
 from journal import Journal
@@ -123,7 +123,7 @@ class QuarantineKeeper:
             headers=kept.headers,
             body=kept.body,
             peer=kept.peer,
-            received=datetime.fromtimestamp(kept.at, UTC),
+            received=utc(kept.at),
         )
         signature = callback.header(SAMPLE_HEADER)
         if self._signer.is_sample(kept.source, kept.body, signature):

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from core.errors import Unavailable
 from core.event import Complaints
 from journal import Journal
 from journal.audit.lines import Action
+from journal.facts import names_or_count
 from journal.reads import SinkRecords
 from journal.records import SinkRecord
 from journal.writes import ChangeFilters
@@ -30,8 +31,6 @@ from .keys import Keys, key_filters
 
 #: A dotted path of an option.
 _PLACE = re.compile(r"[a-z_]+([.\[][\w.\[\]-]+)?")
-#: Options named in one line of the audit log.
-_NAMES = 100
 
 log = structlog.get_logger()
 
@@ -132,7 +131,7 @@ class Reloads:
             # No step waits: the new configuration is in force for the next callback.
             self._sinks.use(read.sinks, records)
             self._current.replace(read.config, read.routes)
-            changed = _some((*found.added, *found.changed, *found.removed))
+            changed = names_or_count((*found.added, *found.changed, *found.removed))
             loaded = {**loaded_fields(read.config), "changed": changed}
             reloaded = _result(found, read)
             await self._record("config.loaded", loaded, partial(_log_reloaded, reloaded))
@@ -187,11 +186,6 @@ def _said(rejected: NotReloaded) -> Complaints:
     place = rest.partition(": ")[0]
     first = f"{where}: {place}" if _PLACE.fullmatch(place) else where
     return Complaints(count=len(rejected.complaints), first=first)
-
-
-def _some(names: Sequence[str]) -> Sequence[str] | int:
-    """Return names for one line, or their number if they are many."""
-    return names if len(names) <= _NAMES else len(names)
 
 
 def _rejected(exc: Exception) -> NotReloaded:

@@ -2,8 +2,8 @@
 
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
+from core.clock import utc
 from journal.writes import Guard, unguarded
 from receiver.callback import Callback
 from receiver.door import SAMPLE_HEADER, read_happenings
@@ -65,7 +65,7 @@ class SampleEvents:
         return Accepted.of(await self._recorder.record(caller, callback, happenings, guard=guard))
 
     def _callback(self, state: SourceState, peer: str) -> Callback:
-        source, now = state.source, datetime.fromtimestamp(round(self._now(), 6), UTC)
+        source, now = state.source, utc(round(self._now(), 6))
         number = secrets.randbelow(_SAMPLES)
         sample = source.sample(source.kinds[0], source.usual_encoding, number=number, now=now)
         signature = self._signer.sign(state.name, sample.body)

@@ -7,7 +7,8 @@ wait for the disk, and callbacks with it.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -16,14 +17,16 @@ from core.clock import WallClock
 from core.errors import Broken, Unavailable
 from journal import Journal
 from journal.keyring import Keyring
-from journal.reads import SealedRows, UnsealedCount, UnsealedTimes
-from journal.records import SEALED_TABLES, Unsealed
+from journal.reads import Read, SealedRows, UnsealedCount, UnsealedTimes
+from journal.records import SEALED_TABLES, RowsByKey, RowsInClear, Unsealed
 from journal.seal import Kind
 from journal.writes import SealStored
 
 from .credentials import HeaderCredentials, hide_stored_credentials
 from .steps import Steps
 
+#: A part of a count.
+Part = TypeVar("Part", RowsInClear, RowsByKey)
 #: Rows of one step, while other writes come, while none comes, and in a stopped journal.
 _BUSY_ROWS, _IDLE_ROWS, _STOPPED_ROWS = 20, 200, 1000
 
@@ -169,26 +172,29 @@ class RowSealer:
 
     async def count(self) -> Mapping[Unsealed, int]:
         """Return the rows of each table that are in clear. Raises Unavailable."""
-        counts: dict[Unsealed, int] = {}
-        for table in Unsealed:
-            counts[table] = 0
-            place: int | None = 0
-            while place is not None:
-                part = await self._journal.ask(UnsealedCount(table, place))
-                counts[table] += part.count
-                place = part.next_place
-                await asyncio.sleep(0)
-        return counts
+        return await self._count(Unsealed, UnsealedCount, lambda part: part.count)
 
     async def count_without_key(self) -> Mapping[Unsealed, int]:
         """Return the sealed rows whose key is missing, not destroyed. Raises Unavailable."""
-        counts: dict[Unsealed, int] = {}
-        for table in SEALED_TABLES:
-            counts[table] = 0
+        return await self._count(
+            SEALED_TABLES,
+            lambda table, place: SealedRows(table, place, tests=True),
+            lambda part: part.count_lost(self._lacks),
+        )
+
+    async def _count(
+        self,
+        tables: Iterable[Unsealed],
+        read: Callable[[Unsealed, int], Read[Part]],
+        count: Callable[[Part], int],
+    ) -> Mapping[Unsealed, int]:
+        """Count the rows of each table, part by part."""
+        counts = dict.fromkeys(tables, 0)
+        for table in counts:
             place: int | None = 0
             while place is not None:
-                part = await self._journal.ask(SealedRows(table, place, tests=True))
-                counts[table] += part.count_lost(self._lacks)
+                part = await self._journal.ask(read(table, place))
+                counts[table] += count(part)
                 place = part.next_place
                 await asyncio.sleep(0)
         return counts

@@ -9,7 +9,6 @@ pending deliveries, and `IDLE_FOR` seconds after the last one.
 import asyncio
 import contextlib
 import secrets
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Final
@@ -18,9 +17,11 @@ import msgspec
 import structlog
 from cryptography.exceptions import InvalidTag
 
+from core.erasure import CODES
 from core.errors import Broken, Unavailable
 from core.event import SYSTEM
 from core.secret import Secret
+from core.signing import encode_key
 from journal import Journal
 from journal.feed import Committed
 from journal.reads import PendingBySink, Subscriptions
@@ -67,9 +68,6 @@ LOOK_EVERY = 1.0
 IDLE_FOR = 30.0
 #: The advice for a secret that cannot be opened.
 _ROTATE: Final = "put the key file back, or: smshook subscriptions rotate"
-#: Paths of events that only keys with codes:read may filter on.
-_CODES = frozenset({("data", "text"), ("data", "code"), ("data", "urls")})
-_SECRET_BYTES = 32
 #: The use of the key that encrypts their secrets.
 _SECRETS: Final = "subscription secrets"
 
@@ -352,7 +350,7 @@ class LiveSubscriptions:
         self._creating[key] += 1
         try:
             await challenge(url, self._guard, now=self._now())
-            at, secret = round(self._now(), 6), _new_secret()
+            at, secret = round(self._now(), 6), encode_key(secrets.token_bytes(32))
             id_ = self._identity.event_id(at)
             stored = StoredSubscription(
                 id=id_,
@@ -409,7 +407,7 @@ class LiveSubscriptions:
         Secrets that cannot be opened are dropped. Raises TooManySubscriptions and Unavailable.
         """
         async with live.changing:
-            now, secret = self._now(), _new_secret()
+            now, secret = self._now(), encode_key(secrets.token_bytes(32))
             old = [
                 msgspec.structs.replace(
                     one, until=now + OVERLAP if one.until is None else one.until
@@ -651,7 +649,7 @@ def _allow_filter(rights: KeyRights | None, live: Live) -> bool:
 
 def reads_codes(part: Part) -> bool:
     """Return whether a filter reads the text, code or urls of events."""
-    is_code = part.path is not None and part.path[:2] in _CODES
+    is_code = part.path is not None and part.path[:2] in CODES
     return is_code or any(map(reads_codes, part.parts))
 
 
@@ -666,7 +664,3 @@ def _compile(written: str | None) -> Part:
 
 def _encode(when: Mapping[str, Any] | None) -> str | None:
     return None if when is None else msgspec.json.encode(when).decode()
-
-
-def _new_secret() -> Secret:
-    return Secret(f"whsec_{b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}")

@@ -82,12 +82,6 @@ class Watching:
         finally:
             await self._report_given_up(self._parts.config.alerts, at_once=True)
 
-    async def run_certificates(self, *, every: float = 60.0) -> None:
-        """Ask for the ends of certificates, the first time after `every` seconds."""
-        while True:
-            await asyncio.sleep(every)
-            await self.look_at_certificates()
-
     async def look_at_certificates(self) -> None:
         """Ask each sink that uses TLS when its certificate ends, twice a day."""
         ticks = self._parts.clock.ticks()

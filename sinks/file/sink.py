@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -33,7 +34,7 @@ class File(Sink, tag="file", frozen=True, kw_only=True):
         if "\0" in self.path or self.path.rpartition("/")[2] in ("", ".", ".."):
             raise ValueError("path must be that of a file, such as events.jsonl")
 
-    def under(self, folder: Path) -> "File":
+    def under(self, folder: Path) -> Self:
         return msgspec.structs.replace(self, path=os.path.normpath(folder / self.path))
 
     def place(self, folder: Path) -> str:

@@ -10,8 +10,6 @@ from typing import Any, Final, cast
 
 import httptools
 
-from httpd.timers import call_at
-
 from ..sink import ANSWER_KEPT, Failed
 from .answer import MOST_READ, SinkAnswer, body_until
 from .names import Addresses, look_up, numeric
@@ -22,6 +20,8 @@ _MOST_HEAD: Final = 256 * 1024
 _STAGGER: Final = 0.25
 _SWITCHING_PROTOCOLS: Final = 101
 _FINAL: Final = 200
+#: Seconds by which a timer may be early: uvloop rounds to milliseconds.
+_EARLY: Final = 0.001
 #: Errors of this machine, before anything was tried.
 _NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -62,6 +62,8 @@ class PlainClient:
             self._numeric = numeric(host, port)
         #: Ends what is past its deadline: one timer for all posts costs less than one for each.
         self._deadline: asyncio.TimerHandle | None = None
+        #: Its time. A handle of uvloop for less than half a millisecond has no `when`.
+        self._due = 0.0
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -76,7 +78,7 @@ class PlainClient:
                 connection.abort()
                 raise Failed("protocol")
         self._busy.add(connection)
-        if self._deadline is None or until < self._deadline.when():
+        if self._deadline is None or until < self._due:
             self._watch(until)
         waiter = connection.exchange(request, until)
         try:
@@ -108,10 +110,11 @@ class PlainClient:
     def _watch(self, until: float) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = call_at(self._loop, until, self._end_late)
+        self._due = until
+        self._deadline = self._loop.call_at(until, self._end_late)
 
     def _end_late(self) -> None:
-        self._deadline, now = None, self._loop.time()
+        self._deadline, now = None, self._loop.time() + _EARLY
         for connection in [each for each in self._busy if each.until <= now]:
             connection.fail("timeout")
         if self._busy:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +12,11 @@ from core.paths import Path as EventPath
 from core.secret import Secret
 from core.signing import Sign, decode_key, make_signer
 
-from ..sink import Outgoing, Receipt, Refused, Send, Sink, checked
+from ..sink import Outgoing, Receipt, Refused, Send, checked
 from ..template import compile_json, compile_url_path, paths_of
 from .answer import confirmed
-from .client import Post, Tls, check_url, host_of, masked_url, posting, start_runtime
+from .client import host_of, masked_url
+from .url_sink import UrlSink
 
 _MASK = "***"
 #: RFC 9110, 5.6.2.
@@ -25,11 +26,12 @@ _VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
 _OURS = ("webhook-", "smshook-")
 _OF_THE_CONNECTION = frozenset({"content-length", "host", "transfer-encoding", "connection"})
 
-#: Takes an event to send; returns the headers of this request alone, and its body.
-_Compose = Callable[[Outgoing], tuple[dict[str, str], bytes]]
+#: Takes an event to send; returns the filled `path`, the headers of this request alone, and its
+#: body. The path is None if the event lacks a value of it.
+_Compose = Callable[[Outgoing], tuple[str | None, dict[str, str], bytes]]
 
 
-class Http(Sink, tag="http", frozen=True, kw_only=True):
+class Http(UrlSink, tag="http", frozen=True, kw_only=True):
     """One POST for each event. A delivery is complete when it is answered 2xx.
 
     410 is a refusal: the delivery is dead at once. After any other answer, 3xx and 4xx too, it is
@@ -54,19 +56,11 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
     path: str | None = None
     #: Further headers, such as `{Authorization: "Bearer ${TOKEN}"}`; their values are masked.
     headers: Mapping[str, Secret] = {}
-    #: Certificates of your own. Unset: the system's authorities, and no client certificate.
-    tls: Tls | None = None
-    #: Connect through this HTTP proxy, such as `http://proxy.example.com:3128`. Proxies of the
-    #: environment are not used.
-    proxy: Secret | None = None
     #: Requests at the same time.
     concurrency: int = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checked("url", check_url, self.url.reveal())
-        if self.proxy is not None:
-            checked("proxy", check_url, self.proxy.reveal())
         for secret in self.secrets:
             checked("secrets", decode_key, secret)
         check_headers(self.headers)
@@ -81,22 +75,8 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
             if self.format != "json":
                 raise ValueError("json and format exclude each other; leave one out")
 
-    async def prepare(self) -> None:
-        await start_runtime()
-
-    def under(self, folder: Path) -> "Http":
-        if self.tls is None:
-            return self
-        return msgspec.structs.replace(self, tls=self.tls.under(folder))
-
     def place(self, _folder: Path) -> str:
         return f"http {host_of(self.url.reveal())}"
-
-    def read_files(self) -> Mapping[tuple[str, ...], Path]:
-        return {} if self.tls is None else self.tls.files()
-
-    def urls(self) -> Mapping[str, Secret]:
-        return {"url": self.url} | ({} if self.proxy is None else {"proxy": self.proxy})
 
     def used_paths(self) -> tuple[EventPath, ...] | None:
         if self.json is None:
@@ -104,52 +84,35 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
         return (*paths_of(self.json), *paths_of(self.path or ""))
 
     def request(self, outgoing: Outgoing) -> str:
-        headers, body = self._composing()(outgoing)
+        path, headers, body = self._composing()(outgoing)
         content_type = self._fixed()["content-type"]
         own = dict.fromkeys(_lower(self.headers), _MASK)
         masked = {"content-type": content_type, **headers, **own}
         lines = [f"{name}: {value}" for name, value in masked.items()]
-        url = masked_url(self.url.reveal())
-        if self.path is not None:
-            url += compile_url_path(self.path)(msgspec.json.decode(outgoing.body)) or self.path
+        url = masked_url(self.url.reveal()) + (path or self.path or "")
         return "\n".join([f"POST {url}", *lines, "", body.decode()])
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:
-        compose = self._composing()
-        if self.path is not None:
-            yield self._send_to(compile_url_path(self.path), compose)
+        compose, fixed = self._composing(), self._fixed()
+        if self.path is None:
+            async with self._posting(headers=fixed) as post:
+
+                async def send(outgoing: Outgoing) -> Receipt:
+                    _, headers, body = compose(outgoing)
+                    return confirmed(await post(headers, body), now=outgoing.at)
+
+                yield send
             return
-        async with self._posting() as post:
 
-            async def send(outgoing: Outgoing) -> Receipt:
-                headers, body = compose(outgoing)
-                return confirmed(await post(headers, body), now=outgoing.at)
-
-            yield send
-
-    def _send_to(
-        self, fill: Callable[[Mapping[str, object]], str | None], compose: _Compose
-    ) -> Send:
-        async def send(outgoing: Outgoing) -> Receipt:
-            path = fill(msgspec.json.decode(outgoing.body))
+        async def send_to_path(outgoing: Outgoing) -> Receipt:
+            path, headers, body = compose(outgoing)
             if path is None:
                 raise Refused("path")
-            headers, body = compose(outgoing)
-            async with self._posting(path) as post:
+            async with self._posting(path, fixed) as post:
                 return confirmed(await post(headers, body), now=outgoing.at)
 
-        return send
-
-    def _posting(self, path: str = "") -> AbstractAsyncContextManager[Post]:
-        return posting(
-            self.url.reveal() + path,
-            tls=self.tls,
-            proxy=self.proxy.reveal() if self.proxy is not None else None,
-            connections=self.concurrency,
-            within=self.timeout,
-            headers=self._fixed(),
-        )
+        yield send_to_path
 
     def _signer(self) -> Sign | None:
         return make_signer(self.secrets) if self.secrets else None
@@ -162,16 +125,19 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
         return {"content-type": content_type, **extra}
 
     def _composing(self) -> _Compose:
-        """Return what makes the other headers of a request, and its body."""
+        """Return what makes the path, the other headers and the body of a request."""
         fill = None if self.json is None else compile_json(self.json)
+        fill_path = None if self.path is None else compile_url_path(self.path)
         sign = self._signer()
         own_trace = "traceparent" in _lower(self.headers)
 
-        def compose(outgoing: Outgoing) -> tuple[dict[str, str], bytes]:
-            body = outgoing.body
-            if fill is not None:
-                body = msgspec.json.encode(fill(msgspec.json.decode(body)))
-            elif self.format == "standard":
+        def compose(outgoing: Outgoing) -> tuple[str | None, dict[str, str], bytes]:
+            body, path = outgoing.body, None
+            if fill is not None or fill_path is not None:
+                event = msgspec.json.decode(body)
+                path = None if fill_path is None else fill_path(event)
+                body = body if fill is None else msgspec.json.encode(fill(event))
+            if self.format == "standard":
                 head = msgspec.json.decode(body, type=_EventHead)
                 fields = {"type": head.type, "timestamp": head.time, "data": head.data}
                 body = msgspec.json.encode(fields)
@@ -187,7 +153,7 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
                 headers["traceparent"] = outgoing.traceparent
             if sign is not None:
                 headers["webhook-signature"] = sign(outgoing.event_id, timestamp, body)
-            return headers, body
+            return path, headers, body
 
         return compose
 

@@ -64,7 +64,7 @@ class Subscription(Http, tag="subscription", frozen=True, kw_only=True):
         try:
 
             async def send(outgoing: Outgoing) -> Receipt:
-                headers, body = compose(outgoing)
+                _, headers, body = compose(outgoing)
                 answer = await client.post({**fixed, **headers}, body, within=self.timeout)
                 return confirmed(answer, now=outgoing.at)
 
@@ -107,18 +107,12 @@ class ChallengeFailed(Exception):
         self.word, self.status = word, status
 
 
-async def challenge(
-    url: str,
-    guard: AddressGuard,
-    *,
-    now: float,
-    make: Callable[[], str] = lambda: secrets.token_urlsafe(24),
-) -> None:
+async def challenge(url: str, guard: AddressGuard, *, now: float) -> None:
     """Ask an endpoint to return a text, which proves that it wants events.
 
     Raises Failed with `blocked`, and ChallengeFailed.
     """
-    text = make()
+    text = secrets.token_urlsafe(24)
     body = msgspec.json.encode({"type": "subscription.challenge", "challenge": text})
     headers = {
         "content-type": "application/json",

@@ -1,6 +1,6 @@
 """Post events to a Slack channel through an incoming webhook."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -12,15 +12,16 @@ from core.secret import Secret
 from core.units import Rate
 
 from ..http.answer import confirmed
-from ..http.client import Tls, check_url, host_of, masked_url, posting, start_runtime
-from ..sink import Outgoing, Receipt, Send, Sink, checked
+from ..http.client import host_of, masked_url
+from ..http.url_sink import UrlSink
+from ..sink import Outgoing, Receipt, Send, checked
 from ..template import paths_of
 from .message import compile_payload
 
 _HEADERS: Final = {"content-type": "application/json"}
 
 
-class Slack(Sink, tag="slack", frozen=True, kw_only=True):
+class Slack(UrlSink, tag="slack", frozen=True, kw_only=True):
     """A Slack message for each event, through an incoming webhook.
 
     The event's values are shown as plain text: mentions, links and formats in them have no effect.
@@ -36,36 +37,14 @@ class Slack(Sink, tag="slack", frozen=True, kw_only=True):
     rate: Rate | None = Rate(1, 1)
     #: Messages sent at the same time.
     concurrency: int = 1
-    #: Certificates of your own, where a proxy opens TLS.
-    tls: Tls | None = None
-    #: Connect through this HTTP proxy: `http://proxy.example.com:3128`. Proxies of the environment
-    #: are not used.
-    proxy: Secret | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checked("url", check_url, self.url.reveal())
-        if self.proxy is not None:
-            checked("proxy", check_url, self.proxy.reveal())
         if self.message is not None:
             checked("message", compile_payload, self.message)
 
-    async def prepare(self) -> None:
-        await start_runtime()
-
-    def under(self, folder: Path) -> "Slack":
-        if self.tls is None:
-            return self
-        return msgspec.structs.replace(self, tls=self.tls.under(folder))
-
     def place(self, _folder: Path) -> str:
         return f"slack {host_of(self.url.reveal())}"
-
-    def read_files(self) -> Mapping[tuple[str, ...], Path]:
-        return {} if self.tls is None else self.tls.files()
-
-    def urls(self) -> Mapping[str, Secret]:
-        return {"url": self.url} | ({} if self.proxy is None else {"proxy": self.proxy})
 
     def used_paths(self) -> tuple[EventPath, ...] | None:
         return None if self.message is None else paths_of(self.message)
@@ -79,17 +58,11 @@ class Slack(Sink, tag="slack", frozen=True, kw_only=True):
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:
         payload = compile_payload(self.message)
-        async with posting(
-            self.url.reveal(),
-            tls=self.tls,
-            proxy=None if self.proxy is None else self.proxy.reveal(),
-            connections=self.concurrency,
-            within=self.timeout,
-        ) as post:
+        async with self._posting(headers=_HEADERS) as post:
 
             async def send(outgoing: Outgoing) -> Receipt:
                 event = msgspec.json.decode(outgoing.body, type=dict[str, object])
-                answer = await post(_HEADERS, msgspec.json.encode(payload(event)))
+                answer = await post({}, msgspec.json.encode(payload(event)))
                 return confirmed(answer, now=outgoing.at)
 
             yield send

@@ -198,7 +198,7 @@ def logged(service, tmp_path):
 
 
 def accepted(service):
-    [line] = [line for line in service.logged() if line["event"] == "callback.accepted"]
+    [line] = service.logged("callback.accepted")
     return line
 
 

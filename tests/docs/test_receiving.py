@@ -6,7 +6,6 @@ import http.client
 import itertools
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import endpoint
 import live
 import pytest
 import tools
+from journals import shell
 from pages import blocks
 
 PAGE = "receiving.md"
@@ -286,7 +286,7 @@ class Application:
     def codes(self):
         """Return the stored codes, in any order."""
         if self._language == "py":
-            with contextlib.closing(sqlite3.connect(self._folder / "app.db")) as db:
+            with shell(self._folder / "app.db") as db:
                 return [int(code) for (code,) in db.execute("SELECT code FROM codes")]
         files = (self._folder / "codes").iterdir()
         return [int(file.read_text().split()[1]) for file in files]

@@ -18,7 +18,7 @@ from journal.key_file import Damaged
 from journal.keyring import DEDUPE, KeyFile, Keyring, KeySpan, UnknownRoot, new_span
 from journal.seal import Kind
 
-ROOT, OTHER, THIRD = (Secret(f"the {name} root key of these tests") for name in ("a", "b", "c"))
+ROOT, OTHER = (Secret(f"the {name} root key of these tests") for name in ("a", "b"))
 #: 2026-11-30, 10:10.
 NOW = datetime(2026, 11, 30, 10, 10, tzinfo=UTC).timestamp()
 HOUR = 3600.0

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from serving import free_port
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 HOST = "hooks.example.com"
@@ -28,12 +29,6 @@ CALLER = "127.0.0.2"
 
 def blocks(page, language):
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (HOW_TO / page).read_text())
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 @functools.cache

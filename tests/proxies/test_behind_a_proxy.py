@@ -598,7 +598,7 @@ def test_log_of_the_proxy_holds_no_token(kind, tmp_path):
         unanswered = proxy.ask("POST", PATH, body, FORM).status
         live.eventually(lambda: b"502" in proxy.written())
         written = proxy.written()
-        names = [line for line in service.logged() if line["event"] == "callback.accepted"]
+        names = service.logged("callback.accepted")
 
     assert unanswered == 502
     assert request_id.encode() in written

@@ -1,12 +1,10 @@
 """Backups and restores as whole files: nothing half, nothing replaced by accident."""
 
 import asyncio
-import contextlib
 import io
 import json
 import os
 import shutil
-import sqlite3
 import stat
 
 import msgspec
@@ -14,6 +12,7 @@ import pytest
 from contracts.journal import planned, record
 from deaths import deaths
 from disks import mounted
+from journals import shell
 from services import configured, identity_of
 from whole_files import restored
 
@@ -83,7 +82,7 @@ def names(folder):
 
 
 def events(path):
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         return conn.execute("select count(*) from events").fetchone()[0]
 
 
@@ -279,13 +278,13 @@ def test_death_at_any_step_leaves_no_half_journal(made, empty):
     for _ in deaths(STEPS, restored, made, empty):
         seen.append(events(empty) if empty.exists() else None)
         if empty.exists():
-            with contextlib.closing(sqlite3.connect(empty)) as conn, conn:
+            with shell(empty) as conn:
                 conn.execute("insert into meta values ('used', '1')")
             empty.rename(moved)  # as the page says
         assert restored(made, empty).events == 3
         assert names(empty.parent) == [*RESTORED]
         if seen[-1] is not None:
-            with contextlib.closing(sqlite3.connect(moved)) as conn:
+            with shell(moved) as conn:
                 assert conn.execute("select 1 from meta where name = 'used'").fetchone()
             moved.unlink()
         empty.unlink()
@@ -396,7 +395,7 @@ def test_backup_is_no_file_of_a_rewrite_of_the_keys(journal, keys, tmp_path, end
 
 
 def bodies(path):
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         return [json.loads(body) for (body,) in conn.execute("select body from events")]
 
 
@@ -416,7 +415,7 @@ def test_content_that_was_erased_is_erased_in_a_restored_journal(made, empty):
 
 
 def audited(path):
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         runs = conn.execute("select lines from audit order by n").fetchall()
     return [json.loads(line) for (run,) in runs for line in run.split(b"\n")]
 

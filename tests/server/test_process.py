@@ -136,7 +136,7 @@ def test_configuration_warnings_are_log_lines(tmp_path):
     (service.folder / "smshook.yaml").chmod(0o644)
     with service:
         live.eventually(lambda: "service.started" in service.log.read_text())
-        said = [line for line in service.logged() if line["event"] == "config.warning"]
+        said = service.logged("config.warning")
 
     assert [line["warning"] for line in said] == [
         "smshook.yaml: others can read it, secrets included; chmod 600 smshook.yaml",
@@ -276,7 +276,7 @@ def is_draining(folder):
 def test_service_indexes_stored_events_for_a_new_key(service):
     """Mutant: without `IndexVisible` each page of the key is searched for ever."""
     hidden = [service.post(live.sms(number)).json()["events"] for number in range(2)]
-    [mine] = service.post(live.sms(5, service="Amazon")).json()["events"]
+    mine = service.accept(5, service="Amazon")
     assert service.stop() == 0
     key = "k3y-of-a-dashboard-0123456789"
     with_key = live.CONFIG.replace(

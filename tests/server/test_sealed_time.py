@@ -10,10 +10,9 @@ from contracts.journal import arrival, keep, planned, record
 from contracts.journal import owed as owed_to
 from contracts.orders import of_number
 from sealing import ALL
-from services import configured, identity_of, keys_of, loading
+from services import Machine, configured, identity_of, keys_of, loading
 from structlog.testing import capture_logs
 
-from core.clock import WallClock
 from core.errors import Unavailable
 from core.secret import Secret
 from core.units import Duration
@@ -44,23 +43,9 @@ CASES = {
 }
 
 
-class Machine:
-    """The clocks of a machine."""
-
-    def __init__(self):
-        self.wall, self.ticks = NOW, 100.0
-
-    def pass_by(self, seconds):
-        self.wall += seconds
-        self.ticks += seconds
-
-    def clock(self):
-        return WallClock(wall=lambda: self.wall, ticks=lambda: self.ticks)
-
-
 @pytest.fixture
 def machine():
-    return Machine()
+    return Machine(NOW)
 
 
 def options(folder, retention, **changed):

@@ -46,7 +46,6 @@ class Api:
         *,
         timeout: float,
         retries: int,
-        clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`timeout` is in seconds, for an answer. A GET is sent again `retries` times."""
@@ -66,7 +65,7 @@ class Api:
         if key:
             self._headers.append((b"authorization", b"Bearer " + key.encode()))
         self._timeout, self._retries = timeout, retries
-        self._clock, self._chance = clock, chance
+        self._chance = chance
 
     # Requests
 
@@ -199,13 +198,13 @@ class Api:
         Once the service was reached, a failure that may pass does not end the wait before its time.
         Raise WaitTimeout.
         """
-        asked, end = query(filters), self._clock() + timeout
+        asked, end = query(filters), time.monotonic() + timeout
         failures, reached = 0, False
         while True:
             if after is not None:
                 asked = {name: it for name, it in asked.items() if name != "since"}
                 asked["after"] = after
-            left = max(0.0, min(end - self._clock(), POLL))
+            left = max(0.0, min(end - time.monotonic(), POLL))
             params = {**asked, "timeout": f"{left:.3f}"}
             try:
                 response = await self.send("GET", f"{EVENTS}/wait", params=params, longer=left)
@@ -213,14 +212,14 @@ class Api:
                 failures += 1
                 reached = reached or isinstance(exc, ApiError) or getattr(exc, "connected", False)
                 pause = self._pause(failures, exc)
-                if self._is_final(exc, failures, reached=reached) or self._clock() + pause > end:
+                if self._is_final(exc, failures, reached=reached) or time.monotonic() + pause > end:
                     raise
                 after = exc.cursor or after
                 await self.transport.sleep(pause)
                 continue
             if response.status_code != _NO_CONTENT:
                 return self.item(self.decoded(response))
-            if self._clock() >= end:
+            if time.monotonic() >= end:
                 raise WaitTimeout(f"no matching event came within {timeout:g} s")
             # The next part begins at the cursor of this one, so that it misses nothing.
             failures, reached, after = 0, True, response.headers.get("smshook-cursor")

@@ -1,9 +1,8 @@
-import contextlib
-import sqlite3
 from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from journals import shell
 
 from benchmarks.lab import journals
 from core.delivery import State, Turn
@@ -165,7 +164,7 @@ async def test_failing_deliveries_wait_for_a_paused_sink(tmp_path):
 
 def test_keys_and_ids_grow_with_time(filled):
     """Mutant: random keys, which cost more than those of the product."""
-    with contextlib.closing(sqlite3.connect(filled)) as conn:
+    with shell(filled) as conn:
         keys = [key for (key,) in conn.execute("select key from keys order by event")]
         ids = [id_ for (id_,) in conn.execute("select id from events order by seq")]
 
@@ -178,7 +177,7 @@ def test_journal_is_filled_again_only_after_it_grew(kept_in):
     path = journals.journal(EVENTS)
     made = path.stat().st_ino
     again = journals.journal(EVENTS).stat().st_ino
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         conn.execute(
             "insert into events (seq, id, source, type, subject, recorded_at, callback, routes,"
             " body) select seq + 1000, id || seq, source, type, subject, recorded_at, callback,"

@@ -10,6 +10,7 @@ import sys
 import pytest
 from contracts.audit import Hands, lines, proven
 from contracts.journal import NOW, owed, planned, record
+from journals import shell
 
 from core.errors import InvalidRow, Unavailable
 from journal import JournalHealth, facts, writes
@@ -150,14 +151,14 @@ async def test_lines_of_a_commit_share_a_row(journal, path):
     both = [record(journal, planned(owed=[owed()])), journal.submit(RecordFacts(()))]
     await asyncio.gather(*both, *(record(journal, planned()) for _ in range(2)))
 
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         assert conn.execute("select n, count from audit").fetchall() == [(0, 3)]
 
 
 async def test_idle_batch_writes_no_row(journal, path):
     await journal.submit(RecordFacts(()))
 
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         assert conn.execute("select count(*) from audit").fetchone() == (0,)
 
 
@@ -203,7 +204,7 @@ async def test_killed_process_leaves_a_line_for_each_event(path):
 
     journal = await SQLiteJournal.open(path, seal="s", now=NOW, version="0")
     await proven(journal)
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         events = [id_ for (id_,) in conn.execute("select id from events order by seq")]
     assert [one["event"] for one in await lines(journal)] == events
     assert len(events) >= 3 * 40 * 5

@@ -12,6 +12,7 @@ import writes
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from journals import shell
 from period_keys import MemoryKeys
 
 from core.order import Order
@@ -27,7 +28,7 @@ from journal.sqlite.sealed import stored_body
 def template(tmp_path_factory):
     path = tmp_path_factory.mktemp("journal") / "smshook.db"
     migrate(path)
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         yield conn
 
 

@@ -1,10 +1,8 @@
 """The search of events, before, while and after old events get their searched fields."""
 
 import asyncio
-import contextlib
 import json
 import signal
-import sqlite3
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +14,7 @@ from contracts.orders import order, sms
 from examples import examples
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from journals import prepared
+from journals import prepared, shell
 
 from core.event import NumberChanged, Service
 from journal.reads import EventFilter, Events
@@ -35,12 +33,6 @@ FORGET = (
 
 async def opened(path):
     return await SQLiteJournal.open(path, seal="s", now=NOW, version="0")
-
-
-@contextlib.contextmanager
-def shell(path):
-    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
-        yield conn
 
 
 def forget_fields(path):

@@ -1,7 +1,6 @@
 """m008 on deliveries of an older version."""
 
-import contextlib
-import sqlite3
+from journals import shell
 
 from journal.sqlite.schema import _scripts
 
@@ -22,7 +21,7 @@ def test_migrated_deliveries_are_held_and_correctly_ordered(path):
         (8, "pending", 0, None, None, '"+11"'),
     ]
     scripts = dict(_scripts())
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         for name in sorted(name for name in scripts if name < STEP):
             conn.executescript("".join(scripts[name]))
         conn.executemany(

@@ -1,15 +1,14 @@
 """m011 on deliveries of an older version."""
 
 import asyncio
-import contextlib
 import signal
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from contracts.journal import NOW
+from journals import shell
 
 from core.delivery import Turn
 from journal.reads import JournalStats
@@ -37,7 +36,7 @@ schema.migrate(pathlib.Path(sys.argv[1]))
 def path(path, migrate_to):
     """A journal of the version before m011: one delivery waits, two were taken by a start."""
     migrate_to(path, "m010")
-    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
+    with shell(path) as conn:
         conn.executescript("""
             insert into starts (id, at, pid, version) values (1, 500.0, 1, '0');
             insert into callbacks values (1, 's', 'callback', 't', 'p', 500.0, '[]', x'00');

@@ -1,15 +1,14 @@
 """Rows that were stored in clear before the journal had keys: they are sealed in small steps."""
 
 import asyncio
-import contextlib
 import json
-import sqlite3
 
 import msgspec
 import pytest
 from canary import secrets_in
 from contracts.journal import NOW, arrival, attempt, keep, owed, planned, record
 from contracts.orders import NUMBER, of_number, order
+from journals import shell
 from sealing import ALL, SealedStore
 
 from core.delivery import State, Turn
@@ -129,7 +128,7 @@ async def in_clear(journal):
 
 
 def query(path, sql):
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         return conn.execute(sql).fetchall()
 
 
@@ -398,7 +397,7 @@ async def test_searched_fields_are_filled_before_events_are_sealed(store, path):
     """Mutant: an event of an older version is found by its mask."""
     clear = Clear(store)
     before = await clear.fill()
-    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
+    with shell(path) as conn:
         conn.execute("delete from event_fields")
         conn.execute("insert into meta select 'event_fields_missing', max(seq) from events")
     journal = await store.start(now=LATER)

@@ -14,7 +14,7 @@ from contracts.visible import CODES, FILTERS, GROWTH, TEAM, ids, is_growth, of_g
 from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from journals import prepared
+from journals import prepared, shell
 
 from core.errors import InvalidRow
 from journal.reads import EventFilter, Events, IsVisible, VisibleEvents
@@ -38,7 +38,7 @@ async def between_two_visible(path, hidden):
     first, last = of_growth(), of_growth()
     await record(journal, first, planned(subject="request/7"))
     await journal.close()
-    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
+    with shell(path) as conn:
         conn.execute(
             "with recursive n(n) as (select 1 union all select n + 1 from n where n < ?)"
             " insert into events (id, source, type, subject, recorded_at, callback, routes, body)"
@@ -129,7 +129,7 @@ async def test_pages_of_one_pass_over_many_hidden_events(path):
 async def test_hidden_event_costs_what_a_missing_one_does(path):
     """Mutant: the event is read with its deliveries and copies, and hidden then."""
     await between_two_visible(path, 100)
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         [(hidden,)] = conn.execute("select id from events where seq = 50")
 
     answers = [
@@ -186,7 +186,7 @@ async def test_without_filters_nothing_is_added(path):
 
 
 def rows(path):
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         return (
             conn.execute("select id, digest, unseen from visible_filters").fetchall(),
             conn.execute("select filter, seq from visible").fetchall(),

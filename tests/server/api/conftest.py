@@ -20,7 +20,7 @@ from described import Described
 from doors import in_front_of
 from journals import prepared
 from period_keys import KEYS_OF
-from services import clock_of, configured
+from services import clock_of, configured, key
 
 from core.delivery import State
 from core.secret import Secret
@@ -33,7 +33,7 @@ from routes.table import Route
 from server.api.app import create_api
 from server.api.openapi import document
 from server.config.load import Loaded
-from server.config.options import Api, ApiKey
+from server.config.options import Api
 from server.runtime.identity import Identity
 from server.service import admin_app, assemble, open_journal, public_app, public_door
 from sinks.file.sink import File
@@ -43,10 +43,6 @@ TOKENS = {"tellabot": "tellabot-token-01", "herosms": "herosms-token-0001"}
 OLD_TOKEN = "tellabot-token-00"
 #: 2026-09-21T14:13:20.25Z
 BEGIN = 1_790_000_000.25
-
-
-def key(name, *scopes, when=None):
-    return ApiKey(key=Secret(f"{name}-key-0123456789"), scopes=scopes, when=when)
 
 
 KEYS = {

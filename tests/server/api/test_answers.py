@@ -1,8 +1,7 @@
-import contextlib
 import itertools
-import sqlite3
 
 import structlog
+from journals import shell
 
 from server.api.app import create_health
 
@@ -180,7 +179,7 @@ async def test_unwritable_journal_answers_503(service, locked):
 
 async def test_unreadable_journal_answers_503(service, tmp_path):
     """Its table is missing."""
-    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as other:
+    with shell(tmp_path / "smshook.db") as other:
         other.execute("alter table events rename to others")
 
     answer = await service.ask("/v1/events")
@@ -192,7 +191,7 @@ async def test_unreadable_journal_answers_503(service, tmp_path):
 async def test_internal_error_is_logged_once_without_values(service, tmp_path):
     """A corrupt event. Mutant: the text of the exception in the answer or the log."""
     await service.sms()
-    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as other, other:
+    with shell(tmp_path / "smshook.db") as other:
         other.execute("update events set body = '4711'")
 
     with structlog.testing.capture_logs() as lines:

@@ -6,10 +6,10 @@ import json
 import sqlite3
 
 import pytest
+from services import indexed
 
 from core.secret import Secret
 from core.units import Rate
-from journal.writes import IndexVisible
 from server.config.options import Api, ApiKey
 from server.runtime import keys as runtime
 
@@ -381,11 +381,6 @@ async def test_new_key_has_no_use_of_an_earlier_one(service):
 
 
 # The index of the events that a made key sees
-
-
-async def indexed(service):
-    while await service.journal.submit(IndexVisible()):
-        pass
 
 
 def filters(tmp_path):

@@ -1,7 +1,6 @@
 """`POST /v1/backups`: a checked copy of the journal, in a file on the machine of the service."""
 
-import contextlib
-import sqlite3
+from journals import shell
 
 
 async def test_backup_has_every_accepted_event(run, tmp_path):
@@ -14,7 +13,7 @@ async def test_backup_has_every_accepted_event(run, tmp_path):
     path = tmp_path / "copies.db"
     made = answer.json()
     assert (made["path"], made["bytes"], made["events"]) == (str(path), path.stat().st_size, 1)
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         assert conn.execute("select count(*) from events").fetchone() == (1,)
 
 

@@ -1,9 +1,8 @@
 import asyncio
 import base64
-import contextlib
 import json
-import sqlite3
 
+from journals import shell
 from sealing import ALL
 
 from journal.reads import EventById
@@ -246,7 +245,7 @@ async def test_former_service_key_is_found_by_both_keys(run, tmp_path):
     async with run(tmp_path) as service:
         stored = await service.hero(activationId=9, service="ig")
         new = await service.hero(activationId=10, service="ig")
-        with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn, conn:
+        with shell(tmp_path / "smshook.db") as conn:
             conn.execute(
                 "update events set body = replace(replace(body, '\"Instagram\"',"
                 " '\"Instagram+Threads\"'), '\"instagram\"', '\"instagramthreads\"') where id = ?",

@@ -11,12 +11,13 @@ from examples import examples
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from litestar.routes import HTTPRoute
+from services import key
 
 from core.secret import Secret
 from journal.records import SealedSecret, StoredSubscription
 from journal.writes import CreateSubscription, IndexVisible
 from server.api.app import create_api
-from server.config.options import Api, ApiKey
+from server.config.options import Api
 from sinks.sink import Receipt
 
 ABSENT = "01931c5e-0000-7000-8000-000000000000"
@@ -35,10 +36,6 @@ EVENT_FILTERS = (
 STREAM = "/v1/events/stream"
 SUBSCRIPTION = "/v1/subscriptions/{subscription_id}"
 SCOPES = ("codes:read", "deliveries:write", "subscriptions:write")
-
-
-def key(name, *scopes, when=None):
-    return ApiKey(key=Secret(f"{name}-key-0123456789"), scopes=scopes, when=when)
 
 
 GROWTH = {"data.labels.team": "growth"}

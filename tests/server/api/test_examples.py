@@ -290,7 +290,7 @@ async def subscriptions(record, monkeypatch):
 
     secrets = map("whsec_{}".format, ("qpM2cJm9hJ1c0XQf8Yb2m3n5u7w1y4A6C8E0G2I4K6M=", "b3RoZXI="))
     monkeypatch.setattr(live_subscriptions, "challenge", echoes)
-    monkeypatch.setattr(live_subscriptions, "_new_secret", lambda: Secret(next(secrets)))
+    monkeypatch.setattr(live_subscriptions, "encode_key", lambda _key: Secret(next(secrets)))
     body = {
         "url": "https://app.example.com/sms",
         "when": {"data.service.key": "google"},

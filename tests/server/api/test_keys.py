@@ -1,13 +1,13 @@
 import asyncio
-import contextlib
-import sqlite3
 from hashlib import sha256
+
+from journals import shell
+from services import indexed
 
 import server.runtime.keys
 from core.secret import Secret
 from journal.reads import EventFilter
 from journal.sqlite import paging
-from journal.writes import IndexVisible
 from server.api.events import walk
 from server.api.paging import PageRequest
 from server.config.options import Api, ApiKey
@@ -429,22 +429,11 @@ async def test_new_events_follow_an_all_hidden_page(service):
 # The index of the events that a key sees
 
 
-@contextlib.contextmanager
-def journal_of(folder):
-    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn, conn:
-        yield conn
-
-
-async def indexed(service):
-    while await service.journal.submit(IndexVisible()):
-        pass
-
-
 async def test_many_hidden_events_do_not_make_a_page(run, tmp_path):
     """Mutant: the search without an index, whose page is empty after 5,000 events."""
     async with run(tmp_path) as service:
         first, hidden = await service.sms(), await service.hero()
-    with journal_of(tmp_path) as conn:
+    with shell(tmp_path / "smshook.db") as conn:
         conn.execute(
             "with recursive n(n) as (select 1 union all select n + 1 from n where n < 20000)"
             " insert into events (id, source, type, subject, recorded_at, callback, routes, body)"
@@ -510,7 +499,7 @@ async def test_hidden_event_is_not_read(run, tmp_path):
     async with run(tmp_path, api=Api(keys=keys)) as service:
         await service.sms()
         hidden = await service.hero()
-    with journal_of(tmp_path) as conn:
+    with shell(tmp_path / "smshook.db") as conn:
         conn.execute("update events set body = '{' where id = ?", (hidden,))
 
     async with run(tmp_path, api=Api(keys=keys)) as service:

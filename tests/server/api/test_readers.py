@@ -10,17 +10,17 @@ import pytest
 from examples import examples
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from services import key
 
 from core.bucket import Bucket
 from core.erasure import CODES
 from core.event import secrets_of
-from core.secret import Secret
 from core.units import Rate
 from journal.facts import AuditOptions
 from journal.reads import AuditLines
 from journal.seal import Kind, Reason
 from journal.writes import RecordFacts
-from server.config.options import Api, ApiKey, Reads
+from server.config.options import Api, Reads
 from server.runtime.readers import ACCOUNTED, WAITS_EVERY
 from sinks.sink import Failed, Receipt
 
@@ -28,10 +28,6 @@ BEGIN = 1_790_000_000.25
 CODE, NUMBER, SENDER = "ZQ7-918273", "+18505550123", "18505550177"
 SMS = {"to": NUMBER[1:], "reply": f"{CODE} is your code", "pin": CODE, "from": SENDER}
 SECRETS = ("text", "code")
-
-
-def key(name, *scopes, **more):
-    return ApiKey(key=Secret(f"{name}-key-0123456789"), scopes=scopes, **more)
 
 
 KEYS = {

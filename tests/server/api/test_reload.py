@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import structlog
 from endpoint import endpoint, reply
+from services import key
 from worlds import until
 
 from core.errors import Unavailable
@@ -33,10 +34,6 @@ from sinks.sink import Unusable
 TOKEN = "tellabot-token-01"
 NEW_TOKEN = "tellabot-token-02"
 STREAM = "/v1/events/stream"
-
-
-def key(name, *scopes, when=None):
-    return ApiKey(key=Secret(f"{name}-key-0123456789"), scopes=scopes, when=when)
 
 
 async def status(service, text):

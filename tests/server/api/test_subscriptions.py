@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from endpoint import endpoint, reply
 from period_keys import MemoryKeys
+from services import key
 from structlog.testing import capture_logs
 
 from core.secret import Secret
@@ -22,7 +23,7 @@ from journal.writes import (
     DeleteSubscription,
     ResumeSink,
 )
-from server.config.options import Api, ApiKey, Subscribing
+from server.config.options import Api, Subscribing
 from server.config.shapes import NAME
 from server.runtime import subscriptions as module
 from server.runtime.subscriptions import KeyRights
@@ -30,10 +31,6 @@ from sinks import recovery
 from sinks.http.guard import AddressGuard
 
 DAY = 86400.0
-
-
-def key(name, *scopes, when=None):
-    return ApiKey(key=Secret(f"{name}-key-0123456789"), scopes=scopes, when=when)
 
 
 KEYS = {

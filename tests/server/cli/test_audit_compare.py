@@ -1,14 +1,13 @@
 """`audit compare`: one changed row among many is found."""
 
 import asyncio
-import contextlib
 import json
 import re
-import sqlite3
 
 import live
 import load
 import pytest
+from journals import shell
 from prompt import be_in, printed, run
 
 from journal.audit.lines import line_erased
@@ -65,12 +64,12 @@ def journal(filled, tmp_path, monkeypatch):
 
 
 def edit(journal, sql):
-    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+    with shell(journal) as conn:
         assert conn.execute(sql).rowcount == 1
 
 
 def stored(journal):
-    with contextlib.closing(sqlite3.connect(journal)) as conn:
+    with shell(journal) as conn:
         return conn.execute("select count(*) from events").fetchone()[0]
 
 
@@ -138,7 +137,7 @@ def test_comparison_and_proof_make_no_key_file(journal):
 
     assert compared.exit_code == 0
     assert compared.stdout.startswith(f"compared {events} events, {events} of them without")
-    with contextlib.closing(sqlite3.connect(journal)) as conn:
+    with shell(journal) as conn:
         (id_,) = conn.execute("select max(id) from events").fetchone()
     assert run("audit", "prove", id_).exit_code == 1
     journal.unlink()
@@ -156,7 +155,7 @@ def test_one_changed_row_of_10000_is_named(tmp_path, tmp_path_factory, monkeypat
     edit(journal, "update events set body = replace(body, 'code', 'kode') where seq = 4711")
     result = run("audit", "compare")
 
-    with contextlib.closing(sqlite3.connect(journal)) as conn:
+    with shell(journal) as conn:
         [id_] = conn.execute("select id from events where seq = 4711").fetchone()
     changed = [line for line in result.stdout.splitlines() if line.startswith("CHANGED: ")]
     assert changed == [f"CHANGED: event {id_}: the journal and the log say different things"]
@@ -165,7 +164,7 @@ def test_one_changed_row_of_10000_is_named(tmp_path, tmp_path_factory, monkeypat
 
 def prune_half(journal):
     """Prune the first 150 events: they become a day older."""
-    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+    with shell(journal) as conn:
         conn.execute("update events set recorded_at = recorded_at - 100000 where seq <= 150")
     printed("prune")
 
@@ -209,12 +208,12 @@ def test_event_that_retention_did_not_remove_is_missed(journal, seq, is_hidden, 
 
 def test_erased_line_of_an_event_is_not_missed(journal):
     """The log says that it was erased. Mutant: its event counts as one without a line."""
-    with contextlib.closing(sqlite3.connect(journal)) as conn:
+    with shell(journal) as conn:
         [id_] = conn.execute("select id from events where seq = 45").fetchone()
     config = load_config(journal.with_name("smshook.yaml"), environ={}).config
     stopped.record(config, line_erased(4711, by="cli/0", reason="a test", event=id_))
     rest = run("audit", "compare").exit_code
-    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+    with shell(journal) as conn:
         for n, row in conn.execute("select n, lines from audit").fetchall():
             kept = [
                 b'{"erased":"AA=="}'
@@ -264,7 +263,7 @@ def test_one_changed_row_is_named(journal, sql, said):
 
 def prune(journal):
     """Remove all lines that say what is recorded, and those before them."""
-    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+    with shell(journal) as conn:
         rows = conn.execute("select n, lines from audit order by n").fetchall()
         last = max(n for n, row in rows if any(b'"config.loaded"' in one for one in unpack(row)))
         assert sum(len(unpack(row)) for n, row in rows if n <= last) > 60
@@ -307,7 +306,7 @@ def test_later_change_beside_a_pruned_log_is_named(journal, sql):
 
 
 def test_log_without_callbacks_is_not_compared(journal):
-    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+    with shell(journal) as conn:
         conn.execute("delete from audit")
         conn.execute("delete from events")
         conn.execute("delete from attempts")

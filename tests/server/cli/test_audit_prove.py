@@ -1,17 +1,16 @@
 """`audit prove`: an auditor sees that one event was not changed."""
 
 import base64
-import contextlib
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from hashlib import sha256
 
 import live
 import pytest
+from journals import shell
 from pages import blocks
 from prompt import be_in, printed, read, run
 
@@ -24,7 +23,7 @@ ME = f"cli/{os.getuid()}"
 
 def accepted(here, number):
     """Have an event accepted, and its line signed; return its id."""
-    [event] = here.post(live.sms(number)).json()["events"]
+    event = here.accept(number)
     live.eventually(lambda: run("audit", "prove", event).exit_code == 0)
     return event
 
@@ -130,7 +129,7 @@ def stopped(tmp_path_factory):
     """The folder of a stopped service with one event, and its id."""
     service = live.Live(tmp_path_factory.mktemp("stopped"), CONFIG)
     with service:
-        [event] = service.post(live.sms(1)).json()["events"]
+        event = service.accept(1)
         live.eventually(service.delivered)
         service.stop()
     return service.folder, event
@@ -146,7 +145,7 @@ def copied(stopped, tmp_path, monkeypatch):
 
 
 def lines(journal):
-    with contextlib.closing(sqlite3.connect(journal)) as conn:
+    with shell(journal) as conn:
         rows = conn.execute("select lines from audit order by n").fetchall()
     return [json.loads(line) for (run,) in rows for line in run.split(b"\n")]
 
@@ -198,7 +197,7 @@ def test_journal_that_a_restored_one_replaced_is_not_changed(tmp_path, monkeypat
 def test_nothing_is_shown_without_its_line(copied):
     """Mutant: the proof is printed first."""
     journal, event = copied
-    with contextlib.closing(sqlite3.connect(journal)) as conn:
+    with shell(journal) as conn:
         before = conn.execute("select count(*) from audit").fetchone()
     lock = Lock(journal)  # another process that starts
     try:
@@ -208,7 +207,7 @@ def test_nothing_is_shown_without_its_line(copied):
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert "does not listen yet" in result.stderr
-    with contextlib.closing(sqlite3.connect(journal)) as conn:
+    with shell(journal) as conn:
         assert conn.execute("select count(*) from audit").fetchone() == before
 
 
@@ -222,7 +221,7 @@ def test_rotation_beside_a_stopped_service_has_its_line(copied):
 
     printed("seal", "rotate")
 
-    with contextlib.closing(sqlite3.connect(copied[0])) as conn:
+    with shell(copied[0]) as conn:
         rows = conn.execute("select lines from audit order by n desc limit 1").fetchone()
     line = json.loads(rows[0].splitlines()[-1])
     assert (line["do"], line["by"]) == ("seal.rotated", ME)
@@ -231,7 +230,7 @@ def test_rotation_beside_a_stopped_service_has_its_line(copied):
 def test_backup_is_made_even_if_its_line_is_not(copied):
     """Also of a journal of another version, which is not migrated. Mutant: it is migrated."""
     journal, _ = copied
-    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+    with shell(journal) as conn:
         conn.execute("delete from _sqlite_migrations where name like 'm024%'")
 
     result = run("backup", "copy.db")
@@ -264,7 +263,7 @@ def test_backup_is_made_even_if_its_line_is_not(copied):
 def test_what_cannot_be_proved_is_said(copied, sql, code, said):
     """Mutant: the proof is not tested before it is handed out."""
     journal, event = copied
-    with contextlib.closing(sqlite3.connect(journal)) as conn, conn:
+    with shell(journal) as conn:
         assert conn.execute(sql).rowcount > 0
 
     result = run("audit", "prove", event)

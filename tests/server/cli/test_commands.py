@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from config_files import SINK_TYPES
 from hypothesis import example, given
 from hypothesis import strategies as st
+from journals import shell
 
 from core.printable import plain
 from journal.lock import Lock
@@ -426,7 +427,7 @@ def test_file_that_is_no_journal_is_refused(configured):
 def test_database_of_another_program_is_refused(configured, command):
     """Mutant: it becomes a journal, too, and keeps a write-ahead log."""
     path = configured / "smshook.db"
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         conn.execute("create table meta (name, value)")
     before = path.read_bytes()
 

@@ -95,7 +95,7 @@ def test_orders_are_filtered():
 
 def test_order_is_shown_with_its_events(service):
     order = read("orders", "add", "tellabot", "--request-id", "10000042")
-    [event_id] = service.post(live.sms(42)).json()["events"]
+    event_id = service.accept(42)
 
     text = printed("orders", "show", order["id"])
 

@@ -129,7 +129,7 @@ def test_why_of_a_waiting_order_names_what_is_known(service):
 
 def test_why_of_an_order_with_its_code_names_the_event(service):
     order = read("orders", "add", "tellabot", "--request-id", "10099002")
-    event_id = service.post(live.sms(99002)).json()["events"][0]
+    event_id = service.accept(99002)
 
     reasons = read("why", order["id"])["not_arrived"]
 

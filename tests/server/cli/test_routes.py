@@ -295,15 +295,10 @@ def here(here):
     write(here.folder, CONFIG)
 
 
-def accepted(service, number):
-    [event_id] = service.post(live.sms(number)).json()["events"]
-    return event_id
-
-
 def test_event_of_the_service_is_tested_in_clear(here):
     """Mutant: the first key with events:read, which sees `***` as the code."""
     write(here.folder, CONFIG.replace("data.country: GB", 'data.code: "1"'))
-    event_id = accepted(here, 1)
+    event_id = here.accept(1)
 
     for typed in (event_id, event_id.upper(), event_id[-8:]):
         [judged] = json.loads(printed(typed, "--output", "json", stderr=EDITED))
@@ -315,7 +310,7 @@ def test_event_of_the_service_is_tested_in_clear(here):
 
 def test_edited_routes_are_compared_with_acceptance(here):
     """Mutant: the routes of the running service."""
-    event_id = accepted(here, 2)
+    event_id = here.accept(2)
     before = printed(event_id)
     write(here.folder, CONFIG.replace("$gte: 1.5", "$gte: 1"))
 
@@ -327,7 +322,7 @@ def test_edited_routes_are_compared_with_acceptance(here):
 
 
 def test_removed_route_is_shown(here):
-    event_id = accepted(here, 3)
+    event_id = here.accept(3)
     write(
         here.folder,
         CONFIG.replace("everything:", "rentals:").replace("[log]}", "[log], when: {type: x}}", 1),
@@ -339,7 +334,7 @@ def test_removed_route_is_shown(here):
 
 
 def test_key_without_codes_read_is_warned_of(here):
-    result = run(accepted(here, 4), "--key", READER)
+    result = run(here.accept(4), "--key", READER)
 
     assert result.exit_code == 0
     assert result.stderr.startswith("warning: data.text, data.code: masked, so that ")

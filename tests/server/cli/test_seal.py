@@ -1,10 +1,8 @@
 """`seal init`, `seal show` and `seal rotate`, and what `check` says of a thief."""
 
 import asyncio
-import contextlib
 import json
 import os
-import sqlite3
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import live
 import pytest
 from contracts.journal import arrival, planned, record
+from journals import shell
 from pages import blocks
 from prompt import be_in, printed, read, run
 from sealing import SealedStore
@@ -152,7 +151,7 @@ def test_journal_of_an_older_version_is_not_counted(folder):
     configured(folder, ROOT)
     keyring(folder, ROOT)
     nothing = read("seal", "show")
-    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn:
+    with shell(folder / "smshook.db") as conn:
         conn.execute("create table meta (name, value)")
 
     code, error = failed("seal", "show")

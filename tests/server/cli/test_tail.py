@@ -39,16 +39,12 @@ class Tail:
         return self.process.stdout.readline().rstrip("\n")
 
 
-def posted(service, number, **fields):
-    return service.post(live.sms(number, **fields)).json()["events"][0]
-
-
 def test_tail_follows_events_and_masks_codes(service):
     """Mutant: codes are masked only if the key has no codes:read."""
-    posted(service, 1)
+    service.accept(1)
     start = read("events", "list")[-1]["cursor"]
     with Tail(service, "--after", start, "--service", "Google") as tailing:
-        event_id = posted(service, 2)
+        event_id = service.accept(2)
         line = tailing.line()
 
     clock, *cells, end = line.split()
@@ -58,10 +54,10 @@ def test_tail_follows_events_and_masks_codes(service):
 
 
 def test_tail_reveals_codes_as_lines_of_json(service):
-    posted(service, 10)
+    service.accept(10)
     start = read("events", "list")[-1]["cursor"]
     with Tail(service, "--after", start, "--reveal", "--output", "json") as tailing:
-        event_id = posted(service, 3)
+        event_id = service.accept(3)
         event = json.loads(tailing.line())
 
     assert (event["id"], event["data"]["code"]) == (event_id, live.code(3))
@@ -73,11 +69,11 @@ def test_tail_continues_after_a_restart_of_the_service(tmp_path):
         live.Live(tmp_path) as service,
         Tail(service, "--output", "json", "--after", "start") as tailing,
     ):
-        first = posted(service, 1)
+        first = service.accept(1)
         seen = [json.loads(tailing.line())["id"]]
         service.kill()
         service.start()
-        second, third = posted(service, 2), posted(service, 3)
+        second, third = service.accept(2), service.accept(3)
         seen += [json.loads(tailing.line())["id"] for _ in range(2)]
         ended = tailing.process.poll()
 
@@ -113,7 +109,7 @@ def test_tail_of_an_unknown_cursor_fails(service):
 
 
 def test_wait_prints_the_code_alone(service):
-    posted(service, 4)
+    service.accept(4)
 
     assert printed("events", "wait", "--request-id", "10000004", "--field", "data.code") == (
         f"{live.code(4)}\n"
@@ -129,7 +125,7 @@ def test_wait_without_an_event_fails():
 
 def test_wait_for_an_alert_begins_now(service):
     """Mutant: `around` returns no filter, and the newest SMS stands before an old alert."""
-    posted(service, 9)
+    service.accept(9)
     kind = "system.disk_low"
     assert service.api("/alerts/disk_low/test", method="POST").status_code == 200
 
@@ -141,7 +137,7 @@ def test_wait_for_an_alert_begins_now(service):
 
 
 def test_wait_gets_the_first_event_after_a_cursor(service):
-    ids = [posted(service, number) for number in (5, 6, 7)]
+    ids = [service.accept(number) for number in (5, 6, 7)]
     cursor = next(
         item["cursor"] for item in read("events", "list") if item["event"]["id"] == ids[0]
     )
@@ -150,7 +146,7 @@ def test_wait_gets_the_first_event_after_a_cursor(service):
 
 
 def test_consumers_are_listed_moved_and_deleted(service):
-    posted(service, 8)
+    service.accept(8)
     newest = read("events", "list")[-1]["cursor"]
 
     assert printed("consumers", "list", stderr="no consumers\n") == ""

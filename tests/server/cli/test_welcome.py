@@ -199,7 +199,7 @@ def test_log_has_urls_without_tokens(tmp_path):
     with live.Live(tmp_path) as service:
         assert service.stop() == 0
 
-    [started] = [line for line in service.logged() if line["event"] == "service.started"]
+    [started] = service.logged("service.started")
     assert started["sources"] == [
         f"{service.url}/in/tellabot/***",
         f"{service.url}/in/smsactivate/***",

@@ -4,7 +4,7 @@ import re
 import sqlite3
 
 import pytest
-from consoles import ConsoleService, Parsed
+from consoles import ConsoleService, Parsed, text_of
 from live import eventually
 
 from journal.audit.lines import Fact
@@ -20,7 +20,7 @@ def rows(answer):
 
 
 def verdict(person):
-    return " ".join(Parsed(person.get("/audit").text).text.split())
+    return text_of(person.get("/audit"))
 
 
 def test_page_needs_the_scope_of_the_log(person):

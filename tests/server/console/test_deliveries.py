@@ -5,7 +5,7 @@ import re
 
 import live
 import pytest
-from consoles import Parsed
+from consoles import Parsed, text_of
 
 from server.console import deliveries
 from server.console.api import ApiCalls
@@ -108,10 +108,6 @@ def post(person, path, fields):
     """Post a form whose fields may repeat."""
     sent = {name: [value for key, value in fields if key == name] for name, _ in fields}
     return person.post(path, sent)
-
-
-def text_of(answer):
-    return " ".join(Parsed(answer.text).text.split())
 
 
 def test_first_view_is_what_wants_somebody(admin, service):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from consoles import Parsed
+from consoles import text_of
 
 from server.runtime.disk import Disk
 from server.runtime.watching import Watching
@@ -53,10 +53,6 @@ def test_page_counts_what_wants_somebody(counted, admin):
     assert f'<dd><a href="/console/quarantine">{quarantine}</a></dd>' in text
     assert stats["deliveries"]["dead"]
     assert stats["quarantine"]
-
-
-def text_of(answer):
-    return " ".join(Parsed(answer.text).text.split())
 
 
 def test_figures_have_their_time(admin):

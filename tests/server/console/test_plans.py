@@ -1,13 +1,13 @@
 """The queries of all pages: none scans a whole table that grows with the journal."""
 
-import contextlib
 import re
-import sqlite3
 
 import pytest
 from consoles import seeded
+from journals import shell
 
 from journal.sqlite import paging, reader
+from journal.sqlite.read_only import open_read_only
 
 #: Tables that have rows for each event, order, callback or line.
 LARGE = (
@@ -59,21 +59,15 @@ MORE = [
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory):
     """A service, and the list of the statements that its readers run."""
-    statements, connect = [], sqlite3.connect
+    statements = []
 
-    def connected(*args, **named):
-        conn = connect(*args, **named)
+    def open_traced(path):
+        conn = open_read_only(path)
         conn.set_trace_callback(statements.append)
         return conn
 
-    class Traced:
-        """The module `sqlite3`, whose connections are traced."""
-
-        def __getattr__(self, name):
-            return connected if name == "connect" else getattr(sqlite3, name)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader, "sqlite3", Traced())
+        patch.setattr(reader, "open_read_only", open_traced)
         with seeded(tmp_path_factory.mktemp("plans")) as service:
             yield service, statements
 
@@ -81,7 +75,7 @@ def traced(tmp_path_factory):
 def scans(path, statements):
     """Return the scans of large tables in the plans of these statements."""
     found = []
-    with contextlib.closing(sqlite3.connect(path)) as conn:
+    with shell(path) as conn:
         for sql in dict.fromkeys(statements):
             if not FIRST_ROWS.search(sql):
                 steps = [row[3] for row in conn.execute(f"explain query plan {sql}")]

@@ -4,7 +4,7 @@ import re
 
 import live
 import pytest
-from consoles import Parsed
+from consoles import Parsed, text_of
 from contracts.journal import owed
 
 from core.clock import rfc3339
@@ -18,10 +18,6 @@ def point(ago, **sinks):
     """Return a point of the history that ended that many seconds ago."""
     counts = {name: {"delivered": count} for name, count in sinks.items()}
     return {"at": rfc3339(NOW - ago), "sinks": counts}
-
-
-def text_of(answer):
-    return " ".join(Parsed(answer.text).text.split())
 
 
 @pytest.mark.parametrize(

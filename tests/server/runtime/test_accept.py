@@ -36,11 +36,6 @@ def accept(parts, caller):
     return accepted
 
 
-@pytest.fixture
-def worker(parts):
-    return parts.workers["log"]
-
-
 async def test_event_has_all_fields_and_both_times(accept, sms, parts):
     accepted = await accept(sms())
 

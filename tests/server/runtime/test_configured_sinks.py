@@ -306,7 +306,7 @@ def test_file_is_the_same_by_a_link(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "file")
     options = read_options({"log": Placed(file=str(tmp_path / "link"))})
 
-    assert options["log"].written == (str(tmp_path / "file"),)
+    assert options["log"].written == (tmp_path / "file",)
 
 
 async def test_replaced_certificate_opens_the_sink_again(world, tmp_path):

@@ -6,10 +6,9 @@ import contextlib
 import pytest
 from contracts.journal import owed as owed_to
 from contracts.journal import planned, record
-from services import assembled, configured
+from services import Machine, assembled, configured
 from structlog.testing import capture_logs
 
-from core.clock import WallClock
 from core.errors import Unavailable
 from core.secret import Secret
 from core.units import Duration
@@ -30,23 +29,9 @@ SMS = {"text": "G-1 is it", "code": "G-1", "to": "+18503814729"}
 DAYS = Retention(events=Duration(90 * DAY), codes=Duration(DAY), raw=Duration(7 * DAY), people=None)
 
 
-class Machine:
-    """The clocks of a machine."""
-
-    def __init__(self):
-        self.wall, self.ticks = NOW, 100.0
-
-    def pass_by(self, seconds):
-        self.wall += seconds
-        self.ticks += seconds
-
-    def clock(self):
-        return WallClock(wall=lambda: self.wall, ticks=lambda: self.ticks)
-
-
 @pytest.fixture
 def machine():
-    return Machine()
+    return Machine(NOW)
 
 
 @pytest.fixture

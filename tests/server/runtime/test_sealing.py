@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import sqlite3
 
 import pytest
 from canary import secrets_in
 from contracts.journal import NOW, arrival, owed, planned, record
+from journals import shell
 from sealing import ALL
 from services import clock_of, configured, identity_of, keys_of, loading
 from structlog.testing import capture_logs
@@ -97,7 +97,7 @@ async def test_clock_that_is_set_back_ages_no_row(tmp_path):
 async def test_asked_run_seals_all_and_is_logged(tmp_path):
     """Mutants: a secret of a header is sealed; the run is not awaited by its state."""
     plans = await in_clear(tmp_path)
-    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn, conn:
+    with shell(tmp_path / "smshook.db") as conn:
         conn.execute("insert into meta values ('callbacks_in_clear', '3')")  # as after an upgrade
     async with parts_of(tmp_path) as parts:
         with capture_logs() as lines:

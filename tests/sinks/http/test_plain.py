@@ -231,7 +231,7 @@ async def test_deadline_ends_each_post_at_its_time():
 def test_posts_of_one_moment_share_its_timer():
     """A timer of uvloop for less than half a millisecond has no `when`.
 
-    Mutant: the plain `loop.call_at`. The second post then ends with an AttributeError.
+    Mutant: `self._deadline.when()` for `self._due`. The second post is then an AttributeError.
     """
 
     async def post_twice():
