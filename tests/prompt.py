@@ -37,7 +37,8 @@ def run(*arguments, stdin=None, **environment):
 def printed(*arguments, stderr="", **rest):
     """Return the output of a command that must succeed."""
     result = run(*arguments, **rest)
-    assert (result.exit_code, result.stderr) == (0, stderr)
+    ended = result.exit_code, result.stderr
+    assert ended == (0, stderr), ended
     return result.stdout
 
 

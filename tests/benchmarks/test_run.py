@@ -49,11 +49,11 @@ def test_long_durations_are_in_minutes(seconds, text):
     assert duration(seconds) == text
 
 
-def test_whole_run_takes_at_most_47_minutes():
+def test_whole_run_takes_at_most_49_minutes():
     """Five repetitions, by the stated seconds, with kept journals."""
     whole = sum(case.seconds * min(case.most or 5, 5) for case in CASES)
 
-    assert whole <= 47 * 60
+    assert whole <= 49 * 60
 
 
 def said(line):
