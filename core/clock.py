@@ -10,6 +10,8 @@ from typing import overload
 SMALLEST_JUMP = 2.0
 #: Seconds that a clock may be ahead at a start, and that are waited if it is further ahead.
 LONGEST_STEP = 3600.0
+#: The end of year 9999: the last time that `rfc3339` and people can write.
+LAST_SECOND = 253_402_300_799.0
 #: Cheaper than to format a number as `:06d`.
 _THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
 

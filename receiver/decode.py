@@ -7,6 +7,7 @@ All of it is linear in the size of the body.
 import json
 import re
 from binascii import unhexlify
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from itertools import accumulate, product
 from math import isfinite
@@ -23,7 +24,6 @@ MAX_DEPTH = 32
 LIST = "."
 
 _BLANKS = b" \t\r\n"
-_BOM = b"\xef\xbb\xbf"
 #: The first bytes of bodies that are empty, or begin with blanks or the BOM.
 _MAY_BE_BLANK = frozenset({b"", b" ", b"\t", b"\r", b"\n", b"\xef"})
 
@@ -67,7 +67,7 @@ def encoding_of(body: bytes) -> str:
     """Return the encoding that the body looks like: `json`, `multipart` or `form`."""
     first = body[:1]
     if first in _MAY_BE_BLANK:
-        first = body.removeprefix(_BOM).lstrip(_BLANKS)[:1]
+        first = body.removeprefix(BOM_UTF8).lstrip(_BLANKS)[:1]
     if first in (b"{", b"["):
         return "json"
     if body.startswith(b"--") and b"content-disposition" in body.lower():

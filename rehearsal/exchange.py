@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 #: The default of PHP.
 PLAIN = "text/html; charset=UTF-8"
 

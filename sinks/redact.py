@@ -35,6 +35,11 @@ def compile_redact(option: str | tuple[str, ...] | None) -> Callable[[bytes], by
     return redact
 
 
+def mask_codes(body: bytes) -> bytes:
+    """Return an event's JSON with text, code and urls masked."""
+    return msgspec.json.encode(mask(msgspec.json.decode(body), erasure.CODES))
+
+
 def masked_paths(option: str | tuple[str, ...] | None) -> tuple[Path, ...]:
     """Return the paths of `codes`, `people` or a list, for `mask`. Raises ValueError."""
     if option is None:

@@ -50,9 +50,6 @@ class Peer(Protocol):
         ...
 
     @property
-    def installed_from(self) -> str: ...
-
-    @property
     def form(self) -> Form:
         """The form of callback that it can read."""
         ...

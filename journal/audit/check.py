@@ -7,11 +7,10 @@ import json
 from collections.abc import Iterable
 
 from .export import Beginning
-from .lines import leaf_of
+from .lines import ERASED, leaf_of
 from .note import Checkpoint, Note, VerifierKey
 from .tree import Frontier, is_included, leaf_hash
 
-_ERASED = b'{"erased":"'
 #: How the lines begin that a check reads: `audit.epoch`, `audit.erased` and `audit.pruned`.
 _READ = (b'"do":"audit.e', b'"do":"audit.p')
 
@@ -81,7 +80,7 @@ class LogCheck:
 
     def _take(self, line: bytes) -> None:
         n = self.size
-        if line.startswith(_ERASED):
+        if line.startswith(ERASED):
             self._erased.add(n)
         elif not line.startswith(b'{"n":%d,"at":"' % n):
             raise Changed(f"another line is in the place of line {n}")

@@ -86,7 +86,8 @@ _COMMITMENT = 24
 #: Before the id of an event, in what its key is made of.
 _COMMIT = b"commit|"
 _FIRST = ("n", "at", "do")
-_ERASED = b'{"erased":"'
+#: How an erased line begins.
+ERASED = b'{"erased":"'
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -120,13 +121,13 @@ def encode(n: int, at: float, fact: Fact) -> bytes:
 
 def erased_line(leaf: bytes) -> bytes:
     """Return the line in place of one that had to go. `leaf` is the hash of that line."""
-    return _ERASED + base64.b64encode(leaf) + b'"}'
+    return ERASED + base64.b64encode(leaf) + b'"}'
 
 
 def leaf_of(line: bytes) -> bytes:
     """Return the hash of a line in the tree, also of an erased one."""
-    if line.startswith(_ERASED):
-        return base64.b64decode(line[len(_ERASED) :].removesuffix(b'"}'), validate=True)
+    if line.startswith(ERASED):
+        return base64.b64decode(line[len(ERASED) :].removesuffix(b'"}'), validate=True)
     return leaf_hash(line)
 
 

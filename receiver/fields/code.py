@@ -17,7 +17,7 @@ from typing import NamedTuple
 from core.canonical import canonical_code
 
 from .code_candidates import Candidate, find_candidates, is_clock
-from .code_words import UNSPACED, KnownWord, find_words, fold, kinds_of
+from .code_words import UNSPACED, WORD, KnownWord, find_words, fold, kinds_of
 
 #: A code as providers write it: groups of letters and digits, joined by one blank or mark.
 _CODE = re.compile(r"[A-Za-z\d]+(?:[ \u00a0._:/-][A-Za-z\d]+){0,7}")
@@ -39,7 +39,6 @@ _WEB_OTP = re.compile(
 
 _DIGIT = re.compile(r"[0-9]")
 _CAPITALS = re.compile(r"[A-Z]{5}")
-_WORD = re.compile(r"[^\W\d_]+")
 _PERCENT = re.compile(r"[0-9] ?[%٪％]")
 #: The end of a sentence, without `Rs.` and `No.`.
 _BREAK = re.compile(
@@ -106,7 +105,7 @@ def is_sentence(code: str) -> bool:
         return True
     # `Code:1234` announces a code; the word `CODE` alone is a placeholder in examples.
     low = fold(code)
-    announced = any(_ANNOUNCE in kinds_of(word) for word in _WORD.findall(low))
+    announced = any(_ANNOUNCE in kinds_of(word) for word in WORD.findall(low))
     return announced and _DIGIT.search(low) is not None
 
 
@@ -274,7 +273,7 @@ class _Text:
         others = _other_words(between, _CLOSE)
         broken = _BREAK.search(between.rstrip()) is not None
         if _ANNOUNCE in hit.kinds and not broken:
-            words = _WORD.findall(between)
+            words = WORD.findall(between)
             ends_with_is = _IS_BEFORE.search(between) or (words and "copula" in kinds_of(words[-1]))
             is_said = others <= _MOST_WORDS and ends_with_is and not candidate.capitals
             return _Rank.BESIDE if is_said or not others else _Rank.NO_WORD
@@ -384,12 +383,12 @@ def _other_words(between: str, letters: int, known: Iterable[str] = ()) -> int:
     unspaced = len(UNSPACED.findall(between))
     spaced = sum(
         1
-        for word in _WORD.findall(between)
+        for word in WORD.findall(between)
         if not UNSPACED.search(word) and not kinds_of(word) & allowed
     )
     return spaced + (unspaced > letters) * _MOST_WORDS + (unspaced > letters)
 
 
 def _begins_with_is(between: str) -> bool:
-    words = _WORD.findall(between[:_REACH])
+    words = WORD.findall(between[:_REACH])
     return bool(_IS_AFTER.match(between)) or bool(words and "copula" in kinds_of(words[0]))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 #: Letters that Unicode does not decompose.
 _PLAIN = {"ı": "i", "ł": "l", "đ": "d", "ø": "o", "ß": "s", "æ": "a", "œ": "o"}
 _CACHED_BELOW = 0x3000
-_WORD = re.compile(r"[^\W\d_]+")
+WORD = re.compile(r"[^\W\d_]+")
 _LONGEST_WORD = 40
 #: Scripts without blanks between words, or with particles joined to words.
 UNSPACED = re.compile(
@@ -145,7 +145,7 @@ def _find_kinds(word: str) -> frozenset[str]:
 def find_words(text: str, low: str) -> list[KnownWord]:
     """Return the known words of a text, in order; `low` is the text folded."""
     lexicon = _lexicon()
-    words = [match.span() for match in _WORD.finditer(low)]
+    words = [match.span() for match in WORD.finditer(low)]
     hits = []
     for index, (start, end) in enumerate(words):
         word = low[start:end]

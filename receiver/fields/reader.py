@@ -12,8 +12,8 @@ from .numbers import e164, sender
 _LONGEST_ID = 64
 _NOT_POSITIVE = re.compile(r"[+-]?0*(\.0*)?|-[0-9.]+")
 _WHOLE = re.compile(r"[0-9]+")
-#: PHP prints up to 30 decimals of a float.
-_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
+#: An amount of money. PHP prints up to 30 decimals of a float.
+AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
 _LONGEST_AMOUNT = 46
 
 
@@ -123,4 +123,4 @@ class FieldReader:
 @lru_cache(maxsize=1024)
 def _read_price(text: str, currency: str | None) -> Price | None:
     """Return a price. An account pays few different ones, so they are cached."""
-    return Price(amount=text, currency=currency) if _AMOUNT.fullmatch(text) else None
+    return Price(amount=text, currency=currency) if AMOUNT.fullmatch(text) else None

@@ -10,6 +10,9 @@ import msgspec
 from core.clock import format_second
 
 FIRST = datetime(2000, 1, 1, tzinfo=UTC)
+#: The zone of TellABot ("server's time zone is America/New_York") and of SMSPins ("all dates are in
+#: Eastern Standard Time (EST or EDT)").
+NEW_YORK = ZoneInfo("America/New_York")
 FIRST_SECOND = int(FIRST.timestamp())
 #: Seconds that a provider's clock may be ahead of ours.
 AHEAD = timedelta(days=2).total_seconds()

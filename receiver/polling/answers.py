@@ -4,6 +4,7 @@ import enum
 import json
 import re
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,7 +17,8 @@ from ..callback import Malformed
 from ..decode import json_value
 from .questions import BadKey, Busy, ProviderAnswer, Unreadable
 
-_BOM = b"\xef\xbb\xbf"
+#: A balance, which may be negative.
+BALANCE = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?")
 #: A string of either kind, a comment to the end of its line, punctuation, or anything else. An
 #: unclosed string takes the rest of the text: trying again at each of its quotes would take
 #: quadratic time.
@@ -83,7 +85,7 @@ def read_lenient(body: bytes) -> object:
     These are objects without names in an object (`{ {…}, {…} }`: a list), too many commas or too
     few, comments, a missing last bracket, and Python's notation.
     """
-    body = body.removeprefix(_BOM)
+    body = body.removeprefix(BOM_UTF8)
     try:
         return json_value(body)
     except Malformed as strictly:

@@ -23,7 +23,8 @@ from core.secret import Secret
 from ..callback import Callback, Happening
 from .options import PollingApi
 
-_ID = re.compile(r"[^\s/?#&%]{1,64}")
+#: A provider's id. It becomes part of the URL by which the provider is asked.
+PROVIDER_ID = re.compile(r"[^\s/?#&%]{1,64}")
 
 
 class BadKey(Exception):
@@ -175,5 +176,5 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for id_ in (self.request_id, self.activation_id, self.rental_id, self.number):
-            if id_ is not None and not _ID.fullmatch(id_):
+            if id_ is not None and not PROVIDER_ID.fullmatch(id_):
                 raise ValueError("an order's id: up to 64 characters, no spaces and no / ? # & %")

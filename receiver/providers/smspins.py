@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, NoReturn
-from zoneinfo import ZoneInfo
 
 from core.event import NumberChanged, SmsReceived
 
@@ -18,7 +17,7 @@ from ..fields.code import find_code
 from ..fields.numbers import e164
 from ..fields.reader import FieldReader
 from ..fields.text import links
-from ..fields.times import FIRST, read_time, time_from
+from ..fields.times import FIRST, NEW_YORK, read_time, time_from
 from ..polling.answers import ErrorTexts, Gone, object_in, rows
 from ..polling.options import PollingApi
 from ..polling.questions import (
@@ -37,8 +36,6 @@ from ..polling.rows import as_callback, split_row, with_path
 from ..source import Source
 
 _US = "US"
-#: "All dates are in Eastern Standard Time (EST or EDT)"
-_NEW_YORK = ZoneInfo("America/New_York")
 #: The separator between the messages of a check. A message may contain it, too.
 _BETWEEN = "|"
 #: A round looks this much further back: the provider's clock may differ from ours, and a check
@@ -140,7 +137,7 @@ class _SmsPinsPoll:
             number, id_ = _number(row.get("telephone")), row.get("telephone_id")
             if isinstance(id_, str):
                 self._telephones.setdefault(number or f"/{id_}", str(id_))
-        today = self._now.astimezone(_NEW_YORK).date()
+        today = self._now.astimezone(NEW_YORK).date()
         for telephone in dict.fromkeys(self._telephones.values()):
             checks = yield self._ask(_ROW, telephone)
             if not isinstance(checks, list):
@@ -148,9 +145,9 @@ class _SmsPinsPoll:
             times = []
             for row in checks:
                 time = read_time(FieldReader(row).raw("updated_at"))
-                at = time.instant(_NEW_YORK) if time else None
+                at = time.instant(NEW_YORK) if time else None
                 times.append(at if at is None or at >= FIRST else None)
-            if not any(at and at.astimezone(_NEW_YORK).date() == today for at in times):
+            if not any(at and at.astimezone(NEW_YORK).date() == today for at in times):
                 # Without a check today, the auto check must be off: the API does not show it.
                 yield Notice(word="auto_check_off", about=f"telephone/{telephone}")
             for row, at in zip(checks, times, strict=True):
@@ -231,13 +228,13 @@ class _SmsPinsPoll:
                 continue
             telephone, text = self._telephones.get(to), reading.text("updated_at")
             time = read_time(text) if text is not None else None
-            if time is not None and not time.is_plausible(_NEW_YORK, self._now):
+            if time is not None and not time.is_plausible(NEW_YORK, self._now):
                 time = None
             if text is not None and time is None:
                 reading.warn("updated_at")
             happening = Happening(
                 subject=f"number/{to}" if telephone is None else f"telephone/{telephone}",
-                time=time.rfc3339(_NEW_YORK) if time else None,
+                time=time.rfc3339(NEW_YORK) if time else None,
                 keys=(Key(parts=("nc", request)),),
                 data=NumberChanged(
                     to=to,
@@ -256,7 +253,7 @@ class _SmsPinsPoll:
 
     def switch_on(self, memory: PollMemory) -> Poll:
         """Switch on the auto check of each telephone, once after each midnight in New York."""
-        today = (self._now.astimezone(_NEW_YORK) - _OFF_BY).date()
+        today = (self._now.astimezone(NEW_YORK) - _OFF_BY).date()
         for telephone in dict.fromkeys(self._telephones.values()):
             if memory.switched_on.get(telephone) == today:
                 continue
@@ -270,7 +267,7 @@ class _SmsPinsPoll:
         self, command: str, *arguments: str, kind: type[Ask] | type[Switch] = Ask
     ) -> Ask | Switch:
         """Ask with the key in the path of the URL."""
-        key, now = self._settings.api_key.reveal(), self._now.astimezone(_NEW_YORK)
+        key, now = self._settings.api_key.reveal(), self._now.astimezone(NEW_YORK)
 
         def read(answer: ProviderAnswer) -> list[dict[str, Any]] | Gone:
             value = object_in(answer, command, now)

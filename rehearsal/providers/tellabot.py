@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ..account import Account, Message, SimulatedOrder
-from ..exchange import Answer, OutgoingCallback, Request, json_answer
+from ..exchange import FORM, Answer, OutgoingCallback, Request, json_answer
 from ..provider import Simulated
 from ..schedule import Schedule
 
@@ -20,7 +20,6 @@ _PATHS = ("/sims/api_command.php", "/api_command.php")
 #: "a maximum of 3 latest messages received in the past 2 days"
 _MOST = 3
 _BACK = timedelta(days=2)
-_FORM = "application/x-www-form-urlencoded"
 
 
 class SimulatedTellABot(Simulated):
@@ -234,4 +233,4 @@ def _error(message: str) -> Answer:
 
 
 def _form(fields: Mapping[str, Any]) -> OutgoingCallback:
-    return OutgoingCallback(content_type=_FORM, body=urlencode(fields).encode())
+    return OutgoingCallback(content_type=FORM, body=urlencode(fields).encode())

@@ -7,14 +7,13 @@ import msgspec
 
 from httpd.own_host import App, Receive, Scope, Send
 
-from ..exchange import Answer, Request, json_answer, plain_answer, redirect
+from ..exchange import FORM, Answer, Request, json_answer, plain_answer, redirect
 from ..simulation import Simulation
 from .beside import Beside
 from .control import control
 from .page import BEGIN, Place
 
 _NOT_FOUND = plain_answer("Not Found", 404)
-_FORM = "application/x-www-form-urlencoded"
 #: The size of the largest body, in bytes.
 _MOST = 1 << 20
 
@@ -88,7 +87,7 @@ async def _read(scope: Scope, receive: Receive) -> Request | None:
         more = message.get("more_body", False)
     headers = dict(scope["headers"])
     content_type = headers.get(b"content-type", b"").decode("latin-1")
-    form = body if content_type.startswith(_FORM) else b""
+    form = body if content_type.startswith(FORM) else b""
     encoded = [scope["query_string"].decode("latin-1"), form.decode("latin-1")]
     pairs = [pair for text in encoded for pair in parse_qsl(text, keep_blank_values=True)]
     return Request(

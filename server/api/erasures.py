@@ -8,10 +8,9 @@ from ..runtime.erasure import Erasures
 from ..runtime.identity import Identity
 from .auth import ApiRequest, needs
 from .errors import bad_body, not_found
-from .events import is_event_id
 from .idempotency import Calls
 from .operation import Operation
-from .parameters import NoParameters, PhoneNumber, Switch, e164, read, read_body
+from .parameters import NoParameters, PhoneNumber, Switch, e164, is_uuid, read, read_body
 from .router import ApiRouter
 
 _EXPECTED = 'write {"number": "+18503814729"}'
@@ -59,7 +58,7 @@ def erasures(*, erasures: Erasures, calls: Calls, identity: Identity) -> list[Ap
         call is answered; the rest stays. Pending deliveries that need them expire.
         """
         read(request.scope, NoParameters)
-        if not (is_event_id(event_id) and await erasures.erase_event(event_id)):
+        if not (is_uuid(event_id) and await erasures.erase_event(event_id)):
             raise not_found("event")
         return ErasedEvent(id=event_id)
 

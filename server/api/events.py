@@ -1,6 +1,5 @@
 """Events: list, show with their deliveries, replay; each key sees its own."""
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -29,7 +28,7 @@ from journal.reads import (
 from journal.records import Arrival, Replayed, StoredEvent
 from journal.seal import Kind, Opening, Reason
 from receiver.credentials import Headers
-from sinks.redact import mask, masked_paths
+from sinks.redact import mask_codes
 
 from ..runtime.current import Current
 from ..runtime.delivery_states import DeliveryStates
@@ -53,19 +52,17 @@ from .parameters import (
     PhoneNumber,
     Text,
     e164,
+    is_uuid,
     read,
     read_range,
 )
 from .router import ApiRouter
 from .who import ShownReader, Who
 
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Events that are decoded in one piece to match the `when` of a key. The door shares the thread.
 AT_ONCE = 200
 #: Events that are decoded for one page. The cursor of a page that is not full continues the search.
 MOST = 5_000
-
-_CODES = masked_paths("codes")
 
 
 class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,7 +257,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
         With its duplicates, deliveries and routes. `raw=true` adds the callback as it arrived, and
         needs `codes:read`. With `audit:read`, `readers` says who got the event.
         """
-        if not is_event_id(event_id):
+        if not is_uuid(event_id):
             raise not_found("event")  # a later version may have added this call
         raw, began = read(request.scope, ShowParameters).raw == "true", now()
         if raw and not request.auth.may("codes:read"):
@@ -345,10 +342,6 @@ async def _record(
 
 def _new_deliveries(identity: Identity, replayed: Replayed) -> ReplayAnswer:
     return ReplayAnswer(deliveries=[identity.delivery_id(number) for number in replayed.ids])
-
-
-def is_event_id(text: str) -> bool:
-    return _ID.fullmatch(text) is not None
 
 
 def unknown_sinks(exc: UnknownSinks) -> Problem:
@@ -456,4 +449,4 @@ def shown(access: Access, body: bytes, how: str) -> msgspec.Raw:
     """
     if access.reads(body, how):
         return msgspec.Raw(body)
-    return msgspec.Raw(msgspec.json.encode(mask(msgspec.json.decode(body), _CODES)))
+    return msgspec.Raw(mask_codes(body))

@@ -1,6 +1,5 @@
 """API keys: list, create, revoke; the rights of the key that asks."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -23,13 +22,11 @@ from .errors import Problem, bad_body, bad_filter, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, named_list
-from .parameters import AN_END, NoParameters, read, read_body, read_end
+from .parameters import AN_END, NoParameters, is_uuid, read, read_body, read_end
 from .router import ApiRouter
 
 #: Characters of a `when` in JSON. Each new event is compared with it.
 _LONGEST_WHEN = 16_384
-#: Names that look like the id of a key would make its name ambiguous.
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _A_NAME = "write up to 63 of a-z 0-9 _ -, beginning with a letter or digit, and no UUID"
 _A_FILTER = 'write conditions as in a route, such as {"data.labels.team": "growth"}'
 _A_RATE = "write a rate such as 600/m"
@@ -194,7 +191,8 @@ def _read_key(body: bytes) -> KeyBody:
     """Return the key that a body describes. Raise Problem."""
     fields = ", ".join(KeyBody.__struct_fields__)
     given = read_body(body, KeyBody, f"a JSON object is expected, with {fields}")
-    if given.name is None or not NAME.fullmatch(given.name) or _ID.fullmatch(given.name):
+    # A name that looks like the id of a key would be ambiguous.
+    if given.name is None or not NAME.fullmatch(given.name) or is_uuid(given.name):
         raise bad_body("name", _A_NAME)
     if not given.scopes:
         raise bad_body("scopes", "missing; name at least one, such as events:read")

@@ -11,19 +11,18 @@ from core.event import Price
 from core.order import BY_NUMBER, KINDS, Order, default_lifetime
 from core.printable import named
 from receiver.fields.numbers import e164
+from receiver.fields.reader import AMOUNT
+from receiver.polling.questions import PROVIDER_ID
 from receiver.source import Source
 from receiver.source_state import SourceState
 
 from .errors import Problem, bad_body
 from .parameters import AN_END, read_body, read_end
 
-#: An id becomes part of the URL by which the provider is asked.
-_ID = re.compile(r"[^\s/?#&%]{1,64}")
 _NO_ID = re.compile(r"[+-]?0*(\.0*)?|-.*")
 _TEXT = 255
 _LABELS = 32
 _CURRENCY = re.compile(r"[A-Za-z]{3,10}")
-_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
 
 _A_LINE = f"write a text of 1 to {_TEXT} characters, on one line"
 _AN_ID = "write the provider's id: a positive number, or a text without spaces"
@@ -126,7 +125,7 @@ def _identifier(given: OrderBody, number: str | None) -> tuple[str, str]:
         raise bad_body(kinds[1], f"not with {kinds[0]}; an order has one id, and may have a number")
     if kinds:
         text = str(ids[kinds[0]])
-        if not _ID.fullmatch(text) or not text.isprintable() or _NO_ID.fullmatch(text):
+        if not PROVIDER_ID.fullmatch(text) or not text.isprintable() or _NO_ID.fullmatch(text):
             raise bad_body(kinds[0], _AN_ID)
         return kinds[0], text
     if number is None:
@@ -155,6 +154,6 @@ def _amount(sent: bytes) -> str:
         text = msgspec.json.decode(sent, type=str) if sent.startswith(b'"') else sent.decode()
     except (msgspec.MsgspecError, UnicodeDecodeError):
         text = ""
-    if not _AMOUNT.fullmatch(text):
+    if not AMOUNT.fullmatch(text):
         raise bad_body("price", "write an amount in digits, such as 1.20")
     return text

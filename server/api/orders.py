@@ -1,6 +1,5 @@
 """Orders: list, register, show, cancel."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -29,10 +28,8 @@ from .idempotency import Calls, MadeId
 from .operation import Operation
 from .order_body import OrderBody, read_order
 from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
-from .parameters import NoParameters, PhoneNumber, Text, e164, read
+from .parameters import NoParameters, PhoneNumber, Text, e164, is_uuid, read
 from .router import ApiRouter
-
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +157,7 @@ def orders(
 
     async def find(order_id: str, access: Access) -> StoredOrder:
         asked = OrderById(order_id, access.opening(Reason.LIST))
-        kept = await journal.ask(asked) if _ID.fullmatch(order_id) else None
+        kept = await journal.ask(asked) if is_uuid(order_id) else None
         if kept is None:
             raise not_found("order")
         return kept
@@ -189,7 +186,7 @@ def orders(
     async def cancel(request: ApiRequest, order_id: FromPath[str]) -> None:
         """Cancel an order."""
         read(request.scope, NoParameters)
-        if not _ID.fullmatch(order_id) or await orders.cancel(order_id) is None:
+        if not is_uuid(order_id) or await orders.cancel(order_id) is None:
             raise not_found("order")
 
     return ApiRouter("/orders", route_handlers=[listed, register, one, cancel])

@@ -28,6 +28,7 @@ import msgspec
 from litestar.types import HTTPScope
 from msgspec import Meta
 
+from core.clock import LAST_SECOND
 from core.instants import Instant, parse_rfc3339
 from core.printable import named
 from core.units import duration
@@ -39,8 +40,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 #: Parameters that a call may have: SQLite binds at least as many values.
 _MOST = 1000
 _PAIR = 2
-#: The end of year 9999: the last time that people and programs can write.
-_LAST = 253_402_300_799.0
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: How to write an end in a body: see `read_end`.
 AN_END = "write a time to come, such as 2026-09-14T18:42:36Z, or how long from now: 30m, 7d"
 _OTHER_TYPE = "has the wrong type"
@@ -187,7 +187,7 @@ def read_end(text: str, now: float) -> tuple[float, float | None]:
         end = now + duration(text) if instant is None else instant
     except ValueError:
         raise bad_body("expires", AN_END) from None
-    if not now < end <= _LAST:
+    if not now < end <= LAST_SECOND:
         raise bad_body("expires", AN_END)
     return end, None if instant is not None else end - now
 
@@ -207,6 +207,11 @@ def read_range(
     if begin is not None and end is not None and end < begin:
         raise bad("until", "before since, so nothing can match")
     return begin, end
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is an id as events, orders, keys and replays have one."""
+    return _UUID.fullmatch(text) is not None
 
 
 def e164(written: str) -> str:

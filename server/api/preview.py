@@ -9,18 +9,16 @@ from litestar.params import FromPath
 
 from journal import Journal
 from journal.seal import Reason
-from sinks.redact import mask, masked_paths
+from sinks.redact import mask_codes
 from sinks.worker import Worker
 
 from ..runtime.current import Current
 from ..runtime.redelivery import UnknownSinks
 from .auth import ApiRequest, missing, needs
 from .errors import bad_parameter, not_found
-from .events import is_event_id, unknown_sinks, visible_event
+from .events import unknown_sinks, visible_event
 from .operation import Operation
-from .parameters import Text, read
-
-_CODES = masked_paths("codes")
+from .parameters import Text, is_uuid, read
 
 
 class PreviewParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +55,7 @@ def preview(
         sink, access = read(request.scope, PreviewParameters).sink, request.auth
         if not access.may("events:read"):
             raise missing("events:read")
-        if not is_event_id(event_id):
+        if not is_uuid(event_id):
             raise not_found("event")
         if sink is None:
             raise bad_parameter("sink", "missing; write the name of a configured sink")
@@ -65,7 +63,7 @@ def preview(
         kept = await visible_event(journal, access, event_id, opening)
         if sink not in current.config.sinks:
             raise unknown_sinks(UnknownSinks([sink]))
-        masked = msgspec.json.encode(mask(msgspec.json.decode(kept.body), _CODES))
+        masked = mask_codes(kept.body)
         return Preview(sink=sink, request=workers[sink].preview(event_id, masked))
 
     return previewed

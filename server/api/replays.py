@@ -1,6 +1,5 @@
 """Replays of many events: start, show, cancel."""
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated
@@ -26,10 +25,9 @@ from .events import unknown_sinks, visible
 from .idempotency import Calls
 from .operation import Operation
 from .paging import PageRequest
-from .parameters import EventType, Limit, NoParameters, read, read_body, read_range
+from .parameters import EventType, Limit, NoParameters, is_uuid, read, read_body, read_range
 from .router import ApiRouter
 
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SINKS = "write a list of names, or leave it out"
 _TYPES = "write a whole type, such as sms.received, or a list of one or more"
 _SOURCES = "write a name, or a list of one or more"
@@ -116,7 +114,7 @@ def replays(
         return Response(_shown(stored), status_code=202)
 
     async def find(access: Access, replay_id: str) -> StoredReplay:
-        stored = await journal.ask(ReplayById(replay_id)) if _ID.fullmatch(replay_id) else None
+        stored = await journal.ask(ReplayById(replay_id)) if is_uuid(replay_id) else None
         # The counts of another key's replay would show how many events are hidden.
         is_own = stored is not None and access.id == stored.key
         if stored is None or not (is_own or access.sees is None):

@@ -12,10 +12,10 @@ from journal.seal import Reason
 from ..runtime.readers import How, Readers, clean_reason
 from .auth import ApiRequest, in_process, needs
 from .errors import Problem, not_found
-from .events import EventJson, is_event_id, visible_event
+from .events import EventJson, visible_event
 from .idempotency import Calls, MadeId
 from .operation import Operation
-from .parameters import NoParameters, ReasonText, read, read_body
+from .parameters import NoParameters, ReasonText, is_uuid, read, read_body
 
 
 class RevealRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,7 +54,7 @@ def reveal(*, journal: Journal, readers: Readers, calls: Calls) -> HTTPRouteHand
         reason = (given.reason or "").strip()
         if access.needs_reason and not reason:
             raise Problem(422, "reason_required", f"reason: missing; {expected}")
-        if not is_event_id(event_id):
+        if not is_uuid(event_id):
             raise not_found("event")
         async with calls.begin(request, reread=True) as call:
             opening = access.opening_to_match(Reason.REVEAL)

@@ -7,15 +7,14 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Request, Response, route
+from litestar import Litestar, Response, route
 from litestar.params import FromPath
 
 from .errors import unknown_path
 from .event_schemas import any_event_schema, event_schemas
+from .handlers import AnyRequest
 from .openapi import document
 from .router import ApiRouter
-
-AnyRequest = Request[Any, Any, Any]
 
 _DOCUMENT, _SCRIPT = "/schema/openapi.json", "/schema/redoc.js"
 # Redoc makes its styles in the browser, which the nonce allows. Its search would need a worker.

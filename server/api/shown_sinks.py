@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from core.clock import utc
+from core.erasure import CODES
 from core.secret import MASK, Secret
 from journal import Journal
 from journal.reads import Counters, OldestPending, SinkRecords
 from journal.records import SinkRecord, owed_in
-from sinks.redact import masked_paths
 from sinks.sink import Sink
 from sinks.worker import Worker
 
@@ -24,7 +24,6 @@ from ..runtime.keys import Access
 from ..runtime.subscriptions import LiveSubscriptions
 from .deliveries import shown_error
 
-_CODES = masked_paths("codes")
 _PRIVATE_NAMES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 
 
@@ -179,7 +178,7 @@ def last_error_of(record: SinkRecord, access: Access) -> ShownError | None:
 
 
 def _codes(worker: Worker) -> str:
-    return "clear" if worker.needs(_CODES) else "masked"
+    return "clear" if worker.needs(CODES) else "masked"
 
 
 def is_public(sink: Sink) -> bool | None:

@@ -11,7 +11,7 @@ from litestar.params import FromPath
 from msgspec import UNSET
 
 from core.clock import utc
-from core.erasure import CONTENT, is_erased
+from core.erasure import CODES, CONTENT, is_erased
 from core.paths import MISSING
 from journal import Journal
 from journal.reads import CallbackOfEvent
@@ -19,7 +19,7 @@ from journal.records import StoredEvent
 from journal.seal import Reason
 from routes.explain import Finding, explain, leave_out
 from routes.match import Part
-from sinks.redact import mask, masked_paths
+from sinks.redact import mask
 
 from ..runtime.current import Current
 from ..runtime.delivery_states import DeliveryStates
@@ -30,11 +30,9 @@ from ..runtime.subscriptions import LiveSubscriptions
 from .auth import ApiRequest, needs
 from .deliveries import ShownAttempt, ShownDelivery, seen_deliveries, shown_delivery
 from .errors import not_found
-from .events import is_event_id, visible_event
+from .events import visible_event
 from .operation import Operation
-from .parameters import NoParameters, read
-
-_CODES = masked_paths("codes")
+from .parameters import NoParameters, is_uuid, read
 
 
 class ShownDoor(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +147,7 @@ def why(
         each delivery waits.
         """
         read(request.scope, NoParameters)
-        if not is_event_id(event_id):
+        if not is_uuid(event_id):
             raise not_found("event")
         access = request.auth
         opening = access.opening_to_match(Reason.EXPLAIN)
@@ -213,9 +211,9 @@ def _reasons(
         if when is not None:
             clear = access.may("codes:read")
             # A key without codes:read gets only conclusions from the masked event.
-            hidden = () if clear else _CODES
+            hidden = () if clear else CODES
             seen = leave_out(when, (*hidden, *erased))
-            finding = explain(seen, event if clear else mask(event, _CODES))
+            finding = explain(seen, event if clear else mask(event, CODES))
             matches = False if finding else (True if seen is when else None)
         shown.append(
             ShownReason(

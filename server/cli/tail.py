@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
+from core.erasure import CODES
 from core.printable import plain
-from sinks.redact import mask, masked_paths
+from sinks.redact import mask
 
 from .client import ApiClient
 from .command import Command, Failure, FiniteRange
@@ -21,7 +22,6 @@ from .output import flat, output_option, print_fields, print_json
 from .table import id_cell, width_of
 from .terminal import Screen, screen
 
-_CODES = masked_paths("codes")
 #: The width of each column of a line, but the last.
 _WIDTHS = (8, 13, 10, 12, 13)
 
@@ -55,7 +55,7 @@ def tail(
 
     async def print_all(filters: Mapping[str, Any], after: str) -> None:
         async for item in follow(find_, filters, after):
-            shown = item.event.body if reveal else mask(dict(item.event.body), _CODES)
+            shown = item.event.body if reveal else mask(dict(item.event.body), CODES)
             if output == "json":
                 click.echo(json.dumps(shown))  # in ASCII: no character controls the terminal
             else:

@@ -1,6 +1,5 @@
 """Checks that need more than one option."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
@@ -9,6 +8,7 @@ import msgspec
 
 from core.event import SOURCE
 from core.secret import Secret, digest_of
+from receiver.fields.reader import AMOUNT
 from receiver.source import Source
 from routes.match import Invalid, compile_when
 from routes.table import Route
@@ -18,9 +18,6 @@ from .convert import Conversion
 from .files import check_files
 from .options import Api, Auditing, Sealing, Server, Tracing, hard_to_guess, host_and_port, network
 from .yaml import Path
-
-#: The spelling of `low_balance`, as of amounts in events.
-_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
 
 
 def check(
@@ -90,7 +87,7 @@ class _Checks:
         if source.backfill is not None and source.polling_api is None:
             complain(backfill, "this provider cannot be polled; leave it out")
         if source.low_balance is not None and is_right(low_balance):
-            if not _AMOUNT.fullmatch(source.low_balance):
+            if not AMOUNT.fullmatch(source.low_balance):
                 complain(low_balance, "not an amount; write digits, such as 5 or 0.50")
             elif source.backfill is None:
                 complain(low_balance, "needs a `backfill`, which asks for the balance")

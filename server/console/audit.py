@@ -9,6 +9,7 @@ from urllib.parse import quote
 from journal.audit.lines import ACTIONS
 
 from ..api.errors import Problem
+from ..api.parameters import is_uuid
 from .api import Parameter
 from .page import Answer, Body, Page, Redirect, Request, View, address, looked_to
 
@@ -20,7 +21,6 @@ FORMS = {"jsonl": "JSON lines", "ecs": "ECS", "ocsf": "OCSF", "cef": "CEF"}
 _SUFFIXES = {"jsonl": "jsonl", "ecs": "ecs.jsonl", "ocsf": "ocsf.jsonl", "cef": "cef"}
 #: Actions, and their groups: `key.` has all that begin with it.
 _ACTIONS = sorted({*ACTIONS, *(f"{do.partition('.')[0]}." for do in ACTIONS)})
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ACTOR = re.compile(r"(key|session|cli|sink)/.+|service")
 #: Fields of a line that name what it is about, the most telling first.
 _OBJECTS = (
@@ -113,7 +113,7 @@ def _search(request: Request) -> Mapping[str, Parameter]:
         "do": request.all("do"),
         "since": None if since == "all" else since,
     }
-    if _UUID.fullmatch(text.lower()):
+    if is_uuid(text.lower()):
         asked["event"] = text.lower()
     elif _ACTOR.fullmatch(text):
         asked["by"] = text

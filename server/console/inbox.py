@@ -8,6 +8,7 @@ from typing import Any
 from core.printable import plain
 
 from ..api.errors import bad_parameter
+from ..api.parameters import is_uuid
 from .api import Parameter
 from .page import (
     STATES,
@@ -37,7 +38,6 @@ _DEFAULT_TIME = "24h"
 _TITLES = ("Number", "Service", "Code", "From", "When", "Delivered")
 #: Filters of addresses that the form has no field for.
 _KEPT = ("number", "service", "subject", "reference")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NUMBER = re.compile(r"\+[0-9]{1,15}|[0-9]{8,15}")
 _SUBJECT = re.compile(r"(activation|request|rental|telephone|number)/.+")
 
@@ -45,7 +45,7 @@ _SUBJECT = re.compile(r"(activation|request|rental|telephone|number)/.+")
 async def inbox(request: Request) -> Answer:
     """Answer the newest messages that match."""
     words = request.one("q").split()
-    if len(words) == 1 and _UUID.fullmatch(words[0].lower()):
+    if len(words) == 1 and is_uuid(words[0].lower()):
         return Redirect(address(f"/events/{words[0].lower()}"))
     asked = await search(request)
     follows = request.session.access.sees is None
@@ -186,7 +186,7 @@ async def _orders(request: Request, numbers: Parameter) -> Sequence[Mapping[str,
     if not is_one or request.session.access.sees is not None:
         return ()
     found = await request.api.get("/v1/orders", number=numbers, order="desc", limit=1)
-    return [one | {"kind": _ORDERS[one["state"]]} for one in found["data"]]
+    return [one | {"kind": ORDERS[one["state"]]} for one in found["data"]]
 
 
 async def _sources(request: Request) -> Sequence[Mapping[str, Any]]:
@@ -268,7 +268,8 @@ def _title(asked: Mapping[str, Parameter]) -> str:
     return f"+{number[0]}" if isinstance(number, list) and is_one else "Inbox"
 
 
-_ORDERS = {"waiting": "wait", "received": "ok", "expired": "bad", "cancelled": "off"}
+#: The kind of mark of each state of an order.
+ORDERS = {"waiting": "wait", "received": "ok", "expired": "bad", "cancelled": "off"}
 _TEXTS = ("id", "number", "service", "code", "from", "about", "what")
 #: The template of a row: the script replaces each name in braces by its text.
 _BLANK: Mapping[str, Any] = {

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from core.instants import parse_rfc3339
 
-from .inbox import rows
+from .inbox import ORDERS, rows
 from .page import Answer, Page, Redirect, Request, View, address, looked_to
 
 #: Orders on a page.
@@ -16,7 +16,6 @@ FOLLOWED = 20
 #: The most events with codes that a page looks up: a rental may have many.
 _EVENTS = 300
 STATES = ("waiting", "received", "expired", "cancelled")
-_KINDS = {"waiting": "wait", "received": "ok", "expired": "bad", "cancelled": "off"}
 
 
 async def orders(request: Request) -> Answer:
@@ -139,7 +138,7 @@ def _row(order: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         "asked": order["created_at"],
         "state": state,
         "words": _words(state, order["reason"]),
-        "kind": _KINDS[state],
+        "kind": ORDERS[state],
         "left": left if state == "waiting" and left > 0 else None,
         # A message may have come before its order was registered.
         "took": None if took is None else f"{max(took, 0.0):.1f} s",

@@ -33,7 +33,7 @@ from journal.feed import Committed
 from journal.reads import MarksAt, Page
 from routes.index import FilterIndex, IndexEntry
 from routes.match import Part
-from sinks.redact import mask, masked_paths
+from sinks.redact import mask_codes
 
 #: The most places that an inbox holds.
 MOST_PLACES = 1_000
@@ -46,7 +46,6 @@ _TICK = 0.05
 
 Kind = Literal["stream", "wait"]
 
-_CODES = masked_paths("codes")
 #: Bytes of an event beside the encodings of its body: objects, and the cursors of its frames.
 _MORE = 1_200
 #: A place after all events.
@@ -105,7 +104,7 @@ class PlacedEvent:
         if codes:
             return self.body
         if self._masked is None:
-            self._masked = msgspec.json.encode(mask(msgspec.json.decode(self.body), _CODES))
+            self._masked = mask_codes(self.body)
         return self._masked
 
 

@@ -6,7 +6,7 @@ Each stream and each wait has one, so it is small and quickly made.
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
-from core.clock import rfc3339
+from core.clock import LAST_SECOND, rfc3339
 from core.event import SYSTEM
 from core.paths import MISSING, Path, parse, value_at
 from journal.reads import EventFilter
@@ -29,8 +29,6 @@ _PATHS: Mapping[str, Sequence[Path]] = {
     }.items()
 }
 _CODE: Path = ("data", "code")
-#: Seconds that `rfc3339` can write.
-_LAST = 253_402_300_799.0
 
 #: Paths, one of which must have one of the values.
 _Clause = tuple[Sequence[Path], Collection[str]]
@@ -109,4 +107,4 @@ def _untested(_value: object) -> bool:
 
 
 def _written(at: float | None) -> str | None:
-    return None if at is None else rfc3339(min(max(at, 0.0), _LAST))
+    return None if at is None else rfc3339(min(max(at, 0.0), LAST_SECOND))

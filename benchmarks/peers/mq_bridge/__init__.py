@@ -18,7 +18,6 @@ class MqBridge(msgspec.Struct, frozen=True, kw_only=True):
     #: The file of its routes, in this folder.
     config: str
     durability: str
-    installed_from: str = "PyPI: mq-bridge, in a virtual environment of its own"
     #: It reads keys from JSON only.
     form: Form = "sms_activate"
 

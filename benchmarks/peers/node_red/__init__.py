@@ -21,7 +21,6 @@ class NodeRed(msgspec.Struct, frozen=True, kw_only=True):
         "nothing is on disk; it answers after the receiver, and recognizes copies in memory until "
         "the process ends"
     )
-    installed_from: str = "npm: node-red"
     form: Form = "tellabot"
 
     @property

@@ -17,7 +17,6 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
         "the callback is in a file and synced, and was forwarded, when it answers; copies are not "
         "recognized, and failed deliveries are not retried"
     )
-    installed_from: str = "Debian: webhook; the command is accept.sh, with curl"
     form: Form = "tellabot"
 
     @property

@@ -8,7 +8,15 @@ from urllib.parse import unquote
 import msgspec
 
 from ...callback import Malformed
-from ...polling.answers import BAN, check_status, expect_ok, read_lenient, read_wait, wait_in
+from ...polling.answers import (
+    BALANCE,
+    BAN,
+    check_status,
+    expect_ok,
+    read_lenient,
+    read_wait,
+    wait_in,
+)
 from ...polling.questions import BadKey, Busy, ProviderAnswer, Unreadable
 
 _WORD = re.compile(r"\s*+[\"']?([A-Z][A-Z0-9_]{2,40})[\"']?\s*+(?::(.*))?", re.DOTALL)
@@ -65,7 +73,6 @@ _NO_COMMAND_TEXT = re.compile(
 _NO_COMMAND_STATUS = (404, 405, 501)
 #: Every server of the dialect has this command.
 _REQUIRED = "getStatus"
-_AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?")
 _LONGEST_ERROR = 300
 #: Fields of an error.
 _ERRORS = ("message", "error", "title", "msg", "details")
@@ -134,7 +141,7 @@ def read_answer(answer: ProviderAnswer, command: str, now: datetime) -> Read:
             raise Busy("an unknown error", wait)
         expect_ok(answer, command)
         raise Unreadable(command, "an unknown word")
-    if command == "getBalance" and _AMOUNT.fullmatch(text.strip()):
+    if command == "getBalance" and BALANCE.fullmatch(text.strip()):
         return Word("ACCESS_BALANCE", text.strip())
     if value is None:
         raise Unreadable(command, "not JSON")

@@ -25,7 +25,7 @@ from ...fields.numbers import e164
 from ...fields.reader import FieldReader
 from ...fields.text import links
 from ...fields.times import time_from, zone
-from ...polling.answers import or_none, rows
+from ...polling.answers import BALANCE, or_none, rows
 from ...polling.questions import (
     Ask,
     Balance,
@@ -63,7 +63,6 @@ _ZONE_ERROR = timedelta(days=1)
 _LONGEST_CODE = 12
 #: A longer name is no service; each message of a row would repeat it.
 _LONGEST_SERVICE = 64
-_AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?")
 _SECONDS = re.compile(r"[0-9]{0,3}")
 _LETTERS = re.compile(r"[A-Z]{3}")
 _ZEROS = re.compile(r"0*(\.0*)?")
@@ -413,14 +412,14 @@ class _SmsActivatePoll:
         else:
             is_balance = isinstance(answer, Word) and answer.word == "ACCESS_BALANCE"
             amount = answer.rest.strip() if is_balance else ""
-        if _AMOUNT.fullmatch(amount):
+        if BALANCE.fullmatch(amount):
             yield Balance(amount=amount, currency=currency)
 
     def _price(self, row: Mapping[str, Any]) -> Price | None:
         """Return the price of an activation; None for 0, its price in the history while active."""
         reading = FieldReader(row)
         amount = reading.raw("activationCost") or reading.raw("cost") or reading.raw("price")
-        if not _AMOUNT.fullmatch(amount) or amount.startswith("-") or _ZEROS.fullmatch(amount):
+        if not BALANCE.fullmatch(amount) or amount.startswith("-") or _ZEROS.fullmatch(amount):
             return None
         return Price(amount=amount, currency=self._currency(reading.raw("currency")))
 

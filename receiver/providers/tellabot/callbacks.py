@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo
 
 from core.canonical import canonical_code, canonical_text
 from core.event import (
@@ -22,7 +21,7 @@ from ...fields.numbers import as_written
 from ...fields.reader import FieldReader
 from ...fields.services import named_service
 from ...fields.text import links
-from ...fields.times import FIRST, ProviderTime, epoch, read_time, time_from
+from ...fields.times import FIRST, NEW_YORK, ProviderTime, epoch, read_time, time_from
 from ...polling.options import PollingApi
 from ...polling.questions import Known, Poll, PollMemory
 from ...samples import encode_sample
@@ -31,8 +30,6 @@ from .poll import poll
 from .samples import SAMPLES
 
 _US = "US"
-#: "server's time zone is America/New_York"
-_NEW_YORK = ZoneInfo("America/New_York")
 #: The sender of the message log's entries that hold the price of a rental.
 _BILLING = "Billing"
 #: `date_time` is less exact, and is only read if `timestamp` is missing or implausible.
@@ -88,7 +85,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                 previous, order = reading.id("previous_ltr_id"), _order(reading)
                 price, written = reading.price("price", self.currency), reading.text("expires")
                 expires = read_time(written) if written is not None else None
-                if written is not None and (expires is None or expires.instant(_NEW_YORK) < FIRST):
+                if written is not None and (expires is None or expires.instant(NEW_YORK) < FIRST):
                     reading.warn("expires")
                     expires = None
                 subject = f"rental/{rental}"
@@ -97,7 +94,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                     price=price,
                     rental_id=rental,
                     previous_rental_id=previous,
-                    expires=expires.rfc3339(_NEW_YORK) if expires else None,
+                    expires=expires.rfc3339(NEW_YORK) if expires else None,
                     **order,
                     **self.common(callback, reading, time_from="received"),
                 )
@@ -149,7 +146,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
         type_ = RentalBilled if billed else SmsReceived
         return Happening(
             subject=subject,
-            time=time.rfc3339(_NEW_YORK) if time else None,
+            time=time.rfc3339(NEW_YORK) if time else None,
             keys=_message_keys(reading, callback, to, when, subject, billed=billed),
             data=type_(
                 to=to,
@@ -204,7 +201,7 @@ def _read_time(reading: FieldReader, received: datetime) -> tuple[ProviderTime |
         if sent.second is None:
             one = read_sent_time(time, text)
             sent = one if one.second is not None or not sent.text else sent
-        if time is not None and time.is_plausible(_NEW_YORK, received):
+        if time is not None and time.is_plausible(NEW_YORK, received):
             return time, sent
         reading.warn(name)
     return None, sent

@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from ...fields.numbers import digits, e164
-from ...polling.answers import ErrorTexts, Gone, object_in, or_none, rows
+from ...fields.times import NEW_YORK
+from ...polling.answers import BALANCE, ErrorTexts, Gone, object_in, or_none, rows
 from ...polling.questions import (
     Ask,
     Balance,
@@ -25,8 +25,6 @@ from ...polling.questions import (
 from ...polling.rows import read_row, with_query
 from ...source import Source
 
-#: "server's time zone is America/New_York"
-_NEW_YORK = ZoneInfo("America/New_York")
 _ERRORS = ErrorTexts(
     banned=re.compile(r"\b(banned|suspended|blocked|locked)\b", re.IGNORECASE),
     bad_key=re.compile(
@@ -45,7 +43,6 @@ _ERRORS = ErrorTexts(
         re.IGNORECASE,
     ),
 )
-_AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?")
 #: The states of a request that has its number, in lower case, as all states here.
 _ASSIGNED = ("reserved", "completed")
 #: The states of a request that still waits.
@@ -140,7 +137,7 @@ class _TellABotPoll:
             api_key=self._settings.api_key.reveal(),
             **filters,
         )
-        now = self._now.astimezone(_NEW_YORK)
+        now = self._now.astimezone(NEW_YORK)
 
         def read(answer: ProviderAnswer) -> object:
             if command == "balance":
@@ -163,7 +160,7 @@ def _read(
     if status == "error" and isinstance(message, str):
         return _ERRORS.read(message, command, now)
     if command == "balance":
-        is_amount = isinstance(message, str) and _AMOUNT.fullmatch(message)
+        is_amount = isinstance(message, str) and BALANCE.fullmatch(message)
         return str(message) if status == "ok" and is_amount else None
     if status == "ok" and isinstance(message, list | dict):
         return rows(message)

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from ...fields.times import NEW_YORK
 from ...samples import sample_code
 
-_NEW_YORK = ZoneInfo("America/New_York")
 Fields = Mapping[str, Any]
 
 
@@ -22,7 +21,7 @@ def sms(number: int, now: datetime) -> Fields:
         "event": "incoming_message",
         "id": str(10_000_001 + number),
         "timestamp": str(int(now.timestamp())),
-        "date_time": f"{now.astimezone(_NEW_YORK):%Y-%m-%d %H:%M:%S %Z}",
+        "date_time": f"{now.astimezone(NEW_YORK):%Y-%m-%d %H:%M:%S %Z}",
         "from": "22000",
         "to": _number(number),
         "service": "Google",
