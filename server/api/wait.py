@@ -110,9 +110,7 @@ def wait(
             why=Reason.WAIT,
         )
         await hub.begin()
-        # If the reader is ended, events that wait in its inbox were not looked at.
         upto = hub.newest[0] if after is None else after
-        began = given.after or await _passed(selection, cursors, upto)
         recorded = readers.begin_wait(access, selection.wanted, hub.newest[0])
         try:
             with selection.inbox("wait") as inbox:
@@ -122,13 +120,18 @@ def wait(
                     request.clear()  # type: ignore[attr-defined]  # Litestar's copy, which takes memory
                     event = await _find(selection, inbox, after, ends)
                 except ReaderEnded:
-                    raise reader_ended({**AGAIN, CURSOR: began}) from None
+                    # Events that wait in its inbox were not looked at.
+                    passed = given.after or await _passed(selection, cursors, upto)
+                    raise reader_ended({**AGAIN, CURSOR: passed}) from None
         except TooManyReaders as exc:
             # An event that is there needs no wait.
             event = await selection.first(after, desc=after is None)
             if event is None:
                 problem = problem_of(exc)
-                problem.headers = {**AGAIN, CURSOR: began}
+                problem.headers = {
+                    **AGAIN,
+                    CURSOR: given.after or await _passed(selection, cursors, upto),
+                }
                 raise problem from None
         if event is None:
             # A compared event may match later, so the cursor passes none that may be wanted.
