@@ -273,6 +273,7 @@ class Keyring:
         *,
         period: float,
         now: float,
+        chance: Callable[[int], bytes] = os.urandom,
         secret: Secret | None = None,
     ) -> None:
         """Open the file, or make it. `roots` are the root keys: the first wraps, all unwrap.
@@ -287,6 +288,7 @@ class Keyring:
         own = None if secret is None else own_root(secret)
         if own is not None:
             self._roots.append(own)
+        self._chance = chance
         self._changing = threading.Lock()
         minutes = int(period // 60)
         self._grids: Mapping[str, Callable[[int], KeySpan]] = {
@@ -430,7 +432,7 @@ class Keyring:
             before = {key.root for key in file.keys.values()} - {first.fingerprint}
             if before:
                 wrapped = {
-                    name: first.wrap(key.kind, key.span, opened[name], os.urandom(_NONCE))
+                    name: first.wrap(key.kind, key.span, opened[name], self._chance(_NONCE))
                     for name, key in file.keys.items()
                 }
                 self._store(KeyFile(wrapped, file.destroyed), opened)
@@ -453,8 +455,8 @@ class Keyring:
         with self._exclusive():
             file, opened = self._state.file, self._state.opened
             start = max([int(now // 60), *(span.start + 1 for span in file.spans(EPOCH))])
-            span, seed = KeySpan(start, start + int(lasts // 60)), os.urandom(_KEY)
-            wrapped = self._roots[0].wrap(EPOCH, span, seed, os.urandom(_NONCE))
+            span, seed = KeySpan(start, start + int(lasts // 60)), self._chance(_KEY)
+            wrapped = self._roots[0].wrap(EPOCH, span, seed, self._chance(_NONCE))
             self._store(
                 KeyFile({**file.keys, (EPOCH, start): wrapped}, file.destroyed),
                 {**opened, (EPOCH, start): seed},
@@ -523,8 +525,8 @@ class Keyring:
         keys, opened = dict(file.keys), dict(self._state.opened)
 
         def add(kind: str, span: KeySpan | None) -> None:
-            key = os.urandom(_KEY)
-            wrapped = self._roots[0].wrap(kind, span, key, os.urandom(_NONCE))
+            key = self._chance(_KEY)
+            wrapped = self._roots[0].wrap(kind, span, key, self._chance(_NONCE))
             keys[kind, wrapped.start], opened[kind, wrapped.start] = wrapped, key
 
         for kind in kinds:

@@ -171,12 +171,12 @@ def starter(chance: Callable[[int], str] = secrets.token_urlsafe) -> str:
     return text
 
 
-def write_root(path: Path) -> None:
+def write_root(path: Path, chance: Callable[[int], bytes] = secrets.token_bytes) -> None:
     """Write a new root key that only its owner can read: 32 random bytes in base64.
 
     Raises FileExistsError if the file exists, and leaves it alone.
     """
-    write_new(path, f"{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
+    write_new(path, f"{base64.b64encode(chance(32)).decode()}\n")
 
 
 def init(folder: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:

@@ -2,7 +2,7 @@
 
 import http
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -39,11 +39,13 @@ log = structlog.get_logger()
 
 
 class Console:
-    """The console of a service. `api` is the app of the API."""
+    """The console of a service. `api` is the app of the API. `chance(n)` returns random bytes."""
 
-    def __init__(self, parts: Parts, api: App) -> None:
+    def __init__(
+        self, parts: Parts, api: App, chance: Callable[[int], bytes] = secrets.token_bytes
+    ) -> None:
         self._api, self._now = api, parts.clock.now
-        self.sign_in = SignIn(parts)
+        self.sign_in = SignIn(parts, chance)
         self._templates: Environment | None = None
         self._options = ConsoleOptions()
         self._hosts: Collection[str] = ()

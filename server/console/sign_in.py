@@ -2,7 +2,6 @@
 
 import math
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -30,16 +29,16 @@ _NEXT = re.compile(r"/console/[!-~]*")
 
 
 class SignIn:
-    """Begins and finds sessions."""
+    """Begins and finds sessions. `chance(n)` returns n random bytes."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, chance: Callable[[int], bytes]) -> None:
         self._keys, self._facts = parts.keys, parts.facts
-        self._ticks = parts.clock.ticks
+        self._ticks, self._chance = parts.clock.ticks, chance
         self._options = ConsoleOptions()
         self.sessions = Sessions(
             times=lambda: self._options.session,
             ticks=self._ticks,
-            chance=secrets.token_bytes,
+            chance=chance,
             record=parts.facts.later,
         )
         #: The wrong keys of each address.
@@ -185,7 +184,7 @@ class SignIn:
             raise Problem(401, "unauthorized", "unknown key", headers=headers)
         at = self._ticks()
         kept = [(name, one) for name, one in self._tickets.items() if at < one[1]]
-        ticket = secrets.token_hex(32)
+        ticket = self._chance(32).hex()
         self._tickets = dict(kept[-_TICKETS:]) | {ticket: (key, at + TICKET_VALID)}
         return Body.json({"ticket": ticket, "path": f"/console{ENTER}"})
 

@@ -107,12 +107,18 @@ class ChallengeFailed(Exception):
         self.word, self.status = word, status
 
 
-async def challenge(url: str, guard: AddressGuard, *, now: float) -> None:
+async def challenge(
+    url: str,
+    guard: AddressGuard,
+    *,
+    now: float,
+    make: Callable[[], str] = lambda: secrets.token_urlsafe(24),
+) -> None:
     """Ask an endpoint to return a text, which proves that it wants events.
 
     Raises Failed with `blocked`, and ChallengeFailed.
     """
-    text = secrets.token_urlsafe(24)
+    text = make()
     body = msgspec.json.encode({"type": "subscription.challenge", "challenge": text})
     headers = {
         "content-type": "application/json",

@@ -46,6 +46,7 @@ class Api:
         *,
         timeout: float,
         retries: int,
+        clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`timeout` is in seconds, for an answer. A GET is sent again `retries` times."""
@@ -65,7 +66,7 @@ class Api:
         if key:
             self._headers.append((b"authorization", b"Bearer " + key.encode()))
         self._timeout, self._retries = timeout, retries
-        self._chance = chance
+        self._clock, self._chance = clock, chance
 
     # Requests
 
@@ -198,13 +199,13 @@ class Api:
         Once the service was reached, a failure that may pass does not end the wait before its time.
         Raise WaitTimeout.
         """
-        asked, end = query(filters), time.monotonic() + timeout
+        asked, end = query(filters), self._clock() + timeout
         failures, reached = 0, False
         while True:
             if after is not None:
                 asked = {name: it for name, it in asked.items() if name != "since"}
                 asked["after"] = after
-            left = max(0.0, min(end - time.monotonic(), POLL))
+            left = max(0.0, min(end - self._clock(), POLL))
             params = {**asked, "timeout": f"{left:.3f}"}
             try:
                 response = await self.send("GET", f"{EVENTS}/wait", params=params, longer=left)
@@ -212,14 +213,14 @@ class Api:
                 failures += 1
                 reached = reached or isinstance(exc, ApiError) or getattr(exc, "connected", False)
                 pause = self._pause(failures, exc)
-                if self._is_final(exc, failures, reached=reached) or time.monotonic() + pause > end:
+                if self._is_final(exc, failures, reached=reached) or self._clock() + pause > end:
                     raise
                 after = exc.cursor or after
                 await self.transport.sleep(pause)
                 continue
             if response.status_code != _NO_CONTENT:
                 return self.item(self.decoded(response))
-            if time.monotonic() >= end:
+            if self._clock() >= end:
                 raise WaitTimeout(f"no matching event came within {timeout:g} s")
             # The next part begins at the cursor of this one, so that it misses nothing.
             failures, reached, after = 0, True, response.headers.get("smshook-cursor")
