@@ -232,10 +232,12 @@ class AuditBatch:
                 ended = self._closed()
                 if ended is None:
                     self.add(op.closing)
-                else:  # by an earlier try, whose outcome was not known
+                else:  # an earlier try has ended the epoch, and its answer was lost
                     results[i] = ended
                     signing.remove((i, op))
         self._write_lines()
+        if not signing and self.sign is None:
+            return  # nearly always: the root of the tree takes as long as several lines
         state = Checkpoint(self._log.origin, self.frontier.size, self.frontier.root())
         if self.sign is not None:
             _store_checkpoint(self, state.size, self.sign(state, self.at), closes=False)
