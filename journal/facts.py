@@ -383,12 +383,12 @@ def _subscription_deleted(
         yield Fact("subscription.deleted", {**who, "subscription": write.id})
 
 
-def _erased(_write: EraseContent, result: Any, who: _Who, _shown: Shown) -> Iterator[Fact]:
+def _erased(write: EraseContent, result: Any, who: _Who, shown: Shown) -> Iterator[Fact]:
     for begin in range(0, len(result.events), _EVENTS):
         events = result.events[begin : begin + _EVENTS]
         yield Fact("content.erased", {**who, "events": events})
     if result.orders or result.quarantine:
-        yield from _number_erased(_write, result, who, _shown)
+        yield from _number_erased(write, result, who, shown)
 
 
 def _number_erased(_write: object, result: Any, who: _Who, _: Shown) -> Iterator[Fact]:

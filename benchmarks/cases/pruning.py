@@ -2,7 +2,7 @@
 
 from ..case import Case, Measured
 from ..lab.openloop import offered
-from ..lab.percentiles import percentile
+from ..lab.percentiles import percentile_names, percentiles
 from ..lab.processes import NO_RETENTION, Bench, CaseFailed
 from .delivering import filled
 
@@ -31,11 +31,8 @@ def _pruning(bench: Bench) -> Measured:
     return Measured(
         values={
             "pruning/removed": removed / seconds,
-            **{
-                f"pruning/{name}/p{wanted}": percentile(found, wanted)
-                for name, found in latencies.items()
-                for wanted in _PERCENTILES
-            },
+            **percentiles("pruning/without", latencies["without"], _PERCENTILES),
+            **percentiles("pruning/with", latencies["with"], _PERCENTILES),
         }
     )
 
@@ -51,11 +48,8 @@ CASES = (
         },
         units={"pruning/removed": "1/s"},
         figures=(
-            *(
-                f"pruning/{name}/p{wanted}"
-                for name in ("without", "with")
-                for wanted in _PERCENTILES
-            ),
+            *percentile_names("pruning/without", _PERCENTILES),
+            *percentile_names("pruning/with", _PERCENTILES),
             "pruning/removed",
         ),
         run=_pruning,

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from ..case import Case, Measured
 from ..lab.openloop import offered
-from ..lab.percentiles import percentile
+from ..lab.percentiles import percentile_names, percentiles
 from ..lab.processes import Bench, CaseFailed, Product
 from ..lab.processor import Meter
 from ..lab.streams import streaming
@@ -38,10 +38,7 @@ def _streaming(bench: Bench) -> Measured:
         values={
             "streaming/events": len(load.sent) / slowest,
             "streaming/lines": lines,
-            **{
-                f"streaming/answer/p{wanted}": percentile(load.latencies, wanted)
-                for wanted in _PERCENTILES
-            },
+            **percentiles("streaming/answer", load.latencies, _PERCENTILES),
             **values,
         }
     )
@@ -70,7 +67,7 @@ CASES = (
         figures=(
             "streaming/events",
             "streaming/lines",
-            *(f"streaming/answer/p{wanted}" for wanted in _PERCENTILES),
+            *percentile_names("streaming/answer", _PERCENTILES),
         ),
         metered=True,
         seconds=15,

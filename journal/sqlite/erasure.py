@@ -186,13 +186,14 @@ def erase_on_request(outbox: Outbox, op: EraseContent) -> Erased:
 def erase_number(outbox: Outbox, op: EraseNumber) -> ErasedNumber:
     conn = outbox.conn
     numbers = json.dumps(find_numbers(outbox.opener, [op.number]))
-    orders = conn.execute(
+    orders = _places(
+        conn,
         "select seq from orders where state <> 'waiting'"
         " and (number in (select value from json_each(:numbers))"
         " or (kind = :by_number and name in (select value from json_each(:numbers))))",
         {"numbers": numbers, "by_number": BY_NUMBER},
-    ).fetchall()
-    erase_order_numbers(conn, [seq for (seq,) in orders])
+    )
+    erase_order_numbers(conn, orders)
     held = _quarantined(conn, op.number, outbox.opener)
     drop_quarantined(outbox, list(held))
     if op.last is not None:

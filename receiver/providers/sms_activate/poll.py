@@ -22,7 +22,7 @@ from ...decode import json_value
 from ...fields.code import read_code
 from ...fields.dedupe import all_spellings
 from ...fields.numbers import e164
-from ...fields.reader import FieldReader
+from ...fields.reader import AMOUNT, FieldReader
 from ...fields.text import links
 from ...fields.times import time_from, zone
 from ...polling.answers import BALANCE, or_none, rows
@@ -419,7 +419,7 @@ class _SmsActivatePoll:
         """Return the price of an activation; None for 0, its price in the history while active."""
         reading = FieldReader(row)
         amount = reading.raw("activationCost") or reading.raw("cost") or reading.raw("price")
-        if not BALANCE.fullmatch(amount) or amount.startswith("-") or _ZEROS.fullmatch(amount):
+        if not AMOUNT.fullmatch(amount) or _ZEROS.fullmatch(amount):
             return None
         return Price(amount=amount, currency=self._currency(reading.raw("currency")))
 
