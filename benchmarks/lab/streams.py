@@ -36,7 +36,7 @@ class Stream:
 
 @contextmanager
 def streaming(product: Product, count: int) -> Iterator[Sequence[Stream]]:
-    """Open so many streams of new events, and read them until the end. Raises CaseFailed."""
+    """Open `count` streams of new events, and read them until the end. Raises CaseFailed."""
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
         streams = [Stream(stack.enter_context(_opened(product))) for _ in range(count)]
         for stream in streams:
@@ -52,7 +52,7 @@ def streaming(product: Product, count: int) -> Iterator[Sequence[Stream]]:
 
 
 def _opened(product: Product) -> socket.socket:
-    """Return a connection whose stream has begun."""
+    """Open a stream. Return its connection once its answer has begun. Raises CaseFailed."""
     connection = socket.create_connection(("127.0.0.1", product.admin_port), timeout=_PATIENCE)
     connection.sendall(
         b"GET /v1/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n"

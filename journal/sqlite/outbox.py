@@ -57,7 +57,7 @@ _IN_LINE = (
     "due_at = null, scheduled_at = iif(attempts = 0, coalesce(due_at, scheduled_at), scheduled_at)"
 )
 
-#: Begins the path of a sink whose deliveries are being ordered by it.
+#: Comes before the stored path while deliveries are put in its order.
 _REORDERING = " "
 
 #: Selects the deliveries that the caller does not have.

@@ -142,7 +142,8 @@ async def _add_deliveries(
     sinks = dict.fromkeys(map(group_of, parts.workers), 0)
     pending = by_kind.get("pending", {})
     since = await parts.journal.ask(OldestPending(tuple(sink for sink, n in pending.items() if n)))
-    # What was delivered between the two reads has no time: it would look as old as 1970.
+    # A sink may have delivered its last one between the two reads. Without a time, its deliveries
+    # would look as old as 1970.
     owed = sinks | _by_label({sink: n for sink, n in pending.items() if sink in since})
     oldest = dict[str, float]()
     for sink, (at, _) in since.items():

@@ -72,7 +72,7 @@ class LogFile:
     def _with_erasures(
         self, last: StoredCheckpoint, stored: Sequence[StoredCheckpoint]
     ) -> StoredCheckpoint:
-        """Return the first checkpoint from `last` on whose erased lines are all named in it."""
+        """Return `last`, or the first later checkpoint that names all its erased lines."""
         first, end = self._log.first, self._log.first + self._log.size
         naming = [
             (place - first, json.loads(line)["of"])

@@ -403,7 +403,7 @@ class Auditing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     file: FilePath | None = None
     #: Rotate `file` by size or age, such as `{size: 64MiB, every: 1d}`. Unset: it grows.
     rotate: Rotate | None = None
-    #: Places of signed states, by name. Without one, nobody notices if an attacker on the machine
+    #: Places that keep signed states of the log, by name. They show if an attacker on the machine
     #: cuts off the end of today's log, or rewrites its lines.
     anchors: Mapping[str, Anchor] = {}
     #: Servers of other organizations that sign the states of the log, by name. They refuse a log

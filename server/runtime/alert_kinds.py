@@ -78,7 +78,7 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
     ) -> System | None:
         """Return the data of the event about its end. `raised_by` is the id of the first event.
 
-        `is_gone`: it is no longer looked at, so nobody knows whether it has ended.
+        `is_gone`: the service has stopped looking, so it may still hold.
         """
         if self.end is None:
             return None

@@ -53,7 +53,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity = Severity.WARNING
     #: When it began, in seconds since the epoch; None: at the first look that finds it.
     since: float | None = None
-    #: Whether it is no longer looked at. Nobody knows whether it has ended.
+    #: Whether the service has stopped looking. The condition may still hold.
     is_gone: bool = False
 
 
