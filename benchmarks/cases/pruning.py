@@ -23,6 +23,7 @@ def _pruning(bench: Bench) -> Measured:
     latencies: dict[str, list[float]] = {}
     for name, retention in (("without", NO_RETENTION), ("with", _OLD)):
         with filled(bench, events, retention=retention) as product:
+            product.prune()
             load = offered(product.callback(), rate=rate, seconds=seconds, first=_ELSEWHERE)
             latencies[name] = load.latencies
             removed = product.ask("/retention")["counts"].get("events", 0)

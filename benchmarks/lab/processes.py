@@ -222,6 +222,10 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
         """Make it read its configuration again."""
         self._get(f"http://127.0.0.1:{self.admin_port}/v1/reload", method="POST")
 
+    def prune(self) -> None:
+        """Make it remove old data at once, also if its journal was kept for hours."""
+        self._get(f"http://127.0.0.1:{self.admin_port}/v1/retention/prune", method="POST")
+
     def back_up(self, program: Path, target: Path) -> None:
         """Run `smshook backup`; `program` is the command. Raises CaseFailed."""
         words = (program, "backup", target)

@@ -38,12 +38,14 @@ _NOTED_EVERY = 60.0
 _AT_ONCE = 15.0
 #: Seconds after an upgrade in which nothing is removed, unless `retention` is configured.
 AFTER_UPGRADE = 7 * 86_400.0
-#: Rows to prune a second while other writes come: 800 callbacks a second, each with its event.
-#: Callbacks wait for a step, so it has no more rows than that takes.
-_PACE = 1_700
-#: Rows of one step: the fewest, and the most, also while no other writes come. An attempt is a
+#: Rows of each kind in _FILLED to prune a second while other writes come: 800 callbacks a second,
+#: and some more. Callbacks wait for a step, so there are no more steps than that takes.
+_PACE = 850
+#: Kinds that have a row of each callback.
+_FILLED = (Retained.CODES, Retained.PEOPLE, Retained.RAW, Retained.EVENTS)
+#: Rows of one step: the fewest, the most, and those while no other writes come. An attempt is a
 #: small row.
-_FEWEST, _MOST, _SMALL = 20, 100, 10
+_FEWEST, _MOST, _IDLE, _SMALL = 20, 200, 100, 10
 #: The content that a kind erases.
 _CONTENT: Mapping[Retained, Collection[Path]] = {Retained.CODES: CODES, Retained.PEOPLE: PEOPLE}
 #: Kinds of removed data that must not stay in the log.
@@ -105,7 +107,7 @@ class Pruner:
         #: Nothing is removed before, unless a person asks for it; None: no such time.
         self.begins_at: float | None = None
         self._keys_at = self._noted_at = float("-inf")
-        self._steps = Steps(journal, clock)
+        self._steps, self._pace = Steps(journal, clock), _PACE
         self._asked = asyncio.Event()
         self._pruning = asyncio.Lock()
         #: The run under way, or the last one; None: there was no run.
@@ -123,6 +125,8 @@ class Pruner:
         """Keep data as long as other options say, from the next run on."""
         self.limits, self._is_configured = limits(retention), is_configured
         self._with_events = with_events(retention)
+        self._pace = _PACE * max(1, sum(kind in self.limits for kind in _FILLED))
+        self._steps.apart = _FEWEST / self._pace
         if is_configured:
             self.begins_at = None
 
@@ -265,7 +269,7 @@ class Pruner:
         place = self._cut_off.pop(kind, None)
         while True:
             spared = () if content is None else self.spared(content)
-            rows = self._rows() if gently and self._steps.is_busy else _MOST
+            rows = self._rows() if gently and self._steps.is_busy else _IDLE
             line = LineNumber()
             pruned = await self._steps.write(
                 Prune(
@@ -292,7 +296,7 @@ class Pruner:
 
     def _rows(self) -> int:
         """Return the rows of a step beside other writes, at the pace of the last step."""
-        return min(_MOST, max(_FEWEST, ceil(_PACE * self._steps.period)))
+        return min(_MOST, max(_FEWEST, ceil(self._pace * self._steps.period)))
 
     async def _prune_keys(self, *, gently: bool) -> None:
         kept = self.limits.get(Retained.EVENTS)

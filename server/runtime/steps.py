@@ -22,6 +22,8 @@ class Steps:
         self.is_busy = True
         #: Seconds from the last step to the next one: the step and the pause after it.
         self.period = _BETWEEN
+        #: Seconds from step to step while other writes come, at least.
+        self.apart = 0.0
 
     async def write(
         self, write: Write[Result], *, gently: bool, line: LineNumber | None = None
@@ -40,7 +42,7 @@ class Steps:
                 await asyncio.sleep(_AGAIN)
                 continue
             took = self._clock.ticks() - began
-            pause = max(_BETWEEN, took if self.is_busy else 0.0)
+            pause = max(_BETWEEN, took, self.apart - took) if self.is_busy else _BETWEEN
             self.period = took + pause
             await asyncio.sleep(pause if gently else 0)
             # One operation since then is the step itself.
