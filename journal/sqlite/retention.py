@@ -4,6 +4,7 @@ Rows are looked at in the order of their keys, which grow with time. A step that
 ends the walk.
 """
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,14 @@ _IS_FREE = f"""
 _HAS_RAW = (
     "exists (select 1 from callbacks"
     " where id = callback and erased_at is null and channel <> 'none')"
+)
+#: Rows that few events have.
+_RARE = (
+    *(
+        f"{table} where event {AT_PLACES}"
+        for table in ("duplicates", "twins", "order_events", "order_copies")
+    ),
+    f"visible where filter in (select id from visible_filters) and seq {AT_PLACES}",
 )
 _ENDED = "orders.state <> 'waiting' and orders.expires_at < :before"
 
@@ -185,19 +194,21 @@ def remove_events(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired
     for state, number in counts:
         outbox.counts[f"deliveries.{state}"] -= number
     its = f"(select id from deliveries where event {AT_PLACES})"  # noqa: S608 - our words
-    belonging = ["attempts where delivery", "probes where delivery"]
-    # Most steps have none, and the search would take a tenth of their time.
+    rare = [*_RARE, f"probes where delivery in {its}"]
     if any(state in GIVEN_UP for state, _ in counts):
-        belonging.append("given_up where state in ('dead', 'expired') and id")
-    for rows in belonging:
-        conn.execute(f"delete from {rows} in {its}", given)  # noqa: S608 - our words
-    for table in ("deliveries", "duplicates", "twins", "order_events", "order_copies"):
-        conn.execute(f"delete from {table} where event {AT_PLACES}", given)  # noqa: S608 - our words
-    conn.execute(
-        f"delete from visible where filter in (select id from visible_filters) and seq {AT_PLACES}",  # noqa: S608 - our words
+        rare.append(f"given_up where state in ('dead', 'expired') and id in {its}")
+    # Few steps have any. Each statement that deletes nothing would wait for the interpreter.
+    found = conn.execute(
+        f"select {', '.join(f'exists (select 1 from {rows})' for rows in rare)}",  # noqa: S608 - our words
         given,
-    )
-    conn.execute(f"delete from event_fields where seq {AT_PLACES}", given)  # noqa: S608 - our words
+    ).fetchone()
+    for rows in (
+        *itertools.compress(rare, found),
+        f"attempts where delivery in {its}",
+        f"deliveries where event {AT_PLACES}",
+        f"event_fields where seq {AT_PLACES}",
+    ):
+        conn.execute(f"delete from {rows}", given)  # noqa: S608 - our words
     callbacks = {
         callback
         for (callback,) in conn.execute(
