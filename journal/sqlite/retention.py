@@ -44,7 +44,7 @@ _RARE = (
         f"{table} where event {AT_PLACES}"
         for table in ("duplicates", "twins", "order_events", "order_copies")
     ),
-    f"visible where filter in (select id from visible_filters) and seq {AT_PLACES}",
+    f"visible where filter in (select id from visible_filters) and seq {AT_PLACES}",  # noqa: S608 - our words
 )
 _ENDED = "orders.state <> 'waiting' and orders.expires_at < :before"
 
