@@ -155,7 +155,9 @@ async def preview(request: Request) -> Answer:
     filter_ = _filter(request)
     if None in filter_.values():
         raise Problem(400, "bad_parameter", "name a source and a reason")
-    found = await request.api.get("/v1/quarantine/explain", limit=AT_ONCE, **filter_)
+    found = await request.api.get(
+        "/v1/quarantine/explain", limit=AT_ONCE, after=request.one("after"), **filter_
+    )
     rows = [{"entry": entry, "becomes": outcome(entry)} for entry in found["data"]]
     return View(
         template="quarantine_again.html",
@@ -164,7 +166,7 @@ async def preview(request: Request) -> Answer:
             **filter_,
             "rows": rows,
             "ids": [row["entry"]["id"] for row in rows if row["becomes"]["reads"]],
-            "has_more": found["has_more"],
+            "next": request.link(after=found["next_cursor"]) if found["has_more"] else None,
         },
     )
 

@@ -187,6 +187,28 @@ def test_all_of_a_reason_are_read_again_as_shown(admin, service):
     ]
 
 
+def test_callbacks_after_many_that_are_not_understood_can_be_read_again(
+    admin, service, monkeypatch
+):
+    """Mutant: the page always begins at the oldest callback."""
+    monkeypatch.setattr("server.console.quarantine.AT_ONCE", 2)
+    for number in (31, 32):
+        service.post(b"event=new.kind&id=%d" % number)
+    last = service.post(b"event=new.kind&id=33")["id"]
+    address = "/quarantine/again?source=tellabot&reason=unknown_event"
+
+    pages = []
+    while address is not None:
+        pages.append(Parsed(admin.get(address).text).all("a"))
+        following = [its["href"] for its in pages[-1] if its.get("rel") == "next"]
+        address = following[0].removeprefix("/console") if following else None
+
+    *earlier, end = [[its.get("href", "") for its in page] for page in pages]
+    assert f"/console/quarantine/{last}" in end
+    assert not any(f"/console/quarantine/{last}" in links for links in earlier)
+    assert earlier
+
+
 def test_preview_of_many_is_one_call(admin, service, monkeypatch):
     """Mutant: a call for each callback."""
     for number in range(3):
