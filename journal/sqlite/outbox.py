@@ -34,7 +34,7 @@ from ..writes import (
     Take,
 )
 from . import sealed
-from .bulk import deliver, insert
+from .bulk import deliver, insert, note_results
 from .deliveries import GIVEN_UP, TURNS, delivery
 
 #: Selects the unfinished deliveries of an `ordering`. The partial index has the same condition.
@@ -207,31 +207,13 @@ class Outbox:
 
     def flush(self) -> None:
         insert(self.conn, _ATTEMPTS, self._attempts)
-        for sink, results in self._results.items():
-            self.conn.execute(
-                """
-                insert into sinks (name, failing_since, last_success_at, last_error_at, last_error,
-                                   last_status)
-                values (?, ?, ?, ?, ?, ?)
-                on conflict do update set
-                  failing_since = case when ? then excluded.failing_since
-                                  else coalesce(failing_since, excluded.failing_since) end,
-                  last_success_at = coalesce(excluded.last_success_at, last_success_at),
-                  last_error = iif(excluded.last_error_at is null, last_error, excluded.last_error),
-                  last_status =
-                    iif(excluded.last_error_at is null, last_status, excluded.last_status),
-                  last_error_at = coalesce(excluded.last_error_at, last_error_at)
-                """,
-                (
-                    sink,
-                    results.failing_since,
-                    results.success_at,
-                    results.error_at,
-                    results.last_error,
-                    results.status,
-                    results.succeeded,
-                ),
-            )
+        for succeeded in (False, True):
+            rows = [
+                (sink, its.failing_since, its.success_at, its.error_at, its.last_error, its.status)
+                for sink, its in self._results.items()
+                if its.succeeded is succeeded
+            ]
+            note_results(self.conn, rows, succeeded=succeeded)
 
     def forget_ended(self) -> None:
         """Delete the counters of sinks that ended. Call it after the counters were written."""
