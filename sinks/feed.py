@@ -14,7 +14,6 @@ from core.delivery import Delivery, Turn
 from core.errors import Broken, Unavailable
 from journal import Journal
 from journal.feed import Committed
-from journal.reads import NextDue
 from journal.writes import Take
 
 from .attempt import Clock
@@ -133,6 +132,8 @@ class Feed:
     def wake_at(self, due_at: float, turn: Turn) -> None:
         """Read the journal at `due_at` for the deliveries of a turn."""
         lane = self._lanes[turn]
+        if lane.told_due is None or due_at < lane.told_due:
+            lane.told_due = due_at
         if lane.next_due is None or due_at < lane.next_due:
             lane.next_due = due_at
             wait = self._wait(lane)
@@ -197,16 +198,12 @@ class Feed:
 
     async def _read(self, lane: Lane) -> None:
         limit = min(lane.room, TAKEN_AT_ONCE)
-        now = self._clock.now()
+        now, lane.told_due = self._clock.now(), None
         taking = self._journal.submit(
             Take(self._name, lane.turn, limit=limit, now=now, known=self.known)
         )
         if len(await self.fill(taking)) < limit:
-            # Reset before asking: a `wake_at` during the question must not be overwritten.
-            lane.next_due = None
-            due_at = await self._journal.ask(NextDue(self._name, lane.turn, known=self.known))
-            if due_at is not None:
-                self.wake_at(due_at, lane.turn)
+            lane.next_due = lane.told_due
 
     async def take_expired(self, accepted_by: float, *, due_by: float) -> int:
         """Queue deliveries that were accepted by then, and return their number.

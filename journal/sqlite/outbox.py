@@ -353,7 +353,10 @@ class Outbox:
             self._note_due(sink, due_at, Turn.of(attempts, replay=replay))
 
     def take(self, op: Take) -> tuple[Delivery, ...]:
-        """Return due deliveries. Those of an earlier start get this start as their owner."""
+        """Return due deliveries. Those of an earlier start get this start as their owner.
+
+        The news say when the next one is due.
+        """
         where = f"sink = ? and state = 'pending' and {TURNS[op.turn]} and due_at <= ?"
         values: list[object] = [op.sink, op.now]
         for shifting in self.shifts.values():
@@ -375,6 +378,14 @@ class Outbox:
                 "update deliveries set owner = ? where id in (select value from json_each(?))",
                 (self._start, json.dumps(free)),
             )
+        if len(rows) < op.limit and op.accepted_by is None:
+            known = json.dumps([*op.known, *(row.id for row in rows)])
+            found = self.conn.execute(
+                f"select due_at from deliveries where sink = ? and state = 'pending' and {_UNKNOWN}"  # noqa: S608 - our words
+                f" and {TURNS[op.turn]} and due_at is not null order by due_at limit 1",
+                (op.sink, known),
+            ).fetchone()
+            self._note_due(op.sink, found and found[0], op.turn)
         rows.sort(key=operator.attrgetter("id"))
         return tuple(self._delivery(op.sink, row, now=op.now) for row in rows)
 
