@@ -5,7 +5,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
-from core.delivery import State, Turn
+from core.delivery import State
 from core.order import Order, OrderState
 
 from .audit.export import Beginning
@@ -371,15 +371,6 @@ class DeliveriesBriefly(Read[Sequence[BriefDelivery]], frozen=True, kw_only=True
     #: None: all of the filter.
     ids: tuple[int, ...] | None = None
     limit: int
-
-
-class NextDue(Read[float | None], frozen=True):
-    """The time when the first pending delivery of a turn is due; None: nothing is pending."""
-
-    sink: str
-    turn: Turn
-    #: Ids of deliveries to leave out.
-    known: tuple[int, ...] = ()
 
 
 class PendingBySink(Read[Mapping[str, int]], frozen=True):

@@ -140,7 +140,10 @@ class DropConsumer(Write[bool], frozen=True):
 
 
 class Take(Write[Sequence[Delivery]], frozen=True):
-    """Take due deliveries of a sink, oldest first. Deliveries of an earlier start are due."""
+    """Take due deliveries of a sink, oldest first. Deliveries of an earlier start are due.
+
+    If there are fewer than `limit`, the news of the commit say when the next one is due.
+    """
 
     sink: str
     turn: Turn

@@ -36,9 +36,10 @@ from .config.options import Tracing
 
 #: The most spans that wait for the collector. Further ones are dropped.
 QUEUED: Final = 2048
-#: Spans of a request, and the seconds until a smaller number of them is sent. After a failed
-#: request, only the spans of one batch wait.
+#: Spans of a request, and the seconds until a smaller number of them is sent.
 BATCH, EVERY = 512, 5.0
+#: After a failed request, only so many spans wait for the next one: it will most often fail, too.
+TRIED: Final = 64
 #: Seconds for a request.
 WITHIN: Final = 10.0
 #: Events that are not sampled and are remembered, in case one of their deliveries fails.
@@ -59,7 +60,7 @@ _ERROR = 2
 #: The randomness of a trace: its last 56 bits (W3C Trace Context, level 2).
 _RANDOM = 1 << 56
 #: Where it begins in the id of an event, after which one hyphen comes.
-_RANDOM_AT = 21
+RANDOM_AT = 21
 #: No digits are as large: nothing is sampled.
 _NOTHING = "g"
 #: The ids of `callback` and `commit` are that of `accept`, with one bit of the last digit changed.
@@ -125,7 +126,7 @@ class Tracer:
         #: Whether anything is traced.
         self.is_on = False
         #: The smallest randomness of a sampled trace, written as in the id of an event.
-        self._threshold = _NOTHING
+        self.threshold = _NOTHING
         #: Events that are not sampled, oldest first. None: a delivery failed, so it is sampled now.
         self._remembered: OrderedDict[str, AcceptedSpan | None] = OrderedDict()
 
@@ -137,14 +138,14 @@ class Tracer:
             self._remembered.clear()
         sampled = 0 if options is None else round(options.fraction * _RANDOM)
         smallest = f"{_RANDOM - sampled:014x}"
-        self._threshold = f"{smallest[:2]}-{smallest[2:]}" if sampled else _NOTHING
+        self.threshold = f"{smallest[:2]}-{smallest[2:]}" if sampled else _NOTHING
 
     def trace_id(self, event_id: str) -> str | None:
         """Return the id of the trace of an event; None: it is not sampled."""
         if not self.is_on:
             return None
         # Digits of one length have the order of their numbers.
-        is_sampled = event_id[_RANDOM_AT:] >= self._threshold
+        is_sampled = event_id[RANDOM_AT:] >= self.threshold
         if is_sampled or self._remembered.get(event_id, self) is None:
             return event_id.replace("-", "")
         return None
@@ -157,19 +158,11 @@ class Tracer:
         Return the id of its trace; None: it is not sampled, or its spans are dropped.
         """
         event_id = accepted.event_id
-        if event_id[_RANDOM_AT:] < self._threshold:
+        if event_id[RANDOM_AT:] < self.threshold:
             self._remember(event_id, accepted)
         elif self.exporter.put(accepted, 2 if accepted.received is None else 3):
             return event_id.replace("-", "")
         return None
-
-    def skip(self, event_id: str, *, received: bool) -> None:
-        """Count the spans of a durable event as dropped: call it while the exporter is full.
-
-        `received`: a callback brought the event.
-        """
-        if event_id[_RANDOM_AT:] >= self._threshold:
-            self.exporter.drop(3 if received else 2)
 
     def _remember(self, event_id: str, accepted: AcceptedSpan | None) -> None:
         self._remembered[event_id] = accepted
@@ -389,9 +382,10 @@ class Exporter:
         self._commit = (-1, "")
         #: Spans since the start.
         self.sent = self.dropped = 0
-        #: Whether spans were dropped since it was full, and when that last ended.
-        self._drops, self._dropped_at = False, float("-inf")
-        #: There is a whole batch, or other options.
+        #: Whether spans were dropped since it was full (call `drop` for the first), and when that
+        #: last ended.
+        self.is_dropping, self._dropped_at = False, float("-inf")
+        #: There is enough for a request, or there are other options.
         self._ready = asyncio.Event()
 
     def use(self, options: Tracing | None) -> None:
@@ -413,7 +407,7 @@ class Exporter:
             return False
         self._waiting.append(one)
         self.size += count
-        if self.size >= BATCH:
+        if self.size >= min(BATCH, self._most):
             self._measure()
             self._ready.set()
         return True
@@ -421,16 +415,16 @@ class Exporter:
     def drop(self, count: int, error: str = "full", status: int | None = None) -> None:
         """Count spans as dropped. The first of many drops is logged."""
         self.dropped += count
-        if not self._drops:
-            self._drops = True
+        if not self.is_dropping:
+            self.is_dropping = True
             if self._ticks() - self._dropped_at > _QUIET:
                 log.warning("tracing.dropping", error=error, status=status)
 
     def _measure(self) -> None:
         """Find out whether there is room for a span."""
         self.is_full = self._options is None or self.size >= self._most
-        if self._drops and not self.is_full:
-            self._drops, self._dropped_at = False, self._ticks()
+        if self.is_dropping and not self.is_full:
+            self.is_dropping, self._dropped_at = False, self._ticks()
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -441,7 +435,7 @@ class Exporter:
                 continue
             async with posting(options.traces_url, connections=1, within=WITHIN) as post:
                 while self._options is options:
-                    if self.size < BATCH:
+                    if self.size < min(BATCH, self._most):
                         await self._gather(EVERY)
                     if self.size and not await self._send(options, post):
                         await asyncio.sleep(EVERY)  # what comes meanwhile may be dropped
@@ -476,8 +470,8 @@ class Exporter:
             if answer.status // 100 != _TAKEN:
                 error, status = "status", answer.status
         if options is self._options:
-            # Until the collector accepts a batch, make only the spans of the next one.
-            self._most = _MOST if error is None else BATCH
+            # Until the collector accepts a batch, make only a few spans.
+            self._most = _MOST if error is None else TRIED
         if error is None:
             self.sent += count
         else:

@@ -5,8 +5,8 @@ room and they are due. Fresh ones are read first. A clock jump moves due times.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
-from contextlib import suppress
 
 import msgspec
 
@@ -14,7 +14,6 @@ from core.delivery import Delivery, Turn
 from core.errors import Broken, Unavailable
 from journal import Journal
 from journal.feed import Committed
-from journal.reads import NextDue
 from journal.writes import Take
 
 from .attempt import Clock
@@ -41,6 +40,9 @@ class Feed:
         self._name, self._journal, self._clock = name, journal, clock
         self._lanes, self._health = lanes, health
         self._awake = asyncio.Event()
+        #: While `run` sleeps: what wakes it, and when, by the clock of the event loop.
+        self._alarm: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
         #: Nothing more is begun, because the process ends, or until the sink has its new options.
         self.closing = self.changing = False
         #: The ids of all deliveries that are queued, being sent or being settled.
@@ -123,16 +125,22 @@ class Feed:
         self.look_again()
 
     def refill(self, lane: Lane) -> None:
-        """Read the journal if a lane runs low and the journal has more for it."""
-        if lane.next_due is not None and lane.is_low:
+        """Read the journal if a lane runs low and the journal has more for it now."""
+        if lane.next_due is not None and lane.is_low and not self._wait(lane):
             self._awake.set()
 
     def wake_at(self, due_at: float, turn: Turn) -> None:
         """Read the journal at `due_at` for the deliveries of a turn."""
         lane = self._lanes[turn]
+        if lane.told_due is None or due_at < lane.told_due:
+            lane.told_due = due_at
         if lane.next_due is None or due_at < lane.next_due:
             lane.next_due = due_at
-            self._awake.set()
+            wait = self._wait(lane)
+            if not wait:
+                self._awake.set()
+            elif self._alarm is not None:
+                self._set_alarm(wait)
 
     def look_again(self) -> None:
         """Read the journal now: due times in it have changed."""
@@ -145,14 +153,10 @@ class Feed:
     async def run(self) -> None:
         """Read due deliveries until cancelled, or until the journal is broken."""
         while True:
-            waits = [(self._wait(lane), lane) for lane in self._lanes if lane.is_low]
-            due = [] if self.is_shut else [lane for wait, lane in waits if not wait]
-            if not due:
-                self._awake.clear()
-                sleep = min([LONGEST_SLEEP, *(wait for wait, _ in waits)])
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(sleep or PAUSE):
-                        await self._awake.wait()
+            waits = [(self._wait(lane), lane) for lane in self._lanes]
+            due = [lane for wait, lane in waits if not wait and lane.is_low]
+            if self.is_shut or not due:
+                await self._sleep(min([LONGEST_SLEEP, *(wait for wait, _ in waits if wait)]))
                 continue
             lane = due[0]  # fresh ones go first
             self._is_reading = True
@@ -166,6 +170,26 @@ class Feed:
             finally:
                 self._is_reading = False
 
+    async def _sleep(self, seconds: float) -> None:
+        self._awake.clear()
+        self._wakes_at = math.inf
+        self._set_alarm(seconds)
+        try:
+            await self._awake.wait()
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+
+    def _set_alarm(self, seconds: float) -> None:
+        """Wake `run` in so many seconds, unless it wakes earlier. A timeout would cost more."""
+        loop = asyncio.get_running_loop()
+        wakes_at = loop.time() + seconds
+        if wakes_at < self._wakes_at:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._wakes_at, self._alarm = wakes_at, loop.call_at(wakes_at, self._awake.set)
+
     def _wait(self, lane: Lane) -> float:
         """Return the seconds until the lane's next delivery is due; without one, a long time."""
         if lane.next_due is None:
@@ -174,16 +198,12 @@ class Feed:
 
     async def _read(self, lane: Lane) -> None:
         limit = min(lane.room, TAKEN_AT_ONCE)
-        now = self._clock.now()
+        now, lane.told_due = self._clock.now(), None
         taking = self._journal.submit(
             Take(self._name, lane.turn, limit=limit, now=now, known=self.known)
         )
         if len(await self.fill(taking)) < limit:
-            # Reset before asking: a `wake_at` during the question must not be overwritten.
-            lane.next_due = None
-            due_at = await self._journal.ask(NextDue(self._name, lane.turn, known=self.known))
-            if due_at is not None:
-                self.wake_at(due_at, lane.turn)
+            lane.next_due = lane.told_due
 
     async def take_expired(self, accepted_by: float, *, due_by: float) -> int:
         """Queue deliveries that were accepted by then, and return their number.

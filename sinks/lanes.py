@@ -57,6 +57,8 @@ class Lane:
         self.queue: deque[Taken] = deque()
         #: When the next delivery in the journal is due; 0: unknown, None: nothing is due.
         self.next_due: float | None = 0.0
+        #: The earliest due time that was announced since the last read of the journal began.
+        self.told_due: float | None = None
 
     @property
     def room(self) -> int:

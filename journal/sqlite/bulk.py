@@ -20,7 +20,7 @@ Row = Sequence[object]
 #: prepared. A statement for more rows, filled up with nulls, takes up to twice as long.
 _MOST = 32
 #: The kinds of statements here, each with up to `_MOST` numbers of rows, and all others.
-CACHED_STATEMENTS = 19 * _MOST
+CACHED_STATEMENTS = 21 * _MOST
 _DELIVER = """
     update deliveries set state = 'delivered', attempts = ?, due_at = null,
                           scheduled_at = null, owner = null,
@@ -28,6 +28,18 @@ _DELIVER = """
     where id in ($rows) and owner = ? and attempts = ?
     returning id
 """
+_RESULTS = """
+    insert into sinks (name, failing_since, last_success_at, last_error_at, last_error, last_status)
+    values $rows
+    on conflict do update set
+      failing_since = {failing_since},
+      last_success_at = coalesce(excluded.last_success_at, last_success_at),
+      last_error = iif(excluded.last_error_at is null, last_error, excluded.last_error),
+      last_status = iif(excluded.last_error_at is null, last_status, excluded.last_status),
+      last_error_at = coalesce(excluded.last_error_at, last_error_at)
+"""
+_FAILED = _RESULTS.format(failing_since="coalesce(failing_since, excluded.failing_since)")
+_SUCCEEDED = _RESULTS.format(failing_since="excluded.failing_since")
 _ADD = """
     insert into counters (name, value) values $rows
     on conflict do update set value = value + excluded.value
@@ -79,6 +91,13 @@ def add(conn: sqlite3.Connection, changes: Mapping[str, int]) -> None:
     if changes:
         sql = _statement(_ADD, 2, len(changes))
         conn.execute(sql, [*chain.from_iterable(changes.items())])
+
+
+def note_results(conn: sqlite3.Connection, rows: Sequence[Row], *, succeeded: bool) -> None:
+    """Store the newest results of sinks. `succeeded`: an older time of failure ends."""
+    for part in _parts(rows):
+        sql = _statement(_SUCCEEDED if succeeded else _FAILED, len(part[0]), len(part))
+        conn.execute(sql, [*chain.from_iterable(part)])
 
 
 def _parts(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:

@@ -15,7 +15,6 @@ from ..reads import (
     DeliveriesBriefly,
     DeliveryById,
     DeliveryFilter,
-    NextDue,
     OldestPending,
     Page,
     PendingBySink,
@@ -350,17 +349,6 @@ def oldest_pending(conn: sqlite3.Connection, read: OldestPending) -> Mapping[str
         if oldest is not None:
             found[sink] = OldestDelivery(*oldest)
     return found
-
-
-def next_due(conn: sqlite3.Connection, read: NextDue) -> float | None:
-    row = conn.execute(
-        "select due_at from deliveries where sink = ? and state = 'pending'"  # noqa: S608 - our words
-        f" and {TURNS[read.turn]} and due_at is not null"
-        " and id not in (select value from json_each(?))"
-        " order by due_at limit 1",
-        (read.sink, json.dumps(read.known)),
-    ).fetchone()
-    return None if row is None else float(row[0])
 
 
 def sinks(conn: sqlite3.Connection, _read: SinkRecords) -> Mapping[str, SinkRecord]:

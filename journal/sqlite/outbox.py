@@ -34,7 +34,7 @@ from ..writes import (
     Take,
 )
 from . import sealed
-from .bulk import deliver, insert
+from .bulk import deliver, insert, note_results
 from .deliveries import GIVEN_UP, TURNS, delivery
 
 #: Selects the unfinished deliveries of an `ordering`. The partial index has the same condition.
@@ -207,31 +207,13 @@ class Outbox:
 
     def flush(self) -> None:
         insert(self.conn, _ATTEMPTS, self._attempts)
-        for sink, results in self._results.items():
-            self.conn.execute(
-                """
-                insert into sinks (name, failing_since, last_success_at, last_error_at, last_error,
-                                   last_status)
-                values (?, ?, ?, ?, ?, ?)
-                on conflict do update set
-                  failing_since = case when ? then excluded.failing_since
-                                  else coalesce(failing_since, excluded.failing_since) end,
-                  last_success_at = coalesce(excluded.last_success_at, last_success_at),
-                  last_error = iif(excluded.last_error_at is null, last_error, excluded.last_error),
-                  last_status =
-                    iif(excluded.last_error_at is null, last_status, excluded.last_status),
-                  last_error_at = coalesce(excluded.last_error_at, last_error_at)
-                """,
-                (
-                    sink,
-                    results.failing_since,
-                    results.success_at,
-                    results.error_at,
-                    results.last_error,
-                    results.status,
-                    results.succeeded,
-                ),
-            )
+        for succeeded in (False, True):
+            rows = [
+                (sink, its.failing_since, its.success_at, its.error_at, its.last_error, its.status)
+                for sink, its in self._results.items()
+                if its.succeeded is succeeded
+            ]
+            note_results(self.conn, rows, succeeded=succeeded)
 
     def forget_ended(self) -> None:
         """Delete the counters of sinks that ended. Call it after the counters were written."""
@@ -371,7 +353,10 @@ class Outbox:
             self._note_due(sink, due_at, Turn.of(attempts, replay=replay))
 
     def take(self, op: Take) -> tuple[Delivery, ...]:
-        """Return due deliveries. Those of an earlier start get this start as their owner."""
+        """Return due deliveries. Those of an earlier start get this start as their owner.
+
+        The news say when the next one is due.
+        """
         where = f"sink = ? and state = 'pending' and {TURNS[op.turn]} and due_at <= ?"
         values: list[object] = [op.sink, op.now]
         for shifting in self.shifts.values():
@@ -393,6 +378,14 @@ class Outbox:
                 "update deliveries set owner = ? where id in (select value from json_each(?))",
                 (self._start, json.dumps(free)),
             )
+        if len(rows) < op.limit and op.accepted_by is None:
+            known = json.dumps([*op.known, *(row.id for row in rows)])
+            found = self.conn.execute(
+                f"select due_at from deliveries where sink = ? and state = 'pending' and {_UNKNOWN}"  # noqa: S608 - our words
+                f" and {TURNS[op.turn]} and due_at is not null order by due_at limit 1",
+                (op.sink, known),
+            ).fetchone()
+            self._note_due(op.sink, found and found[0], op.turn)
         rows.sort(key=operator.attrgetter("id"))
         return tuple(self._delivery(op.sink, row, now=op.now) for row in rows)
 

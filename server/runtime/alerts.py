@@ -32,8 +32,9 @@ RECENT = 10
 _TYPES = tuple(kind.type for one in KINDS.values() for kind in (one.begin, one.end) if kind)
 #: Seconds that a condition which ended is kept. A longer `quiet` counts as long as this.
 _KEPT = 7 * 86_400.0
-#: The most reports of one commit. Callbacks wait for their events, and would wait for many commits.
-_TOGETHER = 10
+#: The most reports of one commit, and seconds until the next ones. Callbacks wait for their events,
+#: and would wait for many commits.
+_TOGETHER, _BETWEEN = 5, 0.01
 
 log = structlog.get_logger()
 
@@ -314,6 +315,8 @@ class Alerts:
                         raise result
                 if failed:
                     break  # the journal's own monitor has logged it
+                if waiting:
+                    await asyncio.sleep(_BETWEEN)
         finally:
             self._unwritten = waiting + self._unwritten
 

@@ -131,8 +131,9 @@ async def test_delivery_waits_in_the_journal_while_its_sink_is_closed(accept, sm
 async def test_spans_that_cannot_be_kept_are_counted(accept, sms, parts):
     """A callback has three spans, a message of a poll two, and a copy none.
 
-    Mutants: spans are made while the queue is full; copies count; a poll counts as a callback; the
-    instant of the commit is lost.
+    The first drop is logged. Mutants: spans are made while the queue is full; copies count, or
+    events that are not sampled; a poll counts as a callback; no line; the instant of the commit is
+    lost.
     """
     exporter = parts.tracer.exporter
     parts.tracer.use(Tracing(endpoint="http://127.0.0.1:9", sample=1.0))
@@ -145,11 +146,17 @@ async def test_spans_that_cannot_be_kept_are_counted(accept, sms, parts):
     while not exporter.is_full:
         exporter.put("")
     size = exporter.size
-    await accept(sms(2))
-    await accept(sms(2))
-    assert exporter.dropped == 3
-    await accept(msgspec.structs.replace(sms(3), channel="poll"))
+    with structlog.testing.capture_logs() as said:
+        await accept(sms(2))
+        await accept(sms(2))
+        assert exporter.dropped == 3
+        await accept(msgspec.structs.replace(sms(3), channel="poll"))
     assert (exporter.size, exporter.dropped) == (size, 5)
+    assert [line["error"] for line in said if line["event"] == "tracing.dropping"] == ["full"]
+
+    parts.tracer.use(Tracing(endpoint="http://127.0.0.1:9", sample=0.0))
+    await accept(sms(4))
+    assert exporter.dropped == 5
 
 
 async def test_failing_journal_is_logged_once_a_second(accept, sms, locked):
