@@ -25,6 +25,9 @@ from .processes import ROOT, CaseFailed
 
 #: Connections that are opened at the same time.
 AT_ONCE = 50
+#: Waits that are opened in a second, at most. If all come at once, thousands of requests queue
+#: until they wait, and their memory would count as that of waits.
+OPENED = 1_000
 #: Seconds in which all answers must come.
 PATIENCE = 30.0
 _CALLBACK = (
@@ -111,6 +114,8 @@ class Readers:
                 to[index] = client
                 if begins:
                     await client.begun
+                else:
+                    await asyncio.sleep(AT_ONCE / OPENED)
 
         await asyncio.gather(
             *(
