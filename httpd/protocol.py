@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from .connections import Connections
 from .exchange import Exchange, Head, RequestHandler, log, plain_answer
 from .fields import field_names
-from .flow import CycleTransport, Flow, Pipeline, prepare
+from .flow import CycleTransport, Flow, Pipeline, call, prepare
 from .timers import call_at
 
 #: Called with the status and the socket's address for each request that was rejected here.
@@ -41,10 +41,6 @@ _LINE_REST = 64
 _FIELD_REST = 4
 #: Bytes of the fields up to which their names are cached, to limit the memory for hostile ones.
 _CACHED = 2048
-
-
-def _call(gone: Callable[[], None]) -> None:
-    gone()
 
 
 class _Broken(Exception):
@@ -150,7 +146,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._cycle_transport.release()
         if self.scope is not None:
             # It no longer refers to the protocol. An app that asks later is called at once.
-            self.scope["state"][GONE] = _call
+            self.scope["state"][GONE] = call
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Return True to keep the connection open for the answer.
@@ -355,9 +351,10 @@ class DoorProtocol(HttpToolsProtocol):
             self.scope["state"][GONE] = self._notify
             super().on_headers_complete()
             prepare(self.cycle)
+            # The scope has them, and a call may wait for long.
+            self.url, self._names, self._values = b"", [], []
             if not self.flow.write_paused:
-                # A call may wait for long, and a timer takes half a kilobyte.
-                self._drop_timer()
+                self._drop_timer()  # it takes half a kilobyte
         self._in_head = self._begun = False
         self._expect_nothing()
         # An answer before the end of the body is the last one: an unread body is not skipped.

@@ -109,6 +109,8 @@ def wait(
             wanted=given.filter(now()),
             why=Reason.WAIT,
         )
+        named, is_since = given.after, given.after is None and given.since is not None
+        del given  # the selection has the rest, and parameters take memory
         await hub.begin()
         upto = hub.newest[0] if after is None else after
         recorded = readers.begin_wait(access, selection.wanted, hub.newest[0])
@@ -121,7 +123,7 @@ def wait(
                     event = await _find(selection, inbox, after, ends)
                 except ReaderEnded:
                     # Events that wait in its inbox were not looked at.
-                    passed = given.after or await _passed(selection, cursors, upto)
+                    passed = named or await _passed(selection, cursors, upto)
                     raise reader_ended({**AGAIN, CURSOR: passed}) from None
         except TooManyReaders as exc:
             # An event that is there needs no wait.
@@ -130,14 +132,14 @@ def wait(
                 problem = problem_of(exc)
                 problem.headers = {
                     **AGAIN,
-                    CURSOR: given.after or await _passed(selection, cursors, upto),
+                    CURSOR: named or await _passed(selection, cursors, upto),
                 }
                 raise problem from None
         if event is None:
             # A compared event may match later, so the cursor passes none that may be wanted.
-            is_since = given.after is None and given.since is not None
-            until = selection.wanted.since if is_since else None
-            cursor = await _passed(selection, cursors, upto, until=until)
+            cursor = await _passed(
+                selection, cursors, upto, until=selection.wanted.since if is_since else None
+            )
             await begin(send, 204, [(_CURSOR, cursor.encode())])
             await write(send, b"")
             return

@@ -314,4 +314,4 @@ async def test_wait_takes_little_memory(service):
             client.close()
         await listener.finish(1)
     # With CPython 3.11 and the event loop of the standard library, whose connections take more.
-    assert size < 15_400
+    assert size < 15_000
