@@ -104,7 +104,7 @@ def gaps(attempts):
 @pytest.mark.uncounted
 @pytest.mark.usefixtures("rare_steps")
 def test_probes_use_up_no_attempt_of_the_schedule(live):
-    """Mutants: a probe counts; a wait is shorter than in the schedule."""
+    """Mutants: a probe counts; a wait is shorter than in the schedule; a due time is forgotten."""
 
     async def story(day):
         worker = day.worker("log")
