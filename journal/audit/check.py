@@ -11,8 +11,8 @@ from .lines import ERASED, leaf_of
 from .note import Checkpoint, Note, VerifierKey
 from .tree import Frontier, is_included, leaf_hash
 
-#: How the lines begin that a check reads: `audit.epoch`, `audit.erased` and `audit.pruned`.
-_READ = (b'"do":"audit.e', b'"do":"audit.p')
+#: What the lines hold that a check reads: `audit.epoch`, `audit.erased` and `audit.pruned`.
+_READ = b'"do":"audit.'
 
 
 class Changed(Exception):
@@ -84,7 +84,7 @@ class LogCheck:
             self._erased.add(n)
         elif not line.startswith(b'{"n":%d,"at":"' % n):
             raise Changed(f"another line is in the place of line {n}")
-        elif _READ[0] in line or _READ[1] in line:
+        elif _READ in line:
             fact = json.loads(line)
             if fact["do"] == "audit.erased":
                 self._named.add(int(fact["of"]))
