@@ -11,8 +11,8 @@ from .lines import ERASED, leaf_of
 from .note import Checkpoint, Note, VerifierKey
 from .tree import Frontier, is_included, leaf_hash
 
-#: How the lines begin that a check reads: `audit.epoch`, `audit.erased` and `audit.pruned`.
-_READ = (b'"do":"audit.e', b'"do":"audit.p')
+#: What the lines hold that a check reads: `audit.epoch`, `audit.erased` and `audit.pruned`.
+_READ = b'"do":"audit.'
 
 
 class Changed(Exception):
@@ -84,7 +84,7 @@ class LogCheck:
             self._erased.add(n)
         elif not line.startswith(b'{"n":%d,"at":"' % n):
             raise Changed(f"another line is in the place of line {n}")
-        elif _READ[0] in line or _READ[1] in line:
+        elif _READ in line:
             fact = json.loads(line)
             if fact["do"] == "audit.erased":
                 self._named.add(int(fact["of"]))
@@ -92,8 +92,8 @@ class LogCheck:
                 self.pruned_to = max(self.pruned_to, int(fact["to"]))
             elif fact["do"] == "audit.epoch" and n:  # the first key is known from elsewhere
                 self._next = VerifierKey.parse(fact["key"])
-        self._tree.append(leaf_of(line))
-        if self.size in self._notes:
+        self._tree.extend((leaf_of(line),))
+        if n + 1 in self._notes:
             self._compare()
 
     def _compare(self) -> None:

@@ -55,6 +55,7 @@ from .audit_lines import (
     last_time,
     pack,
     rows,
+    text_of,
     unpack,
 )
 from .outbox import GivenUp
@@ -362,16 +363,30 @@ def _pack_runs(batch: AuditBatch, op: PackLog, _actor: Actor) -> bool:
         return False
     begin, end = first + packed, first + until
     rows = conn.execute(
-        "delete from audit where n >= ? and n < ? returning n, lines", (begin, end)
+        "delete from audit where n >= ? and n < ? returning n, count, lines", (begin, end)
     ).fetchall()
-    found = [line for _, lines in sorted(rows) for line in unpack(lines)]
-    runs = [
-        (begin + at, TILE_WIDTH, pack(found[at : at + TILE_WIDTH]))
-        for at in range(0, until - packed, TILE_WIDTH)
-    ]
-    left = found[until - packed :]
-    rest = [(end, len(left), b"\n".join(left))] if left else []
-    conn.executemany("insert into audit (n, count, lines) values (?, ?, ?)", [*runs, *rest])
+    packed_rows, run, size = list[tuple[int, int, bytes]](), list[bytes](), 0
+    for _, count, row in sorted(rows):
+        text, left = text_of(row), count
+        while size + left >= TILE_WIDTH:  # lines are only split where a run ends
+            fill = TILE_WIDTH - size
+            parts = text.split(b"\n", fill)
+            place = begin + len(packed_rows) * TILE_WIDTH
+            packed_rows.append((place, TILE_WIDTH, pack([*run, *parts[:fill]])))
+            text, left = b"".join(parts[fill:]), left - fill
+            run, size = [], 0
+        if left:
+            run.append(text)
+            size += left
+    place = begin + len(packed_rows) * TILE_WIDTH
+    if place < end:  # rows were removed by another hand: the log stays evidence
+        packed_rows.append((place, TILE_WIDTH, pack(run)))
+        run = []
+    until = max(until, place - first)  # the last row may have ended more runs
+    rest_rows = [(first + until, size, b"\n".join(run))] if run else []
+    conn.executemany(
+        "insert into audit (n, count, lines) values (?, ?, ?)", [*packed_rows, *rest_rows]
+    )
     conn.execute("update audit_logs set packed = ? where first = ?", (until, first))
     return bool(until < full)
 

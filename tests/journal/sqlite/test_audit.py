@@ -17,7 +17,7 @@ from journal import JournalHealth, facts, writes
 from journal.audit.lines import Fact
 from journal.reads import EventById
 from journal.sqlite.journal import SQLiteJournal
-from journal.writes import PauseSink, RecordFacts, RetryDelivery, Write
+from journal.writes import PackLog, PauseSink, RecordFacts, RetryDelivery, Write
 
 #: Writes that change nothing an auditor asks for, and those whose facts have another source.
 WITHOUT_FACTS = {
@@ -153,6 +153,34 @@ async def test_lines_of_a_commit_share_a_row(journal, path):
 
     with shell(path) as conn:
         assert conn.execute("select n, count from audit").fetchall() == [(0, 3)]
+
+
+async def test_packing_ends_in_a_log_without_some_rows(journal, path):
+    """Whoever changes the file does not stop the service. Mutant: the lines of a run that is not
+    full are stored after its end."""
+    for _ in range(6):
+        await journal.submit(RecordFacts((Fact("service.started", {"by": "service"}),) * 100))
+    with shell(path) as conn:
+        conn.execute("delete from audit where n = 100")
+
+    async with asyncio.timeout(10):
+        while await journal.submit(PackLog()):
+            pass
+
+    with shell(path) as conn:
+        assert conn.execute("select packed from audit_logs").fetchall() == [(512,)]
+        assert conn.execute("select n from audit").fetchall() == [(0,), (256,)]
+
+
+async def test_row_of_many_runs_is_packed_in_one_step(journal):
+    """Mutant: the step ends at its limit, and the rest of the row takes the place of a run."""
+    await journal.submit(RecordFacts((Fact("service.started", {"by": "service"}),) * 700))
+    before = await lines(journal)
+
+    assert not await journal.submit(PackLog(limit=1))
+
+    assert await lines(journal) == before
+    assert (await proven(journal)).size == 700
 
 
 async def test_idle_batch_writes_no_row(journal, path):
