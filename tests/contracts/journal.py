@@ -1562,6 +1562,21 @@ class JournalContract:
         assert [one.event_id for one in late] == [plans[n].event.id for n in (0, 2)]
         assert await next_due(journal, "log", known=(*early, *late)) == NOW + 99
 
+    async def test_take_announces_when_the_next_delivery_is_due(self, journal):
+        """Mutants: nothing is announced; a delivery that is taken counts; so does a known one."""
+        for wait in (0.0, 5.0, 50.0):
+            await record(journal, planned(owed=[owed(wait=wait)]))
+
+        taken, news = [], []
+        with journal.listen(news.append):
+            for now in (NOW, NOW + 5):
+                known = tuple(one.id for one in taken)
+                taking = Take("log", Turn.FRESH, limit=9, now=now, known=known)
+                taken += await journal.submit(taking)
+
+        announced = [one.due["log", Turn.FRESH] for one in news if one.due]
+        assert (len(taken), announced) == (2, [NOW + 5, NOW + 50])
+
     async def test_take_leaves_out_known_deliveries_and_other_sinks(self, journal):
         await record(journal, planned(owed=[owed("log"), owed("crm")]))
 
