@@ -38,7 +38,7 @@ from .config.options import Tracing
 QUEUED: Final = 2048
 #: Spans of a request, and the seconds until a smaller number of them is sent.
 BATCH, EVERY = 512, 5.0
-#: After a failed request, only so many spans wait for the next one: it will most often fail, too.
+#: The most spans that wait after a failed request. The next request will probably fail, too.
 TRIED: Final = 64
 #: Seconds for a request.
 WITHIN: Final = 10.0
@@ -60,7 +60,7 @@ _ERROR = 2
 #: The randomness of a trace: its last 56 bits (W3C Trace Context, level 2).
 _RANDOM = 1 << 56
 #: Where it begins in the id of an event, after which one hyphen comes.
-RANDOM_AT = 21
+_RANDOM_AT = 21
 #: No digits are as large: nothing is sampled.
 _NOTHING = "g"
 #: The ids of `callback` and `commit` are that of `accept`, with one bit of the last digit changed.
@@ -126,7 +126,7 @@ class Tracer:
         #: Whether anything is traced.
         self.is_on = False
         #: The smallest randomness of a sampled trace, written as in the id of an event.
-        self.threshold = _NOTHING
+        self._threshold = _NOTHING
         #: Events that are not sampled, oldest first. None: a delivery failed, so it is sampled now.
         self._remembered: OrderedDict[str, AcceptedSpan | None] = OrderedDict()
 
@@ -138,14 +138,14 @@ class Tracer:
             self._remembered.clear()
         sampled = 0 if options is None else round(options.fraction * _RANDOM)
         smallest = f"{_RANDOM - sampled:014x}"
-        self.threshold = f"{smallest[:2]}-{smallest[2:]}" if sampled else _NOTHING
+        self._threshold = f"{smallest[:2]}-{smallest[2:]}" if sampled else _NOTHING
 
     def trace_id(self, event_id: str) -> str | None:
         """Return the id of the trace of an event; None: it is not sampled."""
         if not self.is_on:
             return None
         # Digits of one length have the order of their numbers.
-        is_sampled = event_id[RANDOM_AT:] >= self.threshold
+        is_sampled = event_id[_RANDOM_AT:] >= self._threshold
         if is_sampled or self._remembered.get(event_id, self) is None:
             return event_id.replace("-", "")
         return None
@@ -158,11 +158,19 @@ class Tracer:
         Return the id of its trace; None: it is not sampled, or its spans are dropped.
         """
         event_id = accepted.event_id
-        if event_id[RANDOM_AT:] < self.threshold:
+        if event_id[_RANDOM_AT:] < self._threshold:
             self._remember(event_id, accepted)
         elif self.exporter.put(accepted, 2 if accepted.received is None else 3):
             return event_id.replace("-", "")
         return None
+
+    def skip(self, event_id: str, *, received: bool) -> None:
+        """Count the spans of a durable event as dropped: call it while the exporter is full.
+
+        `received`: a callback brought the event.
+        """
+        if event_id[_RANDOM_AT:] >= self._threshold:
+            self.exporter.drop(3 if received else 2)
 
     def _remember(self, event_id: str, accepted: AcceptedSpan | None) -> None:
         self._remembered[event_id] = accepted
@@ -382,9 +390,8 @@ class Exporter:
         self._commit = (-1, "")
         #: Spans since the start.
         self.sent = self.dropped = 0
-        #: Whether spans were dropped since it was full (call `drop` for the first), and when that
-        #: last ended.
-        self.is_dropping, self._dropped_at = False, float("-inf")
+        #: Whether spans were dropped since it was full, and when that last ended.
+        self._drops, self._dropped_at = False, float("-inf")
         #: There is enough for a request, or there are other options.
         self._ready = asyncio.Event()
 
@@ -415,16 +422,16 @@ class Exporter:
     def drop(self, count: int, error: str = "full", status: int | None = None) -> None:
         """Count spans as dropped. The first of many drops is logged."""
         self.dropped += count
-        if not self.is_dropping:
-            self.is_dropping = True
+        if not self._drops:
+            self._drops = True
             if self._ticks() - self._dropped_at > _QUIET:
                 log.warning("tracing.dropping", error=error, status=status)
 
     def _measure(self) -> None:
         """Find out whether there is room for a span."""
         self.is_full = self._options is None or self.size >= self._most
-        if self.is_dropping and not self.is_full:
-            self.is_dropping, self._dropped_at = False, self._ticks()
+        if self._drops and not self.is_full:
+            self._drops, self._dropped_at = False, self._ticks()
 
     async def run(self) -> None:
         """Send until cancelled."""

@@ -9,7 +9,7 @@ from journal import Journal
 from journal.records import Planned, Recorded
 from receiver.callback import Callback
 
-from ..tracing import RANDOM_AT, AcceptedSpan, SpanContext, Tracer
+from ..tracing import AcceptedSpan, SpanContext, Tracer
 
 _NO_TRACES: Final[Mapping[str, str | None]] = MappingProxyType({})
 
@@ -19,7 +19,6 @@ class AcceptTraces:
 
     def __init__(self, tracer: Tracer, journal: Journal, now: Callable[[], float]) -> None:
         self._tracer, self._journal, self._now = tracer, journal, now
-        self._exporter = tracer.exporter
         #: The last commit with a traced event, and when it was durable.
         self._durable = -1, 0.0
 
@@ -30,7 +29,7 @@ class AcceptTraces:
         """
         if not self._tracer.is_on:
             return None
-        return 0.0 if self._exporter.is_full else self._now()
+        return 0.0 if self._tracer.exporter.is_full else self._now()
 
     def record(
         self,
@@ -47,13 +46,8 @@ class AcceptTraces:
         if waited is None:
             return _NO_TRACES
         if not waited:
-            # Each event comes here while the collector does not answer, so nothing more is called.
-            spans = 2 if callback is None else 3
             for planned in compress(plans, outcome.new):
-                if planned.event.id[RANDOM_AT:] >= self._tracer.threshold:
-                    self._exporter.dropped += spans
-                    if not self._exporter.is_dropping:
-                        self._exporter.drop(0)
+                self._tracer.skip(planned.event.id, received=callback is not None)
             return _NO_TRACES
         traces: dict[str, str | None] = {}
         commit = self._journal.meters.commits

@@ -400,7 +400,7 @@ async def test_no_span_is_made_while_the_collector_fails(tracer, monkeypatch):
     """A few spans wait for the next try. After it, there is room for all again.
 
     Mutants: all of them wait after a failed request, or a whole batch; no more than a few after one
-    that was taken.
+    that was taken; spans of events that are not sampled count as dropped.
     """
     monkeypatch.setattr(tracing, "EVERY", 0.05)
     exporter = tracer.exporter
@@ -419,6 +419,12 @@ async def test_no_span_is_made_while_the_collector_fails(tracer, monkeypatch):
         assert traces.count(None) == len(ids) - kept // 3
         assert exporter.dropped == 12 + 3 * QUEUED - kept
         assert exporter.is_full
+        before = exporter.dropped
+        # The last is not sampled.
+        for id_ in (*ids[:2], event_id(1)):
+            tracer.skip(id_, received=True)
+        tracer.skip(ids[0], received=False)
+        assert exporter.dropped == before + 8
 
         await exporter.finish()
         assert (exporter.size, exporter.sent) == (0, kept)
