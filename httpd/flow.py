@@ -85,11 +85,6 @@ class UnframedCycle(RequestResponseCycle):
         await super().send(message)
 
 
-def call(gone: Callable[[], None]) -> None:
-    """Call back at once: the client is gone."""
-    gone()
-
-
 def prepare(cycle: RequestResponseCycle) -> None:
     """Change a request that uvicorn has made, before the app sees it."""
     cycle.message_event = SmallEvent(is_set=False)  # type: ignore[assignment]

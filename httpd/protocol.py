@@ -9,6 +9,7 @@ connection.
 """
 
 import asyncio
+import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -20,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from .connections import Connections
 from .exchange import Exchange, Head, RequestHandler, log, plain_answer
 from .fields import field_names
-from .flow import CycleTransport, Flow, Pipeline, call, prepare
+from .flow import CycleTransport, Flow, Pipeline, prepare
 from .timers import call_at
 
 #: Called with the status and the socket's address for each request that was rejected here.
@@ -146,7 +147,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._cycle_transport.release()
         if self.scope is not None:
             # It no longer refers to the protocol. An app that asks later is called at once.
-            self.scope["state"][GONE] = call
+            self.scope["state"][GONE] = operator.call
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Return True to keep the connection open for the answer.
