@@ -92,7 +92,7 @@ class LogCheck:
                 self.pruned_to = max(self.pruned_to, int(fact["to"]))
             elif fact["do"] == "audit.epoch" and n:  # the first key is known from elsewhere
                 self._next = VerifierKey.parse(fact["key"])
-        self._tree.extend((leaf_of(line),))
+        self._tree.append(leaf_of(line))
         if n + 1 in self._notes:
             self._compare()
 

@@ -107,7 +107,7 @@ class Pruner:
         #: Nothing is removed before, unless a person asks for it; None: no such time.
         self.begins_at: float | None = None
         self._keys_at = self._noted_at = float("-inf")
-        self._steps, self._pace = Steps(journal, clock), _PACE
+        self._steps = Steps(journal, clock)
         self._asked = asyncio.Event()
         self._pruning = asyncio.Lock()
         #: The run under way, or the last one; None: there was no run.
@@ -125,8 +125,7 @@ class Pruner:
         """Keep data as long as other options say, from the next run on."""
         self.limits, self._is_configured = limits(retention), is_configured
         self._with_events = with_events(retention)
-        self._pace = _PACE * max(1, sum(kind in self.limits for kind in _FILLED))
-        self._steps.apart = _FEWEST / self._pace
+        self._steps.apart = _FEWEST / self._pace()
         if is_configured:
             self.begins_at = None
 
@@ -296,7 +295,11 @@ class Pruner:
 
     def _rows(self) -> int:
         """Return the rows of a step beside other writes, at the pace of the last step."""
-        return min(_MOST, max(_FEWEST, ceil(self._pace * self._steps.period)))
+        return min(_MOST, max(_FEWEST, ceil(self._pace() * self._steps.period)))
+
+    def _pace(self) -> int:
+        """Return the rows to prune a second, of all kinds."""
+        return _PACE * max(1, sum(kind in self.limits for kind in _FILLED))
 
     async def _prune_keys(self, *, gently: bool) -> None:
         kept = self.limits.get(Retained.EVENTS)
