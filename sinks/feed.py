@@ -182,7 +182,10 @@ class Feed:
                 self._alarm = None
 
     def _set_alarm(self, seconds: float) -> None:
-        """Wake `run` in so many seconds, unless it wakes earlier. A timeout would cost more."""
+        """Wake `run` after that many seconds, or keep an earlier alarm.
+
+        `asyncio.timeout` takes several times as long.
+        """
         loop = asyncio.get_running_loop()
         wakes_at = loop.time() + seconds
         if wakes_at < self._wakes_at:

@@ -46,7 +46,7 @@ CHECKPOINT_AT, TRUNCATE_AT = 1_500 * _FRAME, 2_500 * _FRAME
 CHECKPOINT_STEP = 100 * _FRAME
 #: Milliseconds that a transaction waits for another process.
 BUSY_MS = 1_000
-#: The actor of a write that nobody asked for. No caller wants the number of its audit line.
+#: For writes of the service itself: the actor, and no request for the number of the audit line.
 _BY_SERVICE: tuple[Actor, LineNumber | None] = (SERVICE, None)
 
 

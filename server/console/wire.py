@@ -68,7 +68,7 @@ class Asked(msgspec.Struct, kw_only=True):
 
     @property
     def is_polled(self) -> bool:
-        """Whether an open page sends the request by itself. Nobody has clicked."""
+        """Whether an open page sends this request on its own, without a click."""
         return self.path in POLLED or self.path.endswith(".svg")
 
 
