@@ -26,6 +26,8 @@ class Spent(NamedTuple):
     events: int
     #: Processor time of an event, in microseconds, of the whole process.
     processor: float
+    #: That figure, and those by thread, as `Meter.values` names them.
+    metered: Mapping[str, float]
 
 
 def in_turns(
@@ -63,11 +65,13 @@ def in_turns(
                 events[name] += product.check(load, connections=CONNECTIONS, before=before)
                 product.await_settled()
                 rates[name].append(load.rate)
+        metered = {name: meter.values(name, events[name]) for name, meter in meters.items()}
         return {
             name: Spent(
                 rate=sum(rates[name]) / turns,
                 events=events[name],
-                processor=meters[name].values("", events[name])["processor/"],
+                processor=metered[name][f"processor/{name}"],
+                metered=metered[name],
             )
             for name in products
         }
