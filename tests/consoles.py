@@ -7,7 +7,6 @@ events, deliveries in all states, orders and a quarantine.
 import asyncio
 import contextlib
 import html.parser
-import http.server
 import json
 import re
 import threading
@@ -18,7 +17,7 @@ import canary
 import live
 from journals import prepared
 from services import clock_of, configured, identity_of, key, keys_of, loading
-from serving import serving
+from serving import Handler, serving
 
 from core.secret import Secret
 from core.units import Duration
@@ -87,28 +86,18 @@ PAGES = [
 ]
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
+class Answers(Handler):
     """An endpoint of sinks: the path is the status that it answers."""
 
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        body = f"said by the sink {HOSTILE}".encode()
-        self.send_response(int(self.path.strip("/")))
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+    def respond(self, _body):
+        self.answer(int(self.path.strip("/")), f"said by the sink {HOSTILE}".encode())
 
 
 @contextlib.contextmanager
 def endpoint():
     """Yield the URL of an endpoint."""
     with serving(Answers) as server:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield server.url
 
 
 class ConsoleService:

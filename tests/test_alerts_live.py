@@ -2,13 +2,12 @@
 
 import json
 import signal
-import threading
 import time
 from collections import defaultdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import live
 import pytest
+from serving import Handler, serving
 
 #: Words of a URL that no log may have.
 SECRET_ID = "b5c8e1d0-secret-id"
@@ -21,34 +20,6 @@ class Receiver:
         self.status = defaultdict(lambda: 200)
         #: The bodies that were accepted, and the number of requests, by path.
         self.accepted, self.asked = defaultdict(list), defaultdict(int)
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                self.answer(b"")
-
-            def do_POST(self):
-                self.answer(self.rfile.read(int(self.headers["content-length"])))
-
-            def answer(self, body):
-                path = self.path.split("/")[1]
-                status = receiver.status[path]
-                receiver.asked[path] += 1
-                if status == 200:
-                    receiver.accepted[path].append(body and json.loads(body))
-                self.send_response(status)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def types(self, path):
         return [event["type"] for event in self.accepted[path]]
@@ -57,9 +28,19 @@ class Receiver:
 @pytest.fixture(scope="module")
 def receiver():
     found = Receiver()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+
+    class Answers(Handler):
+        def respond(self, body):
+            path = self.path.split("/")[1]
+            status = found.status[path]
+            found.asked[path] += 1
+            if status == 200:
+                found.accepted[path].append(body and json.loads(body))
+            self.answer(status)
+
+    with serving(Answers) as server:
+        found.url = server.url
+        yield found
 
 
 @pytest.fixture(scope="module")

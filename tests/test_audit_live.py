@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import http.server
 import itertools
 import json
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import live
 import load
 from pages import blocks
-from serving import serving
+from serving import Handler, serving
 
 MOVED_CLOCK = Path(__file__).parent / "failpoints" / "moved_clock.py"
 CONFIG = live.CONFIG + "audit: {checkpoint: 1s, epoch: 10m}\n"
@@ -162,19 +161,12 @@ PROVED = {
 def echo():
     """Serve an endpoint that accepts a subscription, and yield its URL."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    class Echo(Handler):
+        def respond(self, body):
+            self.answer(200, body)
 
-        def log_message(self, *_):
-            pass
-
-    with serving(Handler) as server:
-        yield f"http://127.0.0.1:{server.server_port}/"
+    with serving(Echo) as server:
+        yield f"{server.url}/"
 
 
 def act(service, endpoint):

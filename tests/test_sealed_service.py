@@ -3,13 +3,12 @@
 import json
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import live
 import pytest
 from canary import secrets_in, spellings
 from journals import shell
+from serving import Handler, serving
 
 from core.secret import Secret
 from journal.keyring import Keyring
@@ -49,37 +48,26 @@ api:
 """
 
 
-class Receiver(BaseHTTPRequestHandler):
+class Receiver(Handler):
     """Answers with what it was sent, as some receivers do; 503 while it is closed."""
 
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+    def respond(self, body):
         if self.server.is_open:
             self.server.events.append(json.loads(body))
-        self.send_response(200 if self.server.is_open else 503)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args):
-        pass
+        self.answer(200 if self.server.is_open else 503, body)
 
 
 @pytest.fixture(scope="module")
 def receiver():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server, ThreadPoolExecutor() as pool:
+    with serving(Receiver) as server:
         server.events, server.is_open = [], True
-        pool.submit(server.serve_forever, 0.05)
         yield server
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory, receiver):
     """A service with the lines that `seal init` prints."""
-    config = CONFIG.replace("URL", f"http://127.0.0.1:{receiver.server_port}/")
+    config = CONFIG.replace("URL", f"{receiver.url}/")
     folder = tmp_path_factory.mktemp("sealed")
     service = live.Live(folder, config, level="debug", in_clear="until the next line")
     lines = service.run("seal", "init").stdout.partition("\n\n")[2]

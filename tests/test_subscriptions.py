@@ -4,15 +4,15 @@ The application is outside the process. It has the code of the how-to page, whic
 library of Standard Webhooks and works on each event once.
 """
 
-import http.server
+import contextlib
 import sqlite3
 import threading
-from contextlib import contextmanager
 
 import live
 import pytest
 from pages import blocks
 from prompt import be_in, cells, printed, read, run
+from serving import Handler, serving
 
 KEYS = """
 api:
@@ -27,8 +27,7 @@ CONFIG = live.CONFIG.partition("api:")[0] + KEYS % live.KEY
 class Application:
     """A web application with the code of the how-to page."""
 
-    def __init__(self, port):
-        self.url = f"http://127.0.0.1:{port}/hook"
+    def __init__(self):
         self.secret, self.status = None, 200
         #: The ids of all events that arrived, and the answers other than 2xx.
         self.arrived, self.refused = [], []
@@ -64,34 +63,18 @@ class Application:
             return [code for (code,) in self._db.execute("select code from codes")]
 
 
-@contextmanager
+@contextlib.contextmanager
 def application():
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    app = Application()
 
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["content-length"]))
+    class Answers(Handler):
+        def respond(self, body):
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status, answer = app.answer(headers, body)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            self.answer(*app.answer(headers, body))
 
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        app = Application(server.server_port)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield app
-        finally:
-            server.shutdown()
-            thread.join()
-            app.close()
+    with contextlib.closing(app), serving(Answers) as server:
+        app.url = f"{server.url}/hook"
+        yield app
 
 
 def subscribe(service, app, **fields):

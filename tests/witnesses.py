@@ -10,14 +10,13 @@ c2sp.org/tlog-checkpoint, c2sp.org/tlog-cosignature, RFC 9162, section 2.1.4.2).
 import base64
 import contextlib
 import hashlib
-import http.server
 import re
 import threading
 import time
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from serving import serving
+from serving import Handler, serving
 
 ED25519, COSIGNATURE = b"\x01", b"\x04"
 MOST_HASHES = 63
@@ -140,26 +139,16 @@ def witness(logs, **options):
     """Run a witness on loopback; its `url` is the submission prefix."""
     friend = Witness(logs, **options)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["content-length"]))
+    class Answers(Handler):
+        def respond(self, body):
             friend.requests.append(body)
             try:
                 assert self.path == "/log/add-checkpoint"
                 status, answer, kind = 200, friend.add_checkpoint(body), "text/plain"
             except Refusal as refusal:
                 status, answer, kind = refusal.status, refusal.body, refusal.kind
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(answer.encode())))
-            self.end_headers()
-            self.wfile.write(answer.encode())
+            self.answer(status, answer.encode(), content_type=kind)
 
-        def log_message(self, *_args):
-            pass
-
-    with serving(Handler) as server:
-        friend.url = f"http://127.0.0.1:{server.server_port}/log"
+    with serving(Answers) as server:
+        friend.url = f"{server.url}/log"
         yield friend

@@ -1,9 +1,7 @@
 """Each installed peer does the measured work."""
 
-import http.server
 import json
 import os
-import threading
 import time
 import urllib.parse
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from live import eventually
+from serving import Handler, serving
 
 from benchmarks.peers import PEERS, peer
 from benchmarks.peers.peer import NotMeasured
@@ -32,20 +31,13 @@ def receiver():
     """Yield the URL that peers forward to, and the bodies that arrived."""
     arrived = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            arrived.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    class Answers(Handler):
+        def respond(self, body):
+            arrived.append(body)
+            self.answer()
 
-        def log_message(self, *_words):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/hook", arrived
-        server.shutdown()
+    with serving(Answers) as server:
+        yield f"{server.url}/hook", arrived
 
 
 @pytest.mark.slow

@@ -1,11 +1,9 @@
 """`audit verify` without a folder: the log of a service over its API."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 from audit_logs import week
 from prompt import be_in, run
+from serving import Handler, serving
 
 from journal.audit.export import Tiles
 
@@ -23,32 +21,6 @@ class Served:
         self.files["checkpoints"] = "".join(log.checkpoints).encode()
         self.files["pruned"] = log.beginning.json().encode()
         self.keys, self.limited = set(), 0
-        served = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                served.keys.add(self.headers["Authorization"])
-                data = served.files.get(self.path.removeprefix("/v1/audit/log/"))
-                limited = served.limited > 0
-                served.limited -= 1
-                self.send_response(429 if limited else 404 if data is None else 200)
-                self.send_header("Retry-After", "0")
-                self.end_headers()
-                self.wfile.write(b"" if limited or data is None else data)
-
-            def log_message(self, *_args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -58,8 +30,19 @@ def served(tmp_path, monkeypatch):
     log.prune(PRUNED)
     served = Served(log)
     served.first = str(log.first)
-    yield served
-    served.close()
+
+    class Log(Handler):
+        def respond(self, _body):
+            served.keys.add(self.headers["Authorization"])
+            data = served.files.get(self.path.removeprefix("/v1/audit/log/"))
+            limited = served.limited > 0
+            served.limited -= 1
+            status = 429 if limited else 404 if data is None else 200
+            self.answer(status, b"" if limited or data is None else data, retry_after="0")
+
+    with serving(Log) as server:
+        served.url = server.url
+        yield served
 
 
 def verify(served):

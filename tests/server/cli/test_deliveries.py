@@ -1,14 +1,13 @@
 """Commands on deliveries and sinks, with a real service and a failing sink."""
 
-import http.server
 import json
 import re
 import shlex
-import threading
 
 import live
 import pytest
 from prompt import cells, printed, read, run, sent
+from serving import Handler, serving
 
 READER, WRITER = "reader-key-0123456789", "writer-key-0123456789"
 KEYS = (
@@ -442,30 +441,18 @@ ANSWERS = {
 }
 
 
-class Hostile(http.server.BaseHTTPRequestHandler):
+class Hostile(Handler):
     """An API with control characters in every text."""
 
-    def do_GET(self):
+    def respond(self, _body):
         answer = ANSWERS.get(self.path.partition("?")[0])
-        self.send_response(200 if answer else 409)
-        self.end_headers()
-        self.wfile.write(json.dumps(answer or PROBLEM).encode())
-
-    def do_POST(self):
-        self.do_GET()
-
-    def log_message(self, *_arguments):
-        pass
+        self.answer(200 if answer else 409, json.dumps(answer or PROBLEM).encode())
 
 
 @pytest.fixture
 def hostile():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(Hostile) as server:
+        yield server.url
 
 
 @pytest.mark.parametrize(

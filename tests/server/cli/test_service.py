@@ -1,17 +1,16 @@
 """Commands that talk to a real running service."""
 
-import http.server
 import json
 import os
 import re
 import signal
 import subprocess
-import threading
 import time
 
 import live
 import pytest
 from prompt import ID, cells, printed, read, run, sent
+from serving import Handler, serving
 
 from core.event import kinds
 from server.cli.client import ApiClient
@@ -450,28 +449,20 @@ def test_running_service_is_ready():
     assert printed("healthcheck") == "ready\n"
 
 
-class Stranger(http.server.BaseHTTPRequestHandler):
+class Stranger(Handler):
     """Another server. Its answer depends on the path."""
 
-    def do_GET(self):
+    def respond(self, _body):
         if "slow" in self.path:
             time.sleep(1)
-        self.send_response(503 if "readyz" in self.path else 200)
-        self.end_headers()
-        self.wfile.write(b'{"data": 1}' if "json" in self.path else b"<html>")
-
-    def log_message(self, *_arguments):
-        pass
+        status = 503 if "readyz" in self.path else 200
+        self.answer(status, b'{"data": 1}' if "json" in self.path else b"<html>")
 
 
 @pytest.fixture
 def stranger():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(Stranger) as server:
+        yield server.url
 
 
 @pytest.mark.parametrize("path", ["/html", "/json"])

@@ -3,14 +3,13 @@
 import contextlib
 import json
 import re
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import live
 import pytest
 from consoles import ConsoleService
+from serving import Handler, serving
 
 from core.secret import Secret
 from core.units import Duration
@@ -32,32 +31,18 @@ class Crm:
 
     def __init__(self):
         self.works = False
-        crm = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(200 if crm.works else 503)
-                self.end_headers()
-                self.wfile.write(b"" if crm.works else CAUSE.encode())
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hooks/sms"
 
     @contextlib.contextmanager
     def running(self):
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
+        crm = self
+
+        class Answers(Handler):
+            def respond(self, _body):
+                self.answer(200 if crm.works else 503, b"" if crm.works else CAUSE.encode())
+
+        with serving(Answers) as server:
+            self.url = f"{server.url}/hooks/sms"
             yield self
-        finally:
-            self._server.shutdown()
-            thread.join()
-            self._server.server_close()
 
 
 @pytest.fixture(scope="module")
