@@ -16,7 +16,7 @@ from .auth import ApiRequest, NeedsScopeOrCommand
 from .errors import bad_body
 from .idempotency import Calls
 from .operation import Operation
-from .parameters import NoParameters, Text, read, read_body
+from .parameters import Text, read_body
 from .router import ApiRouter
 
 _A_COUNT = Meta(ge=0, description="write 0 or more")
@@ -72,7 +72,6 @@ def acts(*, journal: Journal, keys: Keys, calls: Calls) -> ApiRouter:
         Commands that work beside the API call it: the audit log then has a line that says who did
         what. The line is on disk when the call is answered.
         """
-        read(request.scope, NoParameters)
         given = read_body(await request.body(), Act, "a JSON object is expected")
         if given.do is None:
             raise bad_body("do", "missing; name an action, such as backup.made")

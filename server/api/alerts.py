@@ -17,7 +17,6 @@ from .errors import not_found
 from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer, named_list
-from .parameters import NoParameters, read
 from .router import ApiRouter
 
 
@@ -78,13 +77,12 @@ def alerts(*, alerts: Alerts, cursors: Cursors, calls: Calls) -> ApiRouter:
         return {f"{one.name} {one.subject}": one for one in shown_alerts(alerts)}
 
     @get("/recent", guards=[needs("events:read", whole=True)], operation=Operation())
-    async def recent(request: ApiRequest) -> RecentAlerts:
+    async def recent() -> RecentAlerts:
         """List recent alerts.
 
         The last ten alerts that began or ended, newest first. After a restart, older ones come
         from the newest 10,000 events of the journal.
         """
-        read(request.scope, NoParameters)
         return RecentAlerts(data=tuple(reversed(alerts.recent)))
 
     @post(
@@ -98,7 +96,6 @@ def alerts(*, alerts: Alerts, cursors: Cursors, calls: Calls) -> ApiRouter:
 
         A sample is recorded and goes through the routes, as if it was raised.
         """
-        read(request.scope, NoParameters)
         if name not in KINDS:
             raise not_found("alert")
         async with calls.begin(request) as call:

@@ -30,6 +30,7 @@ from .keys import keys as api_keys
 from .keys import me
 from .mcp import mcp
 from .metrics import metrics
+from .operation import refuse_parameters
 from .orders import orders
 from .paging import Cursors
 from .preview import preview
@@ -75,6 +76,7 @@ def create_api(parts: Parts) -> Litestar:
     v1 = ApiRouter(
         "/v1",
         guards=[authenticated(keys)],
+        before_request=refuse_parameters,
         route_handlers=[
             events(
                 journal=journal,

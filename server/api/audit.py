@@ -34,7 +34,7 @@ from .errors import Problem, bad_body, not_found
 from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer
-from .parameters import Limit, NoParameters, ReasonText, Scan, Text, read, read_body, read_range
+from .parameters import Limit, ReasonText, Scan, Text, read, read_body, read_range
 from .router import ApiRouter
 
 #: A path below `tile/`: a level or `entries`, a number in groups of three digits, and the width of
@@ -206,7 +206,6 @@ def _erase(journal: Journal, keeper: AuditKeeper | None, calls: Calls) -> HTTPRo
         Its hash replaces it, so the log still verifies. Another line says who erased it, and why.
         Lines that a verifier needs are not erased.
         """
-        read(request.scope, NoParameters)
         expected = 'write {"reason": "TEXT"}, at most 500 characters'
         given = read_body(await request.body(), LineErasureRequest, expected)
         reason = clean_reason((given.reason or "").strip())
@@ -238,12 +237,11 @@ def _log(journal: Journal) -> Sequence[HTTPRouteHandler]:
         guards=[needs("audit:read", whole=True)],
         operation=Operation(answers={200: str}, media_type="text/plain", errors=("not_found",)),
     )
-    async def checkpoint(request: ApiRequest) -> Response[str]:
+    async def checkpoint() -> Response[str]:
         """Get the newest checkpoint of the audit log.
 
         It is the signed state of the log, for programs: c2sp.org/tlog-checkpoint.
         """
-        read(request.scope, NoParameters)
         *_, log = await journal.ask(AuditLogs())
         stored = await journal.ask(Checkpoints(log.first, newest=True))
         if not stored:
@@ -255,12 +253,11 @@ def _log(journal: Journal) -> Sequence[HTTPRouteHandler]:
         guards=[needs("audit:read", whole=True)],
         operation=Operation(answers={200: str}, media_type="text/plain"),
     )
-    async def kept(request: ApiRequest) -> Response[str]:
+    async def kept() -> Response[str]:
         """Get the kept checkpoints of the audit log.
 
         The oldest first, one after another. Those that end an epoch prove the key of the next one.
         """
-        read(request.scope, NoParameters)
         *_, log = await journal.ask(AuditLogs())
         stored = await journal.ask(Checkpoints(log.first))
         return _answer("".join(one.note for one in stored), "text/plain; charset=utf-8")
@@ -270,13 +267,12 @@ def _log(journal: Journal) -> Sequence[HTTPRouteHandler]:
         guards=[needs("audit:read", whole=True)],
         operation=Operation(answers={200: PrunedLines}),
     )
-    async def pruned(request: ApiRequest) -> Response[str]:
+    async def pruned() -> Response[str]:
         """Get the beginning of the audit log.
 
         It replaces the lines that are older than `audit.keep`: the right edge of their tree, and
         the proofs of the keys that they name.
         """
-        read(request.scope, NoParameters)
         *_, log = await journal.ask(AuditLogs())
         beginning = await journal.ask(LogBeginning(log.first, log.pruned))
         return _answer(beginning.json(), "application/json")
@@ -286,12 +282,11 @@ def _log(journal: Journal) -> Sequence[HTTPRouteHandler]:
         guards=[needs("audit:read", whole=True)],
         operation=Operation(answers={200: bytes}, media_type="application/octet-stream"),
     )
-    async def tile(request: ApiRequest, tile: FromPath[str]) -> Response[bytes]:
+    async def tile(tile: FromPath[str]) -> Response[bytes]:
         """Get a tile of the audit log.
 
         That is a part of its tree, or a bundle of its lines: c2sp.org/tlog-tiles.
         """
-        read(request.scope, NoParameters)
         found = _TILE.fullmatch(tile)
         if found is None:
             raise not_found("tile")

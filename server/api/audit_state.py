@@ -28,7 +28,7 @@ from .errors import Problem, not_found
 from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors
-from .parameters import NoParameters, read
+from .parameters import read
 from .router import ApiRouter
 from .wait import CURSOR
 
@@ -142,12 +142,11 @@ def audit_state(
         )
 
     @get("/state", guards=[needs("audit:read", whole=True)], operation=Operation())
-    async def state(request: ApiRequest) -> AuditState:
+    async def state() -> AuditState:
         """Get the state of the audit log.
 
         Whether the service found it unchanged, how far it is signed, and which anchors have it.
         """
-        read(request.scope, NoParameters)
         return await shown()
 
     @post(
@@ -162,7 +161,6 @@ def audit_state(
         All lines are read again, beside the other work. Get the state to follow it. The log gets a
         line with the verdict.
         """
-        read(request.scope, NoParameters)
         async with calls.begin(request) as call:
             verifier.start()
             answer = await shown()
@@ -176,12 +174,11 @@ def audit_state(
             answers={200: str}, media_type="text/plain", errors=("not_found", "not_signed")
         ),
     )
-    async def proof(request: ApiRequest, line: FromPath[str]) -> Response[str]:
+    async def proof(line: FromPath[str]) -> Response[str]:
         """Get the proof of a line of the audit log.
 
         It proves that the line is in the newest signed state: c2sp.org/tlog-proof.
         """
-        read(request.scope, NoParameters)
         log, note = await present()
         if not line.isascii() or not line.isdigit() or len(line) > _NUMBER_DIGITS:
             raise not_found("line")

@@ -20,7 +20,7 @@ from .auth import ApiRequest, needs
 from .errors import Problem, bad_body
 from .idempotency import Calls
 from .operation import Operation
-from .parameters import NoParameters, Text, read, read_body
+from .parameters import Text, read_body
 from .router import ApiRouter
 
 _EXPECTED = 'write {"path": "/mnt/backups/smshook.db"}'
@@ -63,7 +63,6 @@ def backups(*, config: Callable[[], Config], facts: AuditFacts, calls: Calls) ->
         The file has every event that was accepted before the call. The call is answered when the
         file is complete and checked.
         """
-        read(request.scope, NoParameters)
         given = read_body(await request.body(), BackupRequest, _EXPECTED)
         if not given.path:
             raise bad_body("path", f"missing; {_EXPECTED}")

@@ -28,7 +28,7 @@ from .events import EventFilters, ListedEvent
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, Paging
-from .parameters import Limit, NoParameters, Text, Wait, read, read_body
+from .parameters import Limit, Text, Wait, read, read_body
 from .reading import Selection, end_with_client
 from .router import ApiRouter
 
@@ -214,7 +214,6 @@ def consumers(
 
         The events up to the cursor are done.
         """
-        read(request.scope, NoParameters)
         body = read_body(await request.body(), Commit, 'write {"cursor": "CURSOR"}')
         if body.cursor is None:
             raise bad_body("cursor", "missing; write the cursor of the last event that is done")
@@ -231,7 +230,6 @@ def consumers(
 
         The body has either `cursor` or `time`.
         """
-        read(request.scope, NoParameters)
         body = read_body(await request.body(), Seek, 'write {"cursor": "CURSOR"}, or a time')
         place = await places.sought(request.auth, body)
         return await places.move(request, name, place, back=True)
@@ -239,7 +237,6 @@ def consumers(
     @delete("/{name:str}", operation=Operation())
     async def drop(request: ApiRequest, name: FromPath[str]) -> None:
         """Delete a consumer."""
-        read(request.scope, NoParameters)
         if not await journal.submit(DropConsumer(request.auth.name, name)):
             raise not_found("consumer")
 

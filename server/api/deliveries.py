@@ -30,7 +30,7 @@ from .errors import Problem, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
-from .parameters import NoParameters, Text, read, read_range
+from .parameters import Text, read_range
 from .router import ApiRouter
 
 #: Replaces the answer of a sink for keys without codes:read: it may repeat the message.
@@ -215,7 +215,6 @@ def deliveries(
     )
     async def one(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
         """Get a delivery."""
-        read(request.scope, NoParameters)
         kept = await find(delivery_id, request.auth)
         await record(request.auth, [kept])
         return whole(kept, request.auth)
@@ -233,7 +232,6 @@ def deliveries(
 
         It is due now, and its schedule begins again.
         """
-        read(request.scope, NoParameters)
         async with calls.begin(request, reread=True) as call:
             kept = await find(delivery_id, request.auth)
             if call.made is not None:

@@ -10,7 +10,7 @@ from .auth import ApiRequest, needs
 from .errors import bad_body, not_found
 from .idempotency import Calls
 from .operation import Operation
-from .parameters import NoParameters, PhoneNumber, Switch, e164, is_uuid, read, read_body
+from .parameters import PhoneNumber, Switch, e164, is_uuid, read_body
 from .router import ApiRouter
 
 _EXPECTED = 'write {"number": "+18503814729"}'
@@ -51,13 +51,12 @@ def erasures(*, erasures: Erasures, calls: Calls, identity: Identity) -> list[Ap
         guards=[needs("admin", whole=True)],
         operation=Operation(),
     )
-    async def erase_event(request: ApiRequest, event_id: FromPath[str]) -> ErasedEvent:
+    async def erase_event(event_id: FromPath[str]) -> ErasedEvent:
         """Erase the content of an event.
 
         The text, the code, links, numbers, the callback and the answers of sinks are gone when the
         call is answered; the rest stays. Pending deliveries that need them expire.
         """
-        read(request.scope, NoParameters)
         if not (is_uuid(event_id) and await erasures.erase_event(event_id)):
             raise not_found("event")
         return ErasedEvent(id=event_id)
@@ -79,7 +78,6 @@ def erasures(*, erasures: Erasures, calls: Calls, identity: Identity) -> list[Ap
         deleted. It answers 202 when all that is done. With `dry_run` it answers 200, and only
         counts.
         """
-        read(request.scope, NoParameters)
         body = read_body(await request.body(), ErasureRequest, _EXPECTED)
         if body.number is None:
             raise bad_body("number", f"missing; {_EXPECTED}")

@@ -48,7 +48,6 @@ from .parameters import (
     EventType,
     Flag,
     Limit,
-    NoParameters,
     PhoneNumber,
     Text,
     e164,
@@ -306,7 +305,6 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
 
         Each sink gets a new delivery of the same event.
         """
-        read(request.scope, NoParameters)
         body = await request.body()
         try:
             wanted = msgspec.json.decode(body if body.strip() else b"{}", type=ReplayRequest)

@@ -22,7 +22,7 @@ from .errors import Problem, bad_body, bad_filter, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, named_list
-from .parameters import AN_END, NoParameters, is_uuid, read, read_body, read_end
+from .parameters import AN_END, is_uuid, read_body, read_end
 from .router import ApiRouter
 
 #: Characters of a `when` in JSON. Each new event is compared with it.
@@ -116,7 +116,6 @@ def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]
 
         Only this answer shows the key.
         """
-        read(request.scope, NoParameters)
         async with calls.begin(request, reread=True) as call:
             if call.made is not None:
                 text = "this call made the key before; a key is shown only once"
@@ -142,12 +141,11 @@ def keys(*, keys: Keys, cursors: Cursors, calls: Calls, now: Callable[[], float]
         return NewKey(**_fields(made), key=key)
 
     @delete("/{key:str}", operation=Operation(errors=("configured_key",)))
-    async def revoke(request: ApiRequest, key: FromPath[str]) -> None:
+    async def revoke(key: FromPath[str]) -> None:
         """Revoke an API key.
 
         `key` is its id or its name.
         """
-        read(request.scope, NoParameters)
         try:
             is_revoked = await keys.revoke(key)
         except Configured:
@@ -170,7 +168,6 @@ def me(keys: Keys) -> ApiRouter:
     @get("/", guards=[needs("events:read")], operation=Operation())
     async def own(request: ApiRequest) -> OwnKey:
         """Get the rights of the key."""
-        read(request.scope, NoParameters)
         access = request.auth
         return OwnKey(
             name=access.name,

@@ -21,9 +21,7 @@ from ..metrics import CONTENT_TYPE, Exposition, add_process
 from ..runtime.alert_kinds import KINDS
 from ..runtime.keys import codes_read
 from ..runtime.parts import Parts
-from .auth import ApiRequest
-from .operation import Operation
-from .parameters import NoParameters, read
+from .operation import Operation, refuse_parameters
 from .router import ApiRouter
 
 _OUTCOMES = ("accepted", "duplicate", "quarantined", "rejected", "unavailable")
@@ -39,14 +37,14 @@ def metrics(parts: Parts, *, guards: list[Guard]) -> ApiRouter:
     @get(
         "/metrics",
         guards=guards,
+        before_request=refuse_parameters,
         operation=Operation(answers={200: str}, media_type="text/plain", errors=("bad_parameter",)),
     )
-    async def scraped(request: ApiRequest) -> Response[str]:
+    async def scraped() -> Response[str]:
         """Get the metrics.
 
         In the text format of Prometheus. With `admin_listen: same`, the call needs a key.
         """
-        read(request.scope, NoParameters)
         found = Exposition()
         found.add("smshook_start_time_seconds", started_at)
         _add_service(found, parts)

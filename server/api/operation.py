@@ -13,8 +13,8 @@ from litestar import Litestar, Response
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.routes import ASGIRoute, HTTPRoute
 
-from .auth import NeedsScope
-from .parameters import NoParameters
+from .auth import ApiRequest, NeedsScope
+from .parameters import NoParameters, read
 
 _ARTICLES = {"a", "an", "the"}
 
@@ -39,6 +39,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     is_text: bool = False
     #: Codes that do not follow from the key, the parameters or the body; see `errors.CODES`.
     errors: tuple[str, ...] = ()
+
+
+async def refuse_parameters(request: ApiRequest) -> None:
+    """Raise Problem for a parameter, if the call takes none. For `before_request`."""
+    operation = request.route_handler.opt.get("operation")
+    if operation is not None and operation.query is NoParameters:
+        read(request.scope, NoParameters)
 
 
 class DescribedCall(msgspec.Struct, frozen=True, kw_only=True):

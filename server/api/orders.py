@@ -28,7 +28,7 @@ from .idempotency import Calls, MadeId
 from .operation import Operation
 from .order_body import OrderBody, read_order
 from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
-from .parameters import NoParameters, PhoneNumber, Text, e164, is_uuid, read
+from .parameters import PhoneNumber, Text, e164, is_uuid
 from .router import ApiRouter
 
 
@@ -139,7 +139,6 @@ def orders(
         Its details are added to matching events. One of `request_id`, `activation_id`, `rental_id`
         and `number` identifies it. The same order again answers 200; new fields are added to it.
         """
-        read(request.scope, NoParameters)
         async with calls.begin(request, reread=True) as call:
             if call.made is not None:
                 stored = await find(MadeId.of(call.made).id, request.auth)
@@ -172,7 +171,6 @@ def orders(
 
         The answer has its newest hundred events.
         """
-        read(request.scope, NoParameters)
         kept = await find(order_id, request.auth)
         await readers.read_events(request.auth, "order", kept.events)
         events = [shown(request.auth, body, "list") for body in kept.events]
@@ -183,9 +181,8 @@ def orders(
         guards=[needs("subscriptions:write", whole=True)],
         operation=Operation(),
     )
-    async def cancel(request: ApiRequest, order_id: FromPath[str]) -> None:
+    async def cancel(order_id: FromPath[str]) -> None:
         """Cancel an order."""
-        read(request.scope, NoParameters)
         if not is_uuid(order_id) or await orders.cancel(order_id) is None:
             raise not_found("order")
 

@@ -28,7 +28,7 @@ from .handlers import request_id
 from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer, PageRequest, Paging, first_page, journal_list
-from .parameters import NoParameters, Text, read
+from .parameters import Text
 from .router import ApiRouter
 from .sources import ShownRejections, recent_rejections
 
@@ -102,7 +102,6 @@ def quarantine(
 
         The answer has its headers and its body.
         """
-        read(request.scope, NoParameters)
         kept = await find_quarantined(journal, quarantine_id)
         fields = () if kept.is_erased else ("headers", "body")
         inside = in_process(request.scope)
@@ -123,7 +122,6 @@ def quarantine(
 
         It is read again. `quarantined`: it is still not understood.
         """
-        read(request.scope, NoParameters)
         async with calls.begin(request) as call:
             kept = await find_quarantined(journal, quarantine_id)
             guard = call.guard(Accepted.of)
@@ -140,9 +138,8 @@ def quarantine(
                 raise Problem(409, "source_gone", text) from None
 
     @delete("/{quarantine_id:str}", operation=Operation())
-    async def drop(request: ApiRequest, quarantine_id: FromPath[str]) -> None:
+    async def drop(quarantine_id: FromPath[str]) -> None:
         """Delete a callback in quarantine."""
-        read(request.scope, NoParameters)
         if not await journal.submit(DismissQuarantined(quarantine_id)):
             raise _not_found()
 
@@ -266,7 +263,6 @@ def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter)
         They are counted by source and reason, also if the path names no source. The counts begin
         with the start of the service, and go back a day at most.
         """
-        read(request.scope, NoParameters)
         return RecentAnswer(
             data=[
                 RecentRejections(**msgspec.structs.asdict(one), source=source or None)

@@ -11,7 +11,6 @@ from .auth import ApiRequest, NeedsScopeOrCommand
 from .errors import AGAIN, Problem
 from .idempotency import Calls
 from .operation import Operation
-from .parameters import NoParameters, read
 from .router import ApiRouter
 
 
@@ -42,7 +41,6 @@ def reload(*, reloads: Reloads, keys: Keys, calls: Calls) -> ApiRouter:
 
         It is read again and put in force as a whole. A wrong configuration changes nothing.
         """
-        read(request.scope, NoParameters)
         async with calls.begin(request) as call:
             try:
                 reloaded = await reloads.reload()

@@ -25,7 +25,7 @@ from .events import unknown_sinks, visible
 from .idempotency import Calls
 from .operation import Operation
 from .paging import PageRequest
-from .parameters import EventType, Limit, NoParameters, is_uuid, read, read_body, read_range
+from .parameters import EventType, Limit, is_uuid, read_body, read_range
 from .router import ApiRouter
 
 _SINKS = "write a list of names, or leave it out"
@@ -98,7 +98,6 @@ def replays(
         Each event that matches gets a new delivery to each sink. It answers 202, and the replay
         goes on after a restart. With `dry_run` it answers 200, and only counts the events.
         """
-        read(request.scope, NoParameters)
         given = _read(await request.body())
         async with calls.begin(request) as call:
             asked = _asked(given, request.auth, at=now())
@@ -124,7 +123,6 @@ def replays(
     @get("/{replay_id:str}", guards=[needs("events:read")], operation=Operation())
     async def one(request: ApiRequest, replay_id: FromPath[str]) -> ShownReplay:
         """Get a replay."""
-        read(request.scope, NoParameters)
         return _shown(await find(request.auth, replay_id))
 
     @delete("/{replay_id:str}", guards=[needs("deliveries:write")], operation=Operation())
@@ -133,7 +131,6 @@ def replays(
 
         The deliveries that it made stay.
         """
-        read(request.scope, NoParameters)
         await replays.cancel((await find(request.auth, replay_id)).id)
 
     return ApiRouter("/replays", route_handlers=[start, one, cancel])

@@ -13,7 +13,7 @@ from ..runtime.retention import Pruner, PruneRun
 from .auth import ApiRequest, needs
 from .idempotency import Calls
 from .operation import Operation
-from .parameters import NoParameters, Switch, read, read_body
+from .parameters import Switch, read_body
 from .router import ApiRouter
 
 
@@ -59,12 +59,11 @@ def retention(*, pruner: Pruner, calls: Calls) -> ApiRouter:
         return shown("running" if run.ended_at is None else "done", run, run.counts)
 
     @get("/", operation=Operation())
-    async def one(request: ApiRequest) -> ShownRetention:
+    async def one() -> ShownRetention:
         """Get the retention.
 
         With the run under way, or the last run that removed old data.
         """
-        read(request.scope, NoParameters)
         return last()
 
     @post(
@@ -77,7 +76,6 @@ def retention(*, pruner: Pruner, calls: Calls) -> ApiRouter:
         A run begins now, and does not wait for its turn. The answer is 202; get the retention to
         follow the run. With `dry_run` rows are only counted, and the answer is 200.
         """
-        read(request.scope, NoParameters)
         body = await request.body()
         given = read_body(body if body.strip() else b"{}", PruneRequest, 'write {"dry_run": true}')
         async with calls.begin(request) as call:

@@ -23,7 +23,7 @@ from .auth import ApiRequest, needs
 from .deliveries import delivery_filter
 from .idempotency import Calls
 from .operation import Operation
-from .parameters import NoParameters, Switch, Text, read, read_body
+from .parameters import Switch, Text, read_body
 
 #: Deliveries that one call retries.
 MOST = 10_000
@@ -102,7 +102,6 @@ def retries(
         The oldest 10,000 at most, or those of `ids`. Each is due now, and its schedule begins
         again. With `dry_run`, it only counts them.
         """
-        read(request.scope, NoParameters)
         given = read_body(await request.body(), RetryRequest, _RETRY_BODY)
         ids = None
         if given.ids:

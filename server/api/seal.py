@@ -15,7 +15,6 @@ from .auth import ApiRequest, needs
 from .errors import Problem
 from .idempotency import Calls
 from .operation import Operation
-from .parameters import NoParameters, read
 from .router import ApiRouter
 
 
@@ -53,21 +52,19 @@ def seal(*, row_sealer: RowSealer, journal: Journal, calls: Calls) -> ApiRouter:
         return _shown("running" if row_sealer.is_due else _state(run), run)
 
     @get("/", operation=Operation())
-    async def one(request: ApiRequest) -> ShownSeal:
+    async def one() -> ShownSeal:
         """Get the sealing.
 
         With the run under way, or the last run that sealed rows.
         """
-        read(request.scope, NoParameters)
         return last()
 
     @get("/rows", operation=Operation())
-    async def rows(request: ApiRequest) -> ShownRows:
+    async def rows() -> ShownRows:
         """Count the rows in clear.
 
         All rows are looked at, so it takes seconds in a large journal.
         """
-        read(request.scope, NoParameters)
         return ShownRows(
             in_clear=_named(await row_sealer.count()),
             without_key=_named(await row_sealer.count_without_key()),
@@ -84,7 +81,6 @@ def seal(*, row_sealer: RowSealer, journal: Journal, calls: Calls) -> ApiRouter:
 
         A run begins now. The answer is 202; get the sealing to follow the run.
         """
-        read(request.scope, NoParameters)
         async with calls.begin(request) as call:
             if not row_sealer.is_on:
                 text = "seal.root is not set, so new rows are stored in clear, too"

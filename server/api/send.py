@@ -24,7 +24,7 @@ from .errors import bad_body, not_found
 from .events import unknown_sinks
 from .idempotency import Calls
 from .operation import Operation
-from .parameters import NoParameters, Switch, read, read_body
+from .parameters import Switch, read_body
 from .retries import MOST
 
 _BODY = "a JSON object is expected, with to, until, dry_run"
@@ -78,7 +78,6 @@ def send(
         other sink, with the same event id: the oldest events, at most 10,000. The pending
         deliveries stay. If a sink gets the old name again, it gets these events, too.
         """
-        read(request.scope, NoParameters)
         given = read_body(await request.body(), SendRequest, _BODY)
         if not given.to:
             raise bad_body("to", _A_SINK)

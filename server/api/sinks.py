@@ -19,7 +19,6 @@ from .errors import Problem, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, named_list
-from .parameters import NoParameters, read
 from .router import ApiRouter
 from .shown_sinks import ShownSink, ShownSinks, WholeSink
 
@@ -55,7 +54,6 @@ def sinks(
         With its options, and what its attempts ended with since the start of the service. Secrets
         are masked.
         """
-        read(request.scope, NoParameters)
         found = await shown.whole(request.auth, name)
         if found is None:
             raise not_found("sink")
@@ -72,7 +70,6 @@ def sinks(
 
         It gets a sample at once.
         """
-        read(request.scope, NoParameters)
         worker = _known(workers, name)
         async with calls.begin(request) as call:
             try:
@@ -110,7 +107,6 @@ def sinks(
 
         Its deliveries wait.
         """
-        read(request.scope, NoParameters)
         worker = _known(workers, name)
         async with calls.begin(request, reread=True) as call:
             if call.made is None:
@@ -125,7 +121,6 @@ def sinks(
     )
     async def resume(request: ApiRequest, name: FromPath[str]) -> ShownSink:
         """Resume a sink."""
-        read(request.scope, NoParameters)
         worker = _known(workers, name)
         async with calls.begin(request, reread=True) as call:
             if call.made is None:

@@ -24,7 +24,7 @@ from .errors import Problem, bad_body, not_found
 from .idempotency import Calls
 from .operation import Operation
 from .paging import Cursors, PageAnswer, named_list
-from .parameters import NoParameters, read, read_body
+from .parameters import read_body
 from .router import ApiRouter
 
 
@@ -212,7 +212,6 @@ def sources(  # noqa: PLR0913 - one for each part that its calls use
 
         The provider of the source is asked for missed messages.
         """
-        read(request.scope, NoParameters)
         body = await request.body()
         given = read_body(body or b"{}", BackfillBody, "a JSON object is expected").since
         since = None if given is None else given.at(now())

@@ -36,7 +36,7 @@ from .errors import Problem, bad_body, bad_filter, not_found
 from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, Paging, first_page
-from .parameters import NoParameters, Text, read, read_body
+from .parameters import Text, read, read_body
 from .router import ApiRouter
 from .shown_sinks import ShownError, last_error_of, state_of
 
@@ -171,7 +171,6 @@ def _reading(views: _Views, cursors: Cursors) -> list[HTTPRouteHandler]:
     )
     async def one(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSubscription:
         """Get a subscription."""
-        read(request.scope, NoParameters)
         return await views.one(request.auth, views.find(request.auth, subscription_id))
 
     return [listed, one]
@@ -198,7 +197,6 @@ def _making(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
 
         Only this answer shows the secret that signs.
         """
-        read(request.scope, NoParameters)
         async with calls.begin(request, reread=True) as call:
             if call.made is not None:
                 raise _already_made("made the subscription", MadeId.of(call.made))
@@ -227,7 +225,6 @@ def _making(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
 
         Missing fields stay. `when` null is the default of routes.
         """
-        read(request.scope, NoParameters)
         body = await request.body()
         given, live = _read(body), views.find(request.auth, subscription_id)
         # For other fields, null is the same as missing.
@@ -247,7 +244,6 @@ def _making(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
 
         Its pending deliveries become dead.
         """
-        read(request.scope, NoParameters)
         await views.all.delete(views.find(request.auth, subscription_id))
 
     return [create, change, remove]
@@ -265,7 +261,6 @@ def _steering(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
 
         The former secret also signs for 24 hours.
         """
-        read(request.scope, NoParameters)
         live = views.find(request.auth, subscription_id)
         async with calls.begin(request, reread=True) as call:
             if call.made is not None:
@@ -289,7 +284,6 @@ def _steering(views: _Views, calls: Calls) -> list[HTTPRouteHandler]:
 
         Its pending deliveries are sent.
         """
-        read(request.scope, NoParameters)
         live = views.find(request.auth, subscription_id)
         async with calls.begin(request, reread=True) as call:
             if call.made is None:

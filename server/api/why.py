@@ -32,7 +32,7 @@ from .deliveries import ShownAttempt, ShownDelivery, seen_deliveries, shown_deli
 from .errors import not_found
 from .events import visible_event
 from .operation import Operation
-from .parameters import NoParameters, is_uuid, read
+from .parameters import is_uuid
 
 
 class ShownDoor(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +146,6 @@ def why(
         The answer has its arrival and its copies, and says why each route matched or not and why
         each delivery waits.
         """
-        read(request.scope, NoParameters)
         if not is_uuid(event_id):
             raise not_found("event")
         access = request.auth

@@ -451,3 +451,17 @@ async def test_every_post_takes_an_idempotency_key(service):
             answer = await service.ask(filled, method=method, headers=headers, **sent)
 
             assert (answer.status_code, answer.json()["code"]) == (400, "bad_idempotency_key"), path
+
+
+async def test_every_call_refuses_a_parameter_that_it_does_not_have(service):
+    """Mutant: a call without parameters ignores them."""
+    world = World(service)
+    await world.fill([True, False], with_hidden=True)
+
+    for (method, path), requests in CALLS.items():
+        filled, sent = requests(world)[0]
+        wrong = {**sent, "params": {**sent.get("params", {}), "limti": "1"}}
+        answer = await service.ask(filled, method=method, **wrong)
+
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter"), path
+        assert answer.json()["detail"].startswith("limti: no such parameter"), path
