@@ -16,6 +16,7 @@ from .completion import configured_names
 from .connection import connect, connection_options
 from .lists import named, second, segment
 from .output import output_option, print_fields, print_json
+from .progress import bar, show_progress
 
 #: Seconds between two looks at the progress.
 _LOOK = 0.3
@@ -56,7 +57,6 @@ def backfill(url: str | None, key: str | None, output: str, source: str, since: 
 
 def _followed(client: ApiClient, source: str, wanted: int) -> Mapping[str, Any]:
     """Wait for the end of the round; on a terminal, show its progress."""
-    people = sys.stderr.isatty()
     seen = 0
     while True:
         listed = client.pages("/v1/sources", {}, limit=sys.maxsize)
@@ -74,12 +74,9 @@ def _followed(client: ApiClient, source: str, wanted: int) -> Mapping[str, Any]:
                 break
             # Each order is one call or two.
             asked, about = run["asked"], max(run["orders"] + 1, run["asked"])
-            bar = ("#" * round(20 * asked / about)).ljust(20, "-")
-            progress = f"[{bar}] {asked} of about {about} calls"
+            progress = f"{bar(asked, about)} {asked} of about {about} calls"
             progress += f", {run['new']} new, {run['known']} known"
-        if people:
-            click.echo(f"\r\x1b[K{progress}", nl=False, err=True)
+        show_progress(progress)
         time.sleep(_LOOK)
-    if people:
-        click.echo("\r\x1b[K", nl=False, err=True)
+    show_progress("")
     return run

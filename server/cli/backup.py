@@ -15,6 +15,7 @@ from .acts import note
 from .command import Command, Failure, Wrong
 from .connection import configured, near, settings
 from .output import output_option, print_fields, print_json
+from .progress import bar, show_progress
 from .prune import log_on_stderr
 
 _STDIO = "-"
@@ -69,7 +70,7 @@ def backup(file: Path, keys: Path | None, output: str) -> None:
     except (backups.WrongPath, NotABackup) as exc:
         raise Failure(str(exc)) from None
     finally:
-        _clear()
+        show_progress("")
     with contextlib.redirect_stdout(sys.stderr if to_stdout else sys.stdout):
         _print(None if to_stdout else near(file.absolute()), contents, output)
 
@@ -123,13 +124,6 @@ def _print(file: str | None, contents: Contents, output: str) -> None:
 
 
 def _show(done: int, whole: int) -> None:
-    """Show the progress on a terminal: pages."""
-    if sys.stderr.isatty():
-        bar = ("#" * (20 * done // max(whole, 1))).ljust(20, "-")
-        end = "" if done < whole else ", checking"
-        click.echo(f"\r\x1b[K[{bar}] {done} of {whole} pages{end}", nl=False, err=True)
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
+    """Show the progress: pages."""
+    end = "" if done < whole else ", checking"
+    show_progress(f"{bar(done, whole)} {done} of {whole} pages{end}")

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import click
 import structlog
@@ -19,6 +19,7 @@ from .client import ApiClient
 from .command import Command, Failure
 from .connection import configured, connect, connection_options, near, settings
 from .output import output_option, print_json, print_table
+from .progress import show_progress
 
 _PATH = "/v1/retention"
 #: Seconds between two looks at the progress.
@@ -58,12 +59,11 @@ def prune(url: str | None, key: str | None, output: str, *, dry_run: bool, vacuu
 
 def _prune_running(client: ApiClient, *, dry_run: bool) -> Mapping[str, int]:
     run = client.post(f"{_PATH}/prune", json={"dry_run": dry_run})
-    show = _progress()
     while run["state"] == "running":
-        show(run["counts"])
+        _show(run["counts"])
         time.sleep(_LOOK)
         run = client.get(_PATH)
-    show(None)
+    show_progress("")
     counts: Mapping[str, int] = run["counts"]
     return counts
 
@@ -72,14 +72,13 @@ def _prune_stopped(*, dry_run: bool) -> Mapping[str, int]:
     # The framework takes a third of a second to import, which a running service does without.
     from ..stopped import prune as run  # noqa: PLC0415
 
-    show = _progress()
     try:
         with log_on_stderr():
-            counts = run(configured(), dry_run=dry_run, progress=show)
+            counts = run(configured(), dry_run=dry_run, progress=_show)
     except Broken as exc:
         click.echo(plain(str(exc)), err=True)
         os._exit(1)  # closing the file would write to it again
-    show(None)
+    show_progress("")
     return counts
 
 
@@ -118,13 +117,6 @@ def print_sizes(sizes: Mapping[str, int]) -> None:
         click.echo("the file had {bytes_before} bytes, and has {bytes_after} now".format(**sizes))
 
 
-def _progress() -> Callable[[Mapping[str, int] | None], None]:
-    """Return a function that shows the rows so far on a terminal; None removes the line."""
-    people = sys.stderr.isatty()
-
-    def show(counts: Mapping[str, int] | None) -> None:
-        if people:
-            done = ", ".join(f"{count} {kind}" for kind, count in (counts or {}).items() if count)
-            click.echo(f"\r\x1b[K{done}", nl=False, err=True)
-
-    return show
+def _show(counts: Mapping[str, int]) -> None:
+    """Show the progress: rows so far."""
+    show_progress(", ".join(f"{count} {kind}" for kind, count in counts.items() if count))

@@ -16,6 +16,7 @@ from .completion import configured_names
 from .connection import connect, connection_options
 from .lists import names_of
 from .output import output_option, print_fields, print_json
+from .progress import bar, show_progress
 
 _PATH = "/v1/replays"
 _UNPROCESSABLE = 422
@@ -108,19 +109,15 @@ def _post(client: ApiClient, body: Mapping[str, Any]) -> Any:
 
 def _followed(client: ApiClient, replay: Mapping[str, Any]) -> Mapping[str, Any]:
     """Wait for the end of the replay; on a terminal, show its progress."""
-    people = sys.stderr.isatty()
     try:
         while replay["state"] == "running":
-            if people:
-                done, whole = replay["replayed"], max(replay["matched"], replay["replayed"], 1)
-                bar = ("#" * (20 * done // whole)).ljust(20, "-")
-                progress = f"[{bar}] {done} of {whole} events, {replay['created']} deliveries"
-                click.echo(f"\r\x1b[K{progress}", nl=False, err=True)
+            done, whole = replay["replayed"], max(replay["matched"], replay["replayed"])
+            progress = f"{bar(done, whole)} {done} of {whole} events"
+            show_progress(f"{progress}, {replay['created']} deliveries")
             time.sleep(_LOOK)
             replay = client.get(f"{_PATH}/{replay['id']}")
     except KeyboardInterrupt:
         text = f"the replay goes on; to cancel it: smshook replay --cancel {replay['id']}"
         raise Failure(text) from None
-    if people:
-        click.echo("\r\x1b[K", nl=False, err=True)
+    show_progress("")
     return replay

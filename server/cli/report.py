@@ -23,6 +23,7 @@ from .figures import FIELDS, FigureGroup, OrderOutcome, outcome
 from .figures import report as reported
 from .lists import check_names
 from .output import print_json, print_table
+from .progress import show_progress
 
 #: Orders between two lines of progress.
 _LOOK = 100
@@ -123,14 +124,13 @@ def _outcomes(
     client: ApiClient, asked: Mapping[str, Any], since: datetime
 ) -> Iterator[OrderOutcome]:
     """Yield the outcomes of orders, newest first, up to the first that is too old."""
-    people = sys.stderr.isatty()
     params = {**asked, "order": "desc"}
     for number, order in enumerate(client.pages("/v1/orders", params, limit=sys.maxsize), 1):
         at = datetime.fromisoformat(order["created_at"])
         if at < since:
             break
-        if people and number % _LOOK == 1:
-            click.echo(f"\r\x1b[K{number} orders, back to {_second(at)}", nl=False, err=True)
+        if number % _LOOK == 1:
+            show_progress(f"{number} orders, back to {_second(at)}")
         # For an order that only the provider listed, the time of registration is unknown.
         registered = order["origin"] == "user"
         received = order["received_at"] if registered else None
@@ -139,8 +139,7 @@ def _outcomes(
             # An SMS may arrive before its order is registered.
             seconds = max((datetime.fromisoformat(received) - at).total_seconds(), 0.0)
         yield outcome(order, seconds)
-    if people:
-        click.echo("\r\x1b[K", nl=False, err=True)
+    show_progress("")
 
 
 def _cells(group: FigureGroup) -> tuple[Any, ...]:

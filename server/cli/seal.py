@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from .client import ApiClient
 from .command import CommandGroup, Failure, Wrong, config_path
 from .connection import configured, connect, connection_options, near, settings
 from .output import output_option, print_json, print_table
+from .progress import show_progress
 from .prune import log_on_stderr, print_sizes, vacuumed
 
 _PATH = "/v1/seal"
@@ -142,7 +142,7 @@ def _migrate_running(client: ApiClient) -> Mapping[str, Any]:
         _show(run)
         time.sleep(_LOOK)
         run = client.get(_PATH)
-    _show(None)
+    show_progress("")
     return dict(run)
 
 
@@ -156,18 +156,15 @@ def _migrate_stopped() -> Mapping[str, Any]:
     except Broken as exc:
         click.echo(plain(str(exc)), err=True)
         os._exit(1)  # closing the file would write to it again
-    _show(None)
+    show_progress("")
     return dict(msgspec.to_builtins(run))
 
 
-def _show(run: Mapping[str, Any] | None) -> None:
-    """Show the progress of a run on a terminal; None removes the line."""
-    if sys.stderr.isatty():
-        text = ""
-        if run is not None and run["found"]:
-            done = sum(run["sealed"].values()) + sum(run["erased"].values())
-            text = f"{done} of {sum(run['found'].values())} rows"
-        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+def _show(run: Mapping[str, Any]) -> None:
+    """Show the progress: rows."""
+    if run["found"]:
+        done = sum(run["sealed"].values()) + sum(run["erased"].values())
+        show_progress(f"{done} of {sum(run['found'].values())} rows")
 
 
 def _rows(path: Path, file: KeyFile, roots: Sequence[Secret]) -> Mapping[str, Any]:

@@ -65,6 +65,7 @@ def test_replay_to_an_unknown_sink_suggests_the_nearest():
 
 
 def test_finished_replay_can_be_cancelled_without_effect():
+    sent("tellabot", "--times", "1")
     done = read("replay", "--since", "1h", "--until", "30m")
     started = read("replay", "--since", "1h", "--type", "sms.received")
 

@@ -166,10 +166,10 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    for run_under_way in (run_, {"found": {}, "sealed": {}, "erased": {}}, None):
+    for run_under_way in (run_, {"found": {}, "sealed": {}, "erased": {}}):
         seal_commands._show(run_under_way)
 
-    assert capsys.readouterr().err == "\r\x1b[K4 of 9 rows\r\x1b[K\r\x1b[K"
+    assert capsys.readouterr().err == "\r\x1b[K4 of 9 rows"
 
 
 def test_rows_that_stay_in_clear_are_a_failure(folder, monkeypatch):
