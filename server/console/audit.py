@@ -62,8 +62,7 @@ async def audit(request: Request) -> Answer:
             "looked_to": await looked_to(
                 request, "/v1/audit", found, SHOWN, lambda item: item["leaf"].get("at")
             ),
-            "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
-            "newest": request.link(after=None) if request.one("after") else None,
+            **request.pages(found),
             "read_by": await _read_by(request),
         },
     )

@@ -81,8 +81,8 @@ async def deliveries(request: Request) -> Answer:
             if may and found["data"] and can and not is_newest
             else None,
             "back": back,
-            "older": _older(request, found, is_newest=is_newest),
-            "newest": request.link(after=None) if request.one("after") else None,
+            # After the newest of all states, the next page has all states, too.
+            **request.pages(found, **({"state": _ANY} if is_newest else {})),
             "looked_to": await looked_to(
                 request, "/v1/deliveries", found, SHOWN, lambda one: one["accepted_at"]
             ),
@@ -118,14 +118,6 @@ async def _list(request: Request, **wanted: Parameter) -> Mapping[str, Any]:
         "/v1/deliveries", limit=SHOWN, order="desc", after=after, **wanted
     )
     return found
-
-
-def _older(request: Request, found: Mapping[str, Any], *, is_newest: bool) -> str | None:
-    """Return the address of the next page. After the newest, it has the newest, too."""
-    if not found["has_more"]:
-        return None
-    state = {"state": _ANY} if is_newest else {}
-    return request.link(after=found["next_cursor"], **state)
 
 
 async def _rows(

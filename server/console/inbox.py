@@ -75,8 +75,7 @@ async def inbox(request: Request) -> Answer:
             "since": request.one("since", _DEFAULT_TIME),
             "times": TIMES,
             "reveals": any(map(request.session.access.may, ("codes:reveal", "codes:read"))),
-            "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
-            "newest": request.link(after=None) if request.one("after") else None,
+            **request.pages(found),
             "looked_to": await looked_to(
                 request, "/v1/events", found, SHOWN, lambda item: item["event"]["recordedtime"]
             ),

@@ -46,8 +46,7 @@ async def orders(request: Request) -> Answer:
             "ended": ended,
             "got": f"{100 * day['received'] / ended:.0f} %" if ended else None,
             "median": day["seconds"]["p50"],
-            "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
-            "newest": request.link(after=None) if request.one("after") else None,
+            **request.pages(found),
             "looked_to": await looked_to(
                 request, "/v1/orders", found, SHOWN, lambda one: one["created_at"]
             ),

@@ -62,6 +62,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         added = [(key, text) for key, text in changed.items() if text is not None]
         return address(self.path, [*kept, *added])
 
+    def pages(self, found: Mapping[str, Any], **changed: str) -> Mapping[str, str | None]:
+        """Return the addresses of the page after this one and of the first; None: no link.
+
+        `found` is the answer of the list. The page after this one has `changed` parameters.
+        """
+        after = found["next_cursor"]
+        return {
+            "older": self.link(after=after, **changed) if found["has_more"] else None,
+            "newest": self.link(after=None) if self.one("after") else None,
+        }
+
 
 def address(path: str, query: Sequence[tuple[str, str]] = ()) -> str:
     """Return the address of a page. `path` is below `/console`."""

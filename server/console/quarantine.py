@@ -41,8 +41,7 @@ async def quarantine(request: Request) -> Answer:
             **{name: text or "" for name, text in filter_.items()},
             "is_filtered": any(filter_.values()),
             "groups": groups(found["data"]),
-            "older": request.link(after=found["next_cursor"]) if found["has_more"] else None,
-            "newest": request.link(after=None) if request.one("after") else None,
+            **request.pages(found),
         },
     )
 

@@ -5,7 +5,7 @@ import os
 
 import live
 import pytest
-from prompt import be_in, printed, run
+from prompt import be_in, printed, run, sent
 
 CONFIG = live.CONFIG.replace(
     "sinks:\n",
@@ -142,5 +142,6 @@ def test_another_configuration_is_not_compared(service, tmp_path):
     (tmp_path / "smshook.yaml").chmod(0o600)
 
     url = ("--url", service.admin_url)
+    sent("tellabot", "--times", "1")
 
     assert printed("events", "list", "--config", str(tmp_path / "smshook.yaml"), *url)
