@@ -47,12 +47,14 @@ _ADD = """
 
 
 def insert(conn: sqlite3.Connection, into: str, rows: Sequence[Row]) -> None:
-    """Insert rows into a table, or into `table (columns)`.
+    """Insert rows into a table, or into `table (columns)`. Roll back if it raises.
 
-    A statement for each row, or executemany, is slower.
+    A statement for each row, or executemany, is slower. `or fail` leaves the rows before the one
+    that fails. Without it SQLite copies each page before it changes it, and from 64 KB of copies
+    on into a temporary file for each statement: a fifth of the time to write an event.
     """
     for part in _parts(rows):
-        sql = f"insert into {into} values $rows"  # noqa: S608 - our words
+        sql = f"insert or fail into {into} values $rows"  # noqa: S608 - our words
         sql = _statement(sql, len(part[0]), len(part))
         conn.execute(sql, [*chain.from_iterable(part)])
 
