@@ -10,19 +10,19 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
 from core.clock import rfc3339
 from core.erasure import CODES, CONTENT_NAMES, NUMBER, PEOPLE, SUBJECT
 from core.errors import Unavailable
-from core.event import Data, Event
+from core.event import Event, SmsReceived
 from core.paths import Path
 from core.secret import MASK
 from core.signing import make_hmac
@@ -120,14 +120,14 @@ class MissingKeys:
         return ()
 
 
-class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+class Sealed(msgspec.Struct, frozen=True):
     """The columns of a sealed event."""
 
     #: Its JSON, with `***` in place of what is sealed.
     body: bytes
     #: The sealed parts; None: nothing of that kind was there.
-    codes: bytes | None
-    people: bytes | None
+    codes: bytes | bytearray | None
+    people: bytes | bytearray | None
     #: Its subject, with the keyed index in place of a number.
     subject: str
     #: The keyed index of its number.
@@ -190,7 +190,26 @@ class _Uses(NamedTuple):
 
 
 #: Takes the id of a row, a part, and a time; returns the sealed part.
-Seal = Callable[[str, bytes, float], bytes]
+Seal = Callable[[str, bytes, float], bytes | bytearray]
+
+
+class _Codes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The codes of a message. Null and `[]` are left out."""
+
+    text: str | None = None
+    code: str | None = None
+    urls: tuple[str, ...] | None = ()
+
+
+class _People(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The numbers of a message. Null is left out."""
+
+    to: str | None = None
+    from_: str | None = msgspec.field(default=None, name="from")
+
+
+#: The sealed fields of a message. Each event of `SmsReceived` is one.
+_of_message = attrgetter("text", "code", "urls", "to", "from_")
 
 
 class _AtTimes(NamedTuple):
@@ -355,6 +374,8 @@ class Sealer(Opener):
         #: `pop` and `extend` are each one step for other threads: no nonce is used twice.
         self._nonces: list[bytes] = []
         self._hash_line: Callable[[bytes], bytes] | None = None
+        #: The period and key of each kind that were used last, and what seals with them.
+        self._made: dict[Kind, tuple[tuple[int, bytes], _AtTimes]] = {}
 
     def seal(
         self, id_: str, event: Mapping[str, Any], at: float, *, was: StoredBody | None = None
@@ -408,45 +429,38 @@ class Sealer(Opener):
     def seal_new(self, events: Sequence[tuple[Event, float]]) -> Sequence[Sealed]:
         """Seal new events, each with the time at which it was recorded.
 
-        It returns what `seal` returns of each, in half the time: keys are looked up once, and no
-        event is taken apart.
+        It returns what `seal` returns of each. For messages that takes half the time: keys are
+        looked up once, and no event is taken apart.
         """
         times = [at for _, at in events]
+        first, last = (min(times), max(times)) if times else (0.0, 0.0)
         of_codes: _AtTimes | None = None
         of_people: _AtTimes | None = None
         sealed: list[Sealed] = []
         for event, at in events:
-            id_, subject, stored, data = event.id, event.subject, event.subject, event.data
-            codes: dict[str, Any] = {}
-            people: dict[str, Any] = {}
-            masks: dict[str, Any] = {}
-            read, its = _attributes(type(data))
-            for (attribute, name, is_code), value in zip(its, read(data)):  # noqa: B905 - a call less
-                if value or value == "":  # neither null nor an empty list
-                    masks[attribute] = MASK if type(value) is str else (MASK,)
-                    (codes if is_code else people)[name] = value
-            if subject.startswith(NUMBER):
-                people["subject"], stored = subject, MASK
-            its_codes = its_people = index = None
-            if codes:
-                of_codes = of_codes or self._at(Kind.CODES, times)
-                its_codes = of_codes.seal(id_, _encode(codes), at)
-            if people:
-                of_people = of_people or self._at(Kind.PEOPLE, times)
-                its_people = of_people.seal(id_, _encode(people), at)
-                number = people.get("to")
-                index = None if number is None else of_people.index_number(number, at)
-                if stored is MASK:
-                    subject = f"{NUMBER}{of_people.index_number(subject.removeprefix(NUMBER), at)}"
-            sealed.append(
-                Sealed(
-                    body=_encode(replace(event, subject=stored, data=replace(data, **masks))),
-                    codes=its_codes,
-                    people=its_people,
-                    subject=subject,
-                    number=index,
-                )
+            id_, subject, data = event.id, event.subject, event.data
+            if not isinstance(data, SmsReceived) or subject.startswith(NUMBER):
+                sealed.append(self.seal(id_, msgspec.to_builtins(event), at))
+                continue
+            text, code, urls, to, from_ = _of_message(data)
+            codes = people = number = None
+            if text is not None or code is not None or urls:
+                of_codes = of_codes or self._at(Kind.CODES, first, last)
+                codes = of_codes.seal(id_, _encode(_Codes(text, code, urls)), at)
+            if to is not None or from_ is not None:
+                of_people = of_people or self._at(Kind.PEOPLE, first, last)
+                people = of_people.seal(id_, _encode(_People(to, from_)), at)
+                number = None if to is None else of_people.index_number(to, at)
+            masked = replace(
+                data,
+                text=None if text is None else MASK,
+                code=None if code is None else MASK,
+                urls=(MASK,) if urls else urls,
+                to=None if to is None else MASK,
+                from_=None if from_ is None else MASK,
             )
+            body = _encode(replace(event, data=masked))
+            sealed.append(Sealed(body, codes, people, subject, number))
         return sealed
 
     def make_seal(self, kind: Kind, times: Sequence[float]) -> Seal:
@@ -454,18 +468,23 @@ class Sealer(Opener):
 
         Use it at once: it does not see that a key is destroyed.
         """
-        return self._at(kind, times).seal
+        return self._at(kind, min(times), max(times)).seal
 
-    def _at(self, kind: Kind, times: Sequence[float]) -> _AtTimes:
-        current = self._keys.current
-        keyed = current(kind, min(times))
-        if keyed != current(kind, max(times)):  # a period ends between them
+    def _at(self, kind: Kind, first: float, last: float) -> _AtTimes:
+        keyed = self._keys.current(kind, first)
+        if keyed != self._keys.current(kind, last):  # a period ends between them
             return _AtTimes(partial(self.seal_part, kind), self.index_number)
-        period, key = keyed
-        head, bound, uses = _head(period), self._bound[kind], self._uses(key)
+        made = self._made.get(kind)
+        if made is None or made[0] != keyed:
+            made = self._made[kind] = keyed, self._make(kind, *keyed)
+        return made[1]
+
+    def _make(self, kind: Kind, period: int, key: bytes) -> _AtTimes:
+        # What begins with a bytearray becomes one: see `journal.sqlite.bulk`.
+        head, bound, uses = bytearray(_head(period)), self._bound[kind], self._uses(key)
         encrypt, hash_, pop, begin = uses.encrypt, uses.hash, self._nonces.pop, head[1:].hex()
 
-        def seal(id_: str, part: bytes, _at: float) -> bytes:
+        def seal(id_: str, part: bytes, _at: float) -> bytearray:
             try:
                 nonce = pop()
             except IndexError:
@@ -615,25 +634,6 @@ def _take(data: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 def _head(period: int) -> bytes:
     """Return the beginning of the parts of a period."""
     return _HEAD.pack(_VERSION, period)
-
-
-@cache
-def _attributes(
-    kind: type[Data],
-) -> tuple[Callable[[Data], tuple[Any, ...]], Sequence[tuple[str, str, bool]]]:
-    """Return a reader of the sealed fields of a type of event, and what they are.
-
-    A field has an attribute, a name in JSON, and is a code or not.
-    """
-    its = {one.encode_name: one.name for one in fields(kind)}
-    found = [
-        (its[name], name, sealed_as is Kind.CODES)
-        for sealed_as, names in _FIELDS.items()
-        for name in names
-        if name in its
-    ]
-    # `attrgetter` returns a tuple only for two names or more: some types have fewer fields.
-    return attrgetter(*(attribute for attribute, _, _ in found), "__class__", "__class__"), found
 
 
 def _put(event: dict[str, Any], values: Mapping[str, Any]) -> None:

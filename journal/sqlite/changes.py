@@ -19,7 +19,9 @@ from .orders import INSERT, UPDATE, order_values
 from .times import note_times
 
 _CLEAR_CALLBACKS = "callbacks (id, source, channel, token, peer, at, headers, body)"
-_CALLBACKS = "callbacks (id, source, channel, token, peer, at, headers, body, sealed)"
+_SEALED_CALLBACKS = "callbacks (id, source, channel, token, peer, at, sealed, headers, body)"
+#: The last two columns of a sealed callback.
+_EMPTY = "'[]', x''"
 _PLAIN_EVENTS = "events (seq, id, source, type, subject, recorded_at, callback, routes, body)"
 _SEALED_EVENTS = f"{_PLAIN_EVENTS[:-1]}, codes, people)"
 _EVENTS = f"{_PLAIN_EVENTS[:-1]}, codes, people, also, reference)"
@@ -124,23 +126,18 @@ def write(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | None = No
 
 
 def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | None) -> None:
-    if sealer is None:
-        clear = [
-            (id_, one.source, one.channel, one.token, one.peer, one.at, *sealed.clear_columns(one))
-            for id_, one in changes.callbacks
-        ]
-        insert(conn, _CLEAR_CALLBACKS, clear)
-    else:
-        times = [one.at for _, one in changes.callbacks if one.headers or one.body]
-        seal = sealer.make_seal(Kind.RAW, times) if times else None
-        callbacks = [
-            (
-                *(id_, one.source, one.channel, one.token, one.peer, one.at),
-                *sealed.callback_columns(seal, str(id_), one),
-            )
-            for id_, one in changes.callbacks
-        ]
-        insert(conn, _CALLBACKS, callbacks)
+    clear, hidden = [], []
+    times = [one.at for _, one in changes.callbacks if one.headers or one.body]
+    seal = None if sealer is None or not times else sealer.make_seal(Kind.RAW, times)
+    for id_, one in changes.callbacks:
+        its_row = (id_, one.source, one.channel, one.token, one.peer, one.at)
+        if seal is not None and (one.headers or one.body):
+            part = sealed.callback_part(msgspec.json.encode(one.headers), one.body)
+            hidden.append((*its_row, seal(str(id_), part, one.at)))
+        else:
+            clear.append((*its_row, *sealed.clear_columns(one)))
+    insert(conn, _CLEAR_CALLBACKS, clear)
+    insert(conn, _SEALED_CALLBACKS, hidden, _EMPTY)
     note_times(conn, changes.events)
     parts: Iterable[Sealed | None] = repeat(None)
     if sealer is not None:
@@ -149,13 +146,12 @@ def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | N
     plain, secret, events, searched = [], [], [], []
     for new, its in zip(changes.events, parts, strict=False):
         plan, event = new.plan, new.plan.event
-        subject, body, its_fields = event.subject, plan.body, fields(event.data)
-        codes = people = None
-        if its is not None:
-            subject, body = its.subject, its.body
-            codes = None if its.codes is None else bytearray(its.codes)
-            people = None if its.people is None else bytearray(its.people)
-            its_fields = (its.number, *its_fields[1:])
+        if its is None:
+            subject, body, number = event.subject, plan.body, getattr(event.data, "to", None)
+            codes = people = None
+        else:
+            subject, body, number = its.subject, its.body, its.number
+            codes, people = its.codes, its.people
         row = (
             *(new.seq, event.id, event.source, event.type, subject, plan.at, new.callback),
             *(_encode_routes(plan.routes), body.decode()),
@@ -167,7 +163,7 @@ def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | N
             secret.append((*row, codes, people))
         else:
             plain.append(row)
-        searched.append((new.seq, *its_fields))
+        searched.append((new.seq, number, *fields(event.data)))
     insert(conn, _PLAIN_EVENTS, plain)
     insert(conn, _SEALED_EVENTS, secret)
     insert(conn, _EVENTS, events)

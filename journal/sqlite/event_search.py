@@ -47,12 +47,12 @@ _FILL: Final = (
 )
 
 
-def fields(data: Data) -> tuple[str | None, str | None, str | None, str | None, int]:
-    """Return the searched fields of an event, as its JSON has them."""
+def fields(data: Data) -> tuple[str | None, str | None, str | None, int]:
+    """Return the searched fields of an event, as its JSON has them, without its number."""
     service = getattr(data, "service", None)
     its = (None, None, None) if service is None else (service.id, service.name, service.key)
     has_code = 0 if getattr(data, "code", None) is None else 1  # a bool needs an adapter
-    return (getattr(data, "to", None), *its, has_code)
+    return (*its, has_code)
 
 
 class Search(NamedTuple):

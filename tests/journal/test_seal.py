@@ -294,8 +294,8 @@ def test_no_two_parts_have_one_nonce():
 
     seal_raw = by.make_seal(Kind.RAW, [AT])
     nonces = {by.seal_part(Kind.RAW, "1", b"", AT)[5:17] for _ in range(1000)}
-    nonces |= {seal_raw("1", b"", AT)[5:17] for _ in range(1000)}
-    nonces |= {one.codes[5:17] for one in by.seal_new([(SMS, AT)] * 1000)}
+    nonces |= {bytes(seal_raw("1", b"", AT)[5:17]) for _ in range(1000)}
+    nonces |= {bytes(one.codes[5:17]) for one in by.seal_new([(SMS, AT)] * 1000)}
 
     assert len(nonces) == 3000
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +40,20 @@ def test_value_with_an_adapter_is_stored_as_it_is(conn):
     stored = conn.execute("select name, typeof(name), number, typeof(number) from pairs").fetchall()
 
     assert stored == [(None, "null", 1, "integer"), (b"\0", "blob", 0, "integer")]
+
+
+def test_rows_in_many_pages_need_no_temporary_file(tmp_path):
+    """Mutant: `insert into`: SQLite copies the pages of the index into a file."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as conn:
+        conn.execute("pragma journal_mode = wal")
+        conn.execute("create table texts (text text primary key) without rowid")
+        rows = [(f"{number:03}" * 300,) for number in range(8 * bulk._MOST)]
+        new = rows[4::8]
+        bulk.insert(conn, "texts", [row for row in rows if row not in new])
+
+        conn.execute("begin immediate")
+        before = [*Path("/proc/self/fd").iterdir()]
+        bulk.insert(conn, "texts", new)
+
+        assert [*Path("/proc/self/fd").iterdir()] == before
+        assert conn.execute("select text from texts order by text").fetchall() == rows

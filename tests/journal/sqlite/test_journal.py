@@ -538,7 +538,7 @@ def test_failed_rollback_breaks_the_journal(failing):
 def test_failed_batch_leaves_no_open_transaction(failing, exc):
     """Mutant: only sqlite3's errors are caught; SQLITE_NOMEM is a MemoryError."""
     writer = BatchWriter(failing, 1)
-    failing.failures["insert into events"] = exc
+    failing.failures["insert or fail into events"] = exc
 
     with pytest.raises(Unavailable):
         writer.write([Record(arrival(), (planned(),), None)])
