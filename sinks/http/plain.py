@@ -86,6 +86,9 @@ class PlainClient:
         except asyncio.CancelledError:
             connection.give_up(waiter)
             raise
+        finally:
+            # It holds a failure, whose traceback holds this frame.
+            del waiter
 
     async def close(self) -> None:
         self._closed = True
@@ -345,6 +348,8 @@ class _Connection(asyncio.Protocol):
             self._finish()  # the body ends with the connection
         else:
             self.fail("protocol")
+        # It refers to this connection. Otherwise each one would wait for the collector.
+        del self._parser
 
     # --- called by the parser -------------------------------------------------------------
 
