@@ -271,7 +271,7 @@ async def test_idle_connection_is_closed(monkeypatch):
     ids=["answered", "closed", "late"],
 )
 async def test_connection_leaves_nothing_for_the_collector(said, posted):
-    """Mutants: its parser is not deleted, and all stay; the waiter is not, and those that failed."""
+    """Mutants: the parser is not deleted, and all stay; the waiter is not: those that failed do."""
     async with endpoint() as end, posting(end.url, connections=4, within=0.05) as post:
         end.usual = said
         gc.collect()
