@@ -199,7 +199,8 @@ class PlainClient:
                     task.cancel()
                     task.add_done_callback(_abort)
         if won is None:
-            raise error or OSError
+            # Not `error` itself: its traceback would hold this frame, which holds the error's task.
+            raise OSError(getattr(error, "errno", None), "no address answers")
         return won.result()
 
     async def _connect_to(self, address: tuple[Any, ...]) -> "_Connection":

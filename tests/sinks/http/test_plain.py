@@ -370,6 +370,25 @@ async def test_next_address_is_tried_if_one_refuses(resolver):
     assert (answer, end.requests[0].headers["host"], len(asked)) == (OK, "sink.example", 1)
 
 
+async def test_refused_addresses_leave_nothing_for_the_collector(resolver):
+    """Mutant: the error of the last address is raised, and holds the frame that holds its task."""
+    found, _ = resolver
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        found += [("127.0.0.1", closed.getsockname()[1])] * 2
+    async with posting("http://sink.example/", connections=1) as post:
+        gc.collect()
+        gc.disable()
+        try:
+            words = [await outcome(post) for _ in range(20)]
+            await asyncio.sleep(0)
+            left = [one for one in gc.get_objects() if isinstance(one, ConnectionRefusedError)]
+        finally:
+            gc.enable()
+
+    assert words == ["refused"] * 20
+    assert not left
+
+
 async def test_next_address_is_tried_if_one_is_silent(resolver):
     """As of IPv6 without a way. Mutant: the second address waits for the first."""
     found, _ = resolver
