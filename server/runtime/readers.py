@@ -240,17 +240,25 @@ class Readers:
         at = self._ticks()
         # A `since` such as 10m is another time in each call.
         name = access.id, msgspec.structs.replace(wanted, since=None, until=None)
+        self._forget_waits(at - WAITS_EVERY)
         known = self._waits.get(name)
-        if known is not None and at < known[0] + WAITS_EVERY:
+        if known is not None:
             return WaitRecord(newest, known[1])
-        if known is not None or len(self._waits) >= _WAITS:
-            # The oldest come first.
-            self._waits.pop(name if known is not None else next(iter(self._waits)))
+        if len(self._waits) >= _WAITS:
+            self._waits.pop(next(iter(self._waits)))
         its = {**_who(), "filter": filter_fields(wanted), "after": newest}
         written = self._journal.submit(RecordFactsLater((Fact("code.wait", its),)))
         self._waits[name] = (at, written)
         written.add_done_callback(partial(self._wait_written, name))
         return WaitRecord(newest, written)
+
+    def _forget_waits(self, until: float) -> None:
+        """Forget the waits that were recorded until then. The oldest come first."""
+        while self._waits:
+            name, (at, _) = next(iter(self._waits.items()))
+            if at > until:
+                return
+            del self._waits[name]
 
     def _wait_written(self, name: tuple[str, EventFilter], written: "asyncio.Future[Any]") -> None:
         if written.cancelled() or written.exception() is not None:

@@ -86,6 +86,9 @@ class PlainClient:
         except asyncio.CancelledError:
             connection.give_up(waiter)
             raise
+        finally:
+            # It holds a failure, whose traceback holds this frame.
+            del waiter
 
     async def close(self) -> None:
         self._closed = True
@@ -196,7 +199,8 @@ class PlainClient:
                     task.cancel()
                     task.add_done_callback(_abort)
         if won is None:
-            raise error or OSError
+            # Not `error` itself: its traceback would hold this frame, which holds the error's task.
+            raise OSError(getattr(error, "errno", None), "no address answers")
         return won.result()
 
     async def _connect_to(self, address: tuple[Any, ...]) -> "_Connection":
@@ -345,6 +349,8 @@ class _Connection(asyncio.Protocol):
             self._finish()  # the body ends with the connection
         else:
             self.fail("protocol")
+        # It refers to this connection. Otherwise each one would wait for the collector.
+        del self._parser
 
     # --- called by the parser -------------------------------------------------------------
 

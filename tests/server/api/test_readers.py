@@ -301,6 +301,20 @@ async def test_waits_with_one_filter_have_one_line_in_ten_minutes(service):
     ]
 
 
+async def test_old_waits_are_forgotten(service):
+    """Mutants: none is forgotten, or only the oldest one; those of the last ten minutes are."""
+    known = service.parts.readers._waits
+
+    for number in range(12):
+        await service.ask(f"/v1/events/wait?request_id={number}&timeout=0", "coder")
+        service.now += WAITS_EVERY / 4
+    assert [one.request_id for _, one in known] == [("8",), ("9",), ("10",), ("11",)]
+
+    service.now += WAITS_EVERY
+    await service.ask("/v1/events/wait?request_id=last&timeout=0", "coder")
+    assert [one.request_id for _, one in known] == [("last",)]
+
+
 async def test_awaited_event_is_recorded_with_the_next_commit(service):
     """Mutants: the event that came is not recorded; the wait is recorded when it ends."""
     async with service.call("/v1/events/wait?since=1h", "coder") as call:

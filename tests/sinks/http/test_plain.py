@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import socket
 import threading
 import time
@@ -34,13 +35,15 @@ async def answers(*said, posts=1, **options):
     """Return the answers (or words) of posts to a server that says these, and its connections."""
     async with endpoint() as end, posting(end.url, connections=4, **options) as post:
         end.says(*said)
-        found = []
-        for _ in range(posts):
-            try:
-                found.append(await post({}, b"body"))
-            except Failed as failure:
-                found.append(failure.word)
-        return found, end.connections
+        return [await outcome(post) for _ in range(posts)], end.connections
+
+
+async def outcome(post):
+    """Return the answer to a post, or its word."""
+    try:
+        return await post({}, b"body")
+    except Failed as failure:
+        return failure.word
 
 
 LENGTH = b"Content-Length: 2\r\n"
@@ -258,6 +261,33 @@ async def test_idle_connection_is_closed(monkeypatch):
     assert end.connections == 2
 
 
+@pytest.mark.parametrize(
+    ("said", "posted"),
+    [
+        (reply(headers={"Connection": "close"}), OK),
+        (raw(then_close=True), "protocol"),
+        (hang, "timeout"),
+    ],
+    ids=["answered", "closed", "late"],
+)
+async def test_connection_leaves_nothing_for_the_collector(said, posted):
+    """Mutants: the parser is not deleted, and all stay; the waiter is not: those that failed do."""
+    async with endpoint() as end, posting(end.url, connections=4, within=0.05) as post:
+        end.usual = said
+        gc.collect()
+        gc.disable()
+        try:
+            found = await asyncio.gather(*[outcome(post) for _ in range(20)])
+            await end.left()
+            await asyncio.sleep(0)
+            left = [one for one in gc.get_objects() if isinstance(one, plain._Connection)]
+        finally:
+            gc.enable()
+
+    assert found == [posted] * 20
+    assert not left
+
+
 async def test_pool_has_its_limit():
     """Mutant: each connection of a test of the sink stays open, too."""
     async with asyncio.timeout(SOON), endpoint() as end, posting(end.url, connections=1) as post:
@@ -338,6 +368,25 @@ async def test_next_address_is_tried_if_one_refuses(resolver):
             answer = await post({}, b"body")
 
     assert (answer, end.requests[0].headers["host"], len(asked)) == (OK, "sink.example", 1)
+
+
+async def test_refused_addresses_leave_nothing_for_the_collector(resolver):
+    """Mutant: the error of the last address is raised, and holds the frame that holds its task."""
+    found, _ = resolver
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        found += [("127.0.0.1", closed.getsockname()[1])] * 2
+    async with posting("http://sink.example/", connections=1) as post:
+        gc.collect()
+        gc.disable()
+        try:
+            words = [await outcome(post) for _ in range(20)]
+            await asyncio.sleep(0)
+            left = [one for one in gc.get_objects() if isinstance(one, ConnectionRefusedError)]
+        finally:
+            gc.enable()
+
+    assert words == ["refused"] * 20
+    assert not left
 
 
 async def test_next_address_is_tried_if_one_is_silent(resolver):
