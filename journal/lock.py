@@ -105,10 +105,15 @@ class Lock:
 
 
 def holder(journal: Path) -> Holder | None:
-    """Return the process that holds the journal now, or None."""
+    """Return the process that holds the journal now, or None.
+
+    Raises PermissionError if this user may not know.
+    """
     path = _beside(journal)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        raise
     except OSError:
         return None
     try:

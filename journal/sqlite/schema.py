@@ -173,6 +173,8 @@ def errors_named(path: Path, name: str = "") -> Iterator[None]:
                 disk = os.statvfs(path.parent)
                 # No bytes or no inodes are left for the log.
                 full = disk.f_bavail == 0 or 0 == disk.f_favail < disk.f_files
+                if path.exists() and not os.access(path, os.R_OK, effective_ids=True):
+                    error = os.strerror(errno.EACCES)
         kind = Broken if _is_fatal(exc) else DiskFull if full else Unavailable
         raise kind(f"{name} cannot be opened: {error}") from exc
     except OSError as exc:

@@ -1,5 +1,6 @@
 """Commands, groups and their errors."""
 
+import contextlib
 import errno
 import math
 import os
@@ -102,8 +103,18 @@ def failure_of(exc: Exception) -> Failure | None:
             return Failure(str(exc))
         # EPIPE is no failure: the reader of the pipe has read enough.
         case OSError() if exc.errno != errno.EPIPE:
-            return Failure(": ".join(str(part) for part in (exc.filename, exc.strerror) if part))
+            return Failure(
+                ": ".join(str(part) for part in (exc.filename, exc.strerror) if part) + _owner(exc)
+            )
     return None
+
+
+def _owner(exc: OSError) -> str:
+    """Return the user who may do what was denied, if another one has the file."""
+    if isinstance(exc, PermissionError) and exc.filename:
+        with contextlib.suppress(OSError, KeyError):
+            return f"; it belongs to the user {Path(exc.filename).owner()}"
+    return ""
 
 
 class CommandGroup(click.Group):

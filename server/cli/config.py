@@ -1,5 +1,6 @@
 """Commands on the configuration and on the journal's file, without a service."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -68,10 +69,11 @@ def check() -> None:
         click.echo(plain(line))
     for warning in (*loaded.warnings, *forgotten(loaded.config)):
         click.echo(plain(f"warning: {warning}"), err=True)
-    found = holder(loaded.config.journal.path)
-    note = None if found is None else edited(found)
-    if note is not None:
-        click.echo(plain(f"note: {note}"), err=True)
+    with contextlib.suppress(PermissionError):  # another user may check the file, too
+        found = holder(loaded.config.journal.path)
+        note = None if found is None else edited(found)
+        if note is not None:
+            click.echo(plain(f"note: {note}"), err=True)
 
 
 @click.group(cls=CommandGroup)

@@ -1,5 +1,6 @@
 """Find the service and the API key for a command."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -201,7 +202,9 @@ def near(path: Path) -> str:
 
 def answers(known: Settings) -> str:
     """Return the URL for callbacks: of the running service, else of `server.listen`."""
-    found = holder(known.journal)
+    found = None
+    with contextlib.suppress(PermissionError):
+        found = holder(known.journal)
     if found is not None and found.url is not None:
         return found.url
     host, port = host_and_port(known.listen)

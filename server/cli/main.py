@@ -10,12 +10,12 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import click
 
 from .. import __version__
-from .command import Command, CommandGroup
+from .command import Command, CommandGroup, failure_of
 
 #: Each command, in the order of the help, and the module of this package that has it.
 _MODULES = {
@@ -59,21 +59,33 @@ _MODULES = {
 
 
 @contextlib.contextmanager
-def _ended_by_a_closed_pipe() -> Iterator[None]:
-    """If the reader of the output is gone, end by SIGPIPE and print nothing, as other programs do.
+def _written() -> Iterator[None]:
+    """Fail if the output cannot be written, as on a full disk.
 
-    Exit code 0 would be wrong: a check may have failed, or a backup may be incomplete. Before that,
-    the signal stays ignored, because a closed socket would end the service.
+    If its reader is gone, end by SIGPIPE and print nothing, as other programs do. Exit code 0 would
+    be wrong: a check may have failed, or a backup may be incomplete. Before that, the signal stays
+    ignored, because a closed socket would end the service.
     """
     try:
         try:
-            yield
-        finally:
-            sys.stdout.flush()
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
+        except OSError as exc:
+            if isinstance(exc, BrokenPipeError):
+                raise
+            _discard(sys.stdout)
+            raise failure_of(exc) or exc from None
     except* BrokenPipeError:  # `mcp` raises it in a group
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
         signal.raise_signal(signal.SIGPIPE)
+
+
+def _discard(stream: TextIO) -> None:
+    """Discard what could not be written. The interpreter would try again, and exit with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class LazyGroup(CommandGroup):
@@ -83,11 +95,11 @@ class LazyGroup(CommandGroup):
     """
 
     def make_context(self, *args: Any, **named: Any) -> click.Context:
-        with _ended_by_a_closed_pipe():
+        with _written():
             return super().make_context(*args, **named)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _ended_by_a_closed_pipe():
+        with _written():
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -151,7 +163,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal of another encoding gets `\u2192` for `→`, and no traceback.
             stream.reconfigure(errors="backslashreplace")
-    smshook(prog_name="smshook")
+    try:
+        smshook(prog_name="smshook")
+    except OSError:
+        # Not even the message of an error could be written.
+        _discard(sys.stderr)
+        sys.exit(1)
 
 
 def fill_standard_streams() -> None:

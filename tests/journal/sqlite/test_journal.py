@@ -60,7 +60,7 @@ from journal.sqlite import schema as sqlite_open
 from journal.sqlite.batch import BatchWriter
 from journal.sqlite.errors import judged
 from journal.sqlite.journal import SQLiteJournal
-from journal.sqlite.schema import WrongJournal, has_wal_reset_race, migrate
+from journal.sqlite.schema import WrongJournal, has_wal_reset_race, is_current, migrate
 from journal.writes import DismissQuarantined, Record, Settle, Take, Touch
 
 ROOT = Path(__file__).parents[3]
@@ -286,6 +286,22 @@ async def test_journal_of_a_newer_version_is_refused(store, path):
     for use in (lambda: migrate(path), lambda: asyncio.run(store.start())):
         with pytest.raises(WrongJournal, match="step m999_of_tomorrow, of a newer smshook"):
             await asyncio.to_thread(use)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_journal_of_another_user_is_not_called_unopenable(path):
+    """Mutant: `SQLITE_CANTOPEN`, which says nothing about permissions."""
+    migrate(path)
+    is_current(path)  # imports first: another user may be unable to read them
+    with tempfile.TemporaryDirectory() as folder:  # another user cannot pass through `tmp_path`
+        copy = Path(shutil.move(path, folder))
+        copy.parent.chmod(0o755)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(Unavailable, match="cannot be opened: Permission denied"):
+                is_current(copy)
+        finally:
+            os.seteuid(0)
 
 
 @pytest.mark.parametrize("made", [b"no database, but a letter to somebody\n" * 30, None])

@@ -10,6 +10,8 @@ import re
 import shlex
 import sqlite3
 import stat
+import tempfile
+from pathlib import Path
 
 import click
 import pytest
@@ -25,9 +27,12 @@ from server import __version__
 from server.api.deliveries import DeliveryParameters
 from server.api.events import EventParameters
 from server.api.orders import OrderParameters
+from server.cli.command import failure_of
 from server.cli.main import commands, smshook
 from server.cli.output import print_json, print_table
 
+#: A user without files.
+NOBODY = 65534
 TOKEN = "t0ken-of-tellabot-0123456789"
 KEY = "k3y-of-the-admin-0123456789"
 SECRET = "a secret of the tests that is long enough, 0123456789"
@@ -109,7 +114,7 @@ def test_help_of_a_command_has_a_valid_example(name):
 
     result = run(*typed, "--help")
 
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, "Permission denied" in result.stderr) == (0, False)
     assert result.stdout.startswith(f"Usage: smshook {name} ")
     [example] = re.findall(r"Example:\n +(smshook .*)", result.stdout)
     words = shlex.split(example.partition(" > ")[0])
@@ -153,7 +158,7 @@ def test_config_option_works_before_and_after_the_command(folder, arguments):
 
     result = run(*(word.replace("config.show", "show") for word in arguments))
 
-    assert result.exit_code == 0
+    assert (result.exit_code, "Permission denied" in result.stderr) == (0, False)
     assert "other:" in result.stdout
 
 
@@ -356,7 +361,7 @@ def test_shown_configuration_is_masked_even_if_wrong(folder):
 
     result = run("config", "show")
 
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, "Permission denied" in result.stderr) == (0, False)
     assert [secret for secret in (TOKEN, KEY, SECRET) if secret in result.stdout] == []
     assert COMPLAINTS.splitlines() == [
         line.removeprefix("# ") for line in result.stdout.splitlines() if line.startswith("# ")
@@ -372,7 +377,7 @@ def test_config_show_fails_without_a_file():
 def test_schema_is_json_with_every_section():
     result = run("config", "schema")
 
-    assert result.exit_code == 0
+    assert (result.exit_code, "Permission denied" in result.stderr) == (0, False)
     known = json.loads(result.stdout)
     assert {"sources", "sinks", "routes", "server", "journal", "api"} <= set(known["properties"])
 
@@ -546,6 +551,50 @@ def test_process_that_does_not_listen_yet_is_reported(configured):
         "",
         f"process {os.getpid()} has smshook.db but does not listen yet; try again\n",
     )
+
+
+@pytest.fixture
+def shared(folder, monkeypatch):
+    """A configuration that another user can read. The journal is in use."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can act as another user")
+    with tempfile.TemporaryDirectory() as made:  # another user cannot pass through `tmp_path`
+        folder = Path(made).resolve()
+        folder.chmod(0o755)
+        (write(folder) / "smshook.yaml").chmod(0o644)
+        monkeypatch.chdir(folder)
+        with Lock(folder / "smshook.db"):
+            yield folder
+        monkeypatch.undo()
+
+
+def run_as_another_user(*arguments):
+    # Imports first: another user may be unable to read them.
+    run(*arguments)
+    failure_of(OSError())
+    os.seteuid(NOBODY)
+    try:
+        return run(*arguments)
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("arguments", TALKING, ids=" ".join)
+def test_service_of_another_user_is_not_called_stopped(arguments, shared):
+    """Mutant: `except PermissionError: return None`."""
+    result = run_as_another_user(*arguments)
+
+    denied = f"{shared}/smshook.db.lock: Permission denied; it belongs to the user root\n"
+    assert outcome(result) == (1, "", denied)
+
+
+@pytest.mark.parametrize("arguments", [("check",), ("sources", "url", "tellabot")], ids=" ".join)
+@pytest.mark.usefixtures("shared")
+def test_configuration_is_enough_for_another_user(arguments):
+    """Mutants: they fail, because they cannot find out whether the service runs."""
+    result = run_as_another_user(*arguments)
+
+    assert (result.exit_code, "Permission denied" in result.stderr) == (0, False)
 
 
 def test_unreachable_address_is_reported_without_password():

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import live
 import pytest
@@ -520,6 +521,46 @@ def test_closed_pipe_ends_a_command_as_other_programs(service, command):
     os.close(writing)
 
     assert (listing.returncode, listing.stderr) == (-signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["events", "list", "--limit", "1000"],
+        ["version"],
+        ["--help"],
+        ["events", "list", "--help"],
+        ["config", "schema"],  # more than a buffer
+    ],
+    ids=" ".join,
+)
+def test_output_on_a_full_disk_is_a_failure(service, command, buffered):
+    """Mutants: a traceback; exit code 120, of an interpreter that tries to write again."""
+    service.run("send", "tellabot")
+    environment = service.environment() | {"PYTHONUNBUFFERED": "" if buffered else "1"}
+
+    with Path("/dev/full").open("wb") as full:
+        written = subprocess.run(
+            [live.command(), *command],
+            cwd=service.folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment,
+            check=False,
+        )
+        unsaid = subprocess.run(
+            [live.command(), *command],
+            cwd=service.folder,
+            stdout=full,
+            stderr=full,
+            env=environment,
+            check=False,
+        )
+
+    assert (written.returncode, written.stderr.splitlines()[-1]) == (1, b"No space left on device")
+    assert b"Traceback" not in written.stderr
+    assert unsaid.returncode == 1
 
 
 def test_closed_stdout_is_no_failure(service):
