@@ -7,7 +7,6 @@ from functools import partial
 from ..case import Case, Measured
 from ..lab.checkpoints import NOTES
 from ..lab.machine import fdatasync, mapped, watch_memory
-from ..lab.openloop import CONNECTIONS as OPEN
 from ..lab.openloop import LoadResult, offered
 from ..lab.percentiles import percentile, percentile_names, percentiles
 from ..lab.processes import Bench, CaseFailed, Product
@@ -21,8 +20,6 @@ _IDLE = 10
 _FIXED = 800
 #: The number of the first callback after those that measured the capacity.
 _ELSEWHERE = 5_000_000
-#: That of the burst before memory is watched.
-_BURST = 1_000_000
 #: Percentiles of the curve that is drawn.
 _DRAWN = (*range(99), 99, 99.5, 99.9)
 
@@ -148,10 +145,6 @@ def _checkpoints(bench: Bench, *, name: str, rate: float | None) -> Measured:
 def _memory(bench: Bench) -> Measured:
     with piped(bench) as (product, _):
         rate = settled(bench, product, sinks=1).rate / 2
-        # When the disk stalls, all connections of the open loop wait. Without this burst, each
-        # stall that is longer than those before it would look like growth.
-        bench.load(product.callback(), connections=OPEN, first=_BURST)
-        product.await_settled()
         meter, seconds = Meter(product.pid), 20 if bench.quick else 600
         memory = watch_memory(
             product.memory,
