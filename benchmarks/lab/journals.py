@@ -359,7 +359,7 @@ def _templates(identity: Identity, source_name: str, service: str) -> _Templates
     return _Templates(
         callback=_template(body, {**marks, str(_MARK_SECOND): "second"}),
         event=_template(msgspec.json.encode(event).decode(), {**marks, **kept}),
-        searched=searched_fields(event.data)[1:],
+        searched=searched_fields(event.data),
     )
 
 
