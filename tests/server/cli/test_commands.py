@@ -114,7 +114,7 @@ def test_help_of_a_command_has_a_valid_example(name):
 
     result = run(*typed, "--help")
 
-    assert (result.exit_code, "Permission denied" in result.stderr) == (0, False)
+    assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith(f"Usage: smshook {name} ")
     [example] = re.findall(r"Example:\n +(smshook .*)", result.stdout)
     words = shlex.split(example.partition(" > ")[0])
@@ -158,7 +158,7 @@ def test_config_option_works_before_and_after_the_command(folder, arguments):
 
     result = run(*(word.replace("config.show", "show") for word in arguments))
 
-    assert (result.exit_code, "Permission denied" in result.stderr) == (0, False)
+    assert result.exit_code == 0
     assert "other:" in result.stdout
 
 
@@ -361,7 +361,7 @@ def test_shown_configuration_is_masked_even_if_wrong(folder):
 
     result = run("config", "show")
 
-    assert (result.exit_code, "Permission denied" in result.stderr) == (0, False)
+    assert (result.exit_code, result.stderr) == (0, "")
     assert [secret for secret in (TOKEN, KEY, SECRET) if secret in result.stdout] == []
     assert COMPLAINTS.splitlines() == [
         line.removeprefix("# ") for line in result.stdout.splitlines() if line.startswith("# ")
@@ -377,7 +377,7 @@ def test_config_show_fails_without_a_file():
 def test_schema_is_json_with_every_section():
     result = run("config", "schema")
 
-    assert (result.exit_code, "Permission denied" in result.stderr) == (0, False)
+    assert result.exit_code == 0
     known = json.loads(result.stdout)
     assert {"sources", "sinks", "routes", "server", "journal", "api"} <= set(known["properties"])
 
