@@ -480,7 +480,7 @@ class Sealer(Opener):
         return made[1]
 
     def _make(self, kind: Kind, period: int, key: bytes) -> _AtTimes:
-        # What begins with a bytearray becomes one: see `journal.sqlite.bulk`.
+        # A bytearray plus bytes is a bytearray, which sqlite3 stores faster than bytes.
         head, bound, uses = bytearray(_head(period)), self._bound[kind], self._uses(key)
         encrypt, hash_, pop, begin = uses.encrypt, uses.hash, self._nonces.pop, head[1:].hex()
 

@@ -131,11 +131,11 @@ def _write_events(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | N
     seal = None if sealer is None or not times else sealer.make_seal(Kind.RAW, times)
     for id_, one in changes.callbacks:
         its_row = (id_, one.source, one.channel, one.token, one.peer, one.at)
-        if seal is not None and (one.headers or one.body):
-            part = sealed.callback_part(msgspec.json.encode(one.headers), one.body)
-            hidden.append((*its_row, seal(str(id_), part, one.at)))
-        else:
+        part = sealed.seal_callback(seal, str(id_), one)
+        if part is None:
             clear.append((*its_row, *sealed.clear_columns(one)))
+        else:
+            hidden.append((*its_row, part))
     insert(conn, _CLEAR_CALLBACKS, clear)
     insert(conn, _SEALED_CALLBACKS, hidden, _EMPTY)
     note_times(conn, changes.events)

@@ -59,11 +59,18 @@ def callback_columns(
     seal: Seal | None, id_: str, arrival: Arrival
 ) -> tuple[str, bytearray, bytearray | None]:
     """Return headers, body and the sealed part of a callback. `seal` None: it stays in clear."""
-    if seal is None or not (arrival.headers or arrival.body):
+    part = seal_callback(seal, id_, arrival)
+    if part is None:
         return (*clear_columns(arrival), None)
-    headers = msgspec.json.encode(arrival.headers)
-    part = seal(id_, callback_part(headers, arrival.body), arrival.at)
     return "[]", bytearray(), bytearray(part)
+
+
+def seal_callback(seal: Seal | None, id_: str, arrival: Arrival) -> bytes | bytearray | None:
+    """Return the sealed part of a callback. None: it stays in clear, or is empty."""
+    if seal is None or not (arrival.headers or arrival.body):
+        return None
+    headers = msgspec.json.encode(arrival.headers)
+    return seal(id_, callback_part(headers, arrival.body), arrival.at)
 
 
 def clear_columns(arrival: Arrival) -> tuple[str, bytearray]:

@@ -110,7 +110,7 @@ def failure_of(exc: Exception) -> Failure | None:
 
 
 def _owner(exc: OSError) -> str:
-    """Return the user who may do what was denied, if another one has the file."""
+    """Return whose the file is that this user may not use; empty for other errors."""
     if isinstance(exc, PermissionError) and exc.filename:
         with contextlib.suppress(OSError, KeyError):
             return f"; it belongs to the user {Path(exc.filename).owner()}"

@@ -73,10 +73,11 @@ def _written() -> Iterator[None]:
             finally:
                 sys.stdout.flush()
         except OSError as exc:
-            if isinstance(exc, BrokenPipeError):
+            failure = failure_of(exc)
+            if failure is None:  # the reader is gone
                 raise
             _discard(sys.stdout)
-            raise failure_of(exc) or exc from None
+            raise failure from None
     except* BrokenPipeError:  # `mcp` raises it in a group
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})

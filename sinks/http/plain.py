@@ -87,7 +87,7 @@ class PlainClient:
             connection.give_up(waiter)
             raise
         finally:
-            # It holds a failure, whose traceback holds this frame.
+            # The waiter has the failure, and the failure's traceback has this frame: a cycle.
             del waiter
 
     async def close(self) -> None:
@@ -199,7 +199,7 @@ class PlainClient:
                     task.cancel()
                     task.add_done_callback(_abort)
         if won is None:
-            # Not `error` itself: its traceback would hold this frame, which holds the error's task.
+            # A new error. With the old one, its task and this frame would be a cycle.
             raise OSError(getattr(error, "errno", None), "no address answers")
         return won.result()
 
@@ -349,7 +349,7 @@ class _Connection(asyncio.Protocol):
             self._finish()  # the body ends with the connection
         else:
             self.fail("protocol")
-        # It refers to this connection. Otherwise each one would wait for the collector.
+        # The parser refers to this connection, too: a cycle, which only the collector frees.
         del self._parser
 
     # --- called by the parser -------------------------------------------------------------
