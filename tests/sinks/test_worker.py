@@ -620,6 +620,7 @@ async def test_retry_after_of_a_429_holds_the_sink_over_a_restart(world, status,
     worker = await world.run(Destination(answer))
     await world.accept(worker)
     await world.until(pending=1)
+    await world.end()
     await world.start()
     record = (await world.journal.ask(SinkRecords()))["log"]
     again, destination = Worker("log", Sink(), world.journal, world.clock, record), Destination()
