@@ -153,6 +153,12 @@ class KeyFile(msgspec.Struct, frozen=True):
             raise Damaged(path, "a line is not a key") from None
         return KeyFile(keys, destroyed)
 
+    @staticmethod
+    def of_names(names: Iterable[str], root: str) -> "KeyFile":
+        """Return keys with these names, without their content. `root` is the fingerprint of all."""
+        keys = [_read_key(f"{name} {root} ") for name in names]
+        return KeyFile({(key.kind, key.start): key for key in keys})
+
     def text(self) -> str:
         lines = [
             KEY_FILE,
@@ -317,6 +323,11 @@ class Keyring:
     def root(self) -> str:
         """The fingerprint of the root key that wraps new keys."""
         return self._roots[0].fingerprint
+
+    @property
+    def file(self) -> KeyFile:
+        """The content of the key file."""
+        return self._state.file
 
     @property
     def _fingerprints(self) -> Collection[str]:

@@ -164,6 +164,12 @@ class Moment(Read[float | None], frozen=True):
     name: str
 
 
+class Moments(Read[Mapping[str, float]], frozen=True):
+    """The times set by `SetMoment` whose names begin with this; without that beginning."""
+
+    beginning: str
+
+
 class KeptFigures(Read[Sequence[bytes]], frozen=True):
     """What `KeepFigures` kept, in order of time."""
 

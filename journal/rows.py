@@ -197,7 +197,8 @@ class Changes(msgspec.Struct):
     token_uses: dict[tuple[str, str], tuple[int, float]] = {}
     #: By source, and by name: may exist.
     balances: dict[str, AccountBalance] = {}
-    moments: dict[str, float] = {}
+    #: By name; None: it is removed.
+    moments: dict[str, float | None] = {}
     #: By (name, subject): may exist. Those that were cleared before a time are removed.
     conditions: dict[tuple[str, str], StoredCondition] = {}
     forget_conditions: float = 0.0

@@ -699,10 +699,10 @@ class Touch(Write[None], frozen=True):
 
 
 class SetMoment(Write[None], frozen=True):
-    """Keep a time; the `Moment` of this name returns it."""
+    """Keep a time; the `Moment` of this name returns it. None: forget it."""
 
     name: str
-    at: float
+    at: float | None
 
 
 class KeepFigures(Write[None], frozen=True):

@@ -115,7 +115,10 @@ def write(conn: sqlite3.Connection, changes: Changes, sealer: Sealer | None = No
     conditions.put(conn, changes.conditions.values(), changes.forget_conditions)
     replays.put(conn, changes.replays.values())
     if changes.moments:
-        conn.executemany(_MOMENT, changes.moments.items())
+        moments = changes.moments.items()
+        conn.executemany(_MOMENT, [(name, at) for name, at in moments if at is not None])
+        gone = [(name,) for name, at in moments if at is None]
+        conn.executemany("delete from moments where name = ?", gone)
     if changes.key_uses:
         conn.executemany(_KEY_USE, changes.key_uses.items())
     for key in changes.api_keys:

@@ -17,6 +17,7 @@ from ..reads import (
     KeptFigures,
     LastBalances,
     Moment,
+    Moments,
     Page,
     PageRead,
     QuarantinedById,
@@ -213,6 +214,12 @@ def rejections(conn: sqlite3.Connection, read: Rejections) -> list[tuple[int, Re
 def moment(conn: sqlite3.Connection, read: Moment) -> float | None:
     row = conn.execute("select at from moments where name = ?", (read.name,)).fetchone()
     return None if row is None else float(row[0])
+
+
+def moments(conn: sqlite3.Connection, read: Moments) -> dict[str, float]:
+    names = "select name, at from moments where substr(name, 1, ?) = ?"
+    skipped = len(read.beginning)
+    return {name[skipped:]: at for name, at in conn.execute(names, (skipped, read.beginning))}
 
 
 def figures(conn: sqlite3.Connection, _read: KeptFigures) -> list[bytes]:

@@ -18,7 +18,14 @@ from journal.audit.lines import Action, Fact, next_epoch
 from journal.audit.note import Algorithm, Checkpoint, Note, SigningKey
 from journal.facts import AuditOptions
 from journal.keyring import EPOCH, LOG, Epoch, KeyFile, Keyring, KeySpan, WrappedKey
-from journal.reads import AuditLines, AuditLogs, Checkpoints, EventCount, EventFilter
+from journal.reads import (
+    AuditLines,
+    AuditLogs,
+    Checkpoints,
+    EventCount,
+    EventFilter,
+    Moments,
+)
 from journal.seal import Kind
 from journal.writes import (
     Leaves,
@@ -26,6 +33,7 @@ from journal.writes import (
     PruneLog,
     RecordFacts,
     RecordFactsLater,
+    SetMoment,
     SignCheckpoint,
     Write,
 )
@@ -52,6 +60,8 @@ COUNTED = 60.0
 RETRY = 10.0
 #: The kinds of keys that seal parts of events.
 _OF_EVENTS = frozenset({Kind.CODES, Kind.PEOPLE, Kind.RAW})
+#: The moments of keys with a line that says that they were made.
+_KEY = "key/"
 #: Different facts that are counted at a time; the others are counted together.
 _COUNTS = 200
 #: The most facts that wait while the journal cannot be written. Beyond that, the oldest are lost.
@@ -98,9 +108,12 @@ class AuditFacts:
             peers.add(peer)
         self._counts[name] = (count + 1, peers)
 
-    def later(self, *facts: Fact) -> None:
-        """Record facts that name their actor. They are written again if that fails."""
-        self._submit(facts)
+    def later(self, *facts: Fact, then: Callable[[int | None], None] | None = None) -> None:
+        """Record facts that name their actor. They are written again if that fails.
+
+        `then` is as for `add`.
+        """
+        self._submit(facts, then)
 
     def write_counts(self) -> None:
         """Record the counted facts."""
@@ -212,7 +225,7 @@ class AuditKeeper:
         self._first, self._origin = logs[-1].first, logs[-1].origin
         last = await self._journal.ask(Checkpoints(self._first, newest=True))
         await self._record_start(config, since=last[0].at if last else None)
-        self.follow_keys()
+        await self._catch_up_with_keys()
         if not last:
             # Earlier epochs, of another log, end with it.
             self._epoch = await self._make_epoch()
@@ -267,6 +280,18 @@ class AuditKeeper:
             failed = self._keys.epochs()[-1].start > self._epoch.start
             await self._sign(await self._change_epoch(self._epoch) if failed else self._epoch)
         await recorded
+
+    async def _catch_up_with_keys(self) -> None:
+        """Follow keys, and record what happened to them before a process death, without a line."""
+        # What this version has not followed yet, such as at the first start, needs no line.
+        names = await self._journal.ask(Moments(_KEY))
+        self.follow_keys()
+        file = self._keys.file
+        if names:
+            self._keys_changed(KeyFile.of_names(names, self._keys.root), file)
+        else:
+            for key in filter(_has_lines, file.keys.values()):
+                self._keep(key, self._clock.now(), self.started)
 
     def follow_keys(self) -> None:
         """Record from now on what happens to keys."""
@@ -425,13 +450,20 @@ class AuditKeeper:
             self.facts.add("seal.rotated", {"root": next(iter(after.keys.values())).root})
             return
         for name, key in after.keys.items():
-            if name not in before.keys and key.kind not in (EPOCH, LOG):
-                self.facts.add("seal.made", _key_fields(key))
+            if name not in before.keys and _has_lines(key):
+                then = partial(self._keep, key, self._clock.now())
+                self.facts.add("seal.made", _key_fields(key), then)
         self._destroyed += [
-            key
-            for name, key in before.keys.items()
-            if name not in after.keys and key.kind not in (EPOCH, LOG)
+            key for name, key in before.keys.items() if name not in after.keys and _has_lines(key)
         ]
+
+    def _keep(self, key: WrappedKey, at: float | None, line: int | None) -> None:
+        """Keep that the last line about a key says that it was made; at None: destroyed.
+
+        `line` None: that line is not on disk. The next start records it.
+        """
+        if line is not None:
+            self._journal.put(SetMoment(f"{_KEY}{key.name}", at), lambda _outcome: None)
 
     async def _record_destroyed(self) -> float:
         """Record destroyed keys, with the number of events that they sealed. Raises Unavailable."""
@@ -441,7 +473,8 @@ class AuditKeeper:
             if key.span is not None and key.kind in _OF_EVENTS:
                 fields["events"] = await self._count_events(key.span)
             self._destroyed.pop(0)
-            self.facts.later(Fact("seal.destroyed", fields))
+            then = partial(self._keep, key, None)
+            self.facts.later(Fact("seal.destroyed", fields), then=then)
         return LOOK_EVERY
 
     async def _count_events(self, span: KeySpan) -> int:
@@ -452,6 +485,11 @@ class AuditKeeper:
             part = await self._journal.ask(EventCount(after=place, upto=newest, filter=wanted))
             count, place = count + part.count, part.next_seq
         return count
+
+
+def _has_lines(key: WrappedKey) -> bool:
+    """Return whether lines say when a key was made and destroyed."""
+    return key.kind not in (EPOCH, LOG)
 
 
 def _key_fields(key: WrappedKey) -> Mapping[str, str]:

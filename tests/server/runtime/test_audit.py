@@ -636,6 +636,35 @@ async def test_keys_of_a_sealed_journal_have_lines(tmp_path):
     await service.journal.close()
 
 
+async def test_keys_have_lines_although_the_process_dies_before_them(tmp_path):
+    """The next start records them, once.
+
+    Mutants: it does not look; destroyed keys are not forgotten, and have a line at each start.
+    """
+    seal = Sealing(file=str(tmp_path / "smshook.keys"), root=(ROOT,))
+    service = Service(tmp_path, seal=seal)
+    await service.start()
+    await record(service.journal, planned(at=BEGIN))
+    await service.journal.close()
+    keys = service.parts.period_keys
+    keys.prepare(service.at + 3600)
+    keys.destroy(Kind.CODES, service.at + 3600)
+
+    for _ in range(3):
+        await service.start()
+        await service.work()
+        await service.journal.close()
+
+    await service.start()
+    lines = await service.lines(do=("seal.",))
+    of_codes = [line for line in lines if line["kind"] == "codes"]
+    assert [(line["do"], line["period"], line.get("events")) for line in of_codes] == [
+        ("seal.made", rfc3339(BEGIN + 3600), None),
+        ("seal.destroyed", rfc3339(BEGIN), 1),
+    ]
+    await service.journal.close()
+
+
 async def test_keys_that_a_command_destroys_have_lines(tmp_path):
     """The service is stopped. Mutant: only a running service follows its keys."""
     seal = Sealing(file=str(tmp_path / "smshook.keys"), root=(ROOT,))
