@@ -1,5 +1,6 @@
 """A wall clock that reports its steps."""
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -85,28 +86,47 @@ class WallClock:
 
 
 class AgeClock:
-    """Counts seconds for the ages of stored data: a clock that is set forward makes nothing old.
+    """Counts seconds for the ages of stored data: a clock that is set makes nothing old early.
 
-    `now()` follows the wall clock backward, but forward no faster than time passes. If the wall
-    clock is more than an hour past `last` at the start, it may be wrong, or the service was stopped
-    for long: `wait` is an hour then, in which time the clock can be corrected.
+    Data is as old as the time that has passed since the clock showed its time, or as the wall clock
+    says, if that is less. If the wall clock is more than an hour past `last` at the start, it may
+    be wrong, or the service was stopped for long: `wait` is an hour then, in which time the clock
+    can be corrected.
 
     `last` is the value of `now()` that was stored last; None: there is no such value.
     """
 
     def __init__(self, clock: WallClock, last: float | None) -> None:
         self._clock = clock
-        self._begun, self._ticks = clock.now(), clock.ticks()
-        self.is_ahead = last is not None and self._begun - last > LONGEST_STEP
+        self._begun = clock.ticks()
+        #: When the clock jumped, in ticks, and how far it was ahead of the ticks from then on.
+        self._shown = [(-math.inf, clock.now() - self._begun)]
+        clock.listen(self._note_jump)
+        self.is_ahead = last is not None and clock.now() - last > LONGEST_STEP
+
+    def before(self, kept: float) -> float:
+        """Return the time before which all data is at least `kept` seconds old.
+
+        It is what the clock showed so long ago, in seconds since the epoch. If the clock was set
+        back since then, it is no later than what the clock showed next.
+        """
+        at = self._clock.ticks() - kept
+        then = max(since for since, _ in self._shown if since <= at)
+        showed = (ahead + max(since, at) for since, ahead in self._shown if since >= then)
+        return min(self._clock.now() - kept, *showed)
 
     def now(self) -> float:
-        """Return seconds since the epoch, to compute ages with."""
-        return min(self._clock.now(), self._begun + self._clock.ticks() - self._ticks)
+        """Return seconds since the epoch. A clock that is set forward is believed after an hour."""
+        return min(self._clock.now(), self.before(LONGEST_STEP) + LONGEST_STEP)
+
+    def _note_jump(self, _by: float) -> None:
+        ticks = self._clock.ticks()
+        self._shown.append((ticks, self._clock.now() - ticks))
 
     @property
     def wait(self) -> float:
         """Seconds until ages may be computed."""
-        passed = self._clock.ticks() - self._ticks
+        passed = self._clock.ticks() - self._begun
         return max(0.0, LONGEST_STEP - passed) if self.is_ahead else 0.0
 
 

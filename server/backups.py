@@ -37,6 +37,7 @@ def back_up(
     for path, what in reserved.items():
         if is_same(target, path):
             raise WrongPath(f"{target} {what}; name another file")
+    _check_folder(target)
     if os.path.lexists(target) and not begins(target, DATABASE):
         raise WrongPath(f"{target} exists and is not a backup; name another file")
     with unfinished(target) as temporary:
@@ -66,8 +67,7 @@ def check_keys(keys: Path, target: Path) -> None:
     # The next change of the key file would overwrite it with zeros.
     if any(is_same(target, beside) for beside in key_files(keys)):
         raise WrongPath(f"{target} {_HAS_KEYS}; name another file")
-    if not target.parent.is_dir():
-        raise WrongPath(f"there is no folder {target.parent}; make it (mkdir -p), or name another")
+    _check_folder(target)
     if os.path.lexists(target) and not begins(target, KEY_FILE.encode()):
         raise WrongPath(f"{target} exists and is not a copy of the keys; name another file")
     if key_file.read(keys) is None:
@@ -87,6 +87,11 @@ def back_up_keys(keys: Path, target: Path) -> None:
         sync_file(temporary)
         temporary.rename(target)
         sync_folder(target.parent)
+
+
+def _check_folder(target: Path) -> None:
+    if not target.parent.is_dir():
+        raise WrongPath(f"there is no folder {target.parent}; make it (mkdir -p), or name another")
 
 
 def _copied(journal: Path, temporary: Path, progress: Progress) -> Contents:

@@ -16,8 +16,8 @@ EVENTS, AT = 12, 1_700_000_000
 RETENTION = "retention: {events: 1s, raw: null, attempts: null, quarantine: null}\n"
 
 
-def dying(folder, step, config=live.CONFIG):
-    return live.Live(folder, config, program=[sys.executable, str(KILL), step])
+def dying(folder, step, config=live.CONFIG, **options):
+    return live.Live(folder, config, program=[sys.executable, str(KILL), step], **options)
 
 
 def in_files(folder, text):
@@ -52,6 +52,27 @@ def test_killed_erasure_is_finished_by_the_next_start(tmp_path, step):
     assert listed.split(" ")[0] == event
     assert (stats["events"], stats["deliveries"]["delivered"]) == (1, 1)
     assert again == {"status": "duplicate", "events": [event]}
+
+
+def test_killed_erasure_leaves_nothing_in_the_log_of_a_journal_in_clear(tmp_path):
+    """The death comes between the commit and the emptying of the log, which still has the code.
+
+    Mutant: the next start does not write the log back (`_write_back` of `begin`).
+    """
+    config, why = live.CONFIG.replace(live.SEAL, ""), "it is erased in it"
+    service = dying(tmp_path, "erased", config, in_clear=why).start()
+    event = service.accept(1, at=AT, text=f"{CODE} is it", pin=CODE)
+    live.eventually(lambda: service.stats()["deliveries"]["delivered"] == 1)
+    with pytest.raises(httpx.TransportError):
+        service.api(f"/events/{event}/content", method="DELETE")
+    assert service.process.wait(30) != 0
+    killed = in_files(tmp_path, CODE)
+
+    with live.Live(tmp_path, config, in_clear=why):
+        started = in_files(tmp_path, CODE)
+
+    assert "smshook.db-wal" in killed
+    assert started == []
 
 
 @pytest.mark.parametrize("step", ["removing", "removed"])

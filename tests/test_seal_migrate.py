@@ -103,7 +103,10 @@ def test_running_service_seals_older_rows(filled, tmp_path):
 
 
 def test_stopped_journal_is_sealed_and_rewritten(filled, tmp_path):
-    """Mutants: the command needs a service; the file keeps free pages of older versions."""
+    """Mutants: the command needs a service; the file keeps free pages of older versions; `check`
+    promises that rows in clear are encrypted, or warns after the migration, too.
+    """
+    warning = "rows from before it was encrypted stay in clear"
     with shell(tmp_path / "smshook.db") as conn:
         # An older version left free pages with content: it did not overwrite them.
         conn.execute("pragma secure_delete = off")
@@ -112,9 +115,13 @@ def test_stopped_journal_is_sealed_and_rewritten(filled, tmp_path):
         conn.execute("drop table old")
     assert found(tmp_path) != []
 
+    checked = filled.run("check").stdout
+
     done = json.loads(filled.run("seal", "migrate", "--vacuum", "--output", "json").stdout)
 
     assert found(tmp_path) == []
+    assert warning in checked
+    assert warning not in filled.run("check").stdout
     assert sum(done["sealed"].values()) == 13
     assert done["bytes_after"] < done["bytes_before"]
     assert not any(show(filled)["in_clear"].values())

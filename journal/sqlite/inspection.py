@@ -92,6 +92,15 @@ def find_rows(
         )
 
 
+def may_be_in_clear(path: Path) -> bool:
+    """Return whether rows may be in clear: those from before the journal had keys are not sealed.
+
+    It looks at no row. Raises Unavailable and Broken.
+    """
+    with errors_named(path), _reading(path) as conn:
+        return conn is not None and (not _had_keys(conn) or unsealed.is_marked(conn))
+
+
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection | None]:
     """Yield a connection that only reads; None: there is no journal."""

@@ -133,6 +133,11 @@ def _is_marked(conn: sqlite3.Connection, table: Unsealed) -> bool:
     return row is not None
 
 
+def is_marked(conn: sqlite3.Connection) -> bool:
+    """Return whether rows of any table may be in clear."""
+    return any(_mark(conn, table) > 0 for table in Unsealed)
+
+
 class _Next(NamedTuple):
     """The next rows to look at, the newest first."""
 

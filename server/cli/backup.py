@@ -53,15 +53,15 @@ def backup(file: Path, keys: Path | None, output: str) -> None:
     copied = {} if keys is None else {"keys": str(keys.absolute())}
     try:
         if keys is not None:
-            backups.check_keys(known.seal.path, keys)
+            backups.check_keys(known.key_file, keys)
         if to_stdout:
             contents = backups.stream(known.journal, sys.stdout.buffer, _show)
         else:
-            own = known.seal.path
+            own = known.key_file
             contents = backups.back_up(known.path, known.journal, file, _show, keys=own)
         try:
             if keys is not None:
-                backups.back_up_keys(known.seal.path, keys)
+                backups.back_up_keys(known.key_file, keys)
         except BaseException:
             copied = {}  # the first copy is there
             raise

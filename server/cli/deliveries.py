@@ -26,8 +26,9 @@ def waits_for(delivery: Item) -> str | None:
     reason, when = delivery.get("waits_for"), relative(delivery["next_at"])
     if reason is None:
         return when
-    # A time in the past is not the reason: a pause, for example, has no known end.
-    return f"{reason} {when}" if when and when.startswith("in ") else str(reason)
+    # A time in the past is not the reason, and a pause has no known end.
+    has_end = reason != "pause" and when is not None and when.startswith("in ")
+    return f"{reason} {when}" if has_end else str(reason)
 
 
 def _last(attempts: Sequence[Mapping[str, Any]]) -> str | None:

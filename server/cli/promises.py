@@ -10,11 +10,14 @@ import msgspec
 from msgspec.structs import fields
 
 from core import erasure
+from core.errors import Unavailable
 from core.event import SOURCE, Event, SinkFailing
 from core.units import Duration
 from journal.reads import PendingBySink
 from journal.sqlite.deliveries import pending_by_sink
+from journal.sqlite.inspection import may_be_in_clear
 from journal.sqlite.read_only import open_read_only
+from journal.sqlite.schema import WrongJournal
 from routes.index import is_tried_always
 from routes.match import compile_filter
 from routes.table import Route, compile_table
@@ -173,6 +176,12 @@ def secrecy(config: Config, root_files: Sequence[Path | None]) -> Iterator[str]:
             f"  {journal.name}: texts, codes, numbers and callbacks encrypted, also in its"
             " backups; services, states and times in clear"
         )
+        with contextlib.suppress(Unavailable, WrongJournal):  # `forgotten` says so
+            if may_be_in_clear(journal):
+                yield (
+                    f"  {journal.name}: rows from before it was encrypted stay in clear, also in"
+                    " its backups, until `smshook seal migrate` is done"
+                )
         yield f"  {keys.name}: their keys, wrapped with the root key"
         yield f"  keys are destroyed: {', '.join(_destroyed(config))}"
         yield f"  {_thief(config, root_files)}"

@@ -135,6 +135,13 @@ class Settings:
         return seal
 
     @property
+    def key_file(self) -> Path:
+        """The file of the wrapped keys. No root key is needed for its path."""
+        self._need(("seal", "file"))
+        seal: Sealing = self._values["seal"]
+        return seal.path
+
+    @property
     def retention(self) -> Retention:
         self._need(("retention",))
         retention: Retention = self._values.get("retention", Retention())

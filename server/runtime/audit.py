@@ -387,12 +387,12 @@ class AuditKeeper:
             return self._ages.wait
         keep = self._options.keep
         if keep is not None:
-            await self._repeat(lambda: PruneLog(self._ages.now() - keep))
+            await self._repeat(lambda: PruneLog(self._ages.before(keep)))
         if not self._seals:
             # Retention destroys the keys of a sealed journal.
             kept = self._codes_kept or keep
             if kept is not None:
-                await asyncio.to_thread(self._keys.destroy, Kind.CODES, self._ages.now() - kept)
+                await asyncio.to_thread(self._keys.destroy, Kind.CODES, self._ages.before(kept))
         return PRUNE_EVERY
 
     async def _repeat(self, write: Callable[[], Write[Any]]) -> None:

@@ -160,10 +160,9 @@ class Pruner:
 
         Before a kind was pruned, they count from the first run.
         """
-        now = self._ages.now()
-        begun = now if self._begun is None else self._begun
+        begun = self._ages.before(0.0) if self._begun is None else self._begun
         return {
-            kind: max(0.0, now - kept - self._done.get(kind, begun - kept))
+            kind: max(0.0, self._ages.before(kept) - self._done.get(kind, begun - kept))
             for kind, kept in self.limits.items()
         }
 
@@ -184,7 +183,7 @@ class Pruner:
             counts[kind], place = 0, None
             while True:
                 part = await self._journal.ask(
-                    PrunableCount(kind, before=at - kept, at=at, after=place)
+                    PrunableCount(kind, before=self._ages.before(kept), at=at, after=place)
                 )
                 counts[kind] += part.count
                 place = part.next_place
@@ -235,7 +234,7 @@ class Pruner:
         """
         async with self._pruning:
             self.last, self._leaf = PruneRun(started_at=self._clock.now()), None
-            self._begun = self._ages.now() if self._begun is None else self._begun
+            self._begun = self._ages.before(0.0) if self._begun is None else self._begun
             while await self._pass(gently=gently):
                 await self._note_time()
             await self._prune_keys(gently=gently)
@@ -249,7 +248,7 @@ class Pruner:
         """Prune each kind for a while; return whether there is more to do."""
         has_more = is_erased = False
         for kind, kept in self.limits.items():
-            before, known = self._ages.now() - kept, self._counted(kind)
+            before, known = self._ages.before(kept), self._counted(kind)
             if kind in _SEALED and not await self._destroy(kind.value, before):
                 continue  # the next run tries again
             if await self._prune(kind, before, gently=gently):
@@ -305,7 +304,7 @@ class Pruner:
         kept = self.limits.get(Retained.EVENTS)
         if kept is None or self._clock.ticks() - self._keys_at < KEYS_EVERY:
             return
-        before = self._ages.now() - kept - KEYS_OUTLIVE
+        before = self._ages.before(kept + KEYS_OUTLIVE)
         place: tuple[str, bytes] | None = ("", b"")
         while place is not None:
             pruned = await self._steps.write(PruneKeys(before, after=place), gently=gently)
@@ -315,7 +314,7 @@ class Pruner:
         # Now no row is left that a key of that time has made.
         if not await self._destroy(DEDUPE, before):
             return
-        if await self._destroy_unused(self._ages.now() - kept):
+        if await self._destroy_unused(self._ages.before(kept)):
             self._keys_at = self._clock.ticks()
 
     async def _destroy_unused(self, before: float) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core import clock as core_clock
-from core.clock import WallClock, boot_ticks, find_boot_ticks, rfc3339
+from core.clock import AgeClock, WallClock, boot_ticks, find_boot_ticks, rfc3339
 from server.runtime import clock_jumps
 
 
@@ -134,3 +134,71 @@ def test_time_is_formatted_with_microseconds(at):
     wanted = datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
 
     assert rfc3339(at / 1_000_000) == wanted.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+# --- ages ---------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.floats(0, 9000), st.floats(-9000, 9000)), max_size=6), st.data())
+@example([(10.0, 86_400.0)], None)
+@example([(10.0, -86_400.0)], None)
+def test_no_data_is_old_before_its_time(steps, data):
+    """Whatever the clock does: data of `before` is as old, by the clock that only goes forward.
+
+    Mutants: a clock that was set back is forgotten (`since == then`); a jump begins a second late.
+    """
+    machine = Machine()
+    clock = machine.clock()
+    ages = AgeClock(clock, None)
+    stored = []
+    for passes, jump in steps:
+        stored.append((machine.ticks_at, clock.now()))
+        machine.pass_by(passes)
+        stored.append((machine.ticks_at, clock.now()))
+        machine.wall_at += jump
+        clock.check()
+        stored.append((machine.ticks_at, clock.now()))
+        kept = 3600.0 if data is None else data.draw(st.floats(0, 20_000))
+        before = ages.before(kept)
+        early = [
+            at for ticks, at in stored if at < before - 1e-6 and machine.ticks_at - ticks < kept - 2
+        ]
+        assert early == []
+
+
+@pytest.mark.parametrize("behind", [86_400.0, 1_800_000_000.0])
+def test_clock_that_was_corrected_does_not_keep_later_data(behind):
+    """A machine without a battery starts in the past, and gets the time from the network.
+
+    Mutant: ages count from the start only.
+    """
+    machine = Machine()
+    machine.wall_at -= behind
+    clock = machine.clock()
+    ages = AgeClock(clock, None)
+    machine.pass_by(20)
+    machine.wall_at += behind
+    clock.check()
+    stored = clock.now()
+
+    machine.pass_by(59)
+    young = ages.before(60.0)
+    machine.pass_by(2)
+
+    assert young < stored < ages.before(60.0)
+
+
+def test_clock_that_was_set_forward_is_believed_after_an_hour():
+    """Mutants: at once; never."""
+    machine = Machine()
+    clock = machine.clock()
+    ages = AgeClock(clock, None)
+    machine.wall_at += 86_400
+    clock.check()
+
+    first = clock.now() - ages.now()
+    machine.pass_by(3599)
+    last = clock.now() - ages.now()
+    machine.pass_by(2)
+
+    assert (first, last, ages.now()) == (86_400, 86_400, clock.now())

@@ -90,13 +90,13 @@ def events(path):
 
 
 def test_full_disk_of_the_backup_is_named(journal, tmp_path):
-    """Mutant: the error names the journal, which is well."""
+    """Mutants: the error names the journal, which is well; it names the unfinished file."""
     with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=64k", "tmpfs") as small:
         with pytest.raises(OSError, match="No space left on device") as raised:
             saved(journal, small / "backup.db")
         left = names(small)
 
-    assert raised.value.filename == str(small / ".backup.db.unfinished")
+    assert raised.value.filename == str(small / "backup.db")
     assert left == []
 
 
@@ -165,6 +165,14 @@ def test_file_of_the_service_is_not_replaced(journal, name, what):
     """Mutant: the journal is replaced by its copy, and the service ends."""
     with pytest.raises(WrongPath, match=f"{name} {what}; name another file"):
         saved(journal, journal.with_name(name))
+
+
+def test_missing_folder_is_named(journal, tmp_path):
+    """Mutant: the error names the unfinished file."""
+    with pytest.raises(WrongPath, match=f"there is no folder {tmp_path}/gone; make it"):
+        saved(journal, tmp_path / "gone" / "backup.db")
+
+    assert names(tmp_path) == []
 
 
 def test_missing_journal_is_refused(empty, tmp_path):

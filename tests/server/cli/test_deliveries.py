@@ -3,11 +3,15 @@
 import json
 import re
 import shlex
+import time
 
 import live
 import pytest
 from prompt import cells, printed, read, run, sent
 from serving import Handler, serving
+
+from core.clock import rfc3339
+from server.cli.deliveries import waits_for
 
 READER, WRITER = "reader-key-0123456789", "writer-key-0123456789"
 KEYS = (
@@ -496,3 +500,16 @@ def test_replay_to_no_sink_is_a_failure(hostile, output, printed_):
 
     assert (result.exit_code, result.stdout) == (1, printed_)
     assert result.stderr == "no sink of this event is still configured; name one with --sink\n"
+
+
+@pytest.mark.parametrize("reason", ["pause", "retry"])
+def test_pause_has_no_known_end(reason):
+    """A removed sink makes no attempt at the time that its last one had set.
+
+    Mutant: each reason has the time of the next attempt.
+    """
+    soon = rfc3339(time.time() + 500)
+
+    text = waits_for({"waits_for": reason, "next_at": soon})
+
+    assert text == {"pause": "pause", "retry": "retry in 8 min"}[reason]

@@ -495,3 +495,20 @@ def test_check_says_that_a_journal_is_in_clear(folder):
     output = run("check").stdout
 
     assert f"  smshook.db: {IN_CLEAR}\n" in output
+
+
+def test_backup_needs_no_root_key(folder):
+    """The unit of an hourly backup has no credential of the service.
+
+    Mutant: the command reads all of `seal`.
+    """
+    configured(folder, ROOT)
+    run("migrate")
+    keyring(folder, ROOT)
+    configured(folder, "${SMSHOOK_NO_SUCH_ROOT}")
+
+    made = run("backup", "copy.db", "--keys", "copy.keys")
+
+    assert made.exit_code == 0
+    assert (folder / "copy.db").exists()
+    assert (folder / "copy.keys").read_bytes() == (folder / "smshook.keys").read_bytes()

@@ -167,6 +167,31 @@ async def test_clock_set_forward_erases_nothing_early(start, machine):
         assert await readable(parts, plan) == (True, False)
 
 
+async def test_codes_after_a_correction_of_the_clock_are_erased_on_time(start, machine):
+    """A machine that starts a year behind gets the time from the network.
+
+    Mutant: ages follow a clock that counts from the start only, so they stay a year behind.
+    """
+    machine.wall -= 365 * DAY
+    async with start() as parts:
+        machine.pass_by(20)
+        machine.wall += 365 * DAY
+        parts.clock.check()
+        plan = planned(at=parts.clock.now(), **SMS)
+        await record(parts.journal, plan)
+
+        machine.pass_by(DAY - 1)
+        await parts.pruner.prune(gently=False)
+        early = await readable(parts, plan)
+        machine.pass_by(2)
+        counts = await parts.pruner.count()
+        await parts.pruner.prune(gently=False)
+
+        assert early == (True, True)
+        assert counts["codes"] == 1
+        assert await readable(parts, plan) == (True, False)
+
+
 async def test_start_with_a_clock_far_ahead_waits_for_an_hour(start, machine):
     """Mutants: no wait; the next start believes a suspicious clock."""
     async with start() as parts:
