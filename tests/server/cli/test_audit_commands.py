@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 
 import live
 import pytest
@@ -17,13 +16,28 @@ STRANGER = str(week(owner="somebody else").first)
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def test_list_shows_who_did_what():
+def newest(service):
+    """Return the newest line, with its cursor."""
+    [item] = service.api("/audit?order=desc&limit=1").json()["data"]
+    return item
+
+
+def signed(service, size):
+    """Wait for a checkpoint of so many lines."""
+    live.eventually(
+        lambda: int(service.api("/audit/log/checkpoint").text.splitlines()[1]) >= size, within=30
+    )
+
+
+def test_list_shows_who_did_what(here):
     """Mutants: another column; a filter that is not sent."""
+    after = ("--after", newest(here)["cursor"])
     printed("sinks", "pause", "log")
     printed("sinks", "resume", "log")
 
-    items = read("audit", "list", "--do", "sink.", "--by", "key/admin", "--since", "10m")
-    rows = [line.split() for line in printed("audit", "list", "--do", "sink.paused").splitlines()]
+    items = read("audit", "list", "--do", "sink.", "--by", "key/admin", "--since", "10m", *after)
+    table = printed("audit", "list", "--do", "sink.paused", *after)
+    rows = [line.split() for line in table.splitlines()]
 
     assert [item["leaf"]["do"] for item in items] == ["sink.paused", "sink.resumed"]
     assert rows[0] == ["n", "at", "do", "by", "about"]
@@ -33,9 +47,9 @@ def test_list_shows_who_did_what():
 
 def test_who_shows_who_got_an_event(here):
     """Mutants: a masked reading counts; the end of an id is not enough."""
-    assert here.post(live.sms(4711)).status_code == 200
-    [item] = read("events", "list")
-    event = item["event"]["id"]
+    event = here.accept(4711)
+    [item] = read("events", "list", "--request-id", "10004711")
+    assert item["event"]["id"] == event
 
     found = read("audit", "who", event)
     rows = printed("audit", "who", event[-8:]).splitlines()
@@ -60,7 +74,7 @@ def test_export_is_verified_with_the_shown_key(here):
     assert printed("audit", "key").split()[1] == key
     printed("sinks", "pause", "log")
     printed("sinks", "resume", "log")
-    time.sleep(2.1)  # the next checkpoint
+    signed(here, newest(here)["leaf"]["n"] + 1)
 
     said = printed("audit", "export", "export", "--tiles", "--as", "ecs", "--as", "cef")
 
@@ -85,10 +99,10 @@ def test_part_of_the_log_is_exported():
 def test_export_says_with_which_line_it_begins(here):
     """It begins at a multiple of 256. Mutant: the lines before it count, too."""
     for number in range(130):
-        here.post(live.sms(5_000 + number))
-    time.sleep(2.1)  # the next checkpoint
+        here.accept(5_000 + number)
+    signed(here, 257)
 
-    said = printed("audit", "export", "newest", "--since", "2s")
+    said = printed("audit", "export", "newest", "--since", newest(here)["leaf"]["at"])
 
     entries = (here.folder / "newest/entries.jsonl").read_text().splitlines()
     first, last = (json.loads(line)["n"] for line in (entries[0], entries[-1]))
@@ -118,9 +132,9 @@ def test_export_into_a_folder_in_use_is_refused(here):
     assert (result.exit_code, "is not empty" in result.stderr) == (1, True)
 
 
-def test_running_log_is_verified_over_the_api():
+def test_running_log_is_verified_over_the_api(here):
     """Mutants: an export without its end; the key is taken from the service; no line says it."""
-    key = read("audit", "key")["first"]
+    key, after = read("audit", "key")["first"], ("--after", newest(here)["cursor"])
 
     said = printed("audit", "verify", "--key", key, "--fresh", "10m")
     wrong = run("audit", "verify", "--key", STRANGER)
@@ -129,7 +143,7 @@ def test_running_log_is_verified_over_the_api():
     assert said.startswith("unchanged: smshook/")
     assert (wrong.exit_code, wrong.stdout.startswith("CHANGED: lines 0 to ")) == (1, True)
     assert (without.exit_code, "--key KEY" in without.stdout) == (2, True)
-    lines = [one["leaf"] for one in read("audit", "list", "--do", "audit.verified")]
+    lines = [one["leaf"] for one in read("audit", "list", "--do", "audit.verified", *after)]
     assert [(one["by"], one["outcome"]) for one in lines] == [
         (f"cli/{os.getuid()}", "unchanged"),
         (f"cli/{os.getuid()}", "changed"),

@@ -95,9 +95,9 @@ def test_refusal_is_said(dev, tab):
 
 def test_focus_comes_back_after_each_act(dev, tab):
     """By keys alone: the next Enter sends again. Mutant: the focus is lost with the page."""
-    order = dev.post("smsbower/rehearsal/orders", service="tg")
+    order = dev.post("grizzlysms/rehearsal/orders", service="tg")
     page = tab.page
-    page.goto("/smsbower/rehearsal/")
+    page.goto("/grizzlysms/rehearsal/")
     button = page.get_by_role("button", name=f"Send a message to {order['number']}")
 
     button.press("Enter")

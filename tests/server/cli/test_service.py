@@ -168,15 +168,15 @@ def test_pages_are_followed_up_to_the_limit(service):
 
 
 def test_order_and_after_are_those_of_the_api():
-    sent("tellabot", "--times", "3")
-    oldest = read("events", "list", "--order", "asc")
+    ids = sent("tellabot", "--times", "3")
+    own = [word for id_ in ids for word in ("--subject", subject_of(id_))]
+    oldest = read("events", "list", *own, "--order", "asc")
 
-    newest = read("events", "list", "--order", "desc")
-    after = json.loads(
-        printed("events", "list", "--after", oldest[0]["cursor"], "--output", "json")
-    )
+    newest = read("events", "list", *own, "--order", "desc")
+    after = read("events", "list", *own, "--after", oldest[0]["cursor"])
 
-    everything = read("events", "list")
+    everything = read("events", "list", *own)
+    assert [item["event"]["id"] for item in everything] == ids
     assert newest == everything[::-1]
     assert after == everything[1:]
 
@@ -279,7 +279,9 @@ def test_invalid_id_is_a_usage_error(command, nothing):
     assert "write an id, or its last 6 characters or more" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("show", "--raw")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("list", "--request-id", "10000009"), ("show", "--raw")], ids=" ".join
+)
 def test_control_characters_are_shown_escaped(service, arguments):
     """Mutant: one cell printed as it is."""
     hostile = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\r\nforged line"
@@ -290,6 +292,7 @@ def test_control_characters_are_shown_escaped(service, arguments):
     for output in ("table", "json"):
         text = printed("events", *show, "--output", output, SMSHOOK_API_KEY=DECODER)
 
+        assert event_id in text
         assert [line for line in text.splitlines() if not line.isprintable()] == []
         assert not any(line.startswith("forged line") for line in text.splitlines())
 
@@ -493,7 +496,7 @@ def test_no_answer_in_time_is_a_failure(stranger):
 @pytest.mark.parametrize(
     "command",
     [
-        ["events", "list", "--output", "json"],
+        ["events", "list", "--limit", "1000", "--output", "json"],
         ["events", "--help"],
         ["audit", "verify", "none"],  # prints what it found
         ["backup", "-"],
