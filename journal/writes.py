@@ -153,6 +153,7 @@ class Take(Write[Sequence[Delivery]], frozen=True):
     known: tuple[int, ...] = ()
     #: Take only deliveries that were accepted by then. None: all.
     accepted_by: float | None = None
+    patient: ClassVar[bool] = True
     endless: ClassVar[bool] = True
 
 
@@ -164,6 +165,7 @@ class Probe(Write[Sequence[Delivery]], frozen=True):
     after: int = 0
     #: Ids of deliveries that the caller has already.
     known: tuple[int, ...] = ()
+    patient: ClassVar[bool] = True
     endless: ClassVar[bool] = True
 
 

@@ -36,12 +36,15 @@ def in_turns(
     *,
     form: Form = "tellabot",
     times: int = 1,
+    turn: float = _TURN,
 ) -> Mapping[str, Spent]:
     """Return the rate and processor time of each variant, with deliveries. Raises CaseFailed.
 
     Each is loaded for the seconds of the bench, `times` over: rates vary more than processor times.
+    `turn`: the seconds of a turn. The shorter it is, the less the speed of the machine differs
+    between the variants.
     """
-    turns = max(2, times * round(bench.seconds / _TURN))
+    turns = max(2, times * round(bench.seconds / turn))
     with ExitStack() as stack:
         products = {name: stack.enter_context(start()) for name, start in variants.items()}
         for product in products.values():  # to be warm
@@ -51,7 +54,7 @@ def in_turns(
         rates: dict[str, list[float]] = {name: [] for name in products}
         events = dict.fromkeys(products, 0)
         order = list(products.items())
-        for turn in range(turns):
+        for number in range(1, turns + 1):
             order.reverse()  # nothing is always measured after the same other
             for name, product in order:
                 before = int(product.at_rest()["events"])
@@ -59,8 +62,8 @@ def in_turns(
                     product.callback(),
                     connections=CONNECTIONS,
                     form=form,
-                    first=(turn + 1) * _APART,
-                    seconds=_TURN,
+                    first=number * _APART,
+                    seconds=turn,
                 )
                 events[name] += product.check(load, connections=CONNECTIONS, before=before)
                 product.await_settled()

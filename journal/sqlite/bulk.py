@@ -21,13 +21,15 @@ Row = Sequence[object]
 _MOST = 32
 #: The kinds of statements here, each with up to `_MOST` numbers of rows, and all others.
 CACHED_STATEMENTS = 22 * _MOST
-_DELIVER = """
+#: Whether a delivery is ours. A later start that opened the file owns all deliveries.
+OWNED = "owner = ? and owner = (select max(id) from starts)"
+_DELIVER = f"""
     update deliveries set state = 'delivered', attempts = ?, due_at = null,
                           scheduled_at = null, owner = null,
                           ordering = iif(?, null, ordering)
-    where id in ($rows) and owner = ? and attempts = ?
+    where id in ($rows) and {OWNED} and attempts = ?
     returning id
-"""
+"""  # noqa: S608 - our words
 _RESULTS = """
     insert into sinks (name, failing_since, last_success_at, last_error_at, last_error, last_status)
     values $rows

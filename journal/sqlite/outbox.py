@@ -34,7 +34,7 @@ from ..writes import (
     Take,
 )
 from . import sealed
-from .bulk import deliver, insert, note_results
+from .bulk import OWNED, deliver, insert, note_results
 from .deliveries import GIVEN_UP, TURNS, delivery
 
 #: Selects the unfinished deliveries of an `ordering`. The partial index has the same condition.
@@ -180,8 +180,6 @@ class Outbox:
         self._results: dict[str, _Results] = defaultdict(_Results)
         #: Ids that `deliver` settled and that `settle` has not seen yet.
         self._delivered: set[int] = set()
-        #: The last start that opened the file; None: not looked up yet.
-        self._newest: int | None = None
         #: News for the listeners: see `Committed`.
         self._events: list[tuple[int, bytes]] = []
         self._changed: dict[int, bytes] = {}
@@ -191,8 +189,6 @@ class Outbox:
     def deliver(self, ops: Sequence[object]) -> None:
         """Settle the successes in one statement, before any operation is applied."""
         delivered = [op.delivery for op in ops if type(op) is Settle and _is_delivered(op)]
-        if not delivered or not self._is_newest():
-            return
         alike: dict[int, list[int]] = {}
         for one in delivered:
             alike.setdefault(one.attempts, []).append(one.id)
@@ -307,22 +303,14 @@ class Outbox:
             part = self._sealer.seal_part(Kind.CODES, id_, attempt.answer, at)
         return None, part
 
-    def _is_newest(self) -> bool:
-        """Return whether no later start opened the file. A later start owns all deliveries."""
-        if self._newest is None:
-            (self._newest,) = self.conn.execute("select max(id) from starts").fetchone()
-        return self._newest == self._start
-
     def _update(self, op: Settle, attempts: int) -> bool:
         """Store the state of a delivery; return whether it is ours."""
-        if not self._is_newest():
-            return False
         lag = 0.0 if op.fixed else self._lag(op.delivery.id)
         due_at = None if op.due_at is None else op.due_at - lag
         changed = self.conn.execute(
-            "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"
+            "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"  # noqa: S608 - our words
             " fixed = ?, held = ?, ordering = iif(?, null, ordering),"
-            " owner = null where id = ? and owner = ? and attempts = ?",
+            f" owner = null where id = ? and {OWNED} and attempts = ?",
             (
                 *(op.state, attempts, due_at, due_at if op.asked else None, op.fixed, op.held),
                 # The `ordering` may be a number: it is not kept longer than it is needed.

@@ -73,6 +73,7 @@ class FrequentLines:
         status = one.status
         # A sink may return any object.
         its = f',"status":{status}' if type(status) is int else _field("status", status)
+        due = "" if one.due_at is None else f',"due_at":{one.due_at}'
         self._json(
             f'delivery.attempted","event_id":"{one.event_id}"{_about(*one.about.items())}'
             f'{_known("sink", one.sink)},"delivery_id":"{one.delivery_id}"'
@@ -80,7 +81,7 @@ class FrequentLines:
             f',"outcome":"{one.outcome}","state":"{one.state}"{its}'
             f"{'' if one.error is None else _field('error', one.error)}"
             f',"took_ms":{one.took_ms},"since_ms":{one.since_ms}'
-            f"{'' if one.due_at is None else _field('due_at', one.due_at)}"
+            f"{due}"
             f"{'' if one.trace_id is None else _field('trace_id', one.trace_id)}"
             f"{'' if one.leaf is None else _field('leaf', one.leaf)}"
         )

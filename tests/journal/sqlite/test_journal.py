@@ -61,7 +61,7 @@ from journal.sqlite.batch import BatchWriter
 from journal.sqlite.errors import judged
 from journal.sqlite.journal import SQLiteJournal
 from journal.sqlite.schema import WrongJournal, has_wal_reset_race, is_current, migrate
-from journal.writes import DismissQuarantined, Record, Settle, Take, Touch
+from journal.writes import DismissQuarantined, Probe, Record, Settle, Take, Touch
 
 ROOT = Path(__file__).parents[3]
 
@@ -611,6 +611,20 @@ async def test_failed_fsync_answers_all_callers_and_ends_writing(path):
 
 def log_size(path):
     return path.with_name("smshook.db-wal").stat().st_size
+
+
+@pytest.mark.parametrize("asked", [Take("log", Turn.RETRIED, limit=1, now=NOW), Probe("log")])
+async def test_reading_due_deliveries_needs_no_commit_of_its_own(journal, asked):
+    """A hundred failing sinks read often. Mutants: these writes are not patient."""
+    journal._commits._patience = 60
+    before = journal.meters.commits
+
+    asking = journal.submit(asked)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await record(journal, planned())
+
+    assert (await asking, journal.meters.commits - before) == ((), 1)
 
 
 @pytest.fixture
