@@ -16,11 +16,15 @@ sqlite3.register_adapter(bool, int)
 # or a bytearray. Rows of callbacks have hardly any others.
 
 Row = Sequence[object]
-#: The most rows of a statement. Each number of rows is a statement of its own, and all of them stay
-#: prepared. A statement for more rows, filled up with nulls, takes up to twice as long.
-_MOST = 32
-#: The kinds of statements here, each with up to `_MOST` numbers of rows, and all others.
-CACHED_STATEMENTS = 22 * _MOST
+#: The numbers of rows of a statement. Each number is a statement of its own, and all of them stay
+#: prepared: more numbers take more memory. More rows are split: 23 rows are 16 and 7. A statement
+#: for more rows, filled up with nulls, takes up to twice as long.
+_SIZES = (*range(1, 9), 16, 32)
+_MOST = max(_SIZES)
+#: For each number of rows up to `_MOST`, the largest size that it fills.
+_FILLED = [max((size for size in _SIZES if size <= rows), default=0) for rows in range(_MOST + 1)]
+#: The kinds of statements here, each in all sizes, and all others.
+CACHED_STATEMENTS = 50 * len(_SIZES)
 #: Whether a delivery is ours. A later start that opened the file owns all deliveries.
 OWNED = "owner = ? and owner = (select max(id) from starts)"
 _DELIVER = f"""
@@ -94,9 +98,8 @@ def deliver(
 
 def add(conn: sqlite3.Connection, changes: Mapping[str, int]) -> None:
     """Add to the counters of those names."""
-    if changes:
-        sql = _statement(_ADD, 2, len(changes))
-        conn.execute(sql, [*chain.from_iterable(changes.items())])
+    for part in _parts([*changes.items()]):
+        conn.execute(_statement(_ADD, 2, len(part)), [*chain.from_iterable(part)])
 
 
 def note_results(conn: sqlite3.Connection, rows: Sequence[Row], *, succeeded: bool) -> None:
@@ -107,7 +110,12 @@ def note_results(conn: sqlite3.Connection, rows: Sequence[Row], *, succeeded: bo
 
 
 def _parts(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
-    return [rows[begin : begin + _MOST] for begin in range(0, len(rows), _MOST)]
+    parts, begin = [], 0
+    while left := len(rows) - begin:
+        end = begin + _FILLED[min(left, _MOST)]
+        parts.append(rows[begin:end])
+        begin = end
+    return parts
 
 
 @cache

@@ -16,9 +16,9 @@ def conn():
         yield conn
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, bulk._MOST, bulk._MOST + 1, 3 * bulk._MOST - 1])
-def test_each_number_of_rows_is_inserted_and_found(conn, count):
-    """Mutants: a last part that is not full is lost; its rows are filled up with nulls."""
+@pytest.mark.parametrize("count", [*range(2 * bulk._MOST), 3 * bulk._MOST - 1])
+def test_each_number_of_rows_is_inserted_and_found_in_order(conn, count):
+    """Mutants: a last part that is not full is lost; a later part comes first."""
     rows = [(f"name {number}" if number else None, number) for number in range(count)]
 
     bulk.insert(conn, "pairs", rows)
@@ -31,6 +31,40 @@ def test_each_number_of_rows_is_inserted_and_found(conn, count):
 
     assert conn.execute("select * from pairs").fetchall() == rows
     assert found == rows
+
+
+class Recording(sqlite3.Connection):
+    """Notes the text of each statement: sqlite3 prepares each text once."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.run = set()
+
+    def execute(self, sql, *parameters):
+        self.run.add(sql)
+        return super().execute(sql, *parameters)
+
+
+def test_all_numbers_of_rows_share_few_statements():
+    """Mutants: all numbers up to 32 are sizes; `add` has a statement for each number of counters.
+
+    The cache of a connection has room for 40 such kinds: the look-ups and writes have fewer.
+    """
+    with contextlib.closing(Recording(":memory:", isolation_level=None)) as conn:
+        conn.execute("create table counters (name text primary key, value integer)")
+        conn.execute("create table pairs (name text, number integer)")
+        conn.run.clear()
+
+        for count in range(1, 201):
+            rows = [(f"name {number}", number) for number in range(count)]
+            bulk.insert(conn, "pairs", rows)
+            bulk.search(conn, "wanted(name, number)", "select 1 from wanted limit 1", rows)
+            bulk.add(conn, dict(rows))
+
+        totals = dict(conn.execute("select name, value from counters"))
+    assert totals == {f"name {number}": number * (200 - number) for number in range(200)}
+    assert len(conn.run) <= 3 * 12
+    assert 40 * len(conn.run) / 3 <= bulk.CACHED_STATEMENTS
 
 
 def test_value_with_an_adapter_is_stored_as_it_is(conn):
