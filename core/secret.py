@@ -41,7 +41,8 @@ def secret(text: object) -> Secret:
     Raises ValueError, which does not repeat the value, if it is empty or not a text.
     """
     if not isinstance(text, str) or not text:
-        raise ValueError("not a text; write the secret itself, or ${NAME}")
+        what = "empty" if text == "" else "not a text"
+        raise ValueError(f"{what}; write the secret itself, or ${{NAME}}")
     return Secret(text)
 
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import msgspec
 
 from core.clock import WallClock
+from core.errors import Unavailable
 from journal.actor import ACTING, Actor
 from journal.audit.lines import Fact
 from journal.facts import AuditOptions
@@ -51,6 +52,7 @@ def prune(
     `progress` gets the rows so far. Raises journal.lock.Held, WrongJournal, Unavailable, and the
     errors of the key file.
     """
+    _need_journal(config.journal.path)
     with Lock(config.journal.path) as lock:
         lock.hold()
         return asyncio.run(_prune(config, dry_run=dry_run, progress=progress))
@@ -71,6 +73,12 @@ async def _prune(
         return _named(parts.pruner, pruning.result().counts)
 
 
+def _need_journal(path: Path) -> None:
+    """Raise Unavailable if there is none: a new one would be in the way of a restore."""
+    if not path.exists():
+        raise Unavailable(f"there is no journal at {path}")
+
+
 def _named(pruner: Pruner, counts: Mapping[Retained, int]) -> Mapping[str, int]:
     return {kind.value: counts.get(kind, 0) for kind in pruner.limits}
 
@@ -80,6 +88,7 @@ def seal(config: Config, *, progress: Callable[[SealRun], None]) -> SealRun:
 
     `progress` gets the run under way.
     """
+    _need_journal(config.journal.path)
     with Lock(config.journal.path) as lock:
         lock.hold()
         return asyncio.run(_seal(config, progress=progress))

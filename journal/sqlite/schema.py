@@ -106,11 +106,16 @@ def is_current(path: Path) -> bool:
 def vacuum(path: Path) -> None:
     """Rewrite the file without its free pages. The caller holds the lock.
 
-    It needs as much free space as the file. Raises as `migrate` does.
+    It needs twice as much free space as the file. Raises as `migrate` does, and DiskFull. Only one
+    thread of the process may use SQLite meanwhile.
     """
     with errors_named(path):
         conn = _connect(path)
         with _closed_after(conn):
+            # The temporary copy has everything that the journal has. SQLite would write it to
+            # /var/tmp, which may be on a disk that is small, or that is not encrypted.
+            folder = str(path.absolute().parent).replace("'", "''")
+            conn.execute(f"pragma temp_store_directory = '{folder}'")
             conn.execute("vacuum")
             _write_back(conn)
         conn.close()

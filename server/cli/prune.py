@@ -13,6 +13,7 @@ import structlog
 from core.errors import Broken
 from core.printable import plain
 from journal.lock import Lock, holder
+from journal.sqlite.schema import DiskFull
 from journal.sqlite.schema import vacuum as rewrite
 
 from .client import ApiClient
@@ -105,6 +106,10 @@ def vacuumed() -> Mapping[str, int]:
         before = path.stat().st_size
         try:
             rewrite(path)
+        except DiskFull as exc:
+            raise Failure(
+                f"there is no space to rewrite {near(path)}: its disk needs {2 * before} free bytes"
+            ) from exc
         except Broken as exc:
             click.echo(plain(f"{near(path)}: {exc}"), err=True)
             os._exit(1)  # closing the file would write to it again

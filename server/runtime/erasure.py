@@ -243,6 +243,7 @@ class Erasures:
         try:
             await asyncio.to_thread(self._ids.add, ids, newest_keys=keys)
         except OSError as exc:
+            log.error("content.not_erased", error=f"{ERASED_IDS}: {exc.strerror}")  # noqa: TRY400 - a traceback says no more
             raise Unavailable(f"{ERASED_IDS} cannot be written: {exc.strerror}") from None
 
     async def _erase(self, ids: Sequence[str]) -> int | None:

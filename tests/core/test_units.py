@@ -93,7 +93,9 @@ def test_secrets_are_equal_if_their_texts_are():
 
 @pytest.mark.parametrize("text", ["", None, 12345, ["hunter2"]])
 def test_invalid_secret_is_not_repeated(text):
-    with pytest.raises(ValueError, match=r"^not a text; write the secret itself, or"):
+    """Mutant: an empty file of a secret is said to be no text."""
+    what = "empty" if text == "" else "not a text"
+    with pytest.raises(ValueError, match=rf"^{what}; write the secret itself, or"):
         secret(text)
 
 

@@ -1,9 +1,12 @@
 """`prune` and the erasing commands, with a running and a stopped service."""
 
+import shutil
 import sqlite3
+import subprocess
 
 import live
 import pytest
+from disks import mounted
 from prompt import be_in, cells, printed, read, run
 
 CODE, NUMBER = "ZQ7-918273", "+18505550142"
@@ -93,3 +96,39 @@ def test_unknown_number_is_no_number():
     result = run("erase", "--number", "hello")
 
     assert (result.exit_code, "hello" in result.output) == (2, False)
+
+
+def test_rewriting_needs_no_other_disk_and_says_what_it_needs(tmp_path):
+    """The temporary copy holds what the journal holds: it may not reach a disk of other files.
+
+    Mutants: SQLite writes it to its own folder; the error says that the file cannot be opened.
+    """
+    own = tmp_path / "own"
+    own.mkdir()
+    with live.Live(own) as service:
+        for number in range(200):
+            service.post(live.sms(number, text="x" * 20_000))
+        assert service.stop() == 0
+    data = (own / "smshook.db").read_bytes()
+    vacuum = [live.command(), "prune", "--vacuum"]
+    with mounted(tmp_path / "other", "-t", "tmpfs", "-o", "size=64k", "tmpfs") as other:
+        environment = service.environment() | {"SQLITE_TMPDIR": str(other)}
+        done = subprocess.run(vacuum, cwd=own, env=environment, check=False, timeout=60)
+    size = len(data) * 3 // 2 >> 10
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs") as small:
+        for name in ("smshook.yaml", "smshook.keys"):
+            shutil.copy(own / name, small)
+        (small / "smshook.db").write_bytes(data)
+        failed = subprocess.run(
+            vacuum,
+            cwd=small,
+            env=service.environment(),
+            check=False,
+            timeout=60,
+            capture_output=True,
+            text=True,
+        )
+
+    assert done.returncode == 0
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("there is no space to rewrite smshook.db: its disk needs ")

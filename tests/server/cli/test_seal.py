@@ -512,3 +512,14 @@ def test_backup_needs_no_root_key(folder):
     assert made.exit_code == 0
     assert (folder / "copy.db").exists()
     assert (folder / "copy.keys").read_bytes() == (folder / "smshook.keys").read_bytes()
+
+
+@pytest.mark.parametrize("command", [["prune"], ["prune", "--dry-run"], ["seal", "migrate"]])
+def test_missing_journal_is_not_made(folder, command):
+    """Mutant: a new journal is made, and a restore refuses to replace it."""
+    configured(folder, ROOT)
+
+    done = run(*command)
+
+    assert (done.exit_code, done.stderr) == (1, f"there is no journal at {folder}/smshook.db\n")
+    assert list(folder.glob("smshook.db*")) == []

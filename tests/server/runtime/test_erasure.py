@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from whole_files import shorten
 
 from core.clock import rfc3339
+from core.errors import Unavailable
 from core.secret import Secret
 from core.units import Duration
 from journal.reads import ErasedUpTo, EventById, JournalStats, OrderById
@@ -108,6 +109,21 @@ async def test_start_makes_the_list(start, tmp_path, monkeypatch):
         assert await started(parts, monkeypatch) == []
 
     assert (tmp_path / "smshook.erased").read_bytes() == b""
+
+
+async def test_list_that_cannot_be_written_is_logged(start, tmp_path):
+    """The answer says only that something is unavailable. Mutant: the content goes all the same."""
+    async with start() as parts:
+        event = await stored(parts)
+        (tmp_path / "smshook.erased").mkdir()
+
+        with capture_logs() as lines, pytest.raises(Unavailable):
+            await parts.erasures.erase_event(event)
+
+        its = [line["error"] for line in lines if line["event"] == "content.not_erased"]
+        assert its == ["smshook.erased: Is a directory"]
+        assert await text_of(parts, event) == TEXT
+        (tmp_path / "smshook.erased").rmdir()
 
 
 async def test_waiting_delivery_expires_only_if_its_sink_needs_the_content(
