@@ -11,4 +11,5 @@ def call_at(
     loop: asyncio.AbstractEventLoop, when: float, callback: Callable[[], object]
 ) -> asyncio.TimerHandle:
     """Call back at a time of the loop, at the earliest in a millisecond."""
-    return loop.call_at(max(when, loop.time() + _LEAST), callback)
+    # Not `call_at`, which looks at the clock again: it may be later by then.
+    return loop.call_later(max(when - loop.time(), _LEAST), callback)

@@ -25,7 +25,7 @@ class Receiver:
         return [event["type"] for event in self.accepted[path]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def receiver():
     found = Receiver()
 
@@ -43,8 +43,8 @@ def receiver():
         yield found
 
 
-@pytest.fixture(scope="module")
-def service(receiver, tmp_path_factory):
+@pytest.fixture
+def service(receiver, tmp_path):
     config = live.CONFIG.replace(
         "sinks:\n",
         f'sinks:\n  team: {{type: http, url: "{receiver.url}/team",'
@@ -58,7 +58,7 @@ def service(receiver, tmp_path_factory):
         "alerts: {sink_failing: {after: 0s, clear: 0s}, delivery_dead: {quiet: 0s}, quiet: 0s}\n"
         f'heartbeat: {{url: "{receiver.url}/beat/{SECRET_ID}", every: 200ms}}\n'
     )
-    with live.Live(tmp_path_factory.mktemp("alerts"), config) as service:
+    with live.Live(tmp_path, config) as service:
         yield service
 
 

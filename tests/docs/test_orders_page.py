@@ -17,9 +17,9 @@ CONFIG = live.CONFIG.replace("smsactivate: {provider: sms_activate", "herosms: {
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
+@pytest.fixture
+def service(tmp_path):
+    with live.Live(tmp_path, CONFIG) as running:
         yield running
 
 

@@ -28,14 +28,28 @@ MAKE_KEY, VARIABLES, CALLBACK, WAIT_SH, HOOK_URL, REPLAY = blocks(PAGE, "sh")
 numbers = itertools.count(100_000)
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with live.Live(tmp_path_factory.mktemp("service"), live.CONFIG + NETWORKS) as running:
+@contextlib.contextmanager
+def receiving(folder):
+    """Yield a service with the three events that the commands of the page find."""
+    with live.Live(folder, live.CONFIG + NETWORKS) as running:
         activation = {"activationId": 445_001, "service": "go", "text": "Code 804036"}
         running.post(live.sms(1, to="18503814729"))
         for text in ("Code 804036", "Code 482913"):
             body = json.dumps(activation | {"text": text}).encode()
             running.post(body, source="smsactivate", headers={"Content-Type": "application/json"})
+        yield running
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with receiving(tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A service that has no other events."""
+    with receiving(tmp_path) as running:
         yield running
 
 
@@ -67,28 +81,28 @@ def printed(service, command, cursor="CURSOR"):
     return done.stdout
 
 
-def test_commands_of_the_page_work(service):
+def test_commands_of_the_page_work(fresh):
     """Mutants: a call, a parameter or a command that is misspelt on the page."""
     tools.require(tools.missing("curl"))
     curls = [command for command in COMMANDS if command.startswith("curl")]
     wait, by_id, resend, stream, read, commit, seek = curls
     shell, tail = (command for command in COMMANDS if command.startswith("smshook"))
 
-    code = json.loads(printed(service, wait))
-    second = json.loads(printed(service, by_id))
-    events = json.loads(printed(service, read))
+    code = json.loads(printed(fresh, wait))
+    second = json.loads(printed(fresh, by_id))
+    events = json.loads(printed(fresh, read))
     first = events["data"][1]
-    after = json.loads(printed(service, resend, first["cursor"]))
-    committed = json.loads(printed(service, commit, events["next_cursor"]))
-    sought = json.loads(printed(service, seek))
+    after = json.loads(printed(fresh, resend, first["cursor"]))
+    committed = json.loads(printed(fresh, commit, events["next_cursor"]))
+    sought = json.loads(printed(fresh, seek))
 
     assert code["event"]["data"]["to"] == "+18503814729"
     assert second["event"]["data"]["text"] == "Code 482913"
     assert after["event"]["id"] == second["event"]["id"] == events["data"][2]["event"]["id"]
     assert (committed["behind"], sought["behind"]) == (0, 3)
-    assert printed(service, shell) == "482913\n"
-    assert printed(service, stream) == ":\n\n"
-    assert printed(service, tail) == ""
+    assert printed(fresh, shell) == "482913\n"
+    assert printed(fresh, stream) == ":\n\n"
+    assert printed(fresh, tail) == ""
 
 
 def test_key_and_callback_are_made_as_the_page_says(service):

@@ -639,6 +639,7 @@ async def test_retry_after_of_a_429_holds_the_sink_over_a_restart(world, status,
 
 async def test_expired_delivery_is_not_sent(world):
     await world.accept(Worker("log", Sink(), world.journal, world.clock))
+    await world.end()
     world.hands.at += 61
     await world.start()
 
@@ -688,6 +689,7 @@ async def test_outcome_is_written_when_the_journal_is_back(world):
 async def test_delivery_is_found_after_an_unavailable_journal(world):
     """Mutants: the due time is forgotten before the journal answers; the error ends the feed."""
     await world.accept(Worker("log", Sink(), world.journal, world.clock))
+    await world.end()
     journal, destination = Watched(await world.start()), Destination()
     world.hands.at -= 1  # not due yet: asking is the only way to know of it
     journal.failures[Take] = [Unavailable("SQLITE_IOERR_READ")]
