@@ -21,7 +21,7 @@ from httpd.exchange import Exchange
 from journal.sqlite.batch import BatchWriter
 from journal.sqlite.journal import SQLiteJournal
 from journal.sqlite.outbox import Outbox
-from journal.writes import Settle
+from journal.writes import Record, Settle
 from server.cli.main import main
 from sinks.attempt import Attempts
 from sinks.feed import Feed
@@ -69,9 +69,10 @@ def settle_before_it_sends(worker):
     worker._attempt = attempt
 
 
-def die_after_it_is_taken(self, *args, **kwargs):
-    put(self, *args, **kwargs)
-    die()
+def die_after_it_is_taken(self, write, *args, **kwargs):
+    put(self, write, *args, **kwargs)
+    if isinstance(write, Record):
+        die()
 
 
 STEPS = {
