@@ -39,7 +39,7 @@ def _reloading(bench: Bench) -> Measured:
     return Measured(
         values={
             "reloading/fdatasync": fdatasync(bench.folder),
-            "reloading/took": percentile(sorted(took), 50),
+            "reloading/took": percentile(took, 50),
             **percentiles("reloading/without", without.latencies),
             **percentiles("reloading/with", beside.latencies),
         }

@@ -183,7 +183,7 @@ class OpenLoad:
         return LoadResult(
             sent=tuple(self._sent),
             errors=dict(self._errors),
-            late=percentile(sorted(self._late), 99),
+            late=percentile(self._late, 99),
         )
 
     # Called by connections

@@ -1,17 +1,17 @@
 """Percentiles by nearest rank. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 #: Those that nearly all figures have.
 USUAL = (50, 90, 99, 99.9)
 
 
 def percentiles(
-    name: str, ordered: Sequence[float], wanted: Sequence[float] = USUAL
+    name: str, values: Collection[float], wanted: Sequence[float] = USUAL
 ) -> dict[str, float]:
-    """Return percentiles of values in order, by the names of `percentile_names`."""
-    found = [percentile(ordered, one) for one in wanted]
+    """Return percentiles of values in any order, by the names of `percentile_names`."""
+    found = [percentile(values, one) for one in wanted]
     return dict(zip(percentile_names(name, wanted), found, strict=True))
 
 
@@ -20,8 +20,9 @@ def percentile_names(name: str, wanted: Sequence[float] = USUAL) -> tuple[str, .
     return tuple(f"{name}/p{one:g}" for one in wanted)
 
 
-def percentile(ordered: Sequence[float], wanted: float) -> float:
-    """Return a percentile of values in order; 0.0 if there are no values."""
-    if not ordered:
+def percentile(values: Collection[float], wanted: float) -> float:
+    """Return a percentile of values in any order; 0.0 if there are no values."""
+    if not values:
         return 0.0
+    ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * wanted / 100) - 1)]
