@@ -165,7 +165,7 @@ class Moment(Read[float | None], frozen=True):
 
 
 class Moments(Read[Mapping[str, float]], frozen=True):
-    """The times set by `SetMoment` whose names begin with this; without that beginning."""
+    """All times set by `SetMoment` under names with one beginning. The beginning is cut off."""
 
     beginning: str
 

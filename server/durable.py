@@ -56,40 +56,46 @@ def unfinished(path: Path, beside: Iterable[str] = ()) -> Iterator[Path]:
     BlockingIOError while another process writes this file, and names `path` in each OSError.
     """
     temporary = path.with_name(f".{path.name}.unfinished")
-    others = [temporary.with_name(temporary.name + end) for end in beside]
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        descriptor = os.open(temporary, flags, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(descriptor).st_nlink > 1:
-                    # A process was killed in `put_new`: this is a second name of the finished file.
-                    temporary.unlink()
-                    os.close(descriptor)
-                    descriptor = os.open(temporary, flags, 0o600)
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                text = "another process is writing it"
-                raise BlockingIOError(errno.EAGAIN, text, str(path)) from None
-            try:
-                for left in others:
-                    left.unlink(missing_ok=True)
-                os.ftruncate(descriptor, 0)
-                yield temporary
-            finally:
-                for left in others:
-                    left.unlink(missing_ok=True)
-                # After a rename, the name may already belong to another process.
-                with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(temporary.lstat(), os.fstat(descriptor)):
-                        temporary.unlink()
-        finally:
-            os.close(descriptor)
+        with _held(path, temporary, beside):
+            yield temporary
     except OSError as exc:
         if exc.filename == str(temporary):
             exc.filename = str(path)
         raise
+
+
+@contextlib.contextmanager
+def _held(path: Path, temporary: Path, beside: Iterable[str]) -> Iterator[None]:
+    others = [temporary.with_name(temporary.name + end) for end in beside]
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink > 1:
+                # A process was killed in `put_new`: this is a second name of the finished file.
+                temporary.unlink()
+                os.close(descriptor)
+                descriptor = os.open(temporary, flags, 0o600)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = "another process is writing it"
+            raise BlockingIOError(errno.EAGAIN, text, str(path)) from None
+        try:
+            for left in others:
+                left.unlink(missing_ok=True)
+            os.ftruncate(descriptor, 0)
+            yield
+        finally:
+            for left in others:
+                left.unlink(missing_ok=True)
+            # After a rename, the name may already belong to another process.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(temporary.lstat(), os.fstat(descriptor)):
+                    temporary.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def make_folder(folder: Path, *, mode: int = 0o777) -> None:

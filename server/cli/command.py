@@ -110,7 +110,7 @@ def failure_of(exc: Exception) -> Failure | None:
 
 
 def _owner(exc: OSError) -> str:
-    """Return whose the file is that this user may not use; empty for other errors."""
+    """Return who owns the file that this user may not use. It is empty for other errors."""
     if isinstance(exc, PermissionError) and exc.filename:
         with contextlib.suppress(OSError, KeyError):
             return f"; it belongs to the user {Path(exc.filename).owner()}"

@@ -282,8 +282,8 @@ class AuditKeeper:
         await recorded
 
     async def _catch_up_with_keys(self) -> None:
-        """Follow keys, and record what happened to them before a process death, without a line."""
-        # What this version has not followed yet, such as at the first start, needs no line.
+        """Follow keys, and record what has no line because the process died before it."""
+        # At the first start of this version there are no names. The keys of before need no lines.
         names = await self._journal.ask(Moments(_KEY))
         self.follow_keys()
         file = self._keys.file
@@ -458,9 +458,9 @@ class AuditKeeper:
         ]
 
     def _keep(self, key: WrappedKey, at: float | None, line: int | None) -> None:
-        """Keep that the last line about a key says that it was made; at None: destroyed.
+        """Keep the name of a key whose line says that it was made. `at` None: forget it.
 
-        `line` None: that line is not on disk. The next start records it.
+        `line` None: that line is not on disk, and the next start records it.
         """
         if line is not None:
             self._journal.put(SetMoment(f"{_KEY}{key.name}", at), lambda _outcome: None)

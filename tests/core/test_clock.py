@@ -143,7 +143,7 @@ def test_time_is_formatted_with_microseconds(at):
 @example([(10.0, 86_400.0)], None)
 @example([(10.0, -86_400.0)], None)
 def test_no_data_is_old_before_its_time(steps, data):
-    """Whatever the clock does: data of `before` is as old, by the clock that only goes forward.
+    """The clock may jump. Data from earlier than `before` is still old enough: real time passed.
 
     Mutants: a clock that was set back is forgotten (`since == then`); a jump begins a second late.
     """

@@ -23,7 +23,7 @@ def newest(service):
 
 
 def signed(service, size):
-    """Wait for a checkpoint of so many lines."""
+    """Wait until a checkpoint covers that many lines."""
     live.eventually(
         lambda: int(service.api("/audit/log/checkpoint").text.splitlines()[1]) >= size, within=30
     )
