@@ -143,7 +143,9 @@ def test_sinks_of_an_event_are_links(admin, person, service):
     event = service.events["failing"]
 
     def links(one):
-        found = Parsed(one.get(f"/events/{event}").text).all("a")
+        answer = one.get(f"/events/{event}")
+        assert answer.status_code == 200
+        found = Parsed(answer.text).all("a")
         return [its["href"].rpartition("/")[2] for its in found if "/sinks/" in its["href"]]
 
     sinks = {"log", "crm", "old", "late"}
