@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from core.clock import rfc3339
+from core.event import kinds
 from core.instants import Instant
 
 from ..api.errors import bad_parameter
@@ -14,6 +15,8 @@ from .page import Answer, Page, Redirect, Request, View, address, looked_to
 
 #: Deliveries on a page: with more it would be larger than 80 KB.
 SHOWN = 80
+#: All types of events: without a type, lists leave out `system.*`.
+_TYPES = [kind.type for kind in kinds()]
 _STATES = {
     "dead": "dead",
     "expired": "expired",
@@ -66,7 +69,8 @@ async def deliveries(request: Request) -> Answer:
         title="Deliveries",
         values={
             "counts": stats["deliveries"],
-            "rows": await _rows(request, found["data"]),
+            "rows": (rows := await _rows(request, found["data"])),
+            "selects": may and any(row["can"] for row in rows),
             "is_newest": is_newest,
             "choices": _CHOICES,
             "state": chosen or "",
@@ -76,7 +80,6 @@ async def deliveries(request: Request) -> Answer:
             "source": request.all("source"),
             "since": request.one("since", "all"),
             "times": TIMES,
-            "retries": may,
             "all": address("/deliveries/retry", matching)
             if may and found["data"] and can and not is_newest
             else None,
@@ -127,7 +130,7 @@ async def _rows(
     ids = list(dict.fromkeys(one["event"] for one in found))
     events = {}
     if ids:
-        listed = await request.api.get("/v1/events", id=ids, limit=len(ids))
+        listed = await request.api.get("/v1/events", id=ids, type=_TYPES, limit=len(ids))
         events = {item["event"]["id"]: row(item["event"], None) for item in listed["data"]}
     return [delivery_row(one, events.get(one["event"])) for one in found]
 
@@ -220,8 +223,9 @@ async def retry(request: Request) -> Answer:
     done = await request.api.post("/v1/deliveries/retry", _body(fields))
     made = f"{done['retried']:,} made due" if done["retried"] else "Nothing was left to retry"
     said = ", ".join([made, *left_out(done)])
-    more = "; more match: retry them again" if done["has_more"] else ""
-    return Redirect(_back(request.field("back")), f"{said}{more}")
+    if done["has_more"]:
+        return Redirect(_back(request.field("back")), f"{said}; more match: retry them again")
+    return Redirect(_first_view(request.field("back")), f"{said}. Show updates the list.")
 
 
 def _body(fields: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -247,6 +251,11 @@ def _instant(since: str, now: float) -> str:
 def _back(query: str) -> str:
     """Return the address of the list with its filter."""
     return address("/deliveries", parse_qsl(query))
+
+
+def _first_view(query: str) -> str:
+    """Return the address of the list without its states: the deliveries may have others now."""
+    return address("/deliveries", [pair for pair in parse_qsl(query) if pair[0] != "state"])
 
 
 def sinks_of(counted: Mapping[str, Any]) -> str:

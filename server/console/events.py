@@ -1,7 +1,7 @@
 """One event: what it says, why it is where it is, and who read it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -27,9 +27,9 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
     lines: Sequence[str]
     #: The time of the first line, if it has one.
     at: str | None = None
-    #: The id and the sink of a pending delivery.
-    delivery: str = ""
+    #: The sink of a delivery, and the id of the delivery while it is pending.
     sink: str = ""
+    delivery: str = ""
 
 
 async def event(request: Request) -> Answer:
@@ -56,7 +56,7 @@ async def _view(request: Request, shown: Mapping[str, str] = {}) -> View:
     own, data = found["event"], found["event"]["data"]
     access = request.session.access
     sinks = await _sinks(request)
-    is_open = {one["sink"] for one in found["deliveries"] if one["state"] == "sending"}
+    known = [one["name"] for one in sinks]
     return View(
         template="event.html",
         title=title(own),
@@ -67,23 +67,21 @@ async def _view(request: Request, shown: Mapping[str, str] = {}) -> View:
             "body": _written(own),
             "summary": data.get("summary"),
             "erased_at": own.get("erasedtime"),
-            "concerns": concerns(own["subject"] or ""),
+            "concerns": concerns(own["subject"] or "", known),
             "code": data.get("code"),
             "text": data.get("text"),
             "shown": shown,
             "boxes": boxes(why, found["deliveries"]),
             "deliveries": found["deliveries"],
             "readers": found.get("readers"),
-            "sinks": [
-                one["name"]
-                for one in sinks
-                if one["type"] is not None and one["name"] not in is_open
-            ],
+            "has_callback": why["door"] is not None,
+            "known": known,
+            "sinks": choices(sinks, found["deliveries"]) if request.sends else (),
             #: What the button of each sink does.
             "pauses": {
                 one["name"]: "resume" if one["state"] == "paused" else "pause"
                 for one in sinks
-                if one["type"] is not None
+                if one["type"] is not None and request.sends
             },
             "reveals": any(map(access.may, _REVEALS)),
             "reveals_all": access.goes_on is not None and _may_see_all(request),
@@ -107,11 +105,31 @@ def _may_see_all(request: Request) -> bool:
 
 
 async def _sinks(request: Request) -> Sequence[Mapping[str, Any]]:
-    """Return the sinks that the session may pause, resume and send events to."""
-    if not request.sends:
+    """Return the sinks; a key with a `when` may not see them."""
+    if request.session.access.sees is not None:
         return ()
     found: Sequence[Mapping[str, Any]] = (await request.api.get("/v1/sinks", limit=1000))["data"]
     return found
+
+
+def choices(
+    sinks: Sequence[Mapping[str, Any]], deliveries: Sequence[Mapping[str, Any]]
+) -> Sequence[str]:
+    """Return the sinks that the event can be sent to.
+
+    First those that lack it: all deliveries were given up, or there is none.
+    """
+    states: dict[str, set[str]] = {}
+    for one in deliveries:
+        states.setdefault(one["sink"], set()).add(one["state"])
+
+    def order(name: str) -> int:
+        if name not in states:
+            return 1
+        return 0 if states[name] <= {"dead", "expired"} else 2
+
+    names = [one["name"] for one in sinks if one["type"] is not None]
+    return sorted((name for name in names if "sending" not in states.get(name, ())), key=order)
 
 
 # Path of the event
@@ -194,10 +212,16 @@ def _sink(delivery: Mapping[str, Any]) -> Box:
     if kind == "wait" and error is not None:
         kind = "bad"
     name = f"{delivery['sink']}{' (again)' if delivery['replay'] else ''}"
-    box = Box(title=name, kind=kind, word=state, lines=lines, at=delivery["next_at"])
-    if state not in ("pending", "sending"):
-        return box
-    return msgspec.structs.replace(box, delivery=delivery["id"], sink=delivery["sink"])
+    is_owed = state in ("pending", "sending")
+    return Box(
+        title=name,
+        kind=kind,
+        word=state,
+        lines=lines,
+        at=delivery["next_at"],
+        sink=delivery["sink"],
+        delivery=delivery["id"] if is_owed else "",
+    )
 
 
 # Writes
@@ -256,11 +280,15 @@ async def erase(request: Request) -> Answer:
     return Redirect(address(f"/events/{id_}"), "Erased: text, code, links and numbers")
 
 
-def concerns(subject: str) -> str | None:
-    """Return the address of the page about the subject of an alert, such as `sink/crm`."""
+def concerns(subject: str, sinks: Collection[str]) -> str | None:
+    """Return the address of the page about the subject of an alert, such as `sink/crm`.
+
+    `sinks` are the names of those that have a page.
+    """
     kind, _, name = subject.partition("/")
-    pages = {"sink": f"/sinks/{quote(name, safe=':')}", "source": "/sources"}
-    return address(pages[kind]) if kind in pages else None
+    if kind == "sink" and name in sinks:
+        return address(f"/sinks/{quote(name, safe=':')}")
+    return address("/sources") if kind == "source" else None
 
 
 def title(event: Mapping[str, Any]) -> str:

@@ -1,12 +1,13 @@
 """The overview: figures over time, sinks, sources and what happened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from core.instants import parse_rfc3339
 
 from ..api.errors import not_found
 from . import sinks, sources
+from .events import concerns
 from .page import Answer, Body, Page, Request, View, address
 from .plot import MOST_LINES, Plot, PlotLine, svg, written
 
@@ -28,6 +29,7 @@ async def overview(request: Request) -> Answer:
     deliveries = stats["deliveries"]
     sinks_ = (await request.api.get("/v1/sinks", limit=1000))["data"]
     sources_ = (await request.api.get("/v1/sources", limit=1000))["data"]
+    known = {one["name"] for one in sinks_}
     return View(
         template="overview.html",
         title="Overview",
@@ -44,11 +46,11 @@ async def overview(request: Request) -> Answer:
             "disk": hour["disk"],
             "gb": _GB,
             "raised": [
-                _alert(one, "raised", one["since"])
+                _alert(one, "raised", one["since"], known)
                 for one in (await request.api.get("/v1/alerts", limit=1000))["data"]
             ],
             "recent": [
-                _alert(one, one["state"], one["at"])
+                _alert(one, one["state"], one["at"], known)
                 for one in (await request.api.get("/v1/alerts/recent"))["data"]
             ],
             "plots": [
@@ -80,7 +82,9 @@ async def _oldest(request: Request, sinks: Sequence[Mapping[str, Any]]) -> Mappi
     return {"event": delivery["event"], "sink": sink["name"], "accepted_at": at}
 
 
-def _alert(one: Mapping[str, Any], state: str, at: str) -> Mapping[str, Any]:
+def _alert(
+    one: Mapping[str, Any], state: str, at: str, sinks: Collection[str]
+) -> Mapping[str, Any]:
     """Return the row of an alert."""
     is_over = state == "cleared"
     return {
@@ -88,6 +92,7 @@ def _alert(one: Mapping[str, Any], state: str, at: str) -> Mapping[str, Any]:
         "kind": "ok" if is_over else _KINDS.get(one["severity"], "off"),
         "words": "ended" if is_over else one["severity"],
         "subject": one["subject"],
+        "page": concerns(one["subject"] or "", sinks),
         "summary": one["summary"],
         "is_sample": one.get("sample", False),
         "event": one["event"],

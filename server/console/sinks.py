@@ -113,6 +113,7 @@ def _row(sink: Mapping[str, Any], history: Mapping[str, Any], now: float) -> Map
         "is_gone": sink["state"] == "gone",
         "is_probed": sink["state"] == "failing"
         or (sink["paused_by"] == "failing" and sink["type"] != "subscription"),
+        "failing_since": sink["failing_since"] if sink["state"] == "failing" else None,
         "last_error": sink["last_error"],
         "codes": sink["codes"],
         "exposes": sink["codes"] == "clear" and sink["is_public"],

@@ -22,6 +22,7 @@ from sinks.sink import Outgoing
 pytestmark = pytest.mark.uncounted
 
 PAGE = "how-to/send-alerts.md"
+CONSOLE = DOCS.parent / "server/console"
 KIND = KINDS["sink_failing"]
 SINCE = 1_790_000_000.0
 
@@ -54,6 +55,18 @@ CLEARED = event(
         labels={},
     )
 )
+
+
+@pytest.mark.parametrize("page", ["alerts.md", "console.md"])
+def test_steps_name_what_the_console_has(page):
+    """The bold words of numbered steps. Mutant: a button has another name."""
+    steps = re.findall(r"^\d\. .*(?:\n   .*)*", (DOCS / page).read_text(), re.MULTILINE)
+    names = set(re.findall(r"\*\*(.+?)\*\*", "\n".join(steps)))
+    files = [CONSOLE / "pages.py", *CONSOLE.glob("templates/*.html")]
+    text = "\n".join(file.read_text() for file in files)
+
+    assert {"Answer", "Dead or failing deliveries", "Retry"} <= names
+    assert [] == [name for name in names if not re.search(f'[>"]{re.escape(name)}[<"]', text)]
 
 
 async def sent(number, one, folder):

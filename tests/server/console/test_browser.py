@@ -81,6 +81,20 @@ def test_words_in_tables_are_whole(reader):
     assert [] == broken
 
 
+@pytest.mark.parametrize("width", [320, 390])
+def test_state_of_a_delivery_is_in_sight_on_a_phone(reader, width):
+    """Mutant: the state comes after the sink and the event."""
+    event = reader.service.events["failing"]
+    reader.page.set_viewport_size({"width": width, "height": 800})
+    for path in ("/deliveries", "/deliveries?state=any", f"/events/{event}"):
+        ends = reader.goto(path).evaluate(
+            """[...document.querySelectorAll("td .state")].map(
+              (one) => one.getBoundingClientRect().right)"""
+        )
+        assert 0 < len(ends)
+        assert max(ends) <= width - 16, path
+
+
 #: The words of cells, and of titles, that take more than one line.
 BROKEN = r"""() => {
   const found = [], range = document.createRange();

@@ -130,6 +130,28 @@ def test_without_any_that_want_somebody_the_newest_are_shown(admin):
     assert "Retry all that match" not in answer.text
 
 
+def test_buttons_need_a_delivery_that_can_be_retried(admin):
+    """Mutants: a column without boxes; a button that selects nothing."""
+    texts = [admin.get(f"/deliveries?state={state}").text for state in ("delivered", "dead")]
+
+    for part in ("Retry selected…", 'id="all"', '<th scope="col">Select</th>'):
+        assert [part in text for text in texts] == [False, True]
+
+
+def test_alert_is_named_by_its_type(admin, service):
+    """Mutant: its id, as the list of events leaves out alerts."""
+    event = service.api("/alerts/disk_low/test", method="POST").json()["event"]
+    body = {"sinks": ["old"]}
+    service.api(f"/events/{event}/replay", method="POST", json=body)
+    live.eventually(lambda: attempts_of(service, event=event, state="dead"))
+
+    link = re.search(
+        rf'<a href="/console/events/{event}">(.*?)</a>\s*(<time)?', admin.get("/deliveries").text
+    )
+
+    assert link.groups() == ("system.disk_low", "<time")
+
+
 def test_owed_is_a_choice(admin, service, monkeypatch):
     """Mutants: the choice shows another state; `sending` only, or `pending` only; a retry of what
     is not owed.
@@ -169,7 +191,11 @@ def test_retry_of_deliveries_made_meanwhile_says_so(admin, service):
 
 
 def test_all_that_match_are_retried_and_not_the_page(admin, service, monkeypatch):
-    """Mutants: the retry of the page only; of all sinks; also of what came after the question."""
+    """The page after it is the first view of that sink: the states have changed.
+
+    Mutants: the retry of the page only; of all sinks; also of what came after the question; the
+    list of the old states; the list of all sinks.
+    """
     events = [telegram(service, number) for number in (21, 22, 23)]
     monkeypatch.setattr(deliveries, "SHOWN", 1)
     before = attempts_of(service, sink="old", state="dead")
@@ -188,9 +214,10 @@ def test_all_that_match_are_retried_and_not_the_page(admin, service, monkeypatch
     assert unchanged == before
     assert (done.status_code, done.headers["location"]) == (
         303,
-        "/console/deliveries?state=dead&state=failing&sink=old",
+        "/console/deliveries?sink=old",
     )
-    assert f"{count} made due" in text_of(admin.get("/deliveries"))
+    said = f"{count} made due. Show updates the list."
+    assert said in text_of(admin.get("/deliveries?sink=old"))
     expected = {event: made + 1 for event, made in before.items()} | {late: 1}
     live.eventually(lambda: attempts_of(service, sink="old", state="dead") == expected)
     assert set(events) <= set(expected)
@@ -209,7 +236,7 @@ def test_chosen_ones_are_retried(admin, service):
 
     assert "This makes 2 deliveries due now: 2 to old." in text_of(asked)
     assert "1 left out: delivered" in text_of(asked)
-    assert done.headers["location"] == "/console/deliveries?state=dead"
+    assert done.headers["location"] == "/console/deliveries"
     lines = [one for one in service.leaves("delivery.retried") if one["event"] in events]
     assert {(one["by"], one["event"], one["sink"]) for one in lines} == {
         ("key/admin", event, "old") for event in events[:2]
@@ -222,7 +249,11 @@ def test_chosen_ones_are_retried(admin, service):
 
 
 def test_more_than_the_bound_is_said(admin, service, monkeypatch):
-    """Mutants: the page counts all, and the retry does fewer; the retry does not say so."""
+    """The filter stays, for the next retry.
+
+    Mutants: the page counts all, and the retry does fewer; the retry does not say so; the first
+    view.
+    """
     telegram(service, 28), telegram(service, 29)
     before = attempts_of(service, sink="old", state="dead")
     monkeypatch.setattr("server.api.retries.MOST", 1)
@@ -231,7 +262,8 @@ def test_more_than_the_bound_is_said(admin, service, monkeypatch):
 
     assert "This makes 1 delivery due now: 1 to old." in text_of(asked)
     assert "More deliveries match. At most 1 are retried at a time" in text_of(asked)
-    post(admin, "/deliveries/retry", form_of(asked.text))
+    done = post(admin, "/deliveries/retry", form_of(asked.text))
+    assert done.headers["location"] == "/console/deliveries?state=dead&sink=old"
     said = text_of(admin.get("/deliveries"))
     assert "1 made due; more match: retry them again" in said
     count = sum(before.values()) + 1

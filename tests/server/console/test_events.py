@@ -15,7 +15,7 @@ from core.units import Rate
 from journal.records import AccountBalance
 from server.config.options import Api, ConsoleOptions
 from server.console.api import ApiCalls
-from server.console.events import boxes, concerns
+from server.console.events import boxes, choices, concerns
 from server.runtime.keys import in_console
 
 JSON = SAME_SITE | {"Accept": "application/json"}
@@ -127,14 +127,56 @@ def test_boxes_of_an_event_without_a_callback():
     [
         ("sink/crm", "/console/sinks/crm"),
         ("sink/a b", "/console/sinks/a%20b"),
+        ("sink/removed", None),
         ("source/tellabot", "/console/sources"),
         ("request/10000001", None),
         ("", None),
     ],
 )
 def test_alert_links_to_its_subject(subject, page):
-    """Mutant: a link for each event."""
-    assert page == concerns(subject)
+    """Mutants: a link for each event; a link to the page of a removed sink, which is 404."""
+    assert page == concerns(subject, ["crm", "a b"])
+
+
+def test_sinks_of_an_event_are_links(admin, person, service):
+    """Mutants: names only; links that answer 403 for a key with a `when`."""
+    event = service.events["failing"]
+
+    def links(one):
+        answer = one.get(f"/events/{event}")
+        assert answer.status_code == 200
+        found = Parsed(answer.text).all("a")
+        return [its["href"].rpartition("/")[2] for its in found if "/sinks/" in its["href"]]
+
+    sinks = {"log", "crm", "old", "late"}
+    strip, table = links(admin)[:4], links(admin)[4:]
+
+    assert (set(strip), set(table)) == (sinks, sinks)
+    assert set(links(person("reader"))) == sinks
+    assert links(person("growth")) == []
+
+
+def test_send_again_begins_with_a_sink_that_lacks_the_event():
+    """Mutants: by name only; one that has it by a replay; one that gets it soon; one that was
+    removed; one to which it is being sent.
+    """
+    names = ("delivered", "dead", "again", "none", "pending", "sending")
+    sinks = [{"name": name, "type": "http"} for name in names]
+    sinks.append({"name": "removed", "type": None})
+    deliveries = [{"sink": name, "state": name} for name in names if name not in ("again", "none")]
+    deliveries += [{"sink": "again", "state": state} for state in ("expired", "delivered")]
+
+    assert choices(sinks, deliveries) == ["dead", "none", "delivered", "again", "pending"]
+
+
+def test_event_without_a_callback_offers_none(admin, service):
+    """Mutant: a button that reveals nothing."""
+    alert = service.api("/alerts/disk_low/test", method="POST").json()["event"]
+
+    texts = [admin.get(f"/events/{event}").text for event in (alert, service.events["plain"])]
+
+    assert ["The callback, as received" in text for text in texts] == [False, True]
+    assert ['data-reveal="callback"' in text for text in texts] == [False, True]
 
 
 def test_unknown_event_is_404(admin):

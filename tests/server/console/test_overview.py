@@ -83,7 +83,10 @@ def test_disk_has_its_free_space_and_days_left(admin, service, monkeypatch, days
 
 
 def test_alerts_are_shown_with_links_to_their_events(admin, service):
-    """What is raised, and what began and ended. Mutant: what ended is raised."""
+    """What is raised, and what began and ended.
+
+    Mutants: what ended is raised; no link to the sink.
+    """
     before = service.api("/alerts").json()["data"]
     service.api("/sinks/log/pause", method="POST")
     service.run(Watching(service.parts).look())
@@ -97,6 +100,7 @@ def test_alerts_are_shown_with_links_to_their_events(admin, service):
 
     link = f'<a href="/console/events/{paused["event"]}">the sink log is paused (operator)'
     assert during.text.count(link) == 2
+    assert during.text.count('<a href="/console/sinks/log">sink/log</a>') == 2
     assert "Alerts raised now" in during.text
     assert after.text.count(link) == 1
     assert ("Alerts raised now" in after.text) is bool(before)

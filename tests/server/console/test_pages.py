@@ -9,7 +9,7 @@ from core.errors import Unavailable
 from server.config.options import ConsoleOptions
 from server.console.inbox import delivered, search
 from server.console.page import Page, Request, View
-from server.console.render import duration, utc
+from server.console.render import duration, environment, utc
 
 #: Bytes of a page with a hundred rows, and of the static files.
 PAGE, CSS, JS = 80_000, 10_000, 12_000
@@ -327,6 +327,17 @@ def test_number_has_its_order_above(admin, person):
 def test_wrong_parameter_is_400(admin):
     for path in ("/?since=yesterday", "/?since=1h&since=2h", "/?after=x", "/?q=%ff"):
         assert 400 == admin.get(path).status_code
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a b", '<a href="/console/sinks/a%20b">a b</a>'), ("removed", "removed")],
+)
+def test_name_of_sink_is_a_link_to_its_page(name, shown):
+    """Mutant: a link to the page of a removed sink, which is 404."""
+    text = '{% import "macros.html" as m with context %}{{ m.sink(name, ["a b"]) }}'
+
+    assert environment().from_string(text).render(name=name) == shown
 
 
 def test_durations_and_instants():

@@ -80,6 +80,24 @@ def test_page_of_sink_shows_masked_options_and_the_oldest(admin, service):
     assert admin.get("/sinks/none").status_code == 404
 
 
+def test_failing_sink_says_since_when_and_what_to_retry(admin, service):
+    """The link is the first view: dead or failing. Mutants: no time; a time without a failure; the
+    deliveries of all sinks; a link to the dead ones only.
+    """
+    since = service.api("/sinks/crm").json()["failing_since"]
+
+    failing, works = admin.get("/sinks/crm"), admin.get("/sinks/log")
+
+    times = [its["datetime"] for its in Parsed(failing.text).all("time")]
+    assert f"{since[:19]}Z" == times[0]
+    assert ", since " in text_of(failing)
+    assert "Only dead ones need a retry." in text_of(failing)
+    assert '<a href="/console/deliveries?sink=crm">Dead or failing deliveries</a>' in failing.text
+    assert ", since " not in text_of(works)
+    assert "need a retry" not in text_of(works)
+    assert "sink=log" in works.text
+
+
 def test_sink_that_is_not_configured_is_shown_with_its_debts(admin, service):
     """It cannot be steered. Mutants: it is left out; it has buttons that answer 404."""
     event = service.sms(40)
