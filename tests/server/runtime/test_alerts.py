@@ -335,7 +335,7 @@ async def test_old_delivery_is_reported_until_none_is_old(tmp_path):
 
 
 async def test_dead_deliveries_are_counted_and_reported_once_a_minute(tmp_path):
-    """Mutants: an event for each; the count begins anew with each look; all ids are named."""
+    """Mutants: an event for each; the count begins again with each look; all ids are named."""
     world = World(tmp_path)
     async with world.started():
         for at in (0, 10, 20, 60):
@@ -808,7 +808,7 @@ SWITCHED += [("nothing", 0, "key_expiring", None)]
 
 
 @pytest.mark.parametrize(("fault", "after", "begin", "end"), SWITCHED)
-async def test_alert_that_is_switched_on_again_is_reported_anew(tmp_path, fault, after, begin, end):
+async def test_alert_that_is_switched_on_again_is_reported_again(tmp_path, fault, after, begin, end):
     """Within `quiet`, too. Mutants: `quiet` counts; its begin is that of the first report, so that
     the event counts as recorded; the time in which it was off counts as `after`."""
     world = World(tmp_path)
@@ -851,7 +851,7 @@ async def test_alert_that_is_switched_on_again_is_reported_anew(tmp_path, fault,
         ("nothing", "key_expiring", ["key_expiring", "key_expiring"]),
     ],
 )
-async def test_alert_switched_on_at_a_restart_is_reported_anew(tmp_path, fault, name, told):
+async def test_alert_switched_on_at_a_restart_is_reported_again(tmp_path, fault, name, told):
     """Mutants: `quiet` counts from the report before it was off; its begin is that of the first
     report, so that the event counts as recorded."""
     world = World(tmp_path)
