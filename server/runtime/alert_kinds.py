@@ -125,9 +125,10 @@ def _words(details: Details, now: float) -> Mapping[str, str]:
     """Return further values for the texts, made from the details.
 
     `asks`: the names of sources. `why`: the error of a sink with its status, as in `(status 503)`.
-    `pending`, `deliveries`, `waiting`, `lines`: a number, with words that agree with it. `lost`: how many deliveries, and to which sink. `key_ends`: which key
-    or certificate ends, and when. `room`: the free space of the disk. `full`: when it is full, if
-    that is known. `last_line`: the last line that an anchor has, if that is known.
+    `pending`, `deliveries`, `waiting`, `lines`: a number, with words that agree with it. `lost`:
+    how many deliveries, and to which sink. `key_ends`: which key or certificate ends, and when.
+    `room`: the free space of the disk. `full`: when it is full, if that is known. `last_line`: the
+    last line that an anchor has, if that is known.
     """
     count, owed, size = (details.get(one, 0) for one in ("count", "owed", "size"))
     name, days = details.get("name"), details.get("days_left")

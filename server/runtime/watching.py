@@ -124,7 +124,7 @@ class Watching:
 
     def _a_sink_changes(self) -> bool:
         """Return whether a sink fails that is not reported as failing, or the other way."""
-        return any(
+        return self._parts.config.alerts.sink_failing is not None and any(
             (worker.failing_for is not None)
             != self._parts.alerts.is_raised("sink_failing", f"sink/{name}")
             for name in self._parts.config.sinks

@@ -41,7 +41,9 @@ def event(data):
 
 
 RAISED = event(
-    KIND.make(KIND.subject, KIND.sample, severity=Severity.WARNING, since=SINCE, now=SINCE, labels={})
+    KIND.make(
+        KIND.subject, KIND.sample, severity=Severity.WARNING, since=SINCE, now=SINCE, labels={}
+    )
 )
 CLEARED = event(
     KIND.make_end(

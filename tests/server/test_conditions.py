@@ -132,7 +132,9 @@ def test_condition_that_becomes_critical_is_reported_once_more():
 
 def test_restored_condition_goes_on():
     """Mutants: raised again after a restart; not cleared; the quiet time is forgotten."""
-    raised = Condition.restored(raised_at=900, since=800, severity=Severity.WARNING, cleared_at=None)
+    raised = Condition.restored(
+        raised_at=900, since=800, severity=Severity.WARNING, cleared_at=None
+    )
     assert raised.look(True, 1000, SINK) is None
     assert raised.look(True, 1001, SINK, severity=Severity.CRITICAL) is ConditionChange.WORSE
     assert raised.look(False, 1002, SINK) is None

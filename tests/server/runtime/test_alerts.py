@@ -516,7 +516,7 @@ async def test_fault_of_an_alert_stops_no_other(tmp_path):
 
 
 async def test_test_of_an_alert_is_a_sample(tmp_path):
-    """Mutants: it is not marked; its summary reads as that of a real one; it changes what is raised."""
+    """Mutants: it is not marked; its summary is that of a real one; it changes what is raised."""
     world = World(tmp_path)
     async with world.started():
         for name in KINDS:
@@ -808,7 +808,7 @@ SWITCHED += [("nothing", 0, "key_expiring", None)]
 
 
 @pytest.mark.parametrize(("fault", "after", "begin", "end"), SWITCHED)
-async def test_alert_that_is_switched_on_again_is_reported_again(tmp_path, fault, after, begin, end):
+async def test_alert_switched_on_again_is_reported_again(tmp_path, fault, after, begin, end):
     """Within `quiet`, too. Mutants: `quiet` counts; its begin is that of the first report, so that
     the event counts as recorded; the time in which it was off counts as `after`."""
     world = World(tmp_path)
@@ -909,7 +909,7 @@ async def test_restart_keeps_the_alert_about_the_pace_of_a_disk(tmp_path):
     async def told_after(*left):
         for one in left:
             free = int(one * (1 << 30))
-            world.parts.disk.read = lambda _path: Disk(free, 40 << 30, 1)
+            world.parts.disk.read = lambda _path, free=free: Disk(free, 40 << 30, 1)
             await world.look()
             world.at += HOUR
         return [name for _, name, _ in await world.told()]
