@@ -19,7 +19,7 @@ from core.delivery import State
 from core.errors import Unavailable
 from core.event import kinds
 from core.secret import Secret
-from core.units import Size
+from core.units import Duration, Size
 from journal.reads import Counters, JournalStats
 from journal.records import StoredCondition
 from journal.writes import EndDeliveries
@@ -27,7 +27,7 @@ from receiver.callback import Callback
 from receiver.door import read_happenings
 from receiver.intake import Caller
 from server.conditions import Condition, Severity, Timing
-from server.config.alerting import Alerting, FailingSinks, LowDisk
+from server.config.alerting import Alerting, FailingSinks, GrowingRejections, LowDisk
 from server.config.load import ConfigError
 from server.config.options import Api, Server
 from server.runtime.alert_kinds import KINDS, written
@@ -865,6 +865,59 @@ async def test_alert_switched_on_at_a_restart_is_reported_again(tmp_path, fault,
             found = [one for _, one, _ in await world.told()]
 
     assert [one for one in found if one in told] == told
+
+
+async def test_failure_before_an_alert_was_off_does_not_count(tmp_path):
+    """Mutant: a condition that was not reported yet stays, so `after` seems to be over."""
+    world = World(tmp_path)
+    async with world.started():
+        for at, options, faults in (
+            (0, {}, {"sink down"}),
+            (10, {"sink_failing": None}, {"sink down"}),
+            (HOUR, {"sink_failing": None}, set()),
+            (2 * HOUR, {}, {"sink down"}),
+            (2 * HOUR + 60, {}, {"sink down"}),
+        ):
+            use_alerts(world, **options)
+            world.at, world.faults = BEGIN + at, faults
+            await world.look()
+        told = await world.told()
+
+    assert told == [(2 * HOUR + 60, "sink_failing", "warning")]
+
+
+async def test_other_time_of_counting_does_not_end_an_alert(tmp_path):
+    """Mutant: the counts are lost with the former time, so all is quiet."""
+    world = World(tmp_path)
+    async with world.started():
+        world.happen("rejections")
+        await world.look()
+        use_alerts(world, rejections_growing=GrowingRejections(within=Duration(1800)))
+        for at in (2, 1700, 2100):
+            world.at = BEGIN + at
+            await world.look()
+        told = await world.told()
+
+    assert [(at, name) for at, name, _ in told] == [
+        (0, "rejections_growing"),
+        (2100, "rejections_quiet"),
+    ]
+
+
+async def test_key_that_a_provider_refused_is_asked_again(tmp_path):
+    """A person starts a run. Mutant: it is taken while the run has no end, and reported twice."""
+    world = World(tmp_path)
+    async with world.started():
+        world.faults = {"bad key"}
+        await world.look()
+        for stopped, failures in ((False, 1), (True, 2), (False, 2), (False, 0)):
+            world.backfiller.stopped, world.backfiller.failures = stopped, failures
+            await world.watching.look()
+            is_raised = world.parts.alerts.is_raised("key_expiring", "source/tellabot")
+            assert is_raised is (failures > 0)
+        told = [name for _, name, _ in await world.told()]
+
+    assert sorted(told) == ["backfill_failing", "backfill_recovered", "key_expiring"]
 
 
 async def test_requests_are_counted_while_their_alert_is_off(tmp_path):
