@@ -270,6 +270,9 @@ class Watching:
         for name, total in totals.items():
             reason, peer = parts.rejections.latest.get(name, ("", ""))
             hint = _REJECTION_HINTS.get(reason, _REJECTION_HINT)
+            if self._is_proxy(peer):
+                # A wrong address is the only reason that a proxy explains alone.
+                hint = _PROXY_HINT if reason == "address" else f"{hint}; {_PROXY_HINT}"
             subject = f"source/{name}" if name else "door"
             yield from self._growing(
                 *("rejections_growing", subject, options.rejections_growing, options),
@@ -277,7 +280,7 @@ class Watching:
                 details={
                     "reason": reason,
                     "peer": peer,
-                    "hint": _PROXY_HINT if self._is_proxy(peer) else hint,
+                    "hint": hint,
                 },
             )
         rule = options.reads_unusual

@@ -765,7 +765,20 @@ async def test_callers_of_our_own_networks_seem_to_be_a_proxy(tmp_path, peer, tr
         [event] = await world.events()
 
     assert ("your proxy?" in event["data"]["hint"]) is is_proxy
-    assert is_proxy or "allow_from" in event["data"]["hint"]
+    assert ("allow_from" in event["data"]["hint"]) is not is_proxy
+
+
+async def test_hint_about_a_proxy_hides_no_other_reason(tmp_path):
+    """A tunnel on this machine, and an old URL. Mutant: only the proxy is named."""
+    world = World(tmp_path)
+    async with world.started():
+        for _ in range(21):
+            world.parts.rejections.add("token", "tellabot", "127.0.0.1", "r")
+        await world.look()
+        [event] = await world.events()
+
+    assert "an old URL" in event["data"]["hint"]
+    assert event["data"]["hint"].endswith("Name it in server.trusted_proxies")
 
 
 def pending_one(world):
