@@ -33,8 +33,8 @@ from .parts import Parts
 #: Seconds between two looks, and between two at the pending deliveries and at the disk.
 EVERY, SELDOM = 2.0, 10.0
 _DAY = 86_400.0
-#: Seconds after which a sink is asked for its certificate again.
-_CERTIFICATES = _DAY / 2
+#: Seconds after which a sink is asked for its certificate again, and while its end is raised.
+_CERTIFICATES, _CERTIFICATES_RAISED = _DAY / 2, 3600.0
 #: A disk has room again if this much more is free.
 _MORE = 1.1
 _AT_ONCE = Timing()
@@ -89,12 +89,17 @@ class Watching:
             await self._report_given_up(self._parts.config.alerts, at_once=True)
 
     async def look_at_certificates(self) -> None:
-        """Ask each sink that uses TLS when its certificate ends, twice a day."""
+        """Ask each sink that uses TLS when its certificate ends, twice a day.
+
+        If its end is raised, ask each hour: somebody replaces it.
+        """
         ticks = self._parts.clock.ticks()
         for name, sink in tuple(self._parts.config.sinks.items()):
             url = _tls_url(sink)
             before, asked_at = self._asked.get(name, ("", float("-inf")))
-            is_known = before == url and ticks - asked_at < _CERTIFICATES
+            is_raised = self._parts.alerts.is_raised("key_expiring", f"sink/{name}")
+            every = _CERTIFICATES_RAISED if is_raised else _CERTIFICATES
+            is_known = before == url and ticks - asked_at < every
             if self._parts.config.alerts.key_expiring is None or is_known or url is None:
                 continue
             if before != url:
