@@ -824,7 +824,7 @@ SWITCHED += [("nothing", 0, "key_expiring", None)]
 @pytest.mark.parametrize(("fault", "after", "begin", "end"), SWITCHED)
 async def test_alert_switched_on_again_is_reported_again(tmp_path, fault, after, begin, end):
     """Within `quiet`, too. Mutants: `quiet` counts; its begin is that of the first report, so that
-    the event counts as recorded; the time in which it was off counts as `after`."""
+    the event counts as recorded."""
     world = World(tmp_path)
     async with world.started():
         await world.look()
