@@ -469,7 +469,7 @@ class AuditNotAnchored(System, frozen=True, kw_only=True):
 
     #: Its name in `audit.anchors` or `audit.witnesses`.
     anchor: str
-    #: How many lines it got last; 0: none since the start.
+    #: How many lines it got last; 0: not known.
     size: int
 
 

@@ -434,6 +434,7 @@ class StoredCondition(msgspec.Struct, frozen=True, kw_only=True):
     #: Such as `sink/crm`.
     subject: str
     since: float
+    #: 0: it was cleared because nobody looks any more.
     raised_at: float
     #: None: it holds.
     cleared_at: float | None = None

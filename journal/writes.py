@@ -701,7 +701,7 @@ class Touch(Write[None], frozen=True):
 
 
 class SetMoment(Write[None], frozen=True):
-    """Keep a time; the `Moment` of this name returns it. None: forget it."""
+    """Keep a time, or a place in a log; the `Moment` of this name returns it. None: forget it."""
 
     name: str
     at: float | None

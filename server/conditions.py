@@ -53,17 +53,19 @@ class Condition:
         self.ended: float | None = None
         #: The highest severity that was reported since it was raised.
         self.severity = Severity.INFO
-        self._raised_at = -math.inf
+        self._raised_at = self._cleared_at = -math.inf
 
     @classmethod
     def restored(
-        cls, *, raised_at: float, since: float, severity: Severity, is_raised: bool
+        cls, *, raised_at: float, since: float, severity: Severity, cleared_at: float | None
     ) -> "Condition":
         """Return a condition as an earlier start of the process left it."""
         condition = cls()
         condition._raised_at = raised_at
-        if is_raised:
+        if cleared_at is None:
             condition.is_raised, condition.since, condition.severity = True, since, severity
+        else:
+            condition._cleared_at = cleared_at
         return condition
 
     def look(
@@ -89,12 +91,23 @@ class Condition:
                 return None
             self.severity = severity
             return ConditionChange.WORSE
-        began = now if since is None else min(since, now)
+        # What began before it was cleared is a new beginning, with an event of its own.
+        began = now if since is None else min(max(since, self._cleared_at), now)
         self.since = began if self.since is None else min(self.since, began)
         if now - self.since < timing.after or now - self._raised_at < timing.quiet:
             return None
         self.is_raised, self._raised_at, self.severity = True, now, severity
         return ConditionChange.RAISED
+
+    def leave(self, now: float) -> ConditionChange | None:
+        """Return what is to be reported if nobody looks at it any more, and count it as reported.
+
+        If somebody looks again while it holds, it is raised again, whatever `quiet` says.
+        """
+        change = self._end(now, Timing())
+        if change is not None:
+            self._raised_at = -math.inf
+        return change
 
     def _end(self, now: float, timing: Timing) -> ConditionChange | None:
         if not self.is_raised:
@@ -104,7 +117,7 @@ class Condition:
             self.ended = now
         if now - self.ended < timing.clear:
             return None
-        self.is_raised, self.since = False, None
+        self.is_raised, self.since, self._cleared_at = False, None, now
         return ConditionChange.CLEARED
 
 

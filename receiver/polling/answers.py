@@ -180,8 +180,9 @@ def check_status(answer: ProviderAnswer, command: str, now: datetime) -> None:
 def or_none(read: Callable[[], Any]) -> Any:
     """Return the result of `read`, or None if the answer is unreadable or the provider is busy.
 
-    Use it for the balance: a round that read all messages must not fail because of it. A wrong key,
-    and a wait that the provider asks for, are raised.
+    Use it for the balance: a round that read all messages must not fail because of it. If it is the
+    only question of a round, its failure is that of the round. A wrong key, and a wait that the
+    provider asks for, are raised.
     """
     try:
         return read()

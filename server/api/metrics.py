@@ -19,6 +19,7 @@ from journal.seal import Kind
 from .. import __version__
 from ..metrics import CONTENT_TYPE, Exposition, add_process
 from ..runtime.alert_kinds import KINDS
+from ..runtime.backfill import RUN_ERRORS
 from ..runtime.keys import codes_read
 from ..runtime.parts import Parts
 from .operation import Operation, refuse_parameters
@@ -220,9 +221,11 @@ def _add_sources(found: Exposition, parts: Parts) -> None:
             found.add("smshook_source_clock_offset_seconds", state.health.offset, name)
         backfiller = parts.backfills.of(name)
         if backfiller is not None:
-            outcomes: Mapping[str, int] = {"complete": 0} | backfiller.outcomes
+            # From 0 on, so that the first failure is an increase, too.
+            outcomes = dict.fromkeys(("complete", *RUN_ERRORS), 0) | backfiller.outcomes
             for outcome, count in outcomes.items():
                 found.add("smshook_backfill_total", count, name, outcome)
+            found.add("smshook_backfill_key_refused", backfiller.stopped, name)
             found.add("smshook_backfill_events_total", backfiller.found, name)
             succeeded_at = backfiller.succeeded_at or 0
             found.add("smshook_backfill_last_success_seconds", succeeded_at, name)

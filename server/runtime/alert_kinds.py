@@ -40,9 +40,9 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         return self.begin.type.removeprefix(SYSTEM)
 
-    def summary(self, details: Details) -> str:
-        """Return one line for people about its begin."""
-        return self.text.format_map({**details, **_words(details)})
+    def summary(self, details: Details, *, now: float) -> str:
+        """Return one line for people about its begin, as it reads now."""
+        return self.text.format_map({**details, **_words(details, now)})
 
     def make(
         self,
@@ -51,16 +51,18 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
         *,
         severity: Severity,
         since: float,
+        now: float,
         labels: Mapping[str, str],
         sample: bool = False,
     ) -> System:
         """Return the data of the event about its begin."""
         details = self.named(subject, details)
+        summary = self.summary(details, now=now)
         return self.begin(
-            **common(self.name, subject, since=since, labels=labels, sample=sample),
+            **_common(self.name, subject, since=since, labels=labels, sample=sample),
             severity=severity,
             state="once" if self.end is None else "raised",
-            summary=self.summary(details),
+            summary=f"Sample: {summary}" if sample else summary,
             **details,
         )
 
@@ -85,9 +87,9 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
         details = self.named(subject, details)
         lasted = max(0.0, ended - since)
         named = {"alert": self.name, "subject": subject, "lasted": written(lasted)}
-        said = {**details, **_words(details), **named}
+        said = {**details, **_words(details, ended), **named}
         return self.end(
-            **common(self.name, subject, since=since, labels=labels, sample=False),
+            **_common(self.name, subject, since=since, labels=labels, sample=False),
             severity=severity,
             state="cleared",
             summary=(_GONE if is_gone else self.end_text).format_map(said),
@@ -102,13 +104,8 @@ class AlertKind(msgspec.Struct, frozen=True, kw_only=True):
         return {"source": subject.partition("/")[2], **details} if has_source else details
 
 
-def common(
-    name: str,
-    subject: str,
-    *,
-    since: float,
-    labels: Mapping[str, str] = {},
-    sample: bool = False,
+def _common(
+    name: str, subject: str, *, since: float, labels: Mapping[str, str], sample: bool
 ) -> dict[str, Any]:
     """Return the fields that all events about the service have, beside those that differ."""
     began = rfc3339(since)
@@ -124,30 +121,45 @@ def common(
     }
 
 
-def _words(details: Details) -> Mapping[str, str]:
+def _words(details: Details, now: float) -> Mapping[str, str]:
     """Return further values for the texts, made from the details.
 
     `asks`: the names of sources. `why`: the error of a sink with its status, as in `(status 503)`.
-    `lost`: how many deliveries, and to which sink. `key_ends`: which key or certificate ends, and
-    when. `room`: the free space of the disk. `full`: when it is full, if that is known.
+    `pending`, `deliveries`, `waiting`, `lines`: a number, with words that agree with it. `lost`:
+    how many deliveries, and to which sink. `key_ends`: which key or certificate ends, and when.
+    `room`: the free space of the disk. `full`: when it is full, if that is known. `last_line`: the
+    last line that an anchor has, if that is known.
     """
-    count, name, days = details.get("count"), details.get("name"), details.get("days_left")
+    count, owed, size = (details.get(one, 0) for one in ("count", "owed", "size"))
+    name, days = details.get("name"), details.get("days_left")
     error = [str(details[one]) for one in ("error", "status") if details.get(one) is not None]
     room = f"{_size(details.get('free', 0))} of {_size(details.get('total', 0))}"
     sink = f"to the sink {details.get('sink')}"
-    ends = f"ends at {details.get('ends_at')}"
+    at = details.get("ends_at")
+    ends = f"{'expired' if at is not None and at <= rfc3339(now) else 'ends'} at {at}"
+    orders = details.get("waiting_orders", 0)
     return {
         "asks": ", ".join(details.get("asked", ())),
         "why": f" ({' '.join(error)})" if error else "",
         "room": room,
         "full": "" if days is None else f"; it is full in {days:.1f} days",
-        "lost": f"1 delivery {sink} was" if count == 1 else f"{count} deliveries {sink} were",
+        "pending": _counted(owed, "is pending", "are pending"),
+        "deliveries": _counted(owed, "delivery is pending", "deliveries are pending"),
+        "waiting": _counted(orders, "order waits", "orders wait"),
+        "lines": _counted(size, "line", "lines"),
+        "last_line": f" since line {size}" if size else "",
+        "lost": _counted(count, f"delivery {sink} was", f"deliveries {sink} were"),
         "key_ends": {
             "api_key": f"the API key {name} {ends}",
             "certificate": f"the certificate of the sink {name} {ends}",
             "provider_key": f"the provider refuses the key of the source {name}",
         }.get(str(details.get("kind")), ""),
     }
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    """Return `1 delivery` or `2 deliveries`."""
+    return f"{count} {one if count == 1 else several}"
 
 
 def _size(of: int) -> str:
@@ -167,8 +179,8 @@ _KINDS = (
     AlertKind(
         begin=event.SinkFailing,
         end=event.SinkRecovered,
-        text="no delivery to the sink {sink} succeeds{why}; {owed} are pending",
-        end_text="the sink {sink} works again after {lasted}; {owed} deliveries are pending",
+        text="no delivery to the sink {sink} succeeds{why}; {pending}",
+        end_text="the sink {sink} works again after {lasted}; {deliveries}",
         subject="sink/crm",
         sample={**_SINK, "status": 503, "error": "status", "failing_since": _AT},
     ),
@@ -194,7 +206,7 @@ _KINDS = (
     AlertKind(
         begin=event.OwedOld,
         end=event.OwedRecovered,
-        text="a delivery to the sink {sink} has been pending since {oldest}; {owed} are pending",
+        text="a delivery to the sink {sink} has been pending since {oldest}; {pending}",
         end_text="no delivery to the sink {sink} is pending for long any more, after {lasted}",
         subject="sink/crm",
         sample=_SINK,
@@ -202,7 +214,7 @@ _KINDS = (
     AlertKind(
         begin=event.SourceSilent,
         end=event.SourceHeard,
-        text="callbacks of {source} are overdue; {waiting_orders} orders wait for one",
+        text="callbacks of {source} are overdue; {waiting} for one",
         end_text="callbacks of {source} come again after {lasted}",
         subject="source/tellabot",
         sample={"source": "tellabot", "expect_every": 3600.0, "last_at": _AT, "waiting_orders": 0},
@@ -277,7 +289,7 @@ _KINDS = (
     AlertKind(
         begin=event.AuditNotAnchored,
         end=event.AuditAnchored,
-        text="{anchor} has received no lines of the audit log since line {size}",
+        text="{anchor} has received no lines of the audit log{last_line}",
         end_text="{anchor} receives the audit log again, after {lasted}",
         subject="anchor/disk2",
         sample={"anchor": "disk2", "size": 120},
@@ -288,6 +300,14 @@ _KINDS = (
         text="the witness {anchor} has seen a different audit log",
         subject="anchor/friend",
         sample={"anchor": "friend", "size": 120},
+    ),
+    AlertKind(
+        begin=event.AuditCheckpoint,
+        severity=Severity.INFO,
+        text="the audit log has {lines}; keep this signed state",
+        subject="audit",
+        # No program may take it for a checkpoint.
+        sample={"anchor": "git", "size": 120, "note": "This is a sample, and not signed.\n"},
     ),
     AlertKind(
         begin=event.ErasureLate,

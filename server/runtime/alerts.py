@@ -13,7 +13,7 @@ import structlog
 
 from core.clock import WallClock
 from core.errors import Unavailable
-from core.event import SOURCE, Event, System
+from core.event import SOURCE, AuditCheckpoint, Event, System
 from journal import Journal
 from journal.reads import Conditions, EventFilter, Events
 from journal.records import Planned, StoredCondition
@@ -29,7 +29,12 @@ from .planner import Planner
 #: Events about the service that stay in memory, so that no call has to search the journal.
 RECENT = 10
 #: Their types. Checkpoints of the audit log are left out: they report no problem.
-_TYPES = tuple(kind.type for one in KINDS.values() for kind in (one.begin, one.end) if kind)
+_TYPES = tuple(
+    kind.type
+    for one in KINDS.values()
+    for kind in (one.begin, one.end)
+    if kind is not None and kind is not AuditCheckpoint
+)
 #: Seconds that a condition which ended is kept. A longer `quiet` counts as long as this.
 _KEPT = 7 * 86_400.0
 #: The most reports of one commit, and seconds until the next ones. Callbacks wait for their events,
@@ -160,7 +165,9 @@ class Alerts:
                 raised_at=min(ticks, stored.raised_at - ahead),
                 since=min(ticks, stored.since - ahead),
                 severity=Severity(stored.severity),
-                is_raised=stored.cleared_at is None,
+                cleared_at=None
+                if stored.cleared_at is None
+                else min(ticks, stored.cleared_at - ahead),
             )
 
     async def load_recent(self) -> None:
@@ -178,17 +185,19 @@ class Alerts:
 
     def _keep(self, planned: Planned, event_id: str) -> None:
         data = planned.event.data
-        if isinstance(data, System) and all(one.event != event_id for one in self.recent):
+        is_listed = data.type in _TYPES and all(one.event != event_id for one in self.recent)
+        if isinstance(data, System) and is_listed:
             self.recent.append(_recent_alert(planned.event, data, event_id))
 
     def raised(self) -> Sequence[Raised]:
         """Return what is raised now, the oldest first."""
+        now = self._clock.now()
         found = [
             Raised(
                 name=stored.name,
                 subject=stored.subject,
                 severity=stored.severity,
-                summary=KINDS[stored.name].summary(_details_of(stored)),
+                summary=KINDS[stored.name].summary(_details_of(stored), now=now),
                 since=stored.since,
                 raised_at=stored.raised_at,
                 event=stored.event,
@@ -201,6 +210,12 @@ class Alerts:
     def is_raised(self, name: str, subject: str) -> bool:
         condition = self._conditions.get((name, subject))
         return condition is not None and condition.is_raised
+
+    def details(self, name: str, subject: str) -> Details:
+        """Return the details that were reported last, if it is raised; else none."""
+        stored = self._stored.get((name, subject))
+        is_raised = stored is not None and stored.cleared_at is None
+        return _details_of(stored) if stored is not None and is_raised else {}
 
     # --- what is reported -----------------------------------------------------------------
 
@@ -217,8 +232,8 @@ class Alerts:
                 details=dict,
                 is_gone=True,
             )
-            for (name, subject), condition in self._conditions.items()
-            if condition.is_raised and (name, subject) not in names
+            for name, subject in self._conditions
+            if (name, subject) not in names
         ]
         for one in (*seen, *gone):
             self._look(one)
@@ -233,13 +248,16 @@ class Alerts:
             condition = self._conditions[name] = Condition()
         ahead = self._clock.now() - ticks
         ended = condition.ended
-        change = condition.look(
-            seen.holds,
-            ticks,
-            seen.timing,
-            severity=seen.severity,
-            since=None if seen.since is None else seen.since - ahead,
-        )
+        if seen.is_gone:
+            change = condition.leave(ticks)
+        else:
+            change = condition.look(
+                seen.holds,
+                ticks,
+                seen.timing,
+                severity=seen.severity,
+                since=None if seen.since is None else seen.since - ahead,
+            )
         if change is None:
             return
         began = (ticks if condition.since is None else condition.since) + ahead
@@ -290,6 +308,7 @@ class Alerts:
             kind.sample,
             severity=kind.severity,
             since=at,
+            now=at,
             labels={},
             sample=True,
         )
@@ -341,7 +360,9 @@ class Alerts:
                 is_gone=report.is_gone,
             )
             planned = None if data is None else self._plan(report.subject, data, at)
-            condition = msgspec.structs.replace(stored, cleared_at=at)
+            # If nobody looks any more, `quiet` does not apply to the next report.
+            raised_at = 0.0 if report.is_gone else stored.raised_at
+            condition = msgspec.structs.replace(stored, cleared_at=at, raised_at=raised_at)
         else:
             is_worse = report.change is ConditionChange.WORSE and stored is not None
             since = stored.since if is_worse and stored is not None else report.since
@@ -350,6 +371,7 @@ class Alerts:
                 report.details,
                 severity=report.severity,
                 since=since,
+                now=at,
                 labels=labels,
             )
             # A severity that rose is another event about the same condition.

@@ -15,7 +15,8 @@ import msgspec
 import structlog
 
 from core.clock import WallClock
-from core.event import SOURCE, AuditCheckpoint
+from core.errors import Unavailable
+from core.event import SOURCE
 from journal import Journal
 from journal.audit.note import Checkpoint, Note, Signature, VerifierKey
 from journal.reads import ConsistencyProof, Moment
@@ -27,7 +28,7 @@ from sinks.sink import Failed
 
 from ..config.options import Anchor, Config, Witness
 from .accept import Recorder
-from .alert_kinds import common
+from .alert_kinds import KINDS
 from .audit import AuditFacts, AuditKeeper, SignedLog
 from .identity import Identity
 from .outputs import Output
@@ -61,14 +62,14 @@ class _Place:
         #: When it got the last one, in seconds since the epoch; None: not known yet.
         self.at: float | None = None
         self.note = ""
-        self.refuses = False
+        self.refuses = self.is_loaded = False
 
 
 class AnchorState(msgspec.Struct, frozen=True, kw_only=True):
     """An anchor or a witness, as people see it. Times are seconds since the epoch."""
 
     name: str
-    #: The lines of the last state that it got; None: none since the start.
+    #: The lines of the last state that it got; None: not known.
     size: int | None
     #: None: not known.
     at: float | None
@@ -221,6 +222,8 @@ class Anchors:
         else:
             place.note, place.due, place.refuses = newest.note, float("-inf"), False
             output.succeeded(state.size)
+            with contextlib.suppress(Unavailable):  # the signatures matter more
+                await self._journal.submit(SetMoment(_size(place, state.origin), state.size))
             return signatures
         return ()
 
@@ -239,9 +242,14 @@ class Anchors:
     # --- anchors --------------------------------------------------------------------------
 
     async def _load(self, place: _Place, origin: str) -> None:
-        """Read when an anchor got a state of this log, before the service started."""
+        """Read which state of this log it got before the service started, and when."""
+        if place.is_loaded:
+            return
         if place.at is None and isinstance(place.options, Anchor):
             place.at = await self._journal.ask(Moment(_moment(place, origin))) or 0.0
+        size = await self._journal.ask(Moment(_size(place, origin)))
+        place.output.size = place.output.size or int(size or 0)
+        place.is_loaded = True
 
     def _is_due(self, place: _Place, state: Checkpoint) -> bool:
         options = place.options
@@ -276,27 +284,28 @@ class Anchors:
         self._ours += 1
         output.succeeded(state.size)
         self._facts.add("audit.anchored", {"by": "service", "anchor": name, "size": state.size})
-        await self._journal.submit(SetMoment(_moment(place, state.origin), place.at))
+        await asyncio.gather(
+            self._journal.submit(SetMoment(_moment(place, state.origin), place.at)),
+            self._journal.submit(SetMoment(_size(place, state.origin), state.size)),
+        )
 
     async def _send(self, name: str, sink: str, note: Note, state: Checkpoint) -> None:
         at = round(self._clock.now(), 6)
-        data = AuditCheckpoint(
-            **common("audit_checkpoint", "audit", since=at),
-            severity="info",
-            state="once",
-            summary=f"the audit log has {state.size} lines; keep this signed state",
-            anchor=name,
-            size=state.size,
-            note=str(note),
-        )
+        kind = KINDS["audit_checkpoint"]
+        details = {"anchor": name, "size": state.size, "note": str(note)}
+        data = kind.make(kind.subject, details, severity=kind.severity, since=at, now=at, labels={})
         # A new id each time: two of them are never the same event.
         key = Key(parts=(data.type, self._identity.event_id(at)))
-        happening = Happening(subject="audit", time=None, keys=(key,), data=data)
+        happening = Happening(subject=kind.subject, time=None, keys=(key,), data=data)
         await self._recorder.record_own(SOURCE, happening, RecordOwn, at=at, sinks=(sink,))
 
 
 def _moment(place: _Place, origin: str) -> str:
     return f"anchored/{origin}/{place.output.name}"
+
+
+def _size(place: _Place, origin: str) -> str:
+    return f"anchored_size/{origin}/{place.output.name}"
 
 
 async def run_command(

@@ -45,6 +45,8 @@ LONGEST_LEFT = 86400.0
 AGAIN = 10.0
 #: Seconds between two looks at the clock during a Retry-After.
 LONGEST_SLEEP = 30.0
+#: Why a run was not complete.
+RUN_ERRORS = ("bad_key", "busy", "unreadable", "journal", "fault")
 #: The journal's moment at which the last complete run of a source began.
 _MOMENT = "backfilled/{}"
 
@@ -77,7 +79,7 @@ class BackfillRun(msgspec.Struct, frozen=True, kw_only=True):
     #: Found messages, new and already stored.
     new: int = 0
     known: int = 0
-    #: `bad_key`, `busy`, `unreadable`, `journal` or `fault`; null: the run was complete.
+    #: One of RUN_ERRORS; null: the run was complete.
     error: str | None = None
     #: The command that failed and the reason, without values.
     detail: str | None = None

@@ -54,12 +54,17 @@ class DiskMonitor:
             if not self._free or ticks - self._free[-1][0] >= _SAMPLED:
                 self._free.append((ticks, disk.free))
 
+    @property
+    def knows_pace(self) -> bool:
+        """Whether there are enough samples to estimate when the disk is full."""
+        return len(self._free) >= _ENOUGH_SAMPLES
+
     def days_left(self) -> float | None:
         """Return the days until the disk is full, at the pace of the last day.
 
         None: there are too few samples, or the free space does not shrink.
         """
-        if self.last is None or len(self._free) < _ENOUGH_SAMPLES:
+        if self.last is None or not self.knows_pace:
             return None
         at, free = self._free[0]
         passed, used = self._ticks() - at, free - self.last.free

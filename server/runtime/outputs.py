@@ -20,7 +20,7 @@ class Output:
         self._error = ""
         #: None: it has not worked since the start.
         self.succeeded_at: float | None = None
-        #: How many lines it got last, and how many a witness refused last; 0: none since the start.
+        #: How many lines it got last, and how many a witness refused last; 0: not known.
         self.size = self.refused_size = 0
 
     def failed(self, error: str) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -16,9 +17,11 @@ from core.clock import rfc3339
 from core.errors import Unavailable, origin
 from journal.reads import Counters, OldestPending
 from journal.records import owed_in
+from receiver.addresses import Peers
 from receiver.source_health import ENOUGH
 from sinks.health import Pause
 from sinks.http.certificate import certificate_end
+from sinks.sink import Sink
 from sinks.worker import Worker
 
 from ..conditions import Severity, Timing, Window
@@ -30,11 +33,13 @@ from .parts import Parts
 #: Seconds between two looks, and between two at the pending deliveries and at the disk.
 EVERY, SELDOM = 2.0, 10.0
 _DAY = 86_400.0
-#: Seconds after which a sink is asked for its certificate again.
-_CERTIFICATES = _DAY / 2
+#: Seconds after which a sink is asked for its certificate again, and while its end is raised.
+_CERTIFICATES, _CERTIFICATES_RAISED = _DAY / 2, 3600.0
 #: A disk has room again if this much more is free.
 _MORE = 1.1
 _AT_ONCE = Timing()
+#: The time in which is counted what no alert was on for.
+_OFF = 900.0
 _QUARANTINE_HINT = "see `smshook quarantine list`; replay them after an upgrade"
 _QUARANTINE_HINTS = {
     "method": "let the provider send POST, not GET",
@@ -58,7 +63,8 @@ class Watching:
         self._parts = parts
         #: By sink.
         self._owed: Mapping[str, int] = {}
-        self._oldest: Mapping[str, float] = {}
+        #: None: not read yet.
+        self._oldest: Mapping[str, float] | None = None
         self._seldom = float("-inf")
         #: By the alert's name and its subject: the counts, and the total at the last look.
         self._windows: dict[tuple[str, str], tuple[Window, float]] = {}
@@ -83,36 +89,54 @@ class Watching:
             await self._report_given_up(self._parts.config.alerts, at_once=True)
 
     async def look_at_certificates(self) -> None:
-        """Ask each sink that uses TLS when its certificate ends, twice a day."""
+        """Ask each sink that uses TLS when its certificate ends, twice a day.
+
+        If its end is raised, ask each hour: somebody replaces it.
+        """
         ticks = self._parts.clock.ticks()
         for name, sink in tuple(self._parts.config.sinks.items()):
-            urls = {option: secret.reveal() for option, secret in sink.urls().items()}
-            asked = urls.get("url", ""), ticks
-            before = self._asked.get(name, ("", float("-inf")))
-            is_known = before[0] == asked[0] and ticks - before[1] < _CERTIFICATES
-            if self._parts.config.alerts.key_expiring is None or is_known or "proxy" in urls:
+            url = _tls_url(sink)
+            before, asked_at = self._asked.get(name, ("", float("-inf")))
+            is_raised = self._parts.alerts.is_raised("key_expiring", f"sink/{name}")
+            every = _CERTIFICATES_RAISED if is_raised else _CERTIFICATES
+            is_known = before == url and ticks - asked_at < every
+            if self._parts.config.alerts.key_expiring is None or is_known or url is None:
                 continue
-            self._asked[name] = asked
-            end = await certificate_end(asked[0], within=sink.timeout)
-            if end is None:
+            if before != url:
                 self.certificates.pop(name, None)
-            else:
+            self._asked[name] = url, ticks
+            end = await certificate_end(url, within=sink.timeout)
+            # A sink that cannot be reached still has its certificate.
+            if end is not None:
                 self.certificates[name] = end
 
     async def look(self) -> None:
         """Look once, and report what changed."""
         ticks = self._parts.clock.ticks()
-        if ticks - self._seldom >= SELDOM:
+        is_due = ticks - self._seldom >= SELDOM
+        if is_due:
             is_first, self._seldom = self._seldom == float("-inf"), ticks
             if is_first:
                 with contextlib.suppress(Unavailable):  # the list of recent alerts is then shorter
                     await self._parts.alerts.load_recent()
-            await self._look_seldom()
+            await self._parts.disk.look(self._parts.config.journal.path)
+        # An alert that may begin or end now names the deliveries that are pending now.
+        if is_due or self._a_sink_changes():
+            await self._look_at_pending()
         options = self._parts.config.alerts
         await self._report_given_up(options)
         await self._parts.alerts.look(list(self._seen(options)))
 
-    async def _look_seldom(self) -> None:
+    def _a_sink_changes(self) -> bool:
+        """Return whether a sink fails that is not reported as failing, or the other way."""
+        return self._parts.config.alerts.sink_failing is not None and any(
+            (worker.failing_for is not None)
+            != self._parts.alerts.is_raised("sink_failing", f"sink/{name}")
+            for name in self._parts.config.sinks
+            if (worker := self._parts.workers.get(name)) is not None
+        )
+
+    async def _look_at_pending(self) -> None:
         parts = self._parts
         with contextlib.suppress(Unavailable):  # the figures of the last look stay
             owed = owed_in(await parts.journal.ask(Counters()))
@@ -120,7 +144,6 @@ class Watching:
             found = await parts.journal.ask(OldestPending(names)) if names else {}
             self._oldest = {name: one.accepted_at for name, one in found.items()}
             self._owed = owed
-        await parts.disk.look(parts.config.journal.path)
 
     # --- what is looked at ----------------------------------------------------------------
 
@@ -139,7 +162,7 @@ class Watching:
         yield from self._erasure(options)
 
     def _sink(self, options: Alerting, name: str, worker: Worker) -> Iterator[Seen]:
-        now, oldest = self._parts.clock.now(), self._oldest.get(name)
+        now, oldest = self._parts.clock.now(), (self._oldest or {}).get(name)
         pending = {
             "sink": name,
             "owed": self._owed.get(name, 0),
@@ -181,7 +204,9 @@ class Watching:
             yield Seen(
                 name="owed_old",
                 subject=f"sink/{name}",
-                holds=oldest is not None and now - oldest > old.older_than,
+                holds=None
+                if self._oldest is None
+                else oldest is not None and now - oldest > old.older_than,
                 timing=Timing(quiet=options.quiet),
                 details=lambda: pending,
             )
@@ -232,70 +257,78 @@ class Watching:
     # --- what is counted ------------------------------------------------------------------
 
     def _counted(self, options: Alerting) -> Iterator[Seen]:
-        parts, rule = self._parts, options.quarantine_growing
-        if rule is not None:
-            for name in parts.sources:
-                reason = parts.intake.quarantined.get(name, "malformed")
-                yield self._growing(
-                    *("quarantine_growing", f"source/{name}", rule, options),
-                    total=parts.intake.outcomes.get((name, "quarantined"), 0),
-                    details={
-                        "reason": reason,
-                        "hint": _QUARANTINE_HINTS.get(reason, _QUARANTINE_HINT),
-                    },
-                )
-        rule = options.rejections_growing
-        if rule is not None:
-            totals: dict[str, int] = dict.fromkeys(("", *parts.sources), 0)
-            for (_, source), count in parts.rejections.totals.items():
-                if source in totals:  # those of removed sources were counted in their time
-                    totals[source] += count
-            for name, total in totals.items():
-                reason, peer = parts.rejections.latest.get(name, ("", ""))
-                hint = _REJECTION_HINTS.get(reason, _REJECTION_HINT)
-                yield self._growing(
-                    *("rejections_growing", f"source/{name}" if name else "door", rule, options),
-                    total=total,
-                    details={
-                        "reason": reason,
-                        "peer": peer,
-                        "hint": _PROXY_HINT if _is_private(peer) else hint,
-                    },
-                )
+        parts = self._parts
+        for name in parts.sources:
+            reason = parts.intake.quarantined.get(name, "malformed")
+            yield from self._growing(
+                *("quarantine_growing", f"source/{name}", options.quarantine_growing, options),
+                total=parts.intake.outcomes.get((name, "quarantined"), 0),
+                details={
+                    "reason": reason,
+                    "hint": _QUARANTINE_HINTS.get(reason, _QUARANTINE_HINT),
+                },
+            )
+        totals: dict[str, int] = dict.fromkeys(("", *parts.sources), 0)
+        for (_, source), count in parts.rejections.totals.items():
+            if source in totals:  # those of removed sources were counted in their time
+                totals[source] += count
+        for name, total in totals.items():
+            reason, peer = parts.rejections.latest.get(name, ("", ""))
+            hint = _REJECTION_HINTS.get(reason, _REJECTION_HINT)
+            if self._is_proxy(peer):
+                # A wrong address is the only reason that a proxy explains alone.
+                hint = _PROXY_HINT if reason == "address" else f"{hint}; {_PROXY_HINT}"
+            subject = f"source/{name}" if name else "door"
+            yield from self._growing(
+                *("rejections_growing", subject, options.rejections_growing, options),
+                total=total,
+                details={
+                    "reason": reason,
+                    "peer": peer,
+                    "hint": hint,
+                },
+            )
         rule = options.reads_unusual
-        if rule is not None:
-            yield from self._reads(rule, options)
-
-    def _reads(self, rule: GrowingQuarantine, options: Alerting) -> Iterator[Seen]:
-        for name, its in self._parts.keys.readers().items():
-            yield self._growing(
+        for name, its in parts.keys.readers().items():
+            yield from self._growing(
                 *("reads_unusual", f"key/{name}", rule, options),
                 total=sum(its.values()),
                 details={
                     "key": name,
-                    "within": float(rule.within),
+                    "within": 0.0 if rule is None else float(rule.within),
                     "how": max(its, key=lambda how: its[how], default=""),
                 },
             )
+
+    def _is_proxy(self, peer: str) -> bool:
+        """Return whether a caller seems to be a proxy that is not trusted yet."""
+        try:
+            is_private = ipaddress.ip_address(peer).is_private  # this machine is, too
+        except ValueError:
+            return False
+        return is_private and not Peers(self._parts.config.server.trusted_proxies).trusts(peer)
 
     def _growing(
         self,
         name: str,
         subject: str,
-        rule: GrowingQuarantine,
+        rule: GrowingQuarantine | None,
         options: Alerting,
         *,
         total: int,
         details: Details,
-    ) -> Seen:
-        """Return whether a total grew by more than the rule allows within its time."""
+    ) -> Iterator[Seen]:
+        """Yield whether a total grew by more than the rule allows within its time."""
         ticks, known = self._parts.clock.ticks(), self._windows.get((name, subject))
-        if known is None or known[1] != rule.within:
-            window = Window(rule.within)
-            if known is None and self._parts.alerts.is_raised(name, subject):
-                # The counts before the restart are lost: it holds until its time has passed.
+        # It is counted while it is off. Otherwise, all of it would be new when it is on again.
+        off = _OFF if known is None else known[1]
+        within = off if rule is None else rule.within
+        if known is None or known[1] != within:
+            window = Window(within)
+            if rule is not None and self._parts.alerts.is_raised(name, subject):
+                # The counts before are lost: it holds until its time has passed.
                 window.add(rule.more_than + 1, ticks)
-            self._windows[name, subject] = window, rule.within
+            self._windows[name, subject] = window, within
         window, _ = self._windows[name, subject]
         before = self._totals.get((name, subject), 0)
         # A key whose options changed is counted from 0 again.
@@ -304,13 +337,14 @@ class Watching:
         if more:
             window.add(more, ticks)
         count = window.count(ticks)
-        return Seen(
-            name=name,
-            subject=subject,
-            holds=count > rule.more_than,
-            timing=Timing(quiet=options.quiet),
-            details=lambda: {**details, "count": count},
-        )
+        if rule is not None:
+            yield Seen(
+                name=name,
+                subject=subject,
+                holds=count > rule.more_than,
+                timing=Timing(quiet=options.quiet),
+                details=_fixed({**details, "count": count}),
+            )
 
     async def _report_given_up(self, options: Alerting, *, at_once: bool = False) -> None:
         rule, ticks = options.delivery_dead, self._parts.clock.ticks()
@@ -341,14 +375,18 @@ class Watching:
         if disk is None:
             yield _unknown("disk_low", "service")
             return
-        days = self._parts.disk.days_left()
-        more = _MORE if self._parts.alerts.is_raised("disk_low", "service") else 1.0
+        days, alerts = self._parts.disk.days_left(), self._parts.alerts
+        more = _MORE if alerts.is_raised("disk_low", "service") else 1.0
         is_full = disk.free < rule.free * more
         is_low = self._parts.space.is_low
+        holds = is_low or is_full or (days is not None and days < rule.days * more)
+        # After a restart, the pace that it was raised for is not known yet.
+        had_days = alerts.details("disk_low", "service").get("days_left") is not None
+        is_unknown = had_days and not self._parts.disk.knows_pace
         yield Seen(
             name="disk_low",
             subject="service",
-            holds=is_low or is_full or (days is not None and days < rule.days * more),
+            holds=holds or (None if is_unknown else False),
             severity=Severity.CRITICAL if is_low else Severity.WARNING,
             timing=Timing(quiet=options.quiet),
             details=lambda: {
@@ -400,18 +438,23 @@ class Watching:
         ends: list[tuple[str, str, str, float | None]] = [
             ("api_key", f"key/{known.access.name}", known.access.name, known.access.expires_at)
             for known in parts.keys.known()
+            if known.state != "shadowed"  # the configured key of that name is looked at
         ]
         ends += [
             ("certificate", f"sink/{name}", name, self.certificates.get(name))
-            for name in parts.config.sinks
+            for name, sink in parts.config.sinks.items()
+            if _tls_url(sink) is not None
         ]
         now = parts.clock.now()
         for kind, subject, name, at in ends:
-            if at is not None:
+            if at is None and kind == "certificate":
+                yield _unknown("key_expiring", subject)
+            elif at is not None:
                 yield Seen(
                     name="key_expiring",
                     subject=subject,
-                    holds=0 < at - now <= rule.before,
+                    # One that has expired is the worst. It stays raised until it is replaced.
+                    holds=at - now <= rule.before,
                     since=at - rule.before,
                     timing=_AT_ONCE,
                     details=_fixed({"kind": kind, "name": name, "ends_at": rfc3339(at)}),
@@ -419,12 +462,12 @@ class Watching:
         for name in parts.sources:
             backfiller = parts.backfills.of(name)
             if backfiller is not None:
-                # Until a run has ended, nobody knows.
-                known = backfiller.stopped or backfiller.failures is not None
+                # Until a run has succeeded, nobody knows whether the provider takes the key.
+                works = False if backfiller.failures == 0 else None
                 yield Seen(
                     name="key_expiring",
                     subject=f"source/{name}",
-                    holds=backfiller.stopped if known else None,
+                    holds=backfiller.stopped or works,
                     timing=_AT_ONCE,
                     details=_fixed({"kind": "provider_key", "name": name, "ends_at": None}),
                 )
@@ -479,17 +522,16 @@ def _unknown(name: str, subject: str) -> Seen:
     return Seen(name=name, subject=subject, holds=None, timing=_AT_ONCE, details=dict)
 
 
+def _tls_url(sink: Sink) -> str | None:
+    """Return the URL of a sink that shows its certificate to us; None: it shows none."""
+    urls = {option: secret.reveal() for option, secret in sink.urls().items()}
+    url = urls.get("url", "")
+    return url if "proxy" not in urls and urlsplit(url).scheme == "https" else None
+
+
 def _fixed(details: Mapping[str, Any]) -> Callable[[], Details]:
     return lambda: details
 
 
 def _written(at: float | None) -> str | None:
     return None if at is None else rfc3339(at)
-
-
-def _is_private(peer: str) -> bool:
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return False
-    return address.is_private and not address.is_loopback

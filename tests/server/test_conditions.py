@@ -132,14 +132,16 @@ def test_condition_that_becomes_critical_is_reported_once_more():
 
 def test_restored_condition_goes_on():
     """Mutants: raised again after a restart; not cleared; the quiet time is forgotten."""
-    raised = Condition.restored(raised_at=900, since=800, severity=Severity.WARNING, is_raised=True)
+    raised = Condition.restored(
+        raised_at=900, since=800, severity=Severity.WARNING, cleared_at=None
+    )
     assert raised.look(True, 1000, SINK) is None
     assert raised.look(True, 1001, SINK, severity=Severity.CRITICAL) is ConditionChange.WORSE
     assert raised.look(False, 1002, SINK) is None
     assert raised.look(False, 1062, SINK) is ConditionChange.CLEARED
 
     cleared = Condition.restored(
-        raised_at=900, since=800, severity=Severity.WARNING, is_raised=False
+        raised_at=900, since=800, severity=Severity.WARNING, cleared_at=950
     )
     assert cleared.look(True, 1000, Timing(quiet=900)) is None
     assert cleared.look(True, 1800, Timing(quiet=900)) is ConditionChange.RAISED

@@ -131,6 +131,7 @@ class _SmsActivatePoll:
         self._memory = memory
         self._settings = source.polling_settings()
         self._commands = self._settings.api.reads - memory.missing
+        self._has_asked = False
         #: Activations that the list or their status has covered in this round.
         self._covered: set[str] = set()
         #: Why orders ended, by kind and id.
@@ -436,9 +437,10 @@ class _SmsActivatePoll:
         key = self._settings.api_key.reveal()
         url = with_query(self._settings.api_url, api_key=key, action=command, **params)
         now = self._now.astimezone(zone(self._source.timezone))
+        is_first, self._has_asked = not self._has_asked, True
 
         def read(answer: ProviderAnswer) -> object:
-            if command == "getBalance":
+            if command == "getBalance" and not is_first:
                 return or_none(lambda: read_answer(answer, command, now))
             return read_answer(answer, command, now)
 

@@ -72,6 +72,7 @@ class _TellABotPoll:
     def __init__(self, source: Source, now: datetime) -> None:
         self._source, self._now = source, now
         self._settings = source.polling_settings()
+        self._has_asked = False
 
     def order(self, order: Known) -> Poll:
         """Ask for the messages of an order, and for the status of a request without messages."""
@@ -138,9 +139,10 @@ class _TellABotPoll:
             **filters,
         )
         now = self._now.astimezone(NEW_YORK)
+        is_first, self._has_asked = not self._has_asked, True
 
         def read(answer: ProviderAnswer) -> object:
-            if command == "balance":
+            if command == "balance" and not is_first:
                 return or_none(lambda: _read(answer, command, now))
             return _read(answer, command, now)
 

@@ -594,10 +594,14 @@ def test_daisysms_is_asked_for_the_text():
     ],
 )
 def test_balance_is_asked_for_once_a_round(provider, said, amount):
-    """An unreadable balance does not fail the round."""
-    answers = {"getBalance": said, "getStatus": "NO_ACTIVATION", "*": "NO_NUMBERS"}
+    """An unreadable balance does not fail a round that asked for something else.
 
-    came, commands = asked(provider, answers, source={"currency": "USD"})
+    Mutant: the balance counts as the only question.
+    """
+    answers = {"getBalance": said, "getStatus": "NO_ACTIVATION", "*": "NO_NUMBERS"}
+    order = Known(activation_id="77")
+
+    came, commands = asked(provider, answers, order, source={"currency": "USD"})
 
     assert commands.count("getBalance") == 1
     expected = [Balance(amount=amount, currency="USD")] if amount else []
@@ -621,6 +625,39 @@ def test_balance_of_tellabot_is_asked_for_once_a_round(said, amount):
     assert commands.count("balance") == 1
     expected = [Balance(amount=amount)] if amount else []
     assert kinds(came, Balance, Unreadable, Busy) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ([503, ""], Busy),
+        ([200, "<html>"], Unreadable),
+        ([200, '{"status": "error", "message": "Too many requests"}'], Busy),
+        ([200, '{"status": "ok", "message": "10.00"}'], Balance),
+    ],
+)
+def test_balance_that_is_the_only_question_fails_the_round(said, error):
+    """TellABot without known orders. Mutant: nobody learns that the provider is down."""
+    came, commands = asked("tellabot", {"balance": said})
+
+    assert (commands, [type(one) for one in came]) == (["balance"], [error])
+
+
+@pytest.mark.parametrize(
+    ("said", "error"), [([503, ""], Busy), ([200, "ERROR"], Unreadable), ([200, "12.5"], Balance)]
+)
+@pytest.mark.parametrize("provider", ["smsbower", "daisysms", "sms_activate"])
+def test_balance_of_a_dialect_without_lists_fails_the_round(provider, said, error):
+    """The first ones have no lists. Those of the last were left out in an earlier round.
+
+    Mutant: nobody learns that the provider is down.
+    """
+    memory = PollMemory()
+    asked(provider, {"getBalance": "ACCESS_BALANCE:1"}, memory=memory)
+
+    came, commands = asked(provider, {"getBalance": said}, memory=memory)
+
+    assert (commands, [type(one) for one in came]) == (["getBalance"], [error])
 
 
 @pytest.mark.parametrize("said", ["RATE_LIMIT:45", "BAD_KEY"])

@@ -13,6 +13,7 @@ from core.meters import Histogram
 from core.secret import Secret
 from journal.reads import OldestPending
 from journal.writes import EndDeliveries
+from receiver.polling.options import Backfill
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
 from server.api import metrics
@@ -332,6 +333,24 @@ async def test_callback_from_another_address_is_rejected(run, tmp_path):
     assert found["smshook_callbacks_total", "tellabot", "rejected"] == 1
     assert found["smshook_callbacks_total", "tellabot", "quarantined"] == 0
     assert found["smshook_quarantine",] == 1
+
+
+async def test_failed_backfills_are_counted_from_zero(run, tmp_path):
+    """Prometheus sees no increase in a series that begins with 1.
+
+    Mutants: a series begins with its first failure; a refused key is shown in the counter only.
+    """
+    source = TellABot(tokens=(Secret("t" * 20),), backfill=Backfill(user="u", api_key=Secret("k")))
+    async with run(tmp_path, sources={"tellabot": source}) as service:
+        before = samples(await scrape(service))
+        service.parts.backfills.of("tellabot").stopped = True
+        after = samples(await scrape(service))
+
+    runs = {labels: value for labels, value in before.items() if "smshook_backfill_total" in labels}
+    outcomes = ("complete", "bad_key", "busy", "unreadable", "journal", "fault")
+    assert runs == {("smshook_backfill_total", "tellabot", one): 0 for one in outcomes}
+    refused = "smshook_backfill_key_refused", "tellabot"
+    assert (before[refused], after[refused]) == (0, 1)
 
 
 @pytest.mark.uncounted

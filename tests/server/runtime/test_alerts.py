@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import trustme
 from endpoint import endpoint
+from services import SECRET
 from structlog.testing import capture_logs
 from watched import BEGIN, DAY, HOUR, TYPES, World
 
@@ -18,25 +19,28 @@ from core.delivery import State
 from core.errors import Unavailable
 from core.event import kinds
 from core.secret import Secret
-from core.units import Size
-from journal.reads import JournalStats
+from core.units import Duration, Size
+from journal.reads import Counters, JournalStats
 from journal.records import StoredCondition
 from journal.writes import EndDeliveries
 from receiver.callback import Callback
 from receiver.door import read_happenings
 from receiver.intake import Caller
 from server.conditions import Condition, Severity, Timing
-from server.config.alerting import Alerting, LowDisk
+from server.config.alerting import Alerting, FailingSinks, GrowingRejections, LowDisk
 from server.config.load import ConfigError
+from server.config.options import Api, Server
 from server.runtime.alert_kinds import KINDS, written
 from server.runtime.disk import Disk
 from server.runtime.reload import NotReloaded
-from server.runtime.watching import EVERY, SELDOM
+from server.runtime.watching import EVERY, SELDOM, Watching
 from sinks.file.sink import File
 from sinks.http.sink import Http
 
 #: Seconds between two looks of most tests.
 STEP = 60
+#: A sink with a certificate.
+TLS = {"crm": Http(url=Secret("https://127.0.0.1:9/hooks"))}
 #: An outage of two minutes.
 FLAP = {60: "sink_failing", 180: "sink_recovered"}
 #: A fault, when it begins, how long it lasts, and what is reported: seconds from its begin, the
@@ -316,13 +320,7 @@ async def test_old_delivery_is_reported_until_none_is_old(tmp_path):
     """Mutant: the time of the newest delivery counts."""
     world = World(tmp_path)
     async with world.started():
-        now = datetime.fromtimestamp(world.at, UTC)
-        body = live.sms(1, at=int(BEGIN))
-        callback = Callback(headers=(), body=body, peer="192.0.2.1", received=now)
-        happenings = read_happenings(world.parts.sources["tellabot"], callback)
-        caller = Caller(source="tellabot", token="t", request_id="r")
-        recorder = world.parts.quarantine._recorder
-        await recorder.record(caller, callback, happenings)
+        await pending_one(world)
         for _ in range(12):
             await world.look()
             world.at += STEP
@@ -337,7 +335,7 @@ async def test_old_delivery_is_reported_until_none_is_old(tmp_path):
 
 
 async def test_dead_deliveries_are_counted_and_reported_once_a_minute(tmp_path):
-    """Mutants: an event for each; the count begins anew with each look; all ids are named."""
+    """Mutants: an event for each; the count begins again with each look; all ids are named."""
     world = World(tmp_path)
     async with world.started():
         for at in (0, 10, 20, 60):
@@ -492,7 +490,7 @@ async def test_reports_that_fail_are_tried_again_in_their_order(tmp_path):
 
 async def test_fault_of_an_alert_stops_no_other(tmp_path):
     """Mutants: the service ends; the report stays, and fails again each time."""
-    world = World(tmp_path)
+    world = World(tmp_path, sinks=TLS)
     async with world.started():
         world.faults = {"paused", "clock"}
         world.apply()
@@ -518,7 +516,7 @@ async def test_fault_of_an_alert_stops_no_other(tmp_path):
 
 
 async def test_test_of_an_alert_is_a_sample(tmp_path):
-    """Mutants: it is not marked; it changes what is raised."""
+    """Mutants: it is not marked; its summary is that of a real one; it changes what is raised."""
     world = World(tmp_path)
     async with world.started():
         for name in KINDS:
@@ -528,6 +526,7 @@ async def test_test_of_an_alert_is_a_sample(tmp_path):
 
     assert [event["type"] for event in events] == [f"system.{name}" for name in KINDS]
     assert all(event["data"]["sample"] for event in events)
+    assert all(event["data"]["summary"].startswith("Sample: ") for event in events)
     assert len({event["dedupekey"] for event in events}) == len(KINDS)
 
 
@@ -535,10 +534,10 @@ def test_each_type_belongs_to_a_kind():
     """Its runbook is a heading of the page. Mutant: a type without a kind."""
     types = {kind.type for kind in kinds() if kind.type.startswith("system.")}
 
-    assert set(TYPES) | {"system.audit_checkpoint"} == types
+    assert set(TYPES) == types
     for kind in KINDS.values():
         data = kind.make(
-            kind.subject, kind.sample, severity=Severity.WARNING, since=BEGIN, labels={}
+            kind.subject, kind.sample, severity=Severity.WARNING, since=BEGIN, now=BEGIN, labels={}
         )
         ended = kind.make_end(
             kind.subject,
@@ -560,8 +559,13 @@ def test_each_type_belongs_to_a_kind():
 @pytest.mark.parametrize(
     ("name", "details", "expected"),
     [
-        ("key_expiring", {"kind": "api_key"}, "the API key it ends at 2026"),
-        ("key_expiring", {"kind": "certificate"}, "the certificate of the sink it ends at 2026"),
+        ("key_expiring", {"kind": "api_key"}, "the API key it ends at 2027"),
+        ("key_expiring", {"kind": "certificate"}, "the certificate of the sink it ends at 2027"),
+        (
+            "key_expiring",
+            {"kind": "certificate", "ends_at": "2026-09-21T17:00:00.000000Z"},
+            "the certificate of the sink it expired at 2026-09-21T17:00:00.000000Z",
+        ),
         ("key_expiring", {"kind": "provider_key"}, "the provider refuses the key of the source it"),
         ("delivery_dead", {"count": 1}, "1 delivery to the sink crm was given up (dead)"),
         ("delivery_dead", {"count": 2}, "2 deliveries to the sink crm were given up (dead)"),
@@ -583,6 +587,28 @@ def test_each_type_belongs_to_a_kind():
         ),
         ("source_silent", {}, "callbacks of tellabot are overdue; 0 orders wait for one"),
         (
+            "source_silent",
+            {"waiting_orders": 1},
+            "callbacks of tellabot are overdue; 1 order waits for one",
+        ),
+        (
+            "sink_failing",
+            {"owed": 1},
+            "no delivery to the sink crm succeeds (status 503); 1 is pending",
+        ),
+        (
+            "owed_old",
+            {"owed": 1, "oldest": "2026"},
+            "a delivery to the sink crm has been pending since 2026; 1 is pending",
+        ),
+        (
+            "audit_not_anchored",
+            {},
+            "disk2 has received no lines of the audit log since line 120",
+        ),
+        ("audit_not_anchored", {"size": 0}, "disk2 has received no lines of the audit log"),
+        ("audit_checkpoint", {"size": 1}, "the audit log has 1 line; keep this signed state"),
+        (
             "gap",
             {"until": "2026", "asked": ("tellabot", "bulk")},
             "no callbacks were accepted until 2026; asked for them: tellabot, bulk",
@@ -590,10 +616,13 @@ def test_each_type_belongs_to_a_kind():
     ],
 )
 def test_summary_is_a_sentence(name, details, expected):
-    """Mutants: a refused key `ends at None`; sources, or an unknown day, as Python writes them."""
-    fixed = {"name": "it", "ends_at": None if "provider_key" in details.values() else "2026"}
+    """Mutants: a refused key `ends at None`; sources, or an unknown day, as Python writes them; the
+    plural for one; `since line 0` for an unknown size; one that has expired `ends`.
+    """
+    fixed = {"name": "it", "ends_at": None if "provider_key" in details.values() else "2027"}
 
-    assert KINDS[name].summary({**KINDS[name].sample, **fixed, **details}) == expected
+    said = {**KINDS[name].sample, **fixed, **details}
+    assert KINDS[name].summary(said, now=BEGIN) == expected
 
 
 @pytest.mark.parametrize(
@@ -605,7 +634,7 @@ def test_lasted_is_written_in_the_largest_unit(seconds, expected):
 
 
 async def test_certificate_key_and_private_peer_are_explained(tmp_path):
-    world = World(tmp_path)
+    world = World(tmp_path, sinks=TLS)
     async with world.started():
         world.watching.certificates["crm"] = BEGIN + 3 * DAY
         world.happen("rejections")
@@ -643,6 +672,358 @@ async def test_certificate_of_a_sink_is_asked_for_twice_a_day(tmp_path):
             await world.watching.look_at_certificates()
             assert server.connections == 2
     assert (event["subject"], event["data"]["kind"]) == ("sink/crm", "certificate")
+
+
+async def test_expired_certificate_is_reported_until_it_is_replaced(tmp_path):
+    """It is the worst case. Mutants: only one that ends soon is reported; the sink is asked twice a
+    day only, so that the alert outlives the certificate for hours."""
+    authority = trustme.CA()
+
+    def certified(end, port=0):
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        end = datetime.fromtimestamp(end, UTC)
+        authority.issue_cert("localhost", not_after=end).configure_cert(tls)
+        return endpoint(tls=tls, port=port)
+
+    async def looked(url):
+        sinks = {"crm": Http(url=Secret(f"{url}/hooks"))}
+        config = msgspec.structs.replace(world.parts.config, sinks=sinks)
+        world.parts.current.replace(config, world.parts.current.routes)
+        world.at += HOUR
+        await world.watching.look_at_certificates()
+        await world.look()
+        return world.parts.alerts.raised()
+
+    world = World(tmp_path, sinks=TLS, api=Api())
+    async with world.started():
+        async with certified(BEGIN - HOUR) as old:
+            [raised] = await looked(old.url)
+        assert await looked(old.url) == [raised]
+        async with certified(BEGIN + 90 * DAY, old.port):
+            assert await looked(old.url) == []
+        events = await world.events()
+
+    assert raised.summary == (
+        "the certificate of the sink crm expired at 2026-09-21T16:00:00.000000Z"
+    )
+    assert [event["data"]["summary"] for event in events] == [raised.summary]
+
+
+async def test_api_key_that_ends_is_listed_as_expired_at_its_end(tmp_path):
+    """Mutants: it is cleared at its end; the list says for ever that it `ends`."""
+    world = World(tmp_path)
+    async with world.started():
+        found = []
+        for days in (2, 9):
+            world.at = BEGIN + days * DAY
+            await world.look()
+            found += [one.summary for one in world.parts.alerts.raised()]
+        events = await world.events()
+
+    assert found == [
+        f"the API key temp {word} at 2026-09-29T17:00:00.000000Z" for word in ("ends", "expired")
+    ]
+    assert len(events) == 1
+
+
+async def test_configured_key_hides_the_end_of_another_of_its_name(tmp_path):
+    """Mutant: both are looked at, so it is raised and cleared again and again."""
+    world = World(tmp_path)
+    async with world.started():
+        keys = world.parts.keys
+        rights = {"scopes": ("codes:read",), "when": None, "rate": None}
+        await keys.create(name="made", expires_at=BEGIN + DAY, **rights)
+        known = msgspec.structs.replace(
+            world.config.api.keys["temp"], expires="2027-09-29T17:00:00Z"
+        )
+        keys.use({"made": known})
+        for _ in range(3):
+            await world.look()
+
+        assert await world.events() == []
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted", "is_proxy"),
+    [
+        ("10.0.0.7", (), True),
+        ("127.0.0.1", (), True),
+        ("::1", (), True),
+        ("127.0.0.1", ("127.0.0.0/8",), False),
+        ("8.8.8.8", (), False),
+        ("*", (), False),
+    ],
+)
+async def test_callers_of_our_own_networks_seem_to_be_a_proxy(tmp_path, peer, trusted, is_proxy):
+    """Also those of this machine. Mutants: a proxy here is a stranger; one that is named already is
+    named again."""
+    server = Server(secret=Secret(SECRET), trusted_proxies=trusted)
+    world = World(tmp_path, server=server)
+    async with world.started():
+        for _ in range(21):
+            world.parts.rejections.add("address", "tellabot", peer, "r")
+        await world.look()
+        [event] = await world.events()
+
+    assert ("your proxy?" in event["data"]["hint"]) is is_proxy
+    assert ("allow_from" in event["data"]["hint"]) is not is_proxy
+
+
+async def test_hint_about_a_proxy_hides_no_other_reason(tmp_path):
+    """A tunnel on this machine, and an old URL. Mutant: only the proxy is named."""
+    world = World(tmp_path)
+    async with world.started():
+        for _ in range(21):
+            world.parts.rejections.add("token", "tellabot", "127.0.0.1", "r")
+        await world.look()
+        [event] = await world.events()
+
+    assert "an old URL" in event["data"]["hint"]
+    assert event["data"]["hint"].endswith("Name it in server.trusted_proxies")
+
+
+def pending_one(world):
+    """Record an event whose delivery to the sink crm is pending."""
+    now = datetime.fromtimestamp(world.at, UTC)
+    body = live.sms(1, at=int(world.at))
+    callback = Callback(headers=(), body=body, peer="192.0.2.1", received=now)
+    happenings = read_happenings(world.parts.sources["tellabot"], callback)
+    caller = Caller(source="tellabot", token="t", request_id="r")
+    return world.parts.quarantine._recorder.record(caller, callback, happenings)
+
+
+async def test_pending_deliveries_are_those_of_the_moment(tmp_path):
+    """Mutant: they are up to ten seconds old."""
+    timing = FailingSinks(after=0.0, clear=0.0)
+    world = World(tmp_path, alerts=Alerting(sink_failing=timing))
+    async with world.started():
+        await world.look()
+        await pending_one(world)
+        world.faults, world.at = {"sink down"}, world.at + 2
+        await world.look()
+        await world.parts.journal.submit(EndDeliveries("crm", error="gone", at=world.at))
+        world.faults, world.at = set(), world.at + 2
+        await world.look()
+        raised, cleared = await world.events()
+
+    assert raised["data"]["summary"] == "no delivery to the sink crm succeeds; 1 is pending"
+    assert cleared["data"]["summary"].endswith("; 0 deliveries are pending")
+
+
+def use_alerts(world, **options):
+    """Put other options of alerts in force, as a reload does."""
+    world.config = msgspec.structs.replace(world.parts.config, alerts=Alerting(**options))
+    world.parts.current.replace(world.config, world.parts.current.routes)
+
+
+#: Those that may be switched off, and one that began when its event was not recorded yet.
+SWITCHED = [one for one in CONDITIONS if one[0] not in ("paused", "fork")]
+SWITCHED += [("nothing", 0, "key_expiring", None)]
+
+
+@pytest.mark.parametrize(("fault", "after", "begin", "end"), SWITCHED)
+async def test_alert_switched_on_again_is_reported_again(tmp_path, fault, after, begin, end):
+    """Within `quiet`, too. Mutants: `quiet` counts; its begin is that of the first report, so that
+    the event counts as recorded."""
+    world = World(tmp_path)
+    async with world.started():
+        await world.look()
+        world.at += DAY if begin == "key_expiring" else 10
+        world.faults = {fault}
+        world.happen(fault)
+        await world.look()
+        world.at += after
+        await world.look()
+        first = [one for one in await world.events() if one["type"] == f"system.{begin}"]
+        use_alerts(world, **{begin: None})
+        world.at += STEP
+        await world.look()
+        use_alerts(world)
+        for _ in range(3):
+            await world.look()
+            world.at += after
+        more = [
+            one
+            for one in await world.events()
+            if one["type"] in (f"system.{begin}", f"system.{end}") and one not in first
+        ]
+
+    assert len(first) == 1
+    types = [f"system.{one}" for one in (end, begin) if one is not None]
+    assert [one["type"] for one in more] == types
+    assert more[-1]["data"]["since"] > first[0]["data"]["since"]
+    if end is not None:
+        assert more[0]["data"]["id_raised"] == first[0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "told"),
+    [
+        ("disk low", "disk_low", ["disk_low", "disk_recovered", "disk_low"]),
+        ("sink down", "sink_failing", ["sink_failing", "sink_recovered", "sink_failing"]),
+        # Its begin is always the same.
+        ("nothing", "key_expiring", ["key_expiring", "key_expiring"]),
+    ],
+)
+async def test_alert_switched_on_at_a_restart_is_reported_again(tmp_path, fault, name, told):
+    """Mutants: `quiet` counts from the report before it was off; its begin is that of the first
+    report, so that the event counts as recorded."""
+    world = World(tmp_path)
+    world.faults, world.at = {fault}, BEGIN + DAY
+    for options in ({}, {name: None}, {}):
+        world.config = msgspec.structs.replace(world.config, alerts=Alerting(**options))
+        async with world.started():
+            for _ in range(3):
+                await world.look()
+                world.at += STEP
+            found = [one for _, one, _ in await world.told()]
+
+    assert [one for one in found if one in told] == told
+
+
+async def test_failure_before_an_alert_was_off_does_not_count(tmp_path):
+    """Mutant: a condition that was not reported yet stays, so `after` seems to be over."""
+    world = World(tmp_path)
+    async with world.started():
+        for at, options, faults in (
+            (0, {}, {"sink down"}),
+            (10, {"sink_failing": None}, {"sink down"}),
+            (HOUR, {"sink_failing": None}, set()),
+            (2 * HOUR, {}, {"sink down"}),
+            (2 * HOUR + 60, {}, {"sink down"}),
+        ):
+            use_alerts(world, **options)
+            world.at, world.faults = BEGIN + at, faults
+            await world.look()
+        told = await world.told()
+
+    assert told == [(2 * HOUR + 60, "sink_failing", "warning")]
+
+
+async def test_other_time_of_counting_does_not_end_an_alert(tmp_path):
+    """Mutant: the counts are lost with the former time, so all is quiet."""
+    world = World(tmp_path)
+    async with world.started():
+        world.happen("rejections")
+        await world.look()
+        use_alerts(world, rejections_growing=GrowingRejections(within=Duration(1800)))
+        for at in (2, 1700, 2100):
+            world.at = BEGIN + at
+            await world.look()
+        told = await world.told()
+
+    assert [(at, name) for at, name, _ in told] == [
+        (0, "rejections_growing"),
+        (2100, "rejections_quiet"),
+    ]
+
+
+async def test_key_that_a_provider_refused_is_asked_again(tmp_path):
+    """A person starts a run. Mutant: it is taken while the run has no end, and reported twice."""
+    world = World(tmp_path)
+    async with world.started():
+        world.faults = {"bad key"}
+        await world.look()
+        for stopped, failures in ((False, 1), (True, 2), (False, 2), (False, 0)):
+            world.backfiller.stopped, world.backfiller.failures = stopped, failures
+            await world.watching.look()
+            is_raised = world.parts.alerts.is_raised("key_expiring", "source/tellabot")
+            assert is_raised is (failures > 0)
+        told = [name for _, name, _ in await world.told()]
+
+    assert sorted(told) == ["backfill_failing", "backfill_recovered", "key_expiring"]
+
+
+async def test_requests_are_counted_while_their_alert_is_off(tmp_path):
+    """Mutant: all of them are new when it is on again."""
+    world = World(tmp_path, alerts=Alerting(rejections_growing=None))
+    async with world.started():
+        await world.look()
+        world.happen("rejections")
+        await world.look()
+        world.at += HOUR
+        use_alerts(world)
+        await world.look()
+
+        assert await world.events() == []
+
+
+async def test_restart_keeps_the_alert_about_a_certificate(tmp_path):
+    """Nobody has asked the sink yet. Mutant: a sink without a known certificate has none."""
+    world = World(tmp_path, sinks=TLS)
+    async with world.started():
+        world.watching.certificates["crm"] = BEGIN + 3 * DAY
+        await world.look()
+        before = world.parts.alerts.raised()
+    assert [one.subject for one in before] == ["sink/crm"]
+    async with world.started():
+        await world.look()
+        assert world.parts.alerts.raised() == before
+        world.watching.certificates["crm"] = BEGIN + 3 * DAY
+        world.at += STEP
+        await world.look()
+        assert world.parts.alerts.raised() == before
+        assert len(await world.events()) == 1
+        world.watching.certificates["crm"] = BEGIN + 90 * DAY
+        await world.look()
+        assert world.parts.alerts.raised() == []
+
+
+async def test_restart_keeps_the_alert_about_the_pace_of_a_disk(tmp_path):
+    """Mutants: an unknown pace is none; it stays unknown when there are enough samples."""
+    world = World(tmp_path)
+
+    async def told_after(*left):
+        for one in left:
+            free = int(one * (1 << 30))
+            world.parts.disk.read = lambda _path, free=free: Disk(free, 40 << 30, 1)
+            await world.look()
+            world.at += HOUR
+        return [name for _, name, _ in await world.told()]
+
+    async with world.started():
+        assert await told_after(24, 21, 18, 17, 16, 15, 14) == ["disk_low"]
+    async with world.started():
+        assert await told_after(13, 12, 11, 10, 9, 8, 7) == ["disk_low"]
+    async with world.started():
+        assert await told_after(*[20] * 5) == ["disk_low"]
+        assert await told_after(20, 20) == ["disk_low", "disk_recovered"]
+
+
+class Unreadable:
+    """The journal, which cannot read its counters."""
+
+    def __init__(self, journal):
+        self.journal, self.submit = journal, journal.submit
+
+    async def ask(self, read):
+        if isinstance(read, Counters):
+            raise Unavailable("busy")
+        return await self.journal.ask(read)
+
+
+async def test_restart_keeps_the_alert_about_old_deliveries(tmp_path):
+    """The journal is busy at the first look. Mutant: what was not read is not pending."""
+    world = World(tmp_path)
+    async with world.started():
+        await pending_one(world)
+        world.at += HOUR
+        await world.look()
+    async with world.started():
+        world.at += STEP
+        parts = world.parts
+        world.watching = Watching(msgspec.structs.replace(parts, journal=Unreadable(parts.journal)))
+        await world.look()
+        assert [one.name for one in parts.alerts.raised()] == ["owed_old"]
+        world.watching._parts = parts
+        world.at += STEP
+        await world.look()
+        await parts.journal.submit(EndDeliveries("crm", error="gone", at=world.at))
+        world.at += STEP
+        await world.look()
+        told = [name for _, name, _ in await world.told()]
+
+    assert told == ["owed_old", "owed_recovered"]
 
 
 async def test_disk_that_will_be_full_soon_is_reported(tmp_path):

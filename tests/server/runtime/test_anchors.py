@@ -152,6 +152,28 @@ async def test_failing_anchor_is_logged_once_and_tried_again(tmp_path):
         assert len(notes_of(folder / "notes")) == 1
 
 
+async def test_size_of_an_anchor_is_known_after_a_restart(tmp_path):
+    """An alert names it if the anchor is out of reach since the start.
+
+    Mutants: it is not read; it is that of the newest state; another anchor has the same.
+    """
+    anchors = disk(tmp_path)
+    async with running(tmp_path, anchors=anchors) as service:
+        await service.add(5)
+        await service.sign()
+        [last] = notes_of(tmp_path / "notes")
+        await service.kill()
+        (tmp_path / "notes").write_text("of another program")
+        other = {"other": Anchor(file=str(tmp_path / "none" / "notes"))}
+        await service.start(anchors=anchors | other)
+        await service.add(5)
+        await service.sign()
+
+        states = {one.name: one.size for one in service.parts.anchors.states()}
+        assert service.outputs() == {"anchor/disk2": "not_notes", "anchor/other": "missing"}
+        assert states == {"anchor/disk2": last.size, "anchor/other": None}
+
+
 # Sinks
 
 

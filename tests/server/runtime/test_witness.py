@@ -90,6 +90,22 @@ async def test_signed_log_goes_on_after_a_restart(tmp_path):
         assert (await newest(service)).verify(VerifierKey.parse(friend.key)) is not None
 
 
+async def test_size_of_a_witness_is_known_after_a_restart(tmp_path):
+    """Mutant: the size of witnesses is not kept."""
+    async with witnessed(tmp_path) as (service, friend):
+        await service.add(20)
+        await service.sign()
+        size, _ = friend.seen[service.log.origin]
+        await service.kill()
+        gone = WitnessOptions(url="http://127.0.0.1:9/", key=friend.key)
+        await service.start(witnesses={"friend": gone})
+        await service.add()
+        await service.sign()
+
+        [state] = service.parts.anchors.states()
+        assert (state.size, state.failing_since) == (size, service.at)
+
+
 async def test_forked_log_is_refused_and_raises_an_alert_once(tmp_path):
     """Mutants: a 422 is tried as any failure; each attempt raises an event."""
     file = File(path=str(tmp_path / "events.jsonl"))
