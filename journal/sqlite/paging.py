@@ -37,7 +37,7 @@ class Sought(NamedTuple):
     ends: bool = False
     #: Takes the first and last place of rows whose times have no order. Returns the first place of
     #: a row after the end of the span.
-    late: Callable[[int, int], int | None] = lambda first, last: None
+    late: Callable[[int, int], int | None] = lambda _first, _last: None
     #: SQL that joins further tables.
     joined: str = ""
     #: If not 0, each statement searches that many places, from a multiple of it on.

@@ -24,7 +24,8 @@ from .outbox import Outbox
 #: Rows of one step of a count.
 _COUNTED = 5_000
 _OPEN = "(orders.state = 'waiting' or (orders.state = 'received' and orders.expires_at > :at))"
-#: An event stays while a delivery to a sink that is still there is pending, its order is open, or a replay comes to it.
+#: An event stays while a delivery to a sink that is still there is pending, its order is open, or a
+#: replay comes to it.
 _IS_FREE = f"""
     not exists (select 1 from deliveries
                 where event = events.seq and deliveries.state in ('pending', 'sending')

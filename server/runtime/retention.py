@@ -1,9 +1,9 @@
 """Removes and erases stored data that is older than `retention`, in small steps.
 
 Rules that live here: a step waits for callbacks. Nothing is removed while the clock may be wrong,
-or soon after an upgrade without `retention`. An event stays while it is owed to a sink, but not
-for a sink that was removed from the configuration. Dedupe keys stay longer than their events. A key goes
-when nothing can hold what it sealed, even if its kind is kept forever.
+or soon after an upgrade without `retention`. An event stays while it is owed to a sink, but not for
+a sink that was removed from the configuration. Dedupe keys stay longer than their events. A key
+goes when nothing can hold what it sealed, even if its kind is kept forever.
 """
 
 import asyncio
