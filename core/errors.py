@@ -6,6 +6,15 @@ import traceback
 class Unavailable(Exception):
     """A write or a read failed. A later one may succeed."""
 
+    #: The answer to a request for a change, in words for its sender.
+    said = "the journal is not available; the change may or may not be stored"
+
+
+class Unchanged(Unavailable):
+    """Nothing was written."""
+
+    said = "the journal is not available; nothing was changed"
+
 
 class Broken(Unavailable):
     """The state on disk is unknown. Nothing may be written until a restart."""

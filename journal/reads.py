@@ -108,6 +108,10 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     #: The place to continue from, also on an empty page.
     next_seq: int
     has_more: bool
+    #: The place before the first row of the page that `until` left out. Rows after it follow in
+    #: time, because the clock was corrected. The reader returns to it after the last page:
+    #: `next_seq` of that page is this place.
+    again: int | None = None
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,6 +239,8 @@ class PrunableCount(Read["Prunable"], frozen=True):
     at: float
     #: None: from the stored place.
     after: int | None = None
+    #: As in `Prune`.
+    sinks: tuple[str, ...] | None = None
 
 
 class Prunable(msgspec.Struct, frozen=True, kw_only=True):

@@ -243,6 +243,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: Mapping[str, int]
 
 
+#: Before the name of a sink: the moment that `throttled_until` returns.
+THROTTLED = "throttled/"
+
+
 class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a sink's name, configured or not. Times are seconds since the epoch."""
 
@@ -258,7 +262,7 @@ class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_status: int | None = None
     #: Whether a delivery waits because of an outage.
     held: bool = False
-    #: The latest time that a 429 named to a delivery which still waits for it. None: there is none.
+    #: The end of a Retry-After of a 429, which may be over; None: there is none.
     throttled_until: float | None = None
 
 

@@ -23,9 +23,9 @@ from core.errors import Broken, InvalidRow, Unavailable
 from core.event import SYSTEM
 from core.paths import Path, order_at, parse
 from journal import Journal
-from journal.records import Owed, Settled, SinkRecord, StoredDelivery
+from journal.records import THROTTLED, Owed, Settled, SinkRecord, StoredDelivery
 from journal.seal import Kind, kinds_at
-from journal.writes import Guard, Settle, unguarded
+from journal.writes import Guard, SetMoment, Settle, unguarded
 
 from .attempt import Attempts, Clock, Tried
 from .erased import lacks_content, needed
@@ -104,6 +104,7 @@ class Worker:
         if record.throttled_until is not None:
             left = min(record.throttled_until - clock.now(), LONGEST_RETRY_AFTER)
             health.defer(left, everything=True)
+        self._is_throttle_kept = record.throttled_until is not None
         self._outages = Outages(clock.ticks, down=health.is_failing, holds=record.held)
         self._order = _order(sink)
         self._bucket = _bucket(sink, clock)
@@ -187,6 +188,7 @@ class Worker:
             self._bucket = _bucket(sink, self._clock)
         if sink.urls() != before.urls():
             self._health.forget_retry_after()
+            self._keep_throttle()
         self._lanes.resize(sink.concurrency)
         self._health.pause_after = sink.pause_after
         self._recovery.sink = sink
@@ -246,8 +248,9 @@ class Worker:
         return bool(needed(self._sink, paths))
 
     def look_again(self) -> None:
-        """Ask the journal again what is due: due times were moved."""
+        """Ask the journal again what is due: due times were moved, maybe with the wall clock."""
         self._feed.look_again()
+        self._keep_throttle()
 
     # --- steering -------------------------------------------------------------------------
 
@@ -259,6 +262,7 @@ class Worker:
     async def resume(self, by: Pause | None = None, guard: Guard = unguarded) -> None:
         """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
         await self._recovery.resume(by, guard)
+        self._keep_throttle()
 
     def on_resume(self, callback: Callable[[], None]) -> None:
         """Call `callback` each time the sink was resumed."""
@@ -513,6 +517,7 @@ class Worker:
             self._health.defer(min(retry_after, LONGEST_RETRY_AFTER), everything=everything)
             if everything:
                 self._put_back_queued()
+                self._keep_throttle()
             if tried.by_date:
                 retry_after = max(0.0, tried.attempt.at + retry_after - ended)
         stamp = self._clock.jumped()
@@ -545,6 +550,19 @@ class Worker:
             fixed=fixed and due_at <= expires_at,
             trace_id=trace_id,
         )
+
+    def _keep_throttle(self) -> None:
+        """Keep in the journal until when a 429 holds the sink: it counts after a restart, too."""
+        left = self._health.throttled_for
+        if left or self._is_throttle_kept:
+            self._is_throttle_kept = left > 0
+            until = self._clock.now() + left if left else None
+            self._journal.put(SetMoment(f"{THROTTLED}{self.name}", until), self._throttle_kept)
+
+    def _throttle_kept(self, kept: Exception | None) -> None:
+        if isinstance(kept, Exception) and not isinstance(kept, Broken):
+            self._is_throttle_kept = True
+            asyncio.get_running_loop().call_later(PAUSE, self._keep_throttle)
 
     # --- settle ---------------------------------------------------------------------------
 

@@ -66,11 +66,11 @@ class Service:
         facts = tuple(Fact("key.refused", {"by": f"key/{n}"}) for n in range(count))
         await self.journal.submit(RecordFacts(facts))
 
-    async def sign(self, after=60.0):
+    async def sign(self, after=60.0, *, patience=30.0):
         """Sign the log, and give the state to whom it is due."""
         self.at += after
         await self.parts.audit._sign_again()
-        await self.parts.anchors.look()
+        await self.parts.anchors.look(patience=patience)
         # What was recorded about it is on disk when this is.
         await self.journal.submit(RecordFacts(()))
 

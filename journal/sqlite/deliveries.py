@@ -20,7 +20,7 @@ from ..reads import (
     PendingBySink,
     SinkRecords,
 )
-from ..records import BriefDelivery, OldestDelivery, SinkRecord, StoredDelivery
+from ..records import THROTTLED, BriefDelivery, OldestDelivery, SinkRecord, StoredDelivery
 from ..seal import Opener, Opening
 from . import sealed
 from .paging import WINDOW, Condition, Sought, any_of, page
@@ -75,17 +75,13 @@ _OLDEST = (
     f"select * from ({' union all '.join(f'select * from ({end} limit 1)' for end in _ENDS)})"  # noqa: S608 - our words
     " order by accepted_at limit 1"
 )
-#: The fields of a sink's record that its deliveries have.
-_BY_DELIVERIES = {
+#: The fields of a sink's record that other tables have.
+_ELSEWHERE = {
     "held": "exists(select 1 from deliveries"
     " where sink = sinks.name and state = 'pending' and held = 1)",
-    # `last_status` spares the search for nearly all sinks.
-    "throttled_until": "iif(last_status is 429, (select due_at from deliveries"
-    " where sink = sinks.name and state = 'pending' and attempts > 0 and scheduled_at = due_at"
-    " and (select status from attempts where delivery = deliveries.id order by n desc limit 1)"
-    " = 429 order by due_at desc limit 1), null)",
+    "throttled_until": f"(select at from moments where moments.name = '{THROTTLED}' || sinks.name)",  # noqa: S608 - our words
 }
-_SINK = tuple(field.name for field in fields(SinkRecord) if field.name not in _BY_DELIVERIES)
+_SINK = tuple(field.name for field in fields(SinkRecord) if field.name not in _ELSEWHERE)
 
 
 def deliveries(
@@ -353,7 +349,7 @@ def oldest_pending(conn: sqlite3.Connection, read: OldestPending) -> Mapping[str
 
 def sinks(conn: sqlite3.Connection, _read: SinkRecords) -> Mapping[str, SinkRecord]:
     rows = conn.execute(
-        f"select {', '.join((*_BY_DELIVERIES.values(), *_SINK))} from sinks order by name"  # noqa: S608 - our words
+        f"select {', '.join((*_ELSEWHERE.values(), *_SINK))} from sinks order by name"  # noqa: S608 - our words
     )
     records = (
         SinkRecord(held=bool(held), throttled_until=until, **dict(zip(_SINK, row, strict=True)))

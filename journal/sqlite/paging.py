@@ -35,6 +35,9 @@ class Sought(NamedTuple):
     within: Callable[[int], Span] = lambda newest: Span(1, newest, 0)
     #: Whether the span has an end. It may be a duration ago, so rows after it may match later.
     ends: bool = False
+    #: Takes the first and last place of rows whose times have no order. Returns the first place of
+    #: a row after the end of the span.
+    late: Callable[[int, int], int | None] = lambda _first, _last: None
     #: SQL that joins further tables.
     joined: str = ""
     #: If not 0, each statement searches that many places, from a multiple of it on.
@@ -61,7 +64,9 @@ def page(
     begin = (newest + 1 if desc else 0) if read.after is None else read.after
     begin = begin if desc else max(begin, oldest - 1)
     span = sought.within(newest).from_place(oldest)
-    width = None if sought.indexed else max(1, WINDOW // sought.weight)
+    # Where times have no order, `late` looks at each row of the page.
+    looks = sought.ends and not desc and begin < span.unordered
+    width = None if sought.indexed and not looks else max(1, WINDOW // sought.weight)
     first, last = window(begin, span, desc=desc, width=width)
     where = "".join(f" and {sql}" for sql, _ in sought.conditions)
     values = [value for _, given in sought.conditions for value in given]
@@ -88,17 +93,32 @@ def page(
         if len(rows) > limit:
             break
     items = tuple((at, convert(row)) for at, *row in rows[:limit])
-    if len(rows) > limit:
+    is_full = len(rows) > limit
+    if desc and is_full:
         return Page(items=items, next_seq=items[-1][0], has_more=True)
     if desc:
         return Page(items=items, next_seq=max(min(first, begin), 1), has_more=first > span.lowest)
-    has_more = last < span.last
-    if sought.ends and not has_more:
+    has_more = is_full or last < span.last
+    if is_full or (sought.ends and not has_more):
         last = items[-1][0] if items else begin
-        if span.late is not None and begin < span.late:
-            # An event after it may have an earlier time. It is read twice, so that none is missed.
-            return Page(items=items, next_seq=min(last, span.late - 1), has_more=False)
-    return Page(items=items, next_seq=max(last, begin), has_more=has_more)
+    last = max(last, begin)
+    again = _before_late(sought, span, begin, last)
+    if again is not None and not has_more:
+        last = again
+    return Page(items=items, next_seq=last, has_more=has_more, again=again)
+
+
+def _before_late(sought: Sought, span: Span, begin: int, last: int) -> int | None:
+    """Return the place before the first row of a page that the end of the time leaves out.
+
+    Rows after it are read twice, so that none is missed. None: there is no such row.
+    """
+    if not sought.ends:
+        return None
+    late = sought.late(begin + 1, min(last, span.unordered)) if begin < span.unordered else None
+    if late is None and span.late is not None and begin < span.late <= last:
+        late = span.late
+    return None if late is None else late - 1
 
 
 #: The first and last place of a statement, a further condition on its rows, and its values.

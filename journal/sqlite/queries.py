@@ -41,7 +41,7 @@ from . import sealed, visible
 from .deliveries import of_event
 from .event_search import PART, hidden, in_part, search
 from .paging import Sought, page
-from .times import exact_span, span
+from .times import exact_span, first_late, span
 
 _QUARANTINE = (
     "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body, sealed"
@@ -86,6 +86,7 @@ def events(conn: sqlite3.Connection, read: Events, opener: Opener) -> Page[bytes
             conn, newest, since=wanted.since, until=wanted.until
         ),
         ends=wanted.until is not None,
+        late=lambda first, last: first_late(conn, first, last, wanted.until or 0.0),
         part=PART if found.by_number else 0,
         narrow=in_part(found.narrow) if found.by_number else None,
     )

@@ -113,6 +113,18 @@ def exact_span(
     return found._replace(late=late, last=found.near_end - 1 if inside is None else inside)
 
 
+def first_late(conn: sqlite3.Connection, first: int, last: int, until: float) -> int | None:
+    """Return the first place of these whose event is not older than `until`; None: there is none.
+
+    It reads all of them.
+    """
+    (late,) = conn.execute(
+        "select min(seq) from events where seq between ? and ? and recorded_at >= ?",
+        (first, last, until),
+    ).fetchone()
+    return None if late is None else int(late)
+
+
 def _first_at(conn: sqlite3.Connection, low: int, newest: int, at: float) -> int:
     """Return a place that is not older than `at`, after one that is; else newest + 1."""
     high = newest + 1

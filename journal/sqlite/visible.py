@@ -237,34 +237,38 @@ def page(
         (seq, opener.open(sealed.stored_body(stored), read.opening).body)
         for seq, *stored in rows[:limit]
     )
-    if len(rows) > limit:
-        return Page(items=items, next_seq=items[-1][0], has_more=True)
-    if edge is not None:
-        return Page(items=items, next_seq=edge, has_more=True)
-    # Not the end of the journal: a cursor that moves would reveal hidden events.
-    place = items[-1][0] if items else read.after or 0
+    has_more = len(rows) > limit or edge is not None
+    if edge is not None and len(rows) <= limit:
+        place = edge
+    else:
+        # Not the end of the journal: a cursor that moves would reveal hidden events.
+        place = items[-1][0] if items else read.after or 0
+    again = None
     if not desc and read.filter.until is not None:
-        place = _before_late(conn, filter_, span, begin, place, read.filter.until)
-    return Page(items=items, next_seq=place, has_more=False)
+        again = _before_late(conn, filter_, span, begin, place, read.filter.until)
+    if again is not None and not has_more:
+        place = again
+    return Page(items=items, next_seq=place, has_more=has_more, again=again)
 
 
 def _before_late(
     conn: sqlite3.Connection, filter_: int, span: Span, begin: int, place: int, until: float
-) -> int:
-    """Return the place of a cursor: it passes no shown event that `until` leaves out.
+) -> int | None:
+    """Return a place before the first shown event of a page that `until` leaves out; None: none.
 
     Events after such an event may have an earlier time, because a clock was corrected. They are
     read twice, so that none is missed.
     """
+    first = begin + 1 if begin < span.unordered else max(span.near_end, begin + 1)
     (late,) = conn.execute(
         "select min(seq) filter (where recorded_at >= ?) from"
         " (select visible.seq, recorded_at from visible"
         " cross join events not indexed on events.seq = visible.seq"
         " where filter = ? and visible.seq between ? and ? order by visible.seq limit ?)",
-        (until, filter_, max(span.near_end, begin + 1), span.last, AROUND),
+        (until, filter_, first, span.last, AROUND),
     ).fetchone()
     if late is None or late > place:
-        return place
+        return None
     (before,) = conn.execute(
         "select coalesce(max(seq), ?) from visible where filter = ? and seq between ? and ?",
         (begin, filter_, begin + 1, late - 1),

@@ -17,7 +17,7 @@ from ..backups import WrongPath, back_up
 from ..config.options import Config
 from ..runtime.audit import AuditFacts
 from .auth import ApiRequest, needs
-from .errors import Problem, bad_body
+from .errors import AGAIN, Problem, bad_body
 from .idempotency import Calls
 from .operation import Operation
 from .parameters import Text, read_body
@@ -87,8 +87,9 @@ async def _made(config: Config, target: Path) -> MadeBackup:
         raise Problem(422, "unusable_path", str(exc)) from None
     except OSError as exc:
         raise Problem(422, "unusable_path", f"{target}: {exc.strerror}") from None
-    except NotABackup as exc:
-        raise Unavailable(str(exc)) from exc
+    except (NotABackup, Unavailable):
+        text = "the journal cannot be copied; no backup was made"
+        raise Problem(503, "unavailable", text, headers=AGAIN) from None
     return MadeBackup(
         path=str(target),
         bytes=contents.bytes,

@@ -231,8 +231,8 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
         asked = await cursors.asked(given)
         wanted = msgspec.structs.replace(given.filter(now()), id=given.id)
         page = await visible(journal, request.auth, wanted, asked, Reason.LIST)
-        places = [*(seq for seq, _ in page.items), page.next_seq]
-        *items, next_cursor = await cursors.at(places, desc=asked.desc)
+        items = await cursors.at([seq for seq, _ in page.items], desc=asked.desc)
+        next_cursor = await cursors.following(asked, page)
         await readers.read_page(request.auth, "list", page.items)
         bodies = (body for _, body in page.items)
         tracer.read("list", request.auth.name, bodies, began=began, ended=now())
@@ -391,7 +391,11 @@ async def walk(
     """Return a page by matching each event, while the index of the key is being built."""
     opening = access.opening_to_match(Reason.FILTER if why is None else why)
     found: list[tuple[int, bytes]] = []
-    after, looked_at = asked.after, 0
+    after, looked_at, again = asked.after, 0, None
+
+    def shown_upto(place: int) -> int:
+        return max((seq for seq, _ in found if seq <= place), default=asked.after or 0)
+
     while True:
         page = await journal.ask(
             Events(
@@ -403,19 +407,22 @@ async def walk(
             )
         )
         found += [(seq, body) for seq, body in page.items if _shows(access, body)]
+        if again is None and page.again is not None:
+            again = shown_upto(page.again)
         if len(found) > asked.limit:
             shown = found[: asked.limit]
-            return Page(items=tuple(shown), next_seq=shown[-1][0], has_more=True)
+            return Page(items=tuple(shown), next_seq=shown[-1][0], has_more=True, again=again)
         after, looked_at = page.next_seq, looked_at + at_once
         # The journal may return a page that is neither full nor the last.
         if not page.has_more:
             # Not the end of the journal: its cursor would reveal that there are hidden events.
             # With `until`, its page may end before events that it has: they are read twice.
-            places = [seq for seq, _ in found if asked.desc or seq <= page.next_seq]
-            place = places[-1] if places else asked.after or 0
+            place = shown_upto(page.next_seq) if again is None else again
+            if asked.desc and found:
+                place = found[-1][0]
             return Page(items=tuple(found), next_seq=place, has_more=False)
         if len(page.items) < at_once or looked_at >= most:
-            return Page(items=tuple(found), next_seq=after, has_more=True)
+            return Page(items=tuple(found), next_seq=after, has_more=True, again=again)
 
 
 async def visible_event(

@@ -33,6 +33,8 @@ REFUSALS = get_args(Refusal)
 RefusedKey = Callable[[str, str, str], None]
 #: The statuses of answers that refuse a key.
 _KEY_REFUSED = (401, 403)
+#: The methods of requests that change nothing.
+_READING = ("GET", "HEAD")
 
 log = structlog.get_logger()
 
@@ -75,7 +77,7 @@ def handlers(keys: Keys | None, refused_key: RefusedKey) -> ExceptionHandlersMap
         )
 
     def refused(request: AnyRequest, exc: Refusal) -> Response[bytes]:
-        return answer(request, problem_of(exc))
+        return answer(request, problem_of(exc, only_reads=request.method in _READING))
 
     def answered_before(_request: AnyRequest, exc: AnsweredBefore) -> Response[bytes]:
         return exc.response
@@ -90,8 +92,8 @@ def handlers(keys: Keys | None, refused_key: RefusedKey) -> ExceptionHandlersMap
     }
 
 
-def problem_of(exc: Refusal) -> Problem:
-    """Return the problem to answer with."""
+def problem_of(exc: Refusal, *, only_reads: bool) -> Problem:
+    """Return the problem to answer with. `only_reads`: the request changes nothing."""
     match exc:
         case Problem():
             return exc
@@ -105,7 +107,7 @@ def problem_of(exc: Refusal) -> Problem:
             status, scope = (429, "of this key") if exc.own else (503, "of all keys")
             text = f"{exc.most} {exc.kind}s {scope} are open already; no more are allowed"
             return Problem(status, f"too_many_{exc.kind}s", text, headers=AGAIN)
-    text = "the journal is not available; the change may or may not be stored"
+    text = "the journal is not available" if only_reads else exc.said
     return Problem(503, "unavailable", text, headers=AGAIN)
 
 

@@ -64,6 +64,8 @@ class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
     desc: bool
     #: The place before its first item; None: the list's beginning.
     after: int | None
+    #: The place that the reader returns to after the last page; None: it goes on there.
+    again: int | None = None
 
 
 def journal_list(
@@ -142,8 +144,11 @@ class Cursors:
 
         `names` are all names of a list that `sliced` shows, in its order.
         """
-        after = None if given.after is None else await self.place(given.after, names=names)
-        return PageRequest(limit=int(given.limit), desc=given.order == "desc", after=after)
+        after, again = (
+            (None, None) if given.after is None else await self._places(given.after, names=names)
+        )
+        desc = given.order == "desc"
+        return PageRequest(limit=int(given.limit), desc=desc, after=after, again=again)
 
     async def place(
         self, cursor: str, name: str = "after", *, names: Sequence[str] | None = None
@@ -152,8 +157,15 @@ class Cursors:
 
         `name` is that of its parameter; `names` are as for `asked`.
         """
+        place, again = await self._places(cursor, name, names=names)
+        return place if again is None else again
+
+    async def _places(
+        self, cursor: str, name: str = "after", *, names: Sequence[str] | None = None
+    ) -> tuple[int, int | None]:
+        """Return the place of a cursor, and that of `PageRequest.again`."""
         try:
-            place, piece = self._identity.place(self._journal.generation, self._kind, cursor)
+            place, piece, back = self._identity.place(self._journal.generation, self._kind, cursor)
         except BadCursor:
             text = "not a cursor of this list; use a next_cursor unchanged"
             raise bad_parameter(name, text) from None
@@ -175,7 +187,7 @@ class Cursors:
             is_there = _piece(mark) == piece if found == place else left
         if not is_there:
             raise _gone(name)
-        return place
+        return place, place - back if back else None
 
     def is_known(self, cursor: str) -> bool:
         """Return whether it is a cursor of this list. Its place may be gone."""
@@ -191,6 +203,16 @@ class Cursors:
         marks = await self._journal.ask(MarksAt(self._kind, tuple(wanted), desc=desc))
         beside = {**marks.beside, 0: (0, "")}  # the beginning is before all, in both orders
         return [self.of(*beside.get(place, (0, ""))) for place in wanted]
+
+    async def following(self, asked: PageRequest, page: Page[Any]) -> str:
+        """Return the cursor after this page of a list with an end in time."""
+        again = min((at for at in (asked.again, page.again) if at is not None), default=None)
+        if again is None or (asked.desc or page.has_more):
+            marks = await self._journal.ask(MarksAt(self._kind, (page.next_seq,), desc=asked.desc))
+            place, mark = marks.beside.get(page.next_seq, (0, ""))
+            return self.of(place, mark, back=0 if again is None else max(0, place - again))
+        [cursor] = await self.at([min(again, page.next_seq)])
+        return cursor
 
     def sliced(self, asked: PageRequest, items: Mapping[str, T]) -> PageAnswer[T]:
         """Return a page of a short list, given as all its items by name."""
@@ -211,9 +233,13 @@ class Cursors:
             has_more=len(rows) > asked.limit,
         )
 
-    def of(self, place: int, mark: str) -> str:
-        """Return the cursor of a place; `mark` is the text of `MarksAt` of the row there."""
-        return self._identity.cursor(self._journal.generation, self._kind, place, _piece(mark))
+    def of(self, place: int, mark: str, *, back: int = 0) -> str:
+        """Return the cursor of a place; `mark` is the text of `MarksAt` of the row there.
+
+        `back`: the number of places from it to `PageRequest.again`.
+        """
+        generation, piece = self._journal.generation, _piece(mark)
+        return self._identity.cursor(generation, self._kind, place, piece, back=back)
 
 
 def _piece(mark: str) -> bytes:

@@ -63,7 +63,7 @@ def wait(
 
     def refused(request: AnyRequest, exc: Refusal) -> Response[bytes]:
         """Answer a call that looked at no event: it goes on from its own cursor."""
-        problem = problem_of(exc)
+        problem = problem_of(exc, only_reads=True)
         with contextlib.suppress(Problem):
             after = read(request.scope, WaitParameters).after
             if problem.status in _AGAIN and after is not None and cursors.is_known(after):
@@ -129,7 +129,7 @@ def wait(
             # An event that is there needs no wait.
             event = await selection.first(after, desc=after is None)
             if event is None:
-                problem = problem_of(exc)
+                problem = problem_of(exc, only_reads=True)
                 problem.headers = {
                     **AGAIN,
                     CURSOR: named or await _passed(selection, cursors, upto),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from core.errors import Broken
-from core.printable import plain
+from core.printable import is_utf8, plain
 from journal.keyring import KeyFile, UnknownRoot
 from journal.lock import Lock, holder
 from journal.sqlite.schema import migrate as bring_up_to_date
@@ -33,6 +33,8 @@ def init(folder: Path | None) -> None:
     if folder is not None and typed_config() is not None:
         raise Wrong("DIR and --config both name a place: give only one of them")
     path = config_path() if folder is None else folder / NAME
+    if not is_utf8(str(path.absolute())):  # no other command would read it
+        raise Wrong(f"{path}: its folder or its name is not UTF-8; rename it")
     # A dangling link counts as an existing file.
     if os.path.lexists(path):
         raise Failure(f"{path} exists already; nothing was written")

@@ -1,6 +1,7 @@
 """Takes signed states of the audit log away from the machine: to anchors and to witnesses.
 
-An anchor keeps them. A witness signs them, too, if they continue those that it has seen.
+An anchor keeps them. A witness signs them, too, if they continue those that it has seen. One that
+is slow or hangs delays no other.
 """
 
 import asyncio
@@ -8,8 +9,9 @@ import contextlib
 import os
 import signal
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -41,6 +43,8 @@ LOOK_EVERY = 1.0
 EVERY = 3600.0
 #: Seconds until what failed is tried again.
 RETRY = 60.0
+#: Seconds that a look waits for witnesses, whose signatures anchors get then, and for anchors.
+PATIENCE = 1.0
 #: Seconds for a command.
 WITHIN = 30.0
 #: Bytes at the end of a file of notes, which hold a whole note.
@@ -100,6 +104,8 @@ class Anchors:
         self._ours = 0
         #: A stored note, and the same with the signatures of witnesses.
         self._signed = ("", "")
+        self._signing = asyncio.Lock()
+        self._under_way: set[asyncio.Task[None]] = set()
 
     def _newest(self) -> SignedLog | None:
         return None if self._keeper is None else self._keeper.newest
@@ -159,16 +165,22 @@ class Anchors:
 
     async def run(self, *, every: float = LOOK_EVERY) -> None:
         """Do what is due, until cancelled."""
-        await repeat(self.look, every)
+        try:
+            await repeat(self.look, every)
+        finally:
+            await self._cancel()
 
-    async def look(self) -> None:
+    async def look(self, *, patience: float = PATIENCE) -> None:
         """Do what is due. Raises Unavailable."""
         newest = self._newest()
         if newest is None:
             return
         places = list(self._places.values())
         witnesses = [one for one in places if isinstance(one.options, Witness)]
-        await self._ask_witnesses(newest, [one for one in witnesses if self._is_new(one, newest)])
+        await self._begin(
+            patience,
+            *(self._ask_witness(one, newest) for one in witnesses if self._is_new(one, newest)),
+        )
         note = Note.parse(self._with_signatures(newest))
         state = Checkpoint.parse(note.text)
         for place in places:
@@ -176,10 +188,29 @@ class Anchors:
         anchors = [
             one for one in places if isinstance(one.options, Anchor) and self._is_due(one, state)
         ]
-        await asyncio.gather(*(self._anchor(one, note, state) for one in anchors))
+        await self._begin(patience, *(self._anchor(one, note, state) for one in anchors))
+
+    async def _begin(self, patience: float, *works: Coroutine[Any, Any, None]) -> None:
+        """Begin works, and wait a while for them; others end meanwhile. Raises Unavailable."""
+        begun = {asyncio.create_task(work) for work in works}
+        self._under_way |= begun
+        if begun:
+            await asyncio.wait(begun, timeout=patience)
+        done = {task for task in self._under_way if task.done()}
+        self._under_way -= done
+        for error in [task.exception() for task in done]:
+            if error is not None:
+                raise error
+
+    async def _cancel(self) -> None:
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        self._under_way.clear()
 
     async def finish(self) -> None:
         """Give files the last state, after `run` was cancelled."""
+        await self._cancel()
         newest = self._newest()
         for place in self._places.values() if newest is not None else ():
             options = place.options
@@ -192,17 +223,17 @@ class Anchors:
     def _is_new(self, place: _Place, newest: SignedLog) -> bool:
         return place.note != newest.note and self._clock.ticks() >= place.due
 
-    async def _ask_witnesses(self, newest: SignedLog, places: Sequence[_Place]) -> None:
-        """Ask witnesses at the same time, and store their signatures with the note."""
+    async def _ask_witness(self, place: _Place, newest: SignedLog) -> None:
+        """Ask a witness, and store its signatures with the note."""
         note = Note.parse(newest.note)
-        found = await asyncio.gather(*(self._ask(one, newest, note) for one in places))
-        if not any(found):
+        more = await self._ask(place, newest, note)
+        if not more:
             return
-        before = Note.parse(self._with_signatures(newest))
-        more = tuple(one for signatures in found for one in signatures)
-        signed = str(Note(note.text, (*before.signatures, *more)))
-        if await self._journal.submit(AddSignatures(newest.first, str(before), signed)):
-            self._signed = (newest.note, signed)
+        async with self._signing:  # the journal compares the note with the stored one
+            before = Note.parse(self._with_signatures(newest))
+            signed = str(Note(note.text, (*before.signatures, *more)))
+            if await self._journal.submit(AddSignatures(newest.first, str(before), signed)):
+                self._signed = (newest.note, signed)
 
     async def _ask(self, place: _Place, newest: SignedLog, note: Note) -> Sequence[Signature]:
         state = Checkpoint.parse(note.text)

@@ -6,8 +6,9 @@ them again. No number is logged or stored.
 """
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ import structlog
 
 from core.clock import WallClock, rfc3339
 from core.erasure import CONTENT
-from core.errors import Broken, Unavailable
+from core.errors import Broken, Unavailable, Unchanged
 from core.order import OrderState
 from journal import Journal
 from journal.keyring import Keyring
@@ -61,6 +62,18 @@ class ErasedNumbers(msgspec.Struct, frozen=True, kw_only=True):
     orders: int
     #: Callbacks that left quarantine; None: a dry run does not search them.
     quarantine: int | None
+
+
+class NotListed(Unchanged):
+    """The list of erased content cannot be written, so nothing was erased."""
+
+    said = f"{ERASED_IDS} cannot be written; nothing was erased"
+
+
+class Unfinished(Unavailable):
+    """The journal failed during an erasure. The ids are listed."""
+
+    said = "the journal is not available; the erasure may be unfinished, so send it again"
 
 
 class ErasedIds:
@@ -198,18 +211,22 @@ class Erasures:
 
     async def erase_event(self, event_id: str) -> bool:
         """Erase the content of an event; False: there is no such event. Raises Unavailable."""
-        if await self._journal.ask(EventById(event_id)) is None:
-            return False
+        with _failing_as(Unchanged):
+            if await self._journal.ask(EventById(event_id)) is None:
+                return False
         async with self._erasing:
-            await self._note([event_id])
-            leaf = await self._erase([event_id])
-            await self._journal.empty_log()
+            with _failing_as(Unchanged):
+                await self._note([event_id])
+            with _failing_as(Unfinished):
+                leaf = await self._erase([event_id])
+                await self._journal.empty_log()
         log.info("content.erased", event_id=event_id, leaf=leaf)
         return True
 
     async def count_number(self, number: str) -> ErasedNumbers:
         """Return what holds a number. Raises Unavailable."""
-        events, orders = await self._events(number), await self._orders_of(number)
+        with _failing_as(Unchanged):
+            events, orders = await self._events(number), await self._orders_of(number)
         return ErasedNumbers(events=len(events), orders=len(orders), quarantine=None)
 
     async def erase_number(self, number: str) -> ErasedNumbers:
@@ -218,19 +235,21 @@ class Erasures:
         Open orders of the number are cancelled.
         """
         async with self._erasing:
-            orders, events = await self._orders_of(number), await self._events(number)
-            quarantined = await self._journal.ask(QuarantinedNaming(number))
-            noted = [*events, *(id_ for id_, _ in orders), *quarantined]
-            await self._note(noted)
-            for id_, state in orders:
-                if state is OrderState.WAITING:
-                    await self._orders.cancel(id_)
-            await self._erase(events)
+            with _failing_as(Unchanged):
+                orders, events = await self._orders_of(number), await self._events(number)
+                quarantined = await self._journal.ask(QuarantinedNaming(number))
+                noted = [*events, *(id_ for id_, _ in orders), *quarantined]
+                await self._note(noted)
             line = LineNumber()
-            write = EraseNumber(number, last=noted[-1] if noted else None)
-            erased = await self._journal.submit(write, line=line)
-            self._orders.forget_number(number)
-            await self._journal.empty_log()
+            with _failing_as(Unfinished):
+                for id_, state in orders:
+                    if state is OrderState.WAITING:
+                        await self._orders.cancel(id_)
+                await self._erase(events)
+                write = EraseNumber(number, last=noted[-1] if noted else None)
+                erased = await self._journal.submit(write, line=line)
+                self._orders.forget_number(number)
+                await self._journal.empty_log()
         log.info("content.erased", events=len(events), orders=erased.orders, leaf=line.n)
         return ErasedNumbers(events=len(events), orders=erased.orders, quarantine=erased.quarantine)
 
@@ -244,7 +263,7 @@ class Erasures:
             await asyncio.to_thread(self._ids.add, ids, newest_keys=keys)
         except OSError as exc:
             log.error("content.not_erased", error=f"{ERASED_IDS}: {exc.strerror}")  # noqa: TRY400 - a traceback says no more
-            raise Unavailable(f"{ERASED_IDS} cannot be written: {exc.strerror}") from None
+            raise NotListed from None
 
     async def _erase(self, ids: Sequence[str]) -> int | None:
         """Erase the content of events; return the number of the last line about it."""
@@ -286,3 +305,13 @@ class Erasures:
             found |= {order.id: order.state for _, order in page.items}
             after, has_more = page.next_seq, page.has_more
         return tuple(found.items())
+
+
+@contextlib.contextmanager
+def _failing_as(error: type[Unavailable]) -> Iterator[None]:
+    try:
+        yield
+    except NotListed:
+        raise
+    except Unavailable as exc:
+        raise error from exc

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import structlog
 
-from core.errors import Unavailable
+from core.errors import Unavailable, Unchanged
 from httpd.listener import Listener
 from journal import Journal, JournalHealth
 from journal.commit import CommitMeters
@@ -45,12 +45,12 @@ class _AbsentJournal:
         *,
         line: object = None,  # noqa: ARG002 - the name is part of the interface
     ) -> NoReturn:
-        raise Unavailable("the disk is full")
+        raise Unchanged("the disk is full")
 
     def put(
         self, _write: object, answer: Callable[[Unavailable], None], _then: object = None, /
     ) -> None:
-        answer(Unavailable("the disk is full"))
+        answer(Unchanged("the disk is full"))
 
     def listen(
         self,
@@ -61,10 +61,10 @@ class _AbsentJournal:
         return contextlib.nullcontext()
 
     async def ask(self, _read: object) -> NoReturn:
-        raise Unavailable("the disk is full")
+        raise Unchanged("the disk is full")
 
     async def empty_log(self) -> NoReturn:
-        raise Unavailable("the disk is full")
+        raise Unchanged("the disk is full")
 
     async def close(self) -> None: ...
 

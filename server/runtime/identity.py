@@ -25,6 +25,8 @@ _LENGTHS = [length.to_bytes(4) for length in range(_SHORT)]
 #: A cursor: the journal, the place, and a mark of the row there. With the tag it has 48 bytes, and
 #: these have a single spelling in base64.
 _CURSOR, _CURSOR_LENGTH = ">16sQ8s", 64
+#: The place takes the lower bits of its number. Above them is the way back to an earlier place.
+_PLACE_BITS, _MOST_BACK = 40, (1 << 24) - 1
 _DELIVERY_ID = re.compile("[0-9a-f]{32}")
 #: Begins a secret that a key of the key file encrypts. Base64 has no colon.
 _UNDER_KEY = "key:"
@@ -139,25 +141,29 @@ class Identity:
         """Return `digest:` and 32 digits for a header value, which is latin-1 as in HTTP."""
         return f"digest:{self._credential(value.encode('latin-1', 'replace'))[:_HASH].hex()}"
 
-    def cursor(self, journal: str, kind: str, place: int, mark: bytes) -> str:
-        """Return a cursor for a place in a list; `mark` is 8 bytes of the row there."""
-        text = struct.pack(_CURSOR, bytes.fromhex(journal), place, mark)
+    def cursor(self, journal: str, kind: str, place: int, mark: bytes, *, back: int = 0) -> str:
+        """Return a cursor for a place in a list; `mark` is 8 bytes of the row there.
+
+        `back`: the number of places to an earlier place, which the reader must read again.
+        """
+        number = min(back, _MOST_BACK) << _PLACE_BITS | place
+        text = struct.pack(_CURSOR, bytes.fromhex(journal), number, mark)
         sealed = self._cursor.encrypt(text, [kind.encode()])
         return base64.urlsafe_b64encode(sealed).decode()
 
-    def place(self, journal: str, kind: str, cursor: str) -> tuple[int, bytes]:
-        """Return the place and the mark of a cursor. Raises BadCursor or StaleCursor."""
+    def place(self, journal: str, kind: str, cursor: str) -> tuple[int, bytes, int]:
+        """Return the place, the mark, and the way back. Raises BadCursor or StaleCursor."""
         if len(cursor) != _CURSOR_LENGTH:
             raise BadCursor  # base64 skips some characters, so there are longer spellings
         try:
             sealed = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
             text = self._cursor.decrypt(sealed, [kind.encode()])
-            owner, place, mark = struct.unpack(_CURSOR, text)
+            owner, number, mark = struct.unpack(_CURSOR, text)
         except (ValueError, InvalidTag, struct.error) as exc:
             raise BadCursor from exc
         if owner.hex() != journal:
             raise StaleCursor
-        return int(place), bytes(mark)
+        return number & (1 << _PLACE_BITS) - 1, bytes(mark), number >> _PLACE_BITS
 
     def seal_secret(self, owner: str, secret: Secret, key: bytes | None = None) -> str:
         """Return a secret encrypted, as text. Only `unseal` with the same `owner` returns it.

@@ -5,7 +5,12 @@ import shutil
 import pytest
 
 from benchmarks.cases import CASES
+from benchmarks.cases.delivering import _forget_clock
 from benchmarks.report.goals import GOALS
+from core.clock import AgeClock, WallClock
+from journal.sqlite.journal import SQLiteJournal
+from journal.writes import SetMoment
+from server.runtime.retention import AGES
 
 NAMED = {case.name: case for case in CASES}
 
@@ -52,3 +57,19 @@ def test_goals_name_figures_of_cases_and_names_are_unique():
     assert len(NAMED) == len(CASES)
     assert len(set(found)) == len(found)
     assert wanted - set(found) == set()
+
+
+async def test_kept_journal_of_days_ago_is_pruned_at_once(tmp_path):
+    """Mutant: the row stays, and the case that prunes waits for an hour."""
+    path, now = tmp_path / "smshook.db", 1_790_000_000.0
+
+    async def wait(forget):
+        if forget:
+            _forget_clock(path)
+        journal = await SQLiteJournal.open(path, seal="s", now=now, version="0")
+        ages = AgeClock(WallClock(wall=lambda: now, ticks=lambda: 0.0), await journal.ask(AGES))
+        await journal.submit(SetMoment(AGES.name, now - 86_400))
+        await journal.close()
+        return ages.wait
+
+    assert [await wait(forget) for forget in (False, False, True)] == [0.0, 3600.0, 0.0]

@@ -17,7 +17,16 @@ from core.errors import Broken, Unavailable
 from core.units import Duration, Rate
 from journal.reads import JournalStats, SinkRecords
 from journal.records import StoredDelivery
-from journal.writes import BringForward, Probe, Reorder, ReplayEvent, RetryDelivery, Settle, Take
+from journal.writes import (
+    BringForward,
+    Probe,
+    Reorder,
+    ReplayEvent,
+    RetryDelivery,
+    SetMoment,
+    Settle,
+    Take,
+)
 from sinks import feed, health, recovery
 from sinks import worker as module
 from sinks.attempt import Clock, real_clock
@@ -635,6 +644,38 @@ async def test_retry_after_of_a_429_holds_the_sink_over_a_restart(world, status,
     await world.until(delivered=2)
 
     assert early == ([] if is_held else [fresh])
+
+
+@pytest.mark.parametrize(
+    ("options", "state"),
+    [
+        ({"retry": Retry(schedule=(Duration(0),))}, {"dead": 1}),
+        ({"expire_after": Duration(60)}, {"pending": 1}),
+        ({"retry": Retry(first_wait=Duration(7200))}, {"pending": 1}),
+    ],
+    ids=["the last attempt", "expires before", "a longer schedule"],
+)
+async def test_sink_is_held_over_a_restart_as_long_as_it_asked_for(world, options, state):
+    """No delivery waits until that time. Mutant: the hold is that of a pending delivery.
+
+    Mutants: the times of the journal are not those of a clock that jumped; a resume leaves it.
+    """
+    worker = await world.run(Destination(Failed("status", status=429, retry_after=3600)), **options)
+    await world.accept(worker)
+    await world.until(**state)
+
+    async def kept():
+        await world.journal.submit(SetMoment("now", 0.0))  # all earlier writes are stored
+        return (await world.journal.ask(SinkRecords()))["log"].throttled_until
+
+    held = await kept()
+    world.hands.at += 60  # the wall clock jumps; the hold does not
+    worker.look_again()
+    moved = await kept()
+    await worker.resume()
+
+    assert (held, moved) == (pytest.approx(NOW + 3600, abs=20), pytest.approx(NOW + 3660, abs=20))
+    assert await kept() is None
 
 
 async def test_expired_delivery_is_not_sent(world):

@@ -175,10 +175,11 @@ async def test_unwritable_journal_answers_503(service, locked):
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["code"] == "unavailable"
+    assert answer.json()["detail"].endswith("; the change may or may not be stored")
 
 
 async def test_unreadable_journal_answers_503(service, tmp_path):
-    """Its table is missing."""
+    """Its table is missing. Mutant: the answer to a GET names a change."""
     with shell(tmp_path / "smshook.db") as other:
         other.execute("alter table events rename to others")
 
@@ -186,6 +187,7 @@ async def test_unreadable_journal_answers_503(service, tmp_path):
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["code"] == "unavailable"
+    assert answer.json()["detail"] == "the journal is not available", "it changes nothing"
 
 
 async def test_internal_error_is_logged_once_without_values(service, tmp_path):

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from journal.reads import CallbackOfEvent
+from core.errors import Unavailable
+from journal.reads import CallbackOfEvent, EventById, EventsNaming
+from journal.writes import EraseContent
 from server.runtime import erasure
 from server.runtime.erasure import ErasedIds
 from sinks.sink import Receipt
@@ -115,7 +117,40 @@ async def test_unwritable_list_of_ids_erases_nothing(service, monkeypatch):
     shown = (await service.ask(f"/v1/events/{event}")).json()
 
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert answer.json()["detail"] == "smshook.erased cannot be written; nothing was erased"
     assert shown["event"]["data"]["code"] == CODE
+
+
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        (EventById, "nothing was changed"),
+        (EventsNaming, "nothing was changed"),
+        (EraseContent, "the erasure may be unfinished, so send it again"),
+    ],
+)
+async def test_failed_erasure_says_what_is_true_of_it(service, monkeypatch, fails, said):
+    """Mutants: a search that fails may have changed something; a listed erasure is not done."""
+    event = await service.sms(**SMS)
+
+    def failing(call):
+        def called(operation, *given, **named):
+            if isinstance(operation, fails):
+                raise Unavailable("SQLITE_BUSY")
+            return call(operation, *given, **named)
+
+        return called
+
+    for name in ("ask", "submit"):
+        monkeypatch.setattr(service.journal, name, failing(getattr(service.journal, name)))
+    if fails is EventsNaming:
+        answer = await service.ask("/v1/erasures", method="POST", json={"number": NUMBER})
+    else:
+        answer = await service.ask(f"/v1/events/{event}/content", method="DELETE")
+
+    listed = fails is EraseContent
+    assert (answer.status_code, event in erased_ids(service)) == (503, listed)
+    assert answer.json()["detail"] == f"the journal is not available; {said}"
 
 
 async def test_listed_ids_are_erased_at_the_next_start(service):

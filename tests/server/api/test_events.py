@@ -2,6 +2,7 @@ import asyncio
 import base64
 import json
 
+import pytest
 from journals import shell
 from sealing import ALL
 
@@ -317,6 +318,29 @@ async def test_pages_end_with_the_last_event(service):
 
     assert ascending == [made[0:2], made[2:4], made[4:]]
     assert descending == [made[:2:-1], made[2:0:-1], made[:1]]
+
+
+@pytest.mark.parametrize("ahead", [50, 1000])
+@pytest.mark.parametrize("key", ["admin", "growth"])
+async def test_pages_until_a_time_ago_pass_over_no_event(service, key, ahead):
+    """The clock was ahead, and was corrected between events. Some come twice.
+
+    Mutants: a full page forgets what it left out; so does a cursor; a page of a key with a `when`;
+    times are taken as ordered before a large correction.
+    """
+    begun, made = service.now, []
+    for at in (0, ahead, 1, 2, 3):
+        service.now = begun + at
+        made.append(await service.sms())
+    late, params, found = made[1], {"limit": 1}, []
+    for until in (20, 20, 20, 20, ahead + 1, ahead + 1, ahead + 1, ahead + 1):
+        service.now = begun + until + 60
+        asked = service.ask("/v1/events", key, params={"until": "60s", **params})
+        answer = (await asked).json()
+        found += ids(answer["data"])
+        params["after"] = answer["next_cursor"]
+
+    assert found == [made[0], *made[2:], late, *made[2:]]
 
 
 async def test_exactly_full_page_can_be_the_last(service):

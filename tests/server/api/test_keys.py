@@ -390,6 +390,23 @@ async def test_page_until_a_time_passes_none_that_it_leaves_out(service):
     assert ([seq for seq, _ in page.items], page.next_seq) == ([1, 3], 1)
 
 
+async def test_full_page_until_a_time_says_what_it_leaves_out(service):
+    """Mutants: only the last page says it; a piece of a page after it forgets it."""
+    begun, access = service.now, service.parts.keys.find(GROWTH)
+    for at in (0, 100, 50, 51, 52):
+        service.now = begun + at
+        await service.sms()
+
+    asked = PageRequest(limit=2, desc=False, after=None)
+    wanted = EventFilter(until=begun + 60)
+    found = [
+        await walk(service.journal, access, wanted, asked, None, at_once=at_once)
+        for at_once in (1, 9)
+    ]
+
+    assert {(page.next_seq, page.has_more, page.again) for page in found} == {(3, True, 1)}
+
+
 async def test_page_stops_searching_and_returns_a_cursor(service):
     """Mutant: no limit: a key that sees one event of a million reads them all at once."""
     for place in range(1, 11):

@@ -290,6 +290,23 @@ def test_init_fails_if_the_folder_cannot_exist(folder):
     ]
 
 
+def test_init_writes_nothing_into_a_folder_that_is_not_utf_8(folder, monkeypatch):
+    """No other command would read it. Mutant: it writes the files and exits with 0."""
+    below = folder / os.fsdecode(b"caf\xe9")
+    below.mkdir()
+    monkeypatch.chdir(below)
+
+    results = [run("init"), run("init", "down"), run("check")]
+
+    text = "smshook.yaml: its folder or its name is not UTF-8; rename it\n"
+    assert [outcome(result) for result in results] == [
+        (2, "", text),
+        (2, "", f"down/{text}"),
+        (2, "", text),
+    ]
+    assert list(below.iterdir()) == []
+
+
 @pytest.mark.parametrize("by", ["--config", "SMSHOOK_CONFIG"])
 def test_init_writes_the_named_file(folder, by):
     """Mutant: always smshook.yaml in the current folder."""

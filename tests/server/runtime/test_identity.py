@@ -134,14 +134,15 @@ MARK = b"12345678"
 
 
 @given(
-    place=st.integers(0, 2**64 - 1),
+    place=st.integers(0, 2**40 - 1),
     mark=st.binary(min_size=8, max_size=8),
     kind=st.sampled_from(["events", "quarantine"]),
+    back=st.integers(0, 2**24 - 1),
 )
-def test_cursor_holds_its_place_and_mark(identity, place, mark, kind):
-    cursor = identity.cursor(JOURNAL, kind, place, mark)
+def test_cursor_holds_its_place_its_mark_and_the_way_back(identity, place, mark, kind, back):
+    cursor = identity.cursor(JOURNAL, kind, place, mark, back=back)
 
-    assert identity.place(JOURNAL, kind, cursor) == (place, mark)
+    assert identity.place(JOURNAL, kind, cursor) == (place, mark, back)
     with pytest.raises(BadCursor):
         identity.place(JOURNAL, kind + "x", cursor)
     with pytest.raises(StaleCursor):
@@ -168,7 +169,7 @@ def test_cursor_with_a_changed_bit_is_refused(identity, place, at, bit):
 
 
 def test_cursors_fit_into_a_url_and_have_one_length(identity):
-    cursors = [identity.cursor(JOURNAL, "events", place, MARK) for place in (0, 1, 2**63)]
+    cursors = [identity.cursor(JOURNAL, "events", place, MARK) for place in (0, 1, 2**39)]
 
     assert {len(cursor) for cursor in cursors} == {64}
     assert set("".join(cursors)) <= set(

@@ -1,8 +1,10 @@
 """Witnesses: they sign what continues the log that they have seen, and refuse all else."""
 
+import asyncio
 import base64
 import contextlib
 import json
+import threading
 
 import pytest
 from anchored import running
@@ -16,6 +18,7 @@ from journal.audit.tree import prove_consistency
 from journal.reads import AuditLogs, Checkpoints, EventFilter, Events, PendingBySink
 from routes.table import Route
 from server.cli import audit_verify
+from server.config.options import Anchor
 from server.config.options import Witness as WitnessOptions
 from server.runtime.watching import Watching
 from server.runtime.witness import WitnessClient, encode_request, read_cosignatures
@@ -27,14 +30,19 @@ SIZES = 65
 
 
 @contextlib.asynccontextmanager
-async def witnessed(folder, **options):
-    """A service with a witness that knows its log."""
-    with witness({}) as friend:
-        said = {"friend": WitnessOptions(url=friend.url, key=friend.key)}
+async def witnessed(folder, *, more=(), **options):
+    """A service with a witness, and with `more` of them, that know its log."""
+    with contextlib.ExitStack() as stack:
+        known = {"friend": stack.enter_context(witness({}))}
+        for name in more:
+            named = witness({}, name=f"witness.example/{name}", seed=b"m" * 32)
+            known[name] = stack.enter_context(named)
+        said = {name: WitnessOptions(url=one.url, key=one.key) for name, one in known.items()}
         async with running(folder, witnesses=said, **options) as service:
-            friend.logs[service.log.origin] = service.log.signer
-            friend.now = lambda: service.at
-            yield service, friend
+            for one in known.values():
+                one.logs[service.log.origin] = service.log.signer
+                one.now = lambda: service.at
+            yield service, *known.values()
 
 
 async def newest(service):
@@ -69,6 +77,34 @@ async def test_witness_signs_each_state_and_its_signature_is_stored(tmp_path):
         await service.kill()
         assert audit_verify.main([str(service.export()), f"--key={service.key}"]) == 0
         assert " witness.example/w1 " in (tmp_path / "export/checkpoints").read_text()
+
+
+async def test_witness_that_hangs_delays_no_other(tmp_path):
+    """Its signature is added when it comes.
+
+    Mutants: anchors wait for its answer; a late signature takes the place of the others.
+    """
+    answers, anchors = threading.Event(), {"disk": Anchor(file=str(tmp_path / "notes"))}
+    async with witnessed(tmp_path, anchors=anchors, more=("slow",)) as (service, friend, slow):
+        at_once = slow.add_checkpoint
+
+        def later(body):
+            answers.wait(20)
+            return at_once(body)
+
+        slow.add_checkpoint = later
+        await service.sign(patience=0.5)
+        anchored = (tmp_path / "notes").read_text()
+        early = await newest(service)
+        answers.set()
+        await asyncio.wait(service.parts.anchors._under_way, timeout=20)
+        late = await newest(service)
+        await service.stop()
+
+    keys = [VerifierKey.parse(one.key) for one in (friend, slow)]
+    assert [early.verify(key) is None for key in keys] == [False, True]
+    assert [late.verify(key) is None for key in keys] == [False, False]
+    assert f" {friend.name} " in anchored
 
 
 async def test_signed_log_goes_on_after_a_restart(tmp_path):
