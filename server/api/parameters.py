@@ -48,7 +48,10 @@ _A_LIST = 'write a list, such as ["NAME"]'
 #: msgspec's message about a value that is no list, or too short a list.
 _NO_LIST = re.compile(r"Expected `array\b(?!.* - at )")
 
-Text = Annotated[str, Meta(min_length=1, description="empty; write a value, or leave it out")]
+Text = Annotated[
+    str,
+    Meta(min_length=1, title="write a text", description="empty; write a value, or leave it out"),
+]
 #: The reason for a reveal or an erasure. The audit log keeps it.
 ReasonText = Annotated[
     str,
