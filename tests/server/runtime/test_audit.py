@@ -121,7 +121,9 @@ async def service(tmp_path):
 
 
 async def test_new_log_is_signed_and_names_its_first_key(service):
+    """The log line of the start names its line. Mutant: it names that of a key."""
     key = await service.start()
+    assert service.parts.audit.started == 0
     await service.stop()
 
     assert verified(service.export(), keys=[key]) == 0
