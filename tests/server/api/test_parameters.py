@@ -4,6 +4,7 @@ import json
 import string
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 import hypothesis
@@ -299,6 +300,7 @@ def test_any_text_is_read_or_refused(written):
         ("keys", b'{"name":"a","scopes":["events:read"],"scopes":["admin"]}', "scopes"),
         ("keys", b'{"name":"a","scopes":["events:read"],"when":{"type":"a","type":"b"}}', "type"),
         ("orders", b'{"source":"tellabot","request_id":"1","request_id":null}', "request_id"),
+        (f"events/{UUID(int=1)}/replay", b'{"sinks":["a"],"sinks":["b"]}', "sinks"),
     ],
 )
 async def test_field_that_is_given_twice_is_refused(service, path, body, name):
