@@ -2,10 +2,19 @@
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 
 #: Stands in place of a secret.
 MASK: Final = "***"
+#: Digits that may be a phone number, with what people write between them.
+_NUMBER = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){6,}")
+
+
+@lru_cache(maxsize=1024)
+def without_numbers(text: str) -> str:
+    """Return a text with `***` in place of what may be a phone number."""
+    return _NUMBER.sub(MASK, text)
 
 
 class Secret:

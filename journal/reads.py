@@ -225,6 +225,8 @@ class CallbackOfEvent(Read[Arrival | None], frozen=True):
     event_id: str
     #: Reason it is opened; None: a sealed one comes without headers and body.
     why: Reason | None = None
+    #: An erased one comes, too, without headers and body.
+    erased: bool = False
 
 
 # --- retention and erasure ------------------------------------------------------------------------

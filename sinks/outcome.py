@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from core.delivery import Attempt, SettledAttempt, State
+from core.secret import without_numbers
 
 from .lanes import Taken
 
@@ -78,7 +79,8 @@ def describe(body: bytes) -> Mapping[str, str | None]:
         return {}
     service = event.data.service
     name = None if service is None else service.name or service.id
-    return {"type": event.type, "source": event.source, "service": name}
+    shown = name and without_numbers(name)
+    return {"type": event.type, "source": event.source, "service": shown}
 
 
 def log_attempted(attempt: SettledAttempt) -> None:

@@ -200,8 +200,12 @@ def _milliseconds(at: str) -> int:
 
 
 def _escaped(value: object) -> str:
-    """Return a value of a CEF extension; backslashes, `=` and line breaks are escaped."""
-    return re.sub(r"[\\=]", r"\\\g<0>", str(value)).replace("\r", r"\r").replace("\n", r"\n")
+    r"""Return a value of a CEF extension; backslashes, `=` and line breaks are escaped.
+
+    CEF has `\r` and `\n` only. `\n` stands for the others, at which readers may end a line, too.
+    """
+    escaped = re.sub(r"[\\=]", r"\\\g<0>", str(value)).replace("\r", r"\r")
+    return re.sub(r"[\n\v\f\x1c-\x1e\x85\u2028\u2029]", r"\\n", escaped)
 
 
 def _json(value: object) -> str:

@@ -135,8 +135,8 @@ def callback(conn: sqlite3.Connection, read: CallbackOfEvent, opener: Opener) ->
     row = conn.execute(
         "select c.id, c.source, c.channel, c.token, c.peer, c.at, c.headers, c.body, c.sealed"
         " from events join callbacks c on c.id = events.callback"
-        " where events.id = ? and c.channel <> ? and c.erased_at is null",
-        (read.event_id, NO_CALLBACK),
+        " where events.id = ? and c.channel <> ? and (? or c.erased_at is null)",
+        (read.event_id, NO_CALLBACK, read.erased),
     ).fetchone()
     if row is None:
         return None

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from core.instants import Instant
 from journal import Journal
-from journal.audit.export import entry_bundle
+from journal.audit.export import entry_bundle, tile_path
 from journal.audit.tree import TILE_HEIGHT, TILE_WIDTH
 from journal.reads import (
     AuditLines,
@@ -292,6 +292,10 @@ def _log(journal: Journal) -> Sequence[HTTPRouteHandler]:
             raise not_found("tile")
         level, groups, width = found.groups()
         number, wide = int(re.sub("[x/]", "", groups)), int(width or TILE_WIDTH)
+        # The same tile has one path: no zeros before a number, and no width of a full tile.
+        path = tile_path(None if level == "entries" else int(level), number, wide)
+        if path != f"tile/{tile.removeprefix('/')}":
+            raise not_found("tile")
         *_, log = await journal.ask(AuditLogs())
         begin = number * TILE_WIDTH
         if level == "entries":

@@ -53,6 +53,7 @@ from .parameters import (
     e164,
     is_uuid,
     read,
+    read_body,
     read_range,
 )
 from .router import ApiRouter
@@ -182,7 +183,7 @@ class WholeEvent(msgspec.Struct, frozen=True, kw_only=True):
     raw: ShownCallback | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The sinks that get the event again."""
 
     #: Missing: the sinks of the first deliveries that are still configured.
@@ -306,11 +307,8 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
         Each sink gets a new delivery of the same event.
         """
         body = await request.body()
-        try:
-            wanted = msgspec.json.decode(body if body.strip() else b"{}", type=ReplayRequest)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            text = 'write {"sinks": ["NAME"]}, or no body for the sinks of its first deliveries'
-            raise Problem(400, "bad_body", text) from None
+        expected = 'write {"sinks": ["NAME"]}, or no body for the sinks of its first deliveries'
+        wanted = read_body(body if body.strip() else b"{}", ReplayRequest, expected)
         if wanted.sinks == []:
             text = "sinks: empty; leave it out for the sinks of the first deliveries"
             raise Problem(400, "bad_body", text)

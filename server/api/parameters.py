@@ -6,6 +6,7 @@ for a value of another type.
 
 import difflib
 import enum
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -44,11 +45,15 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: How to write an end in a body: see `read_end`.
 AN_END = "write a time to come, such as 2026-09-14T18:42:36Z, or how long from now: 30m, 7d"
 _OTHER_TYPE = "has the wrong type"
+_TWICE = "given more than once; it takes one value"
 _A_LIST = 'write a list, such as ["NAME"]'
 #: msgspec's message about a value that is no list, or too short a list.
 _NO_LIST = re.compile(r"Expected `array\b(?!.* - at )")
 
-Text = Annotated[str, Meta(min_length=1, description="empty; write a value, or leave it out")]
+Text = Annotated[
+    str,
+    Meta(min_length=1, title="write a text", description="empty; write a value, or leave it out"),
+]
 #: The reason for a reveal or an erasure. The audit log keeps it.
 ReasonText = Annotated[
     str,
@@ -74,6 +79,14 @@ PhoneNumber = Annotated[
         description="write a number with its country's code, such as 18503814729",
     ),
 ]
+
+
+class _GivenTwice(Exception):
+    """A field of a body is given twice, and either value may be right."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class Limit(int):
@@ -141,7 +154,7 @@ def read(scope: HTTPScope, type_: type[T]) -> T:
             raise bad_parameter(named(name), f"no such parameter{there}")
         many = get_origin(hints[name]) is tuple
         if len(texts) > 1 and not many:
-            raise bad_parameter(name, "given more than once; it takes one value")
+            raise bad_parameter(name, _TWICE)
         try:
             values[name] = msgspec.convert(
                 texts if many else texts[0], hints[name], dec_hook=_parse
@@ -160,7 +173,10 @@ def read_body(body: bytes, type_: type[T], expected: str) -> T:
     hints = _hints(type_)
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        json.loads(body, object_pairs_hook=_given_once, parse_int=str)
+    except _GivenTwice as exc:
+        raise bad_body(named(exc.name), _TWICE) from None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise Problem(400, "bad_body", expected) from None
     for name in fields:
         if name not in hints:
@@ -217,6 +233,14 @@ def is_uuid(text: str) -> bool:
 def e164(written: str) -> str:
     """Return a PhoneNumber with its plus sign."""
     return f"+{written.lstrip('+ ')}"
+
+
+def _given_once(pairs: list[tuple[str, Any]]) -> None:
+    names = set[str]()
+    for name, _ in pairs:
+        if name in names:
+            raise _GivenTwice(name)
+        names.add(name)
 
 
 def _parse(type_: Any, value: Any) -> Any:

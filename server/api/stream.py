@@ -13,6 +13,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from core.errors import Unavailable
+from core.json_lines import on_one_line
 from journal import Journal
 from journal.seal import Reason
 
@@ -40,7 +41,6 @@ _HEADERS = (
     # Without it, nginx holds events back until its buffer is full.
     (b"x-accel-buffering", b"no"),
 )
-_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 
 class StreamParameters(EventFilters, frozen=True, kw_only=True):
@@ -134,6 +134,9 @@ async def _place(request: HTTPScope, given: StreamParameters, cursors: Cursors) 
 
 
 def encode(cursor: str, type_: str, body: bytes) -> bytes:
-    """Return an event in the format of a stream. Line ends between JSON values become blanks."""
-    line = body.translate(_LINE_ENDS) if b"\n" in body or b"\r" in body else body
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), type_.encode(), line)
+    """Return an event in the format of a stream."""
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (
+        cursor.encode(),
+        type_.encode(),
+        on_one_line(body),
+    )

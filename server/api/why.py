@@ -151,7 +151,7 @@ def why(
         access = request.auth
         opening = access.opening_to_match(Reason.EXPLAIN)
         kept = await visible_event(journal, access, event_id, opening)
-        arrival = await journal.ask(CallbackOfEvent(event_id))
+        arrival = await journal.ask(CallbackOfEvent(event_id, erased=True))
         event = msgspec.json.decode(kept.body)
         channel = None if arrival is None else arrival.channel
         filters = own(access)

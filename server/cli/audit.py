@@ -11,6 +11,7 @@ import click
 
 from core.instants import Instant
 from core.printable import plain
+from journal.audit.formats import FORMATS
 
 from . import audit_verify
 from .acts import note
@@ -53,6 +54,15 @@ def _read_by(read: Callable[[str], Any]) -> Callable[..., Any]:
         return value
 
     return check
+
+
+class _Forms(Choice):
+    """A choice, or several with commas between them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        for form in value.split(","):
+            super().convert(form, param, ctx)
+        return str(value)
 
 
 def _instant(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
@@ -229,9 +239,9 @@ def key(output: str) -> None:
 @click.option(
     "--as",
     "forms",
-    type=Choice(list(FORMS)),
+    type=_Forms(list(FORMS)),
     multiple=True,
-    help="Add the lines in the form of another tool.",
+    help="Add the lines in the form of another tool. Several: ecs,cef.",
 )
 def export(
     folder: Path,
@@ -252,9 +262,8 @@ def export(
             end, begin = write_export(folder, exported), exported.beginning.size
             if tiles:
                 add_tiles(folder, log.hashes)
-            for form in forms:
-                if form != "jsonl":
-                    add_form(folder, form)
+            for form in sorted(FORMATS.keys() & ",".join(forms).split(",")):
+                add_form(folder, form)
         except WrongExport as exc:
             raise Failure(str(exc)) from None
         except OSError as exc:

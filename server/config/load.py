@@ -236,11 +236,8 @@ def journal_of(path: Path, environ: Mapping[str, str]) -> Path:
 
 
 def digest_of_file(data: bytes) -> str:
-    """Return an identifier of this version of the file, which reveals nothing of its text.
-
-    It is half a SHA-256. Keep it where only the file's owner can read it.
-    """
-    return hashlib.sha256(data).hexdigest()[:32]
+    """Return the SHA-256 of the file in hex, as the audit log and `sha256sum` show it."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def _read(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from core.event import Data, Event
+from core.secret import without_numbers
 
 #: Digits of the shortest number that may show its first four and its last four.
 _LONG = 10
@@ -21,9 +22,13 @@ def event_fields(event: Event, sinks: Sequence[str]) -> Mapping[str, object]:
 
 
 def service_and_number(data: Data) -> tuple[str | None, str | None]:
-    """Return the service and the masked number of an event, as log lines show them."""
+    """Return the service and the masked number of an event, as log lines show them.
+
+    A provider may name a service by a phone number.
+    """
     service = getattr(data, "service", None)
-    return service and (service.name or service.id), masked(getattr(data, "to", None))
+    name = service and without_numbers(service.name or service.id)
+    return name, masked(getattr(data, "to", None))
 
 
 def masked(number: str | None) -> str | None:

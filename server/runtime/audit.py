@@ -253,9 +253,13 @@ class AuditKeeper:
             facts += await interrupted_reads(self._journal, max(at or 0.0, since or 0.0))
         started = {"by": "service", "version": self._version}
         loaded = {"by": "service", **loaded_fields(config)}
+        place = len(facts)
         facts += [Fact("service.started", started), Fact("config.loaded", loaded)]
+        if last is None:
+            keys = filter(_has_lines, self._keys.file.keys.values())
+            facts += [Fact("seal.made", {"by": "service", **_key_fields(key)}) for key in keys]
         leaves = await self._journal.submit(RecordFacts(tuple(facts)))
-        self.started = None if leaves is None else leaves[-2]
+        self.started = None if leaves is None else leaves[place]
 
     async def _last_line(self) -> Mapping[str, Any] | None:
         """Return the last line of a service. Commands also write lines while no service runs."""

@@ -22,7 +22,7 @@ import msgspec
 
 from core.bucket import Bucket
 from core.event import id_of, secrets_of
-from core.secret import MASK
+from core.secret import MASK, without_numbers
 from journal import Journal
 from journal.actor import ACTING
 from journal.audit.lines import Fact, write_ranges
@@ -361,15 +361,13 @@ def filter_fields(wanted: EventFilter) -> Sequence[str]:
 
 #: A word that may be a code.
 _WITH_DIGIT = re.compile(r"(?=[\w-]*\d)[\w-]{3,}")
-#: Digits that may be a phone number, with what people write between them.
-_DIGITS = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){6,}")
 
 
 def clean_reason(reason: str, secrets: Iterable[str] = ()) -> str:
     """Return a reason without numbers and these secrets, which the log must not hold."""
     for secret in secrets:
         reason = reason.replace(secret, MASK)
-    return _DIGITS.sub(MASK, reason)
+    return without_numbers(reason)
 
 
 def repeated(reason: str, callback: bytes) -> Sequence[str]:

@@ -8,6 +8,8 @@ from typing import Self
 
 import msgspec
 
+from core.json_lines import on_one_line
+
 from ..sink import Outgoing, Receipt, Send, Sink
 from .rotation import Rotate
 from .writer import appending
@@ -52,7 +54,7 @@ class File(Sink, tag="file", frozen=True, kw_only=True):
         async with appending(self.path, self.rotate) as append:
 
             async def send(outgoing: Outgoing) -> Receipt:
-                await append(outgoing.body + b"\n")
+                await append(on_one_line(outgoing.body) + b"\n")
                 return Receipt()
 
             yield send

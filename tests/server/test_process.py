@@ -177,12 +177,13 @@ def test_commands_find_a_service_on_other_addresses(tmp_path):
     ],
 )
 def test_admin_listener_refuses_foreign_web_pages(resting, headers, code):
-    """Even with a key. Mutant: `OwnHost` left out."""
-    key = {"Authorization": f"Bearer {live.KEY}"}
-    foreign = httpx.get(f"{resting.admin_url}/v1/stats", headers=key | headers, trust_env=False)
+    """Even with a key. Mutants: `OwnHost` left out; the answer has no request id."""
+    sent = {"Authorization": f"Bearer {live.KEY}", "X-Request-Id": "of-the-page"} | headers
+    foreign = httpx.get(f"{resting.admin_url}/v1/stats", headers=sent, trust_env=False)
     probe = httpx.get(f"{resting.admin_url}/readyz", headers=headers, trust_env=False)
 
     assert (foreign.status_code, foreign.json()["code"]) == (403, code)
+    assert foreign.json()["request_id"] == foreign.headers["X-Request-Id"] == "of-the-page"
     assert probe.status_code == 200
     assert resting.api("/stats").status_code == 200
 

@@ -21,6 +21,7 @@ def body(**data):
     [
         ({"id": "go", "name": "Google", "key": "google"}, "Google"),
         ({"id": "zz", "name": None, "key": "zz"}, "zz"),
+        ({"id": "+18503814729", "name": None, "key": None}, "***"),  # mutant: as it is
         (None, None),
     ],
 )

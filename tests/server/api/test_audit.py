@@ -144,6 +144,8 @@ async def test_log_has_the_checkpoint_and_tiles_of_its_lines(service):
     for tile in wanted:
         answer = await service.ask(f"{LOG}/{tile.path}")
         assert (answer.status_code, answer.content) == (200, tile.data), tile.path
+    full = await service.ask(f"{LOG}/tile/0/000.p/256")
+    assert full.status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -151,9 +153,11 @@ async def test_log_has_the_checkpoint_and_tiles_of_its_lines(service):
     [
         *("0/000", "0/000.p/4", "0/000.p/0", "0/000.p/257", "1/000", "64/000", "entries/001"),
         *("entries/000", "0/0", "0/000.p/", "x/000", "0/x000", "entries"),
+        *("0/000.p/03", "0/x000/000.p/3", "entries/x000/000.p/3"),
     ],
 )
 async def test_tile_that_is_not_there_is_404(service, path):
+    """Mutant: any way to write its number and its width."""
     await service.journal.submit(RecordFacts(numbered(3)))
 
     answer = await service.ask(f"{LOG}/tile/{path}")

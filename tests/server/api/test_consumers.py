@@ -155,6 +155,8 @@ WRONG = [
     ("crm/seek", {"time": "yesterday"}, "time: write a time such as 2020-09-14T18:42:36Z"),
     ("crm/seek", {"tim": "1m"}, "tim: no such field; did you mean time?"),
     ("CRM/seek", {"time": "1m"}, "name: write at most 63 of a-z"),
+    ("crm/commit", {"cursor": 5}, "cursor: write a text"),  # mutant: a Text without a title
+    ("crm/commit", {"cursor": ""}, "cursor: empty"),
 ]
 
 

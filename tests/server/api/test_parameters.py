@@ -4,6 +4,7 @@ import json
 import string
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 import hypothesis
@@ -291,6 +292,23 @@ def test_any_text_is_read_or_refused(written):
     for name in EventParameters.__struct_fields__:
         with contextlib.suppress(Problem):
             read({"query_string": f"{name}={quote(written)}".encode()}, EventParameters)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("keys", b'{"name":"a","scopes":["events:read"],"scopes":["admin"]}', "scopes"),
+        ("keys", b'{"name":"a","scopes":["events:read"],"when":{"type":"a","type":"b"}}', "type"),
+        ("orders", b'{"source":"tellabot","request_id":"1","request_id":null}', "request_id"),
+        (f"events/{UUID(int=1)}/replay", b'{"sinks":["a"],"sinks":["b"]}', "sinks"),
+    ],
+)
+async def test_field_that_is_given_twice_is_refused(service, path, body, name):
+    """Either value may be right. Mutant: the last one is taken."""
+    answer = await service.ask(f"/v1/{path}", method="POST", content=body)
+
+    detail = f"{name}: given more than once; it takes one value"
+    assert (answer.status_code, answer.json()["detail"]) == (400, detail)
 
 
 async def test_slow_body_is_408_and_no_fault(service):

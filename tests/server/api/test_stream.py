@@ -211,13 +211,16 @@ async def test_readers_end_when_the_service_stops(service):
     cursor=st.text("abc-_=", min_size=1),
     kind=st.sampled_from(["sms.received", "order.expired"]),
     event=st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
+        st.none() | st.booleans() | st.integers() | st.text() | st.text("a\x85\u2028\u2029\v\x1c"),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     ),
     indent=st.sampled_from([None, 1]),
 )
 def test_frame_is_read_back_as_it_was_sent(cursor, kind, event, indent):
-    """Read as the HTML standard says, 9.2.6. Mutant: line ends of the JSON stay."""
+    """Read as the HTML standard says, 9.2.6, and with `splitlines`, as libraries do.
+
+    Mutants: line ends of the JSON stay; U+2028 and its like stay.
+    """
     text = json.dumps(event, indent=indent, ensure_ascii=False).replace("\n", "\r\n")
     frame = encode(cursor, kind, text.encode("utf-8", "surrogatepass"))
 
@@ -227,3 +230,4 @@ def test_frame_is_read_back_as_it_was_sent(cursor, kind, event, indent):
     assert (empty, end) == ("", "")
     assert [name for name, _ in fields] == ["id", "event", "data"]
     assert (fields[0][1], fields[1][1], json.loads(fields[2][1])) == (cursor, kind, event)
+    assert whole.splitlines() == [*lines, ""]

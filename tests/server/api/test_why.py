@@ -77,6 +77,25 @@ async def test_why_shows_the_way_of_an_event(service):
     assert (delivery["last_error"]["error"], delivery["last_error"]["status"]) == ("refused", 503)
 
 
+async def test_erased_event_keeps_its_arrival_and_its_copies(service):
+    """Only the bytes and the headers of a callback are erased.
+
+    Mutant: without them there is no door, and each duplicate is a copy.
+    """
+    event_id = await service.sms(timestamp=1_789_990_000, reply="Your code is 4711", pin="4711")
+    again = b"event=incoming_message&id=1&timestamp=1789990000&from=22000&to=18505554729"
+    await service.post(again + b"&reply=Your+code+is+4711")
+    before = (await why(service, event_id)).json()
+
+    await service.ask(f"{EVENTS}/{event_id}/content", method="DELETE")
+    after = (await why(service, event_id)).json()
+    raw = (await service.ask(f"{EVENTS}/{event_id}?raw=true")).json()["raw"]
+
+    assert before["dedupe"]["copies"][0]["how"] == "duplicate"
+    assert (after["door"], after["dedupe"]) == (before["door"], before["dedupe"])
+    assert raw is None
+
+
 async def test_delivered_event_has_no_last_error(service):
     event_id = await service.sms()
     await service.settled(lambda _outgoing: accepted())

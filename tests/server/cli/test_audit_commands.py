@@ -87,6 +87,21 @@ def test_export_is_verified_with_the_shown_key(here):
     assert {"tile", "entries.ecs.jsonl", "entries.cef"} <= names
 
 
+@pytest.mark.parametrize("given", [("jsonl,ecs,cef",), ("ecs,cef", "ecs")])
+def test_forms_of_an_export_take_commas(here, given):
+    """A form that is given twice is written once.
+
+    Mutants: each value is one form; a form is written as often as it is given.
+    """
+    folder = here.folder / f"forms{len(given)}"
+    printed("audit", "export", str(folder), *(f"--as={forms}" for forms in given))
+
+    assert {"entries.ecs.jsonl", "entries.cef"} <= {path.name for path in folder.iterdir()}
+    wrong = run("audit", "export", "other", "--as", "ecs,cfe")
+    assert (wrong.exit_code, "'cfe' is not one of" in wrong.stderr) == (2, True)
+    assert not (here.folder / "other").exists()
+
+
 def test_part_of_the_log_is_exported():
     printed("audit", "export", "part", "--since", "1h", "--until", "2020-01-01T00:00:00Z")
 

@@ -20,7 +20,7 @@ def test_masked_number_never_holds_the_number(number):
 
 
 def test_service_is_shown_by_its_name_or_its_id():
-    """Mutant: a service without a name is not shown."""
+    """Mutants: a service without a name is not shown; one that is named by a number is."""
 
     def shown(**service):
         data = RentalRenewalFailed(
@@ -36,4 +36,5 @@ def test_service_is_shown_by_its_name_or_its_id():
 
     assert shown(id="go", name="Google") == ("Google", "+1850***4729")
     assert shown(id="go", name=None) == ("go", "+1850***4729")
+    assert shown(id="go", name="Call (850) 381-4729") == ("Call (***", "+1850***4729")
     assert shown() == (None, "+1850***4729")

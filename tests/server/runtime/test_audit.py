@@ -121,14 +121,16 @@ async def service(tmp_path):
 
 
 async def test_new_log_is_signed_and_names_its_first_key(service):
+    """The log line of the start names its line. Mutant: it names that of a key."""
     key = await service.start()
+    assert service.parts.audit.started == 0
     await service.stop()
 
     assert verified(service.export(), keys=[key]) == 0
     assert await service.start() is None
     assert (await service.journal.ask(AuditLogs()))[0].key == key
     assert await service.actions() == [
-        *("service.started", "config.loaded", "service.stopping"),
+        *("service.started", "config.loaded", *["seal.made"] * 2, "service.stopping"),
         *("service.started", "config.loaded"),
     ]
 
@@ -483,7 +485,7 @@ async def test_killed_service_reports_a_gap(service):
     await service.start()
 
     assert await service.actions() == [
-        *("service.started", "config.loaded"),
+        *("service.started", "config.loaded", *["seal.made"] * 2),
         *("service.gap", "service.started", "config.loaded"),
     ]
 
@@ -616,7 +618,9 @@ async def test_facts_wait_for_a_journal_that_fails(service):
 
 
 async def test_keys_of_a_sealed_journal_have_lines(tmp_path):
-    """Mutants: events of all periods are counted; a destroyed key has no line."""
+    """Mutants: the first keys have no line; events of all periods are counted; a destroyed key
+    has no line.
+    """
     seal = Sealing(file=str(tmp_path / "smshook.keys"), root=(ROOT,))
     service = Service(tmp_path, seal=seal)
     await service.start()
@@ -631,7 +635,9 @@ async def test_keys_of_a_sealed_journal_have_lines(tmp_path):
     lines = await service.lines(do=("seal.",))
     said = [(line["do"], line.get("kind"), line.get("events")) for line in lines]
     made = [one for one in said if one[0] == "seal.made"]
-    assert set(made) == {("seal.made", "codes", None), ("seal.made", "raw", None)}
+    first = ("codes", "raw", "people", "quarantine", "dedupe", "order")
+    assert [kind for _, kind, _ in made[: len(first)]] == list(first)
+    assert set(made[len(first) :]) == {("seal.made", "codes", None), ("seal.made", "raw", None)}
     assert said[len(made) :] == [("seal.rotated", None, None), ("seal.destroyed", "codes", 2)]
     await service.journal.close()
 
@@ -659,6 +665,7 @@ async def test_keys_have_lines_although_the_process_dies_before_them(tmp_path):
     lines = await service.lines(do=("seal.",))
     of_codes = [line for line in lines if line["kind"] == "codes"]
     assert [(line["do"], line["period"], line.get("events")) for line in of_codes] == [
+        ("seal.made", rfc3339(BEGIN), None),
         ("seal.made", rfc3339(BEGIN + 3600), None),
         ("seal.destroyed", rfc3339(BEGIN), 1),
     ]

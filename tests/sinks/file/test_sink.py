@@ -2,6 +2,7 @@ import asyncio
 import errno
 import gzip
 import itertools
+import json
 import os
 import stat
 import subprocess
@@ -194,6 +195,17 @@ async def test_new_file_has_mode_0600(sink, path):
         await send(outgoing())
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_text_with_line_ends_of_unicode_is_one_line(sink, path):
+    """Python and libraries end a line at U+2028, too. Mutant: the body as it is."""
+    text = "a\x85b\u2028c\u2029d\ve"
+    event = msgspec.structs.replace(outgoing(), body=msgspec.json.encode({"text": text}))
+    async with sink.open() as send:
+        await send(event)
+
+    [line] = path.read_text().splitlines()
+    assert json.loads(line) == {"text": text}
 
 
 async def test_renamed_file_is_made_again(sink, path):
