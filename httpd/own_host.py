@@ -8,8 +8,11 @@ theirs in `Origin` (WHATWG Fetch, "Origin header").
 import ipaddress
 import json
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
+
+from .exchange import sent_request_id
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -46,7 +49,7 @@ class OwnHost:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         refusal = self._refusal(scope) if scope["type"] == "http" else None
         # Thousands of calls may wait, so each has one coroutine less.
-        return self._app(scope, receive, send) if refusal is None else _refuse(send, *refusal)
+        return self._app(scope, receive, send) if refusal is None else _refuse(scope, send, *refusal)
 
     def _refusal(self, scope: Scope) -> tuple[str, str] | None:
         """Return the code and the detail of a refusal, or None."""
@@ -106,12 +109,14 @@ def _parsed(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-async def _refuse(send: Send, code: str, detail: str) -> None:
+async def _refuse(scope: Scope, send: Send, code: str, detail: str) -> None:
+    request_id = sent_request_id(scope["headers"]) or secrets.token_hex(8)
     problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "code": code}
-    body = json.dumps(problem | {"detail": detail}).encode()
+    body = json.dumps(problem | {"detail": detail, "request_id": request_id}).encode()
     headers = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", request_id.encode()),
         (b"cache-control", b"no-store"),
         (b"connection", b"close"),
     ]

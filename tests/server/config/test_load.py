@@ -225,7 +225,7 @@ extra: 1
                 "27: server.secret: shorter than 32 bytes, so it can be guessed; "
                 "`openssl rand -hex 32`"
             ),
-            "28: journal.url: PostgreSQL is not supported yet; write sqlite:///smshook.db",
+            "28: journal.url: PostgreSQL is not yet supported; write sqlite:///smshook.db",
             (
                 "31: api.keys.a.scopes[0]: 'root' is not one of events:read, codes:read, "
                 "codes:reveal, deliveries:write, subscriptions:write, audit:read, admin"
