@@ -49,7 +49,9 @@ class OwnHost:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         refusal = self._refusal(scope) if scope["type"] == "http" else None
         # Thousands of calls may wait, so each has one coroutine less.
-        return self._app(scope, receive, send) if refusal is None else _refuse(scope, send, *refusal)
+        return (
+            self._app(scope, receive, send) if refusal is None else _refuse(scope, send, *refusal)
+        )
 
     def _refusal(self, scope: Scope) -> tuple[str, str] | None:
         """Return the code and the detail of a refusal, or None."""
