@@ -53,8 +53,17 @@ class DoorProtocol(HttpToolsProtocol):
 
     # Beside uvicorn's attributes, these would need a dict: a kilobyte more for each connection.
     __slots__ = (
-        *("_begun", "_cycle_transport", "_discarding", "_due", "_ending", "_fault", "_fields"),
-        *("_fields_size", "_gone", "_in_head", "_lasting", "_names", "_parsing", "_peer"),
+        *("_begun", "_cycle_transport", "_discarding", "_due", "_ended", "_ending", "_fault"),
+        *(
+            "_fields",
+            "_fields_size",
+            "_gone",
+            "_in_head",
+            "_lasting",
+            "_names",
+            "_parsing",
+            "_peer",
+        ),
         *("_running", "_steps", "_timer", "_unsent", "_values", "_wire", "_without_step"),
     )
 
@@ -121,6 +130,8 @@ class DoorProtocol(HttpToolsProtocol):
         self._unsent = 0
         #: It is closing because it was idle, and still reads for a moment.
         self._ending = False
+        #: The client has sent all, and the last request is no POST.
+        self._ended = False
 
     # The connection
 
@@ -152,12 +163,16 @@ class DoorProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Return True to keep the connection open for the answer.
 
-        Only for POST: a client ends a GET that waits or streams in this way.
+        But a client ends a GET that waits or streams in this way.
         """
         if not self._busy() or self._discarding or not self._in_head or self._begun:
             return None
         self.cycle.keep_alive = False
-        return self.parser.get_method() == b"POST"
+        if self.parser.get_method() == b"POST":
+            return True
+        self._ended = True
+        self._expect_within(self.linger)
+        return self._gone is None
 
     def shutdown(self) -> None:
         """Close after the current answer, or at once if there is no request."""
@@ -447,6 +462,8 @@ class DoorProtocol(HttpToolsProtocol):
     def _notify(self, gone: Callable[[], None]) -> None:
         # An app runs only while its request is the first of its connection.
         self._gone = self._running, gone
+        if self._ended:
+            self._wire.close()
 
     def _disconnect(self, cycle: _Cycle | None) -> None:
         """Report to the app that its client is gone, and discard its answer."""

@@ -315,7 +315,7 @@ def test_command_prints_what_changed_without_a_key(service):
     assert changed == (0, text, "")
     assert (back[0], json.loads(back[1])["changed"]) == (0, ["api.keys.admin.key"])
     assert again == (0, "nothing differs\n", "")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     first, second, last = errors.splitlines()
     assert first.startswith("smshook.yaml:5: sinks.log.type: ")
     assert second.startswith("smshook.yaml:6: sinks.crm.url: ")
@@ -337,7 +337,7 @@ def test_command_explains_a_variable_that_is_only_set_here(service, monkeypatch)
     write(service, config())
 
     note = "note: only a restart changes the environment of the service: ONLY_HERE"
-    assert (code, errors.splitlines()[-2:]) == (1, [note, "nothing was changed"])
+    assert (code, errors.splitlines()[-2:]) == (2, [note, "nothing was changed"])
     assert "note: " not in without
 
 

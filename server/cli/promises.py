@@ -263,7 +263,7 @@ def _is_tried_always(name: str, route: Route) -> bool:
 
 def _route(route: Route, sinks: Mapping[str, Sink]) -> str:
     if route.when is None:
-        what = "every sms, call, rental and number event"
+        what = "every sms, call, rental, number and account event"
     else:
         what = f"each event with {json.dumps(route.when, ensure_ascii=False)}"
     if not route.to:

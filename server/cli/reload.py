@@ -12,7 +12,7 @@ from journal.lock import holder
 from ..config.load import journal_of
 from ..config.variables import NOT_SET
 from .client import ApiClient, ApiProblem
-from .command import Command, Failure, config_path
+from .command import Command, Failure, Wrong, config_path
 from .connection import command_client, connect, http_url, near
 from .output import output_option, print_json
 
@@ -37,7 +37,7 @@ def reload(url: str | None, key: str | None, output: str) -> None:
     """Make the service read its configuration again, and print what changed.
 
     The service keeps running: no connection, stream or delivery is dropped. A wrong configuration
-    changes nothing: its errors are printed, each with its line, and the exit code is 1. Some
+    changes nothing: its errors are printed, each with its line, and the exit code is 2. Some
     options cannot change while the service runs. The command names them, and applies all others.
     """
     with connect(url, key, "admin", whole=True) if url else _here() as client:
@@ -47,7 +47,7 @@ def reload(url: str | None, key: str | None, output: str) -> None:
             if not exc.complaints:
                 raise
             notes = _notes(exc.complaints)
-            raise Failure(*exc.complaints, *notes, "nothing was changed") from None
+            raise Wrong(*exc.complaints, *notes, "nothing was changed") from None
     for warning in reloaded["warnings"]:
         click.echo(plain(f"warning: {warning}"), err=True)
     if output == "json":

@@ -130,7 +130,7 @@ def _impossible_value(leaf: _Leaf) -> str | None:
             example = value.upper() if re.fullmatch(r"..", value) else "US"
             found = f"countries are two capital letters; write {example}"
         case "data.sample", _ if not isinstance(value, bool):
-            found = "it is true or false; write it without quotes"
+            found = "write true or false, in small letters and without quotes"
         case _ if field.startswith("data.labels.") and not isinstance(value, str):
             found = "labels are texts; write it in quotes"
         case _, bool() if field != "data.sample":

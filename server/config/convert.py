@@ -136,7 +136,8 @@ class Conversion:
                     words.append("a mapping")
         is_plain = isinstance(written, Scalar) and written.style is Style.PLAIN
         got = _WORDS.get(type(core(written.text) if is_plain else value), "text")
-        return self._wrong(path, f"expected {' or '.join(dict.fromkeys(words))}, got {got}")
+        hint = "; write it in [ ]" if (words, got) == (["a list"], "text") else ""
+        return self._wrong(path, f"expected {' or '.join(dict.fromkeys(words))}, got {got}{hint}")
 
     def _anything(self, path: Path, value: Any) -> Any:
         """Read scalars as YAML does: in conditions, templates and labels."""

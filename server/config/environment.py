@@ -86,6 +86,8 @@ class _Overrides:
         name, _, deeper = rest.partition("__")
         named = _items(at.kinds)
         if not named or not name:
+            if name.upper() in upper.values():
+                raise _Unknown(f"options are in capitals; write {name.upper()} for {name}")
             near = nearest(name.lower(), known)
             raise _Unknown(f"no such option: {dotted((*at.path, name.lower()))}{near}")
         return self.spot(_Spot((*at.path, name.lower()), named), deeper)

@@ -275,7 +275,7 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         str,
         _matching(
             r"(?s)(?!postgres(?:ql)?:).*",
-            "PostgreSQL is not supported yet; write sqlite:///smshook.db",
+            "PostgreSQL is not yet supported; write sqlite:///smshook.db",
         ),
         _matching(
             r"sqlite:///(?!:memory:\Z)[^\0]*[^\0/]",

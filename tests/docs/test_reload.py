@@ -41,7 +41,7 @@ def test_examples_of_the_page_print_what_it_says(service):
     url = BEFORE.replace("/old", "/new")
 
     assert reload(service, AFTER + SERVER + REST) == (0, CHANGED, "")
-    assert reload(service, wrong + SERVER + REST) == (1, "", WRONG)
+    assert reload(service, wrong + SERVER + REST) == (2, "", WRONG)
     assert reload(service, BEFORE + SERVER + REST)[0] == 0
     assert reload(service, url + moved + REST) == (0, FIXED, "")
 

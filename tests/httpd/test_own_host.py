@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,26 @@ def answered(headers, *, path="/v1/events", **options):
     if sent[0]["status"] == 200:
         return 200
     return sent[0]["status"], json.loads(sent[1]["body"])["code"]
+
+
+def test_refusal_has_the_request_id_of_its_caller():
+    """As each error. Mutants: only in the body; always a new one; an unsafe one as sent."""
+
+    def refusal(*headers):
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "path": "/v1/stats", "headers": [(b"host", b"a.b"), *headers]}
+        asyncio.run(OwnHost(None)(scope, None, send))
+        return dict(sent[0]["headers"])[b"x-request-id"].decode(), json.loads(sent[1]["body"])
+
+    for sent in ("abc-1", "a b", None):
+        field, problem = refusal(*([] if sent is None else [(b"x-request-id", sent.encode())]))
+        assert field == problem["request_id"]
+        assert (field == "abc-1") == (sent == "abc-1")
+        assert re.fullmatch("abc-1|[0-9a-f]{16}", field)
 
 
 FOREIGN_HOST = (403, "host_not_allowed")

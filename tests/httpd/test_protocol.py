@@ -269,6 +269,35 @@ async def test_client_that_half_closes_after_its_request_is_answered():
     assert door.app.seen == [("POST", "/in", b"pin=1")]
 
 
+@pytest.mark.parametrize("before", [b"", REQUEST])
+async def test_client_that_half_closes_after_a_get_is_answered(before):
+    """`nc -N` does so. Mutant: only a POST keeps the connection."""
+    async with Door(App(delay=0.1)) as door, door.call() as (reader, writer):
+        writer.write(before + get(b"Host: h\r\n"))
+        writer.write_eof()
+        answered = await asyncio.wait_for(reader.read(), 5)
+
+    assert statuses(answered) == [200] * len(door.app.seen)
+    assert door.app.seen[-1][0] == "GET"
+
+
+async def test_get_that_waits_ends_with_the_sending_of_its_client():
+    """Its client is probably gone. Mutant: it waits for the deadline."""
+    notified = asyncio.Event()
+
+    async def waiting(scope, _receive, _send):
+        await asyncio.sleep(0.05)  # the end has arrived
+        scope["state"][GONE](notified.set)
+        await notified.wait()
+
+    async with Door(waiting, linger=60.0) as door, door.call() as (reader, writer):
+        writer.write(get(b"Host: h\r\n"))
+        writer.write_eof()
+
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert notified.is_set()
+
+
 async def test_client_that_closes_during_a_get_is_noticed():
     gone = asyncio.Event()
 
@@ -277,7 +306,7 @@ async def test_client_that_closes_during_a_get_is_noticed():
         assert await receive() == {"type": "http.disconnect"}
         gone.set()
 
-    async with Door(waiting) as door, door.call() as (_, writer):
+    async with Door(waiting, linger=0.1) as door, door.call() as (_, writer):
         writer.write(get(b"Host: h\r\n"))
         await asyncio.sleep(0.05)
         writer.close()

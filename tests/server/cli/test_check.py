@@ -41,7 +41,7 @@ def test_starter_configuration_guarantees_no_loss(folder):
         "  tellabot: tellabot; 1 token, from any address\n"
         "  herosms: herosms; 1 token, from any address\n"
         "routes\n"
-        "  everything: every sms, call, rental and number event goes to log;"
+        "  everything: every sms, call, rental, number and account event goes to log;"
         " delivered at least once, retried for about 36 h, then dead\n"
         "sinks\n"
         "  log: file events.jsonl; codes masked\n"
@@ -249,7 +249,8 @@ def test_different_sinks_of_a_route_are_explained_each(folder):
         'each event with {"data.service.key": "google"} goes to a and b; delivered at least '
         "once, a: retried for about 36 h, then dead; b: tried once, then dead"
     )
-    assert said["kept"] == "every sms, call, rental and number event is stored but not sent"
+    kept = "every sms, call, rental, number and account event is stored but not sent"
+    assert said["kept"] == kept
     assert said["a"] == "file /tmp/a.jsonl; codes in clear"
 
 

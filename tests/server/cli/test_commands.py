@@ -225,7 +225,7 @@ def test_postgresql_is_refused(folder):
     result = run("serve")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "journal.url: PostgreSQL is not supported yet" in result.stderr
+    assert "journal.url: PostgreSQL is not yet supported" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [("check",), ("config", "show")], ids=" ".join)

@@ -241,7 +241,10 @@ PLUS = "a phone number of an event begins with +; write +1850… and so on"
         ),
         ({"data.channel": "poll "}, "data.channel: it is one of callback, poll"),
         ({"source": True}, "source: it is a text, never true or false"),
-        ({"data.sample": "false"}, "data.sample: it is true or false; write it without quotes"),
+        (
+            {"data.sample": "False"},
+            "data.sample: write true or false, in small letters and without quotes",
+        ),
         ({"data.labels.vip": True}, "data.labels.vip: labels are texts; write it in quotes"),
         (
             {"data.code": True},

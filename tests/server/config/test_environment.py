@@ -139,6 +139,8 @@ def test_other_variables_are_ignored(path):
         ("SERVER__LISTEN__X", "x", "no such option: server.listen.x"),
         ("ROUTES__ALL__WHEN__X", "x", "no such option: routes.all.when.x"),
         ("SERVER__", "x", "names no option after its last __"),
+        ("server__listen", "x", "options are in capitals; write SERVER for server"),
+        ("SERVER__listen", "x", "options are in capitals; write LISTEN for listen"),
         ("_SERVER", "x", "no such option: _server; did you mean 'server'?"),
         ("SERVER__LISTEN", "nowhere",
          "server.listen: write host:port, such as 127.0.0.1:8080 or [::1]:8080"),

@@ -189,7 +189,7 @@ extra: 1
             "8: sources.b.rate: not a rate; write 10/s, 100/m or 1000/h",
             "9: sources.b.labels.team: expected text, got nothing",
             f"10: sources.c.provider: required; one of {known}",
-            "10: sources.c.tokens: expected a list, got text",
+            "10: sources.c.tokens: expected a list, got text; write it in [ ]",
             "11: sources.d.tokens: empty; a callback URL needs one: `openssl rand -hex 16`",
             (
                 "11: sources.d.allow_from[0]: this provider documents no addresses; write them, or "
@@ -227,7 +227,7 @@ extra: 1
                 "27: server.secret: shorter than 32 bytes, so it can be guessed; "
                 "`openssl rand -hex 32`"
             ),
-            "28: journal.url: PostgreSQL is not supported yet; write sqlite:///smshook.db",
+            "28: journal.url: PostgreSQL is not yet supported; write sqlite:///smshook.db",
             (
                 "31: api.keys.a.scopes[0]: 'root' is not one of events:read, codes:read, "
                 "codes:reveal, deliveries:write, subscriptions:write, audit:read, admin"
@@ -254,7 +254,9 @@ extra: 1
         (SERVER + "sources: []", "smshook.yaml:2: sources: expected a mapping, got a list"),
         (SERVER + SERVER, "smshook.yaml:2: server: given twice, first in line 1; remove one"),
         (SERVER + "routes: {a: {to: log}}",
-         "smshook.yaml:2: routes.a.to: expected a list, got text"),
+         "smshook.yaml:2: routes.a.to: expected a list, got text; write it in [ ]"),
+        (SERVER + "routes: {a: {to: {log: 1}}}",
+         "smshook.yaml:2: routes.a.to: expected a list, got a mapping"),
         (SERVER + "routes: {a: {to: [log]}}",
          "smshook.yaml:2: routes.a.to[0]: no sink is named 'log'; there are no sinks"),
         (SERVER + "sources: {a: {provider: smspins}}",

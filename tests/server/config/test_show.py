@@ -294,7 +294,7 @@ console:
 {ALERTS}# smshook.yaml:1: sources: expected a mapping, got a list
 # smshook.yaml:2: sinks.a.type: 'a-token-0123456789' is not one of {SINK_TYPES}
 # smshook.yaml:2: sinks.b: expected a mapping, got nothing
-# smshook.yaml:3: routes.r.to: expected a list, got text
+# smshook.yaml:3: routes.r.to: expected a list, got text; write it in [ ]
 # smshook.yaml:3: routes.r.when: expected a mapping, got a list
 # smshook.yaml:4: server.sceret: unknown option; did you mean 'secret'?
 # smshook.yaml:4: server.public_url: write http:// or https://, a host and maybe a path, and \
