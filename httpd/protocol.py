@@ -54,17 +54,9 @@ class DoorProtocol(HttpToolsProtocol):
     # Beside uvicorn's attributes, these would need a dict: a kilobyte more for each connection.
     __slots__ = (
         *("_begun", "_cycle_transport", "_discarding", "_due", "_ended", "_ending", "_fault"),
-        *(
-            "_fields",
-            "_fields_size",
-            "_gone",
-            "_in_head",
-            "_lasting",
-            "_names",
-            "_parsing",
-            "_peer",
-        ),
-        *("_running", "_steps", "_timer", "_unsent", "_values", "_wire", "_without_step"),
+        *("_fields", "_fields_size", "_gone", "_in_head", "_lasting", "_names", "_parsing"),
+        *("_peer", "_running", "_steps", "_timer", "_unsent", "_values", "_wire"),
+        "_without_step",
     )
 
     #: From the connection, or from the first byte of a later request, to the end of its fields.

@@ -241,8 +241,6 @@ class PrunableCount(Read["Prunable"], frozen=True):
     at: float
     #: None: from the stored place.
     after: int | None = None
-    #: As in `Prune`.
-    sinks: tuple[str, ...] | None = None
 
 
 class Prunable(msgspec.Struct, frozen=True, kw_only=True):

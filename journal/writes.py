@@ -545,9 +545,6 @@ class Prune(Write[Pruned], frozen=True):
     limit: int = 50
     #: Sinks that need nothing of the erased content. Their pending deliveries stay.
     spared: tuple[str, ...] = ()
-    #: The sinks for whose pending deliveries an event stays, beside subscriptions. Those of others
-    #: expire, and go with their event. None: it stays for any sink.
-    sinks: tuple[str, ...] | None = None
     patient: ClassVar[bool] = True
 
 

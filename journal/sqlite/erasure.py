@@ -96,11 +96,6 @@ def erase(
     return _Outcome(pending=_held(pending), expired=_held(needing))
 
 
-def pending(conn: sqlite3.Connection, places: Sequence[int]) -> tuple[HeldDelivery, ...]:
-    """Return the pending deliveries of the events at these places."""
-    return _held(conn.execute(_PENDING, {"places": json.dumps(places)}).fetchall())
-
-
 def _held(rows: Sequence[Sequence[Any]]) -> tuple[HeldDelivery, ...]:
     return tuple(HeldDelivery(sink, id_, event_id) for id_, sink, _, _, event_id in rows)
 

@@ -15,7 +15,7 @@ from core.paths import Path, order_at, parse
 
 from ..feed import Committed
 from ..reads import DeliveryById
-from ..records import BriefDelivery, HeldDelivery, Settled, StoredDelivery, group_of
+from ..records import BriefDelivery, Settled, StoredDelivery, group_of
 from ..rows import Changes
 from ..seal import Kind, Opener, Opening, Reason, Sealer, kinds_at
 from ..writes import (
@@ -611,14 +611,6 @@ class Outbox:
         self.give_up(ended, State.DEAD, op.error, op.at)
         self._ended.add(op.sink)
         return len(rows)
-
-    def forget_pending(self, gone: Sequence[HeldDelivery], state: State, error: str) -> None:
-        """Note the end of pending deliveries whose rows go in the same step."""
-        for one in gone:
-            self.given_up.append(GivenUp(one.id, one.sink, state, error))
-            self.counts[f"pending/{one.sink}"] -= 1
-            self.counts[f"{state}/{group_of(one.sink)}"] += 1
-            self._ended.add(one.sink)
 
     def give_up(self, ended: Sequence[EndedDelivery], state: State, error: str, at: float) -> None:
         """End pending deliveries. Each gets a refused attempt with `error`."""

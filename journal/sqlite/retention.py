@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from core.delivery import ERASED, State
 from core.erasure import CODES, PEOPLE
 
 from ..reads import Prunable, PrunableCount
@@ -24,13 +23,10 @@ from .outbox import Outbox
 #: Rows of one step of a count.
 _COUNTED = 5_000
 _OPEN = "(orders.state = 'waiting' or (orders.state = 'received' and orders.expires_at > :at))"
-#: An event stays while a delivery to a sink that is still there is pending, its order is open, or a
-#: replay comes to it.
+#: An event stays while a delivery is pending, its order is open, or a replay comes to it.
 _IS_FREE = f"""
     not exists (select 1 from deliveries
-                where event = events.seq and deliveries.state in ('pending', 'sending')
-                and (:sinks is null or sink like 'sub:%'
-                     or sink in (select value from json_each(:sinks))))
+                where event = events.seq and deliveries.state in ('pending', 'sending'))
     and not exists (select 1 from order_events join orders on orders.seq = order_seq
                     where event = events.seq and {_OPEN})
     and not exists (select 1 from order_copies join orders on orders.seq = order_seq
@@ -108,7 +104,7 @@ def prune(outbox: Outbox, op: Prune) -> Pruned:
     conn, walk = outbox.conn, _WALKS[op.kind]
     stored = _stored_place(conn, op.kind)
     begin = stored if op.after is None else op.after
-    rows = _rows(conn, walk, begin, op.limit, op)
+    rows = _rows(conn, walk, begin, op.limit, before=op.before, at=op.at)
     places = [row.place for row in rows if row.is_old and row.is_due]
     expired = _ACTS[op.kind](outbox, op, places) if places else ()
     if walk.stays and begin == stored:
@@ -123,7 +119,7 @@ def count(conn: sqlite3.Connection, read: PrunableCount) -> Prunable:
     """Count the rows that `prune` would prune among the next ones."""
     walk = _WALKS[read.kind]
     begin = _stored_place(conn, read.kind) if read.after is None else read.after
-    rows = _rows(conn, walk, begin, _COUNTED, read)
+    rows = _rows(conn, walk, begin, _COUNTED, before=read.before, at=read.at)
     place = rows[-1].place if rows else begin
     return Prunable(
         count=sum(row.is_old and row.is_due for row in rows),
@@ -132,7 +128,7 @@ def count(conn: sqlite3.Connection, read: PrunableCount) -> Prunable:
 
 
 def _rows(
-    conn: sqlite3.Connection, walk: _Walk, begin: int, limit: int, of: Prune | PrunableCount
+    conn: sqlite3.Connection, walk: _Walk, begin: int, limit: int, *, before: float, at: float
 ) -> Sequence[_Row]:
     # Without the case, the conditions of young rows would be tested, too.
     old = f"{walk.table}.{walk.at} < :before"
@@ -140,13 +136,7 @@ def _rows(
         f"select {walk.place}, {old}, case when {old} then {walk.due} else 0 end,"  # noqa: S608 - our words
         f" case when {old} then {walk.blocks} else 1 end from {walk.table}"
         f" where {walk.place} > :begin order by {walk.place} limit :limit",
-        {
-            "begin": begin,
-            "limit": limit,
-            "before": of.before,
-            "at": of.at,
-            "sinks": None if of.sinks is None else json.dumps(of.sinks),
-        },
+        {"begin": begin, "limit": limit, "before": before, "at": at},
     )
     return [_Row(*row) for row in rows]
 
@@ -190,18 +180,13 @@ _Expired = tuple[HeldDelivery, ...]
 
 
 def remove_events(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired:
-    """Remove events with all that belongs to them, except their dedupe keys.
-
-    Deliveries that are still pending expire.
-    """
+    """Remove events with all that belongs to them, except their dedupe keys."""
     conn, given = outbox.conn, {"places": json.dumps(places)}
     conn.execute(
         "insert or replace into pruned_events (seq, id, recorded_at)"  # noqa: S608 - our words
         f" select seq, id, recorded_at from events where seq {AT_PLACES}",
         given,
     )
-    pending = erasure.pending(conn, places)
-    outbox.forget_pending(pending, State.EXPIRED, ERASED)
     counts = conn.execute(
         f"select state, count(*) from deliveries where event {AT_PLACES} group by state",  # noqa: S608 - our words
         given,
@@ -243,7 +228,7 @@ def remove_events(outbox: Outbox, _op: Prune, places: Sequence[int]) -> _Expired
         f"delete from callbacks where id {AT_PLACES}",  # noqa: S608 - our words
         {"places": json.dumps(sorted(callbacks))},
     )
-    return pending
+    return ()
 
 
 def erase_content(outbox: Outbox, op: Prune, places: Sequence[int]) -> _Expired:

@@ -1,9 +1,8 @@
 """Removes and erases stored data that is older than `retention`, in small steps.
 
 Rules that live here: a step waits for callbacks. Nothing is removed while the clock may be wrong,
-or soon after an upgrade without `retention`. An event stays while it is owed to a sink, but not for
-a sink that was removed from the configuration. Dedupe keys stay longer than their events. A key
-goes when nothing can hold what it sealed, even if its kind is kept forever.
+or soon after an upgrade without `retention`. Dedupe keys stay longer than their events. A key goes
+when nothing can hold what it sealed, even if its kind is kept forever.
 """
 
 import asyncio
@@ -184,13 +183,7 @@ class Pruner:
             counts[kind], place = 0, None
             while True:
                 part = await self._journal.ask(
-                    PrunableCount(
-                        kind,
-                        before=self._ages.before(kept),
-                        at=at,
-                        after=place,
-                        sinks=tuple(self._workers),
-                    )
+                    PrunableCount(kind, before=self._ages.before(kept), at=at, after=place)
                 )
                 counts[kind] += part.count
                 place = part.next_place
@@ -284,7 +277,6 @@ class Pruner:
                     after=place,
                     limit=rows * _SMALL if kind is Retained.ATTEMPTS else rows,
                     spared=spared,
-                    sinks=tuple(self._workers),
                 ),
                 gently=gently,
                 line=line,

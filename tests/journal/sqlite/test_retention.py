@@ -27,7 +27,6 @@ from core.delivery import State
 from core.order import Order, OrderState
 from journal.reads import (
     CallbackOfEvent,
-    Counters,
     DeliveriesBriefly,
     DeliveryById,
     EventById,
@@ -63,13 +62,11 @@ async def journal(path, request):
     await opened.close()
 
 
-async def prune(journal, kind, before=NOW + 1, *, limit=50, spared=(), at=NOW + 1, sinks=None):
+async def prune(journal, kind, before=NOW + 1, *, limit=50, spared=(), at=NOW + 1):
     """Prune a kind as the service does; return the number of rows and the expired deliveries."""
     count, expired, place = 0, (), None
     while True:
-        step = Prune(
-            kind, before=before, at=at, after=place, limit=limit, spared=spared, sinks=sinks
-        )
+        step = Prune(kind, before=before, at=at, after=place, limit=limit, spared=spared)
         pruned = await journal.submit(step)
         count, expired, place = count + pruned.count, expired + pruned.expired, pruned.place
         if not pruned.more:
@@ -177,35 +174,6 @@ async def test_pending_ordered_and_replayed_events_stay(journal):
     assert (pruned, kept) == (1, [plan.event.id for plan in (pending, ordered, replayed)])
     # The order has received its SMS, and its time is up.
     assert (await prune(journal, Retained.EVENTS, at=NOW + 10))[0] == 1
-
-
-async def test_removed_sink_does_not_keep_an_event(path, journal):
-    """Its delivery expires with the event. Subscriptions are not in the configuration.
-
-    Mutants: any pending delivery keeps it; that of a sink that is there does not; nor that of a
-    subscription; the ends are not counted; an attempt without its delivery stays.
-    """
-    gone, log, sub = (planned(owed=[owed("gone"), owed(name)]) for name in ("old", "log", "sub:a"))
-    for plan in (gone, log, sub):
-        await handed(journal, plan)
-    [_, old] = (await journal.ask(EventById(gone.event.id))).deliveries
-
-    pruned, expired = await prune(journal, Retained.EVENTS, sinks=("log",))
-    late = await journal.ask(DeliveryById(old.id))
-
-    assert (pruned, [(one.sink, one.event_id) for one in expired]) == (
-        1,
-        [("gone", gone.event.id), ("old", gone.event.id)],
-    )
-    assert await listed(journal) == [log.event.id, sub.event.id]
-    assert (late, rows(path, "attempts"), rows(path, "given_up")) == (None, 0, 0)
-    counters = await journal.ask(Counters())
-    assert {name: n for name, n in counters.items() if "gone" in name or "old" in name} == {
-        "pending/gone": 2,
-        "expired/gone": 1,
-        "expired/old": 1,
-    }
-    assert (await journal.ask(JournalStats())).deliveries["pending"] == 4
 
 
 async def test_counters_stay_equal_to_the_rows(path, journal):

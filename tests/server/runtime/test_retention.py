@@ -120,27 +120,6 @@ async def test_paused_sink_keeps_what_needs_no_code(start, machine):
     ]
 
 
-async def test_event_owed_to_a_removed_sink_goes_in_time(start, machine):
-    """Without limits of its content. Mutants: it stays for any sink; that of `log` goes, too."""
-    async with start(Retention(events=Duration(90 * DAY), codes=None, people=None)) as parts:
-        gone, log = (planned(at=NOW, owed=[owed_to(name)], **SMS) for name in ("gone", "log"))
-        for plan in (gone, log):
-            await record(parts.journal, plan)
-        machine.pass_by(90 * DAY - 1)
-        await parts.pruner.prune(gently=False)
-        early = [await readable(parts, plan) for plan in (gone, log)]
-        machine.pass_by(2)
-        counted = await parts.pruner.count()
-        with capture_logs() as lines:
-            await parts.pruner.prune(gently=False)
-        late = [await readable(parts, plan) for plan in (gone, log)]
-
-    assert early == [(True, True), (True, True)]
-    assert (counted[Retained.EVENTS], late) == (1, [(False, False), (True, True)])
-    expired = [line for line in lines if line["event"] == "delivery.expired"]
-    assert [(line["sink"], line["error"]) for line in expired] == [("gone", "erased")]
-
-
 async def test_replay_of_an_erased_event_expires(start, machine):
     """A sink must not get an event with gaps. Mutant: it is sent nulls."""
     sent = []
