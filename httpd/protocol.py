@@ -55,8 +55,7 @@ class DoorProtocol(HttpToolsProtocol):
     __slots__ = (
         *("_begun", "_cycle_transport", "_discarding", "_due", "_ended", "_ending", "_fault"),
         *("_fields", "_fields_size", "_gone", "_in_head", "_lasting", "_names", "_parsing"),
-        *("_peer", "_running", "_steps", "_timer", "_unsent", "_values", "_wire"),
-        "_without_step",
+        *("_peer", "_running", "_steps", "_timer", "_unsent", "_values", "_wire", "_without_step"),
     )
 
     #: From the connection, or from the first byte of a later request, to the end of its fields.
@@ -120,10 +119,8 @@ class DoorProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
         self._unsent = 0
-        #: It is closing because it was idle, and still reads for a moment.
-        self._ending = False
-        #: The client has sent all, and the last request is no POST.
-        self._ended = False
+        #: It was idle, and reads a moment longer. The client ended after a request that is no POST.
+        self._ending = self._ended = False
 
     # The connection
 
@@ -153,18 +150,14 @@ class DoorProtocol(HttpToolsProtocol):
             self.scope["state"][GONE] = operator.call
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Return True to keep the connection open for the answer.
-
-        But a client ends a GET that waits or streams in this way.
-        """
+        """Return True to stay open for an answer. A client ends a GET that waits in this way."""
         if not self._busy() or self._discarding or not self._in_head or self._begun:
             return None
         self.cycle.keep_alive = False
-        if self.parser.get_method() == b"POST":
-            return True
-        self._ended = True
-        self._expect_within(self.linger)
-        return self._gone is None
+        self._ended = self.parser.get_method() != b"POST"
+        if self._ended:
+            self._expect_within(self.linger)
+        return not self._ended or self._gone is None
 
     def shutdown(self) -> None:
         """Close after the current answer, or at once if there is no request."""
