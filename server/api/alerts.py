@@ -97,7 +97,7 @@ def alerts(*, alerts: Alerts, cursors: Cursors, calls: Calls) -> ApiRouter:
         A sample is recorded and goes through the routes, as if it was raised.
         """
         if name not in KINDS:
-            raise not_found("alert")
+            raise not_found(f"alert; alerts: {', '.join(KINDS)}")
         async with calls.begin(request) as call:
             planned = await alerts.test(name)
             answer = TestedAlert(
