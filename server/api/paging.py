@@ -209,7 +209,8 @@ class Cursors:
         again = min((at for at in (asked.again, page.again) if at is not None), default=None)
         if again is None or (asked.desc or page.has_more):
             marks = await self._journal.ask(MarksAt(self._kind, (page.next_seq,), desc=asked.desc))
-            place, mark = marks.beside.get(page.next_seq, (0, ""))
+            # The beginning is before all, in both orders.
+            place, mark = marks.beside.get(page.next_seq, (0, "")) if page.next_seq else (0, "")
             return self.of(place, mark, back=0 if again is None else max(0, place - again))
         [cursor] = await self.at([min(again, page.next_seq)])
         return cursor
