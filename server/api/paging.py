@@ -200,20 +200,25 @@ class Cursors:
     async def at(self, places: Iterable[int], *, desc: bool = False) -> list[str]:
         """Return the cursors of places; an empty place gets the cursor of the row before it."""
         wanted = list(places)
-        marks = await self._journal.ask(MarksAt(self._kind, tuple(wanted), desc=desc))
-        beside = {**marks.beside, 0: (0, "")}  # the beginning is before all, in both orders
-        return [self.of(*beside.get(place, (0, ""))) for place in wanted]
+        beside = await self._beside(wanted, desc=desc)
+        return [self.of(*beside[place]) for place in wanted]
 
-    async def following(self, asked: PageRequest, page: Page[Any]) -> str:
-        """Return the cursor after this page of a list with an end in time."""
+    async def around(self, asked: PageRequest, page: Page[Any]) -> tuple[list[str], str]:
+        """Return the cursors of the items, and the one after them; the list may end at a time."""
         again = min((at for at in (asked.again, page.again) if at is not None), default=None)
-        if again is None or (asked.desc or page.has_more):
-            marks = await self._journal.ask(MarksAt(self._kind, (page.next_seq,), desc=asked.desc))
-            # The beginning is before all, in both orders.
-            place, mark = marks.beside.get(page.next_seq, (0, "")) if page.next_seq else (0, "")
-            return self.of(place, mark, back=0 if again is None else max(0, place - again))
-        [cursor] = await self.at([min(again, page.next_seq)])
-        return cursor
+        is_last = not (asked.desc or page.has_more)
+        places = [seq for seq, _ in page.items]
+        end = page.next_seq if again is None or not is_last else min(again, page.next_seq)
+        beside = await self._beside([*places, end], desc=asked.desc)
+        place, mark = beside[end]
+        back = 0 if again is None or is_last else max(0, place - again)
+        return [self.of(*beside[at]) for at in places], self.of(place, mark, back=back)
+
+    async def _beside(self, places: Sequence[int], *, desc: bool) -> Mapping[int, tuple[int, str]]:
+        """Return the row at each place, or the one before it: its place and its mark."""
+        marks = await self._journal.ask(MarksAt(self._kind, tuple(places), desc=desc))
+        # The beginning is before all, in both orders.
+        return {**dict.fromkeys(places, (0, "")), **marks.beside, 0: (0, "")}
 
     def sliced(self, asked: PageRequest, items: Mapping[str, T]) -> PageAnswer[T]:
         """Return a page of a short list, given as all its items by name."""
