@@ -438,7 +438,7 @@ class StoredCondition(msgspec.Struct, frozen=True, kw_only=True):
     #: Such as `sink/crm`.
     subject: str
     since: float
-    #: 0: it was cleared because nobody looks any more.
+    #: 0: while it was raised, the alert was switched off, or its subject was removed.
     raised_at: float
     #: None: it holds.
     cleared_at: float | None = None

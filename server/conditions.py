@@ -91,7 +91,7 @@ class Condition:
                 return None
             self.severity = severity
             return ConditionChange.WORSE
-        # What began before it was cleared is a new beginning, with an event of its own.
+        # After it was cleared, it begins anew: the same beginning would have the same event.
         began = now if since is None else min(max(since, self._cleared_at), now)
         self.since = began if self.since is None else min(self.since, began)
         if now - self.since < timing.after or now - self._raised_at < timing.quiet:
@@ -100,9 +100,9 @@ class Condition:
         return ConditionChange.RAISED
 
     def leave(self, now: float) -> ConditionChange | None:
-        """Return what is to be reported if nobody looks at it any more, and count it as reported.
+        """Clear it because it is no longer checked, and return what is to be reported.
 
-        If somebody looks again while it holds, it is raised again, whatever `quiet` says.
+        If it is checked again and holds, it is raised again, also within `quiet`.
         """
         change = self._end(now, Timing())
         if change is not None:

@@ -35,8 +35,8 @@ class Sought(NamedTuple):
     within: Callable[[int], Span] = lambda newest: Span(1, newest, 0)
     #: Whether the span has an end. It may be a duration ago, so rows after it may match later.
     ends: bool = False
-    #: Takes the first and last place of rows whose times have no order. Returns the first place of
-    #: a row after the end of the span.
+    #: Searches the rows between two places, whose times may be in no order. Returns the place of
+    #: the first one after the end of the span.
     late: Callable[[int, int], int | None] = lambda _first, _last: None
     #: SQL that joins further tables.
     joined: str = ""

@@ -114,9 +114,9 @@ def exact_span(
 
 
 def first_late(conn: sqlite3.Connection, first: int, last: int, until: float) -> int | None:
-    """Return the first place of these whose event is not older than `until`; None: there is none.
+    """Return the place of the first event recorded at `until` or later; None: there is none.
 
-    It reads all of them.
+    It reads all events from the place `first` to `last`, because their times may be in no order.
     """
     (late,) = conn.execute(
         "select min(seq) from events where seq between ? and ? and recorded_at >= ?",

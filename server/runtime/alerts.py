@@ -360,7 +360,7 @@ class Alerts:
                 is_gone=report.is_gone,
             )
             planned = None if data is None else self._plan(report.subject, data, at)
-            # If nobody looks any more, `quiet` does not apply to the next report.
+            # It is no longer checked. If it is checked again, `quiet` does not apply.
             raised_at = 0.0 if report.is_gone else stored.raised_at
             condition = msgspec.structs.replace(stored, cleared_at=at, raised_at=raised_at)
         else:

@@ -43,7 +43,8 @@ LOOK_EVERY = 1.0
 EVERY = 3600.0
 #: Seconds until what failed is tried again.
 RETRY = 60.0
-#: Seconds that a look waits for witnesses, whose signatures anchors get then, and for anchors.
+#: Seconds that a look waits for witnesses, and then for anchors. Anchors get the signatures that
+#: come in this time.
 PATIENCE = 1.0
 #: Seconds for a command.
 WITHIN = 30.0

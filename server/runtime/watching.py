@@ -91,7 +91,7 @@ class Watching:
     async def look_at_certificates(self) -> None:
         """Ask each sink that uses TLS when its certificate ends, twice a day.
 
-        If its end is raised, ask each hour: somebody replaces it.
+        While `key_expiring` is raised for a certificate, ask each hour, to notice the new one.
         """
         ticks = self._parts.clock.ticks()
         for name, sink in tuple(self._parts.config.sinks.items()):
@@ -217,7 +217,7 @@ class Watching:
         now = self._parts.clock.now()
         for name, state in self._parts.sources.items():
             since = self._parts.source_monitor.silent_since(state)
-            # After a start nobody knows whether a source that was silent still is.
+            # After a start, it is not known whether a silent source is still silent.
             unknown = since is None and not state.health.was_heard
             expected = state.source.expect_every
             details = {
@@ -462,7 +462,7 @@ class Watching:
         for name in parts.sources:
             backfiller = parts.backfills.of(name)
             if backfiller is not None:
-                # Until a run has succeeded, nobody knows whether the provider takes the key.
+                # Before the first complete run, it is not known whether the key is accepted.
                 works = False if backfiller.failures == 0 else None
                 yield Seen(
                     name="key_expiring",
@@ -510,7 +510,7 @@ class Watching:
         yield Seen(
             name="erasure_late",
             subject="service",
-            # After a start, nobody knows before each kind was pruned.
+            # After a start, it is not known before each kind was pruned.
             holds=True if is_late else False if pruner.has_pruned_all else None,
             severity=Severity.CRITICAL,
             timing=Timing(quiet=options.quiet),

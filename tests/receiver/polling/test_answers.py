@@ -637,7 +637,7 @@ def test_balance_of_tellabot_is_asked_for_once_a_round(said, amount):
     ],
 )
 def test_balance_that_is_the_only_question_fails_the_round(said, error):
-    """TellABot without known orders. Mutant: nobody learns that the provider is down."""
+    """TellABot without known orders. Mutant: the failed round counts as complete."""
     came, commands = asked("tellabot", {"balance": said})
 
     assert (commands, [type(one) for one in came]) == (["balance"], [error])
@@ -648,9 +648,9 @@ def test_balance_that_is_the_only_question_fails_the_round(said, error):
 )
 @pytest.mark.parametrize("provider", ["smsbower", "daisysms", "sms_activate"])
 def test_balance_of_a_dialect_without_lists_fails_the_round(provider, said, error):
-    """The first ones have no lists. Those of the last were left out in an earlier round.
+    """SMSBower and DaisySMS have no lists. Those of SMS-Activate were missing in an earlier round.
 
-    Mutant: nobody learns that the provider is down.
+    Mutant: the failed round counts as complete.
     """
     memory = PollMemory()
     asked(provider, {"getBalance": "ACCESS_BALANCE:1"}, memory=memory)

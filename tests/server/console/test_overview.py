@@ -83,7 +83,7 @@ def test_disk_has_its_free_space_and_days_left(admin, service, monkeypatch, days
 
 
 def test_alerts_are_shown_with_links_to_their_events(admin, service):
-    """What is raised, and what began and ended.
+    """Alerts that are raised, and the events about their begin and end.
 
     Mutants: what ended is raised; no link to the sink.
     """

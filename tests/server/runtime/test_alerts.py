@@ -390,7 +390,7 @@ async def test_alert_that_is_switched_off_reports_nothing(tmp_path):
 
 
 async def test_removed_sink_ends_its_alert(tmp_path):
-    """Mutant: a condition that nobody looks at stays raised for ever."""
+    """Mutant: a condition that is no longer checked stays raised for ever."""
     world = World(tmp_path)
     async with world.started():
         world.faults = {"paused"}
@@ -783,7 +783,7 @@ async def test_hint_about_a_proxy_hides_no_other_reason(tmp_path):
 
 
 def pending_one(world):
-    """Record an event whose delivery to the sink crm is pending."""
+    """Record an event that is pending for the sink crm."""
     now = datetime.fromtimestamp(world.at, UTC)
     body = live.sms(1, at=int(world.at))
     callback = Callback(headers=(), body=body, peer="192.0.2.1", received=now)
