@@ -912,7 +912,7 @@ async def test_disconnect_with_queued_requests_reaches_the_running_one():
             pass
         gone.set()
 
-    async with Door(waiting) as door, door.call() as (_, writer):
+    async with Door(waiting, linger=0.1) as door, door.call() as (_, writer):
         writer.write(get(b"Host: h\r\n") * 2)
         await asyncio.sleep(0.05)
         writer.close()
